@@ -1,0 +1,36 @@
+# make lab: JupyterLab on the quickstart.   make test: the tests.   make demo: the quickstart, headless.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fpgmlab needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[lab,detect,deploy,cluster,test]'
+	touch $@
+
+venv: $(READY)  ## build .venv with everything in it
+
+lab: $(READY)  ## open JupyterLab on the quickstart
+	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+demo: $(READY)  ## run the quickstart headless into outputs/quickstart/
+	$(BIN)/python notebooks/run.py 00_quickstart
+
+clean:  ## remove what the other commands have made
+	rm -rf $(VENV) outputs build dist .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help venv lab test demo clean

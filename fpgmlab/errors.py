@@ -1,0 +1,19 @@
+"""Words for errors: what was passed, what would do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return the message for a name that does not exist, with the nearest match or the names that do.
+
+    >>> unknown("criterion", "fpmg", ["fpgm", "l1"])
+    "unknown criterion 'fpmg': did you mean 'fpgm'? There are: 'fpgm', 'l1'"
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    guess = f" did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(map(repr, names[:12])) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+    return f"unknown {kind} {name!r}:{guess} There are: {listed or 'none'}"

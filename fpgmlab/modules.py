@@ -1,0 +1,59 @@
+"""Small helpers on ``torch.nn.Module``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
+    """Put a model into eval mode; on exit each module is in the mode it had."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of a model's first parameter; the CPU for a model without any."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def named_tensors(model: nn.Module) -> dict[int, str]:
+    """Return ``{id(tensor): dotted name}`` of all parameters and buffers; a shared tensor has its first name."""
+    names: dict[int, str] = {}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        names.setdefault(id(tensor), name)
+    return names
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Split ``"layer1.0.conv1.weight"`` into the module's name and the tensor's: ``("layer1.0.conv1", "weight")``."""
+    module, _, tensor = name.rpartition(".")
+    return module, tensor
+
+
+def first_tensor(outputs: object) -> Tensor | None:
+    """Return the first tensor in nested tuples, lists and dicts."""
+    return next(iter(tensors_in(outputs)), None)
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists, dicts and objects with attributes, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif hasattr(value, "__dict__") and not isinstance(value, nn.Module):
+        yield from tensors_in(vars(value))

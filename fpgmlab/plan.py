@@ -1,0 +1,310 @@
+"""Plans: which channels of which group are removed. Pure data, JSON on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fpgmlab.errors import unknown
+from fpgmlab.files import atomic_path
+from fpgmlab.graph import ChannelGraph, ChannelGroup
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "fpgmlab-plan/1"
+Scores = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The channels to remove from each group of a network; two equal plans compare equal.
+
+    Make one with `uniform`, `by_depth`, `from_ratios` or `from_json`.
+
+    Attributes
+    ----------
+    widths : dict
+        Channels of each group before pruning, by group name.
+    removed : dict
+        The removed channels of each group, ascending, by group name; empty where nothing is removed.
+    """
+
+    widths: Mapping[str, int]
+    removed: Mapping[str, tuple[int, ...]]
+
+    def __post_init__(self) -> None:
+        removed = {}
+        for name in self.removed:
+            if name not in self.widths:
+                raise ValueError(f"removed: {unknown('group', name, self.widths)}")
+        for name, width in self.widths.items():
+            channels = tuple(sorted(int(c) for c in self.removed.get(name, ())))
+            if len(set(channels)) < len(channels) or any(not 0 <= c < width for c in channels):
+                raise ValueError(f"group {name!r}: removed channels must be distinct and 0 to {width - 1}; got {channels}")
+            if channels and len(channels) >= width:
+                raise ValueError(f"group {name!r}: all {width} channels would be removed; at least one must stay")
+            removed[name] = channels
+        object.__setattr__(self, "widths", {name: int(width) for name, width in self.widths.items()})
+        object.__setattr__(self, "removed", removed)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.removed.items()))
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """The number of channels that stay, by group name."""
+        return {name: width - len(self.removed[name]) for name, width in self.widths.items()}
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """The fraction of channels that is removed, by group name."""
+        return {name: len(self.removed[name]) / width for name, width in self.widths.items()}
+
+    def __repr__(self) -> str:
+        touched = [name for name, channels in self.removed.items() if channels]
+        gone, total = sum(map(len, self.removed.values())), sum(self.widths.values())
+        return f"Plan: removes {gone} of {total} channels in {len(touched)} of {len(self.widths)} groups"
+
+    # Making plans --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_ratios(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratios: Mapping[str, float],
+        *,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+    ) -> Plan:
+        """Remove the given fraction of each named group, the channels with the lowest scores first.
+
+        Parameters
+        ----------
+        graph : ChannelGraph
+        scores : mapping of str to Tensor
+            A score for each channel of each group that is pruned; see `fpgmlab.score`.
+        ratios : mapping of str to float
+            0 <= ratio < 1 by group name; other groups stay whole. The number of channels kept is rounded to the nearest
+            allowed one, half upwards, and never below one (one in each block of a grouped convolution).
+        multiple : int
+            Keep a multiple of so many channels, or all of them.
+        max_ratio : float
+            No group loses more than this fraction.
+
+        Raises
+        ------
+        ValueError
+            For an unknown or protected group, a ratio out of range, scores that are missing, of wrong length or NaN.
+        """
+        _check_rounding(multiple, max_ratio)
+        for name, ratio in ratios.items():
+            if name not in graph:
+                raise ValueError(unknown("group", name, graph))
+            if not (isinstance(ratio, (int, float, np.floating)) and 0 <= ratio < 1):
+                raise ValueError(f"group {name!r}: ratio must be a number with 0 <= ratio < 1; got {ratio!r}")
+            if ratio > 0 and graph[name].protected is not None:
+                raise ValueError(f"group {name!r} is protected ({graph[name].protected}): its ratio must be 0; got {ratio}")
+        removed = {}
+        for name, group in graph.items():
+            kept = kept_channels(group, ratios.get(name, 0.0), multiple, max_ratio)
+            removed[name] = lowest(group, scores, group.channels - kept) if kept < group.channels else ()
+        return cls({name: group.channels for name, group in graph.items()}, removed)
+
+    @classmethod
+    def uniform(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratio: float | None = None,
+        *,
+        macs: float | None = None,
+        params: float | None = None,
+        bytes: float | None = None,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+    ) -> Plan:
+        """Remove the same fraction of every group that is not protected.
+
+        Give either the ``ratio``, or one budget (``macs``, ``params`` or ``bytes``: what may remain, as a fraction of the
+        original); then the smallest ratio that meets it is taken. The other parameters are those of `from_ratios`.
+
+        Raises
+        ------
+        ValueError
+            As `from_ratios`; when not exactly one of them is given; when a budget cannot be reached, with what can.
+        """
+        given = {k: v for k, v in {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes}.items() if v is not None}
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of ratio, macs, params and bytes; got {given or 'none'}")
+        free = [name for name, group in graph.items() if group.protected is None]
+
+        def plan(r: float) -> Plan:
+            return cls.from_ratios(graph, scores, dict.fromkeys(free, r), multiple=multiple, max_ratio=max_ratio)
+
+        if ratio is not None:
+            if not (isinstance(ratio, (int, float, np.floating)) and 0 <= ratio < 1):
+                raise ValueError(f"ratio must be a number with 0 <= ratio < 1; got {ratio!r}")
+            return plan(ratio)
+        ((kind, budget),) = given.items()
+        if not 0 < budget <= 1:
+            raise ValueError(f"{kind} must be the fraction that may remain, 0 < {kind} <= 1; got {budget}")
+        whole = getattr(graph.cost(), kind)
+        low, high = 0.0, math.nextafter(1.0, 0.0)
+        if getattr(graph.cost(plan(low)), kind) <= budget * whole:
+            return plan(low)
+        least = getattr(graph.cost(plan(high)), kind)
+        if least > budget * whole:
+            raise ValueError(
+                f"{kind}={budget} cannot be reached: at most {least / whole:.4f} of the {kind} must remain with "
+                f"multiple={multiple}, max_ratio={max_ratio} and {len(graph) - len(free)} protected groups"
+            )
+        while high - low > 1e-6:
+            middle = (low + high) / 2
+            low, high = (low, middle) if getattr(graph.cost(plan(middle)), kind) <= budget * whole else (middle, high)
+        return plan(high)
+
+    @classmethod
+    def by_depth(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        shallow: float = 0.1,
+        middle: float = 0.3,
+        deep: float = 0.2,
+        *,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+    ) -> Plan:
+        """Remove a fraction that depends on depth: of the first, the middle and the last third of the prunable groups.
+
+        The other parameters are those of `from_ratios`.
+        """
+        free = [name for name, group in graph.items() if group.protected is None]
+        thirds = np.array_split(np.array(free, dtype=object), 3)
+        ratios = {name: r for part, r in zip(thirds, (shallow, middle, deep), strict=True) for name in part}
+        return cls.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)
+
+    # To disk and back ----------------------------------------------------------------------------------------------
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the plan as JSON text, and write it to ``path`` when given."""
+        groups = {name: {"channels": w, "removed": list(self.removed[name])} for name, w in self.widths.items()}
+        lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in groups.items())
+        text = f'{{\n  "format": {json.dumps(FORMAT)},\n  "groups": {{\n{lines}\n  }}\n}}\n'
+        if path is not None:
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> Plan:
+        """Read a plan from a file, or from JSON text.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such file.
+        ValueError
+            When it is not a plan.
+        """
+        inline = isinstance(source, str) and source.lstrip().startswith("{")
+        name = "the text" if inline else repr(str(source))
+        text = source if inline else Path(source).read_text(encoding="utf-8")
+        try:
+            data = json.loads(text)
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']!r} instead of {FORMAT!r}")
+            groups = data["groups"]
+            return cls({g: e["channels"] for g, e in groups.items()}, {g: tuple(e["removed"]) for g, e in groups.items()})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{name} is not a plan of fpgmlab: {error}") from error
+
+    # Looking at plans ----------------------------------------------------------------------------------------------
+
+    def frame(self, graph: ChannelGraph) -> pd.DataFrame:
+        """Return one row for each group of the graph: group, channels, kept, ratio, macs_share, protected.
+
+        ``macs_share`` is the group's share of the unpruned network's MACs; see `ChannelGraph.frame`.
+        """
+        graph.check(self)
+        table = graph.frame()[["group", "channels", "macs_share", "protected"]]
+        table.insert(2, "kept", [self.kept.get(name, graph[name].channels) for name in table["group"]])
+        table.insert(3, "ratio", 1 - table["kept"] / table["channels"])
+        return table
+
+    def diff(self, other: Plan) -> pd.DataFrame:
+        """Return the groups in which two plans differ: group, channels, kept, other_kept, only_here, only_there.
+
+        ``only_here`` and ``only_there`` are tuples of the channels that just one of the plans removes.
+        """
+        import pandas as pd
+
+        rows = []
+        for name in {**self.widths, **other.widths}:
+            mine, theirs = set(self.removed.get(name, ())), set(other.removed.get(name, ()))
+            width = self.widths.get(name, other.widths.get(name))
+            if mine != theirs or self.widths.get(name) != other.widths.get(name):
+                kept = (self.kept.get(name), other.kept.get(name))
+                rows.append((name, width, *kept, tuple(sorted(mine - theirs)), tuple(sorted(theirs - mine))))
+        return pd.DataFrame(rows, columns=["group", "channels", "kept", "other_kept", "only_here", "only_there"])
+
+
+def allowed_kept(group: ChannelGroup, multiple: int = 1) -> range | list[int]:
+    """Return the numbers of channels that a group may keep, ascending; the last is all of them."""
+    unit = math.lcm(group.step, multiple)
+    counts = list(range(unit, group.channels + 1, unit))
+    return counts if counts and counts[-1] == group.channels else [*counts, group.channels]
+
+
+def kept_channels(group: ChannelGroup, ratio: float, multiple: int = 1, max_ratio: float = 1.0) -> int:
+    """Return how many channels stay at a ratio: the nearest allowed number, half upwards."""
+    if group.protected is not None or ratio == 0:
+        return group.channels
+    counts = np.array(allowed_kept(group, multiple))
+    # A hair more than exact arithmetic, so that 0.3 of 10 channels is 3 of them.
+    at_least = math.ceil((1 - max_ratio) * group.channels - 1e-9)
+    counts = counts[counts >= at_least]
+    distance = np.abs(counts - (1 - ratio) * group.channels)
+    return int(counts[np.flatnonzero(distance <= distance.min() + 1e-9)[-1]])
+
+
+def lowest(group: ChannelGroup, scores: Scores, count: int) -> tuple[int, ...]:
+    """Return the ``count`` channels of a group with the lowest scores, ascending; in blocks, as many from each.
+
+    Ties go to the lower channel number.
+    """
+    if group.name not in scores:
+        raise ValueError(f"no scores for group {group.name!r}; {unknown('group', group.name, scores)}")
+    score = scores[group.name]
+    if tuple(score.shape) != (group.channels,):
+        raise ValueError(f"scores of group {group.name!r} must be ({group.channels},); got {tuple(score.shape)}")
+    if bool(torch.isnan(score).any()):
+        raise ValueError(f"scores of group {group.name!r} have {int(torch.isnan(score).sum())} NaN")
+    values = score.detach().to("cpu", torch.float64).numpy()
+    blocks = np.asarray(group.blocks if group.blocks is not None else np.zeros(group.channels, int))
+    each = count // group.step
+    chosen: list[int] = []
+    for block in np.unique(blocks):
+        members = np.flatnonzero(blocks == block)
+        chosen += members[np.argsort(values[members], kind="stable")[:each]].tolist()
+    return tuple(sorted(chosen))
+
+
+def _check_rounding(multiple: int, max_ratio: float) -> None:
+    if not isinstance(multiple, int) or multiple < 1:
+        raise ValueError(f"multiple must be a whole number of at least 1; got {multiple!r}")
+    if not 0 <= max_ratio <= 1:
+        raise ValueError(f"max_ratio must lie between 0 and 1; got {max_ratio}")
+
+

@@ -1,0 +1,211 @@
+"""Image classification: cross entropy, accuracy, and any pair of torch data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, Subset
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """A classification task: training and validation data, loss and metric.
+
+    Parameters
+    ----------
+    train, val : torch.utils.data.Dataset
+        Map-style data sets of ``(image, label)``: a float tensor ``(channels, height, width)`` and an
+        integer ``0 <= label < classes``. All images of a set have one size.
+    classes : int or sequence of str, optional
+        Their number or names; taken from ``val.classes`` when it has them.
+    augment : callable, optional
+        ``(images, generator) -> images`` on a training batch ``(batch, channels, height, width)``.
+    name : str
+        Shown in tables and file names.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a data set is not map-style or is empty, or the classes are not known.
+    """
+
+    train: Dataset
+    val: Dataset
+    classes: int | Sequence[str] | None = None
+    augment: Augment | None = None
+    name: str = "classification"
+
+    metric_name = "accuracy"
+    higher_is_better = True
+
+    def __post_init__(self) -> None:
+        for role, data in (("train", self.train), ("val", self.val)):
+            if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+                raise TypeError(
+                    f"{role} must be a map-style data set with __len__ and __getitem__; got {type(data).__name__}"
+                )
+            if len(data) == 0:
+                raise ValueError(f"{role} is empty: {type(data).__name__} of length 0; at least one example is needed")
+        classes = self.classes if self.classes is not None else getattr(self.val, "classes", None)
+        if classes is None:
+            raise ValueError("classes must be their number or names: the validation data set has no 'classes'")
+        names = tuple(str(i) for i in range(classes)) if isinstance(classes, int) else tuple(map(str, classes))
+        if len(names) < 2:
+            raise ValueError(f"a classification needs at least 2 classes; got {len(names)}")
+        object.__setattr__(self, "classes", names)
+
+    @cached_property
+    def example_input(self) -> Tensor:
+        """One validation image, (1, channels, height, width)."""
+        image = self.val[0][0]
+        if not isinstance(image, Tensor) or image.ndim != 3 or not image.is_floating_point():
+            found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+            raise TypeError(
+                f"{self.name}: a data set must give float tensors (channels, height, width); val[0] gave {found}. "
+                "Add torchvision.transforms.v2.ToImage() and ToDtype(torch.float32, scale=True)."
+            )
+        return image.unsqueeze(0)
+
+    def subset(self, train: int | None = None, val: int | None = None, seed: int = 0) -> Classification:
+        """Return the same task on a random part of its data, without replacement.
+
+        Parameters
+        ----------
+        train, val : int, optional
+            How many examples to keep; all when left out.
+        seed : int
+            Of the draw.
+        """
+        parts = {}
+        for role, count in (("train", train), ("val", val)):
+            data = getattr(self, role)
+            if count is None:
+                continue
+            if not 1 <= count <= len(data):
+                raise ValueError(f"{role}={count}: must be 1 to {len(data)}, the examples that {self.name} has")
+            drawn = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
+            parts[role] = Subset(data, sorted(drawn.tolist()))
+        return replace(self, classes=self.classes, **parts)
+
+    def train_batches(self, batch_size: int = 128, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training data once, shuffled and augmented: ``(batch, c, h, w)``, ``(batch,)``."""
+        generator = torch.Generator().manual_seed(seed)
+        # A last batch of one example would break batch norm on 1x1 maps; a set smaller than a batch is kept whole.
+        drop = len(self.train) > batch_size
+        loader = DataLoader(self.train, batch_size, shuffle=True, generator=generator, drop_last=drop)
+        for images, labels in loader:
+            self._check_labels(labels)
+            yield (self.augment(images, generator) if self.augment else images), labels
+
+    def val_batches(
+        self, batch_size: int = 256, max_samples: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the validation data in order, or its first ``max_samples`` examples."""
+        data = self.val if max_samples is None else Subset(self.val, range(min(max_samples, len(self.val))))
+        for images, labels in DataLoader(data, batch_size):
+            self._check_labels(labels)
+            yield images, labels
+
+    def _check_labels(self, labels: Tensor) -> None:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise ValueError(
+                f"{self.name}: label {low if low < 0 else high} is out of range; "
+                f"with {len(self.classes)} classes labels must be 0 to {len(self.classes) - 1}"
+            )
+
+    def loss(self, outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        """Cross entropy of logits ``(batch, classes)`` against labels ``(batch,)``, in nats."""
+        if outputs.ndim != 2 or outputs.shape[1] != len(self.classes):
+            raise ValueError(
+                f"{self.name}: the model must give logits (batch, {len(self.classes)}); got {tuple(outputs.shape)}"
+            )
+        return F.cross_entropy(outputs.float(), targets, reduction=reduction)
+
+    def metric(self) -> Metric:
+        """Return a fresh torchmetrics accuracy (fraction of correct top-1 answers)."""
+        from torchmetrics.classification import MulticlassAccuracy
+
+        return MulticlassAccuracy(num_classes=len(self.classes), average="micro")
+
+
+def shift_and_flip(pixels: int = 2, flip: bool = True) -> Augment:
+    """Return an augmentation that shifts each image by up to ``pixels`` and mirrors half of them."""
+
+    def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+        count, _, height, width = images.shape
+        padded = F.pad(images, [pixels] * 4, mode="replicate")
+        top, left = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator)
+        rows = top + torch.arange(height)  # (count, height)
+        columns = left + torch.arange(width)  # (count, width)
+        if flip:
+            mirrored = torch.rand(count, 1, generator=generator) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        batch = torch.arange(count)[:, None, None]
+        moved = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]  # (count, h, w, c)
+        return moved.permute(0, 3, 1, 2)
+
+    return augment
+
+
+def image_folder(path: str | Path, size: int = 224, val_fraction: float = 0.2, seed: int = 0) -> Classification:
+    """Make a task of a user's own pictures.
+
+    Parameters
+    ----------
+    path : path-like
+        Either ``path/train/<class>/*.jpg`` and ``path/val/<class>/*.jpg``, or ``path/<class>/*.jpg``,
+        which is then split at random.
+    size : int
+        Pictures are resized and cut to ``size`` x ``size`` pixels and normalised with ImageNet's mean and deviation.
+    val_fraction : float
+        Share of the pictures held out when there is no ``val`` folder.
+    seed : int
+        Of the split.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such folder, or a class folder holds no picture.
+    """
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+
+    root = Path(path)
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder {str(root)!r}; expected one with a folder of pictures for each class")
+    transform = v2.Compose(
+        [
+            v2.ToImage(),
+            v2.Resize(size, antialias=True),
+            v2.CenterCrop(size),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    pixels = max(1, size // 16)
+    if (root / "train").is_dir() and (root / "val").is_dir():
+        train, val = ImageFolder(root / "train", transform), ImageFolder(root / "val", transform)
+        if train.classes != val.classes:
+            odd = sorted(set(train.classes) ^ set(val.classes))
+            raise ValueError(f"{str(root)!r}: train and val must have the same classes; only one of them has {odd}")
+        return Classification(train, val, train.classes, shift_and_flip(pixels), root.name)
+    pictures = ImageFolder(root, transform)
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"val_fraction must lie between 0 and 1; got {val_fraction}")
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed)).tolist()
+    held = max(1, round(len(order) * val_fraction))
+    train, val = Subset(pictures, order[held:]), Subset(pictures, order[:held])
+    return Classification(train, val, pictures.classes, shift_and_flip(pixels), root.name)

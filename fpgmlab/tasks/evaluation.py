@@ -1,0 +1,50 @@
+"""Evaluation of a model on a task's validation data."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fpgmlab.modules import device_of, eval_mode
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    task: object,
+    *,
+    max_samples: int | None = None,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Measure a model's loss and metric on the validation data, in eval mode, on the device where it lies.
+
+    The model and its mode are the same afterwards as before.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Gives the outputs that the task's loss and metric take.
+    task : task
+        See `fpgmlab.tasks`.
+    max_samples : int, optional
+        Only the first so many examples.
+    batch_size : int
+        Examples in one forward pass.
+
+    Returns
+    -------
+    dict
+        ``{"loss": mean loss, <task.metric_name>: value, "samples": count}``.
+    """
+    device = device_of(model)
+    metric = task.metric().to(device)
+    total, samples = 0.0, 0
+    with eval_mode(model):
+        for inputs, targets in task.val_batches(batch_size, max_samples):
+            inputs, targets = inputs.to(device), targets.to(device)
+            outputs = model(inputs)
+            total += float(task.loss(outputs, targets)) * len(inputs)
+            metric.update(outputs.float(), targets)
+            samples += len(inputs)
+    return {"loss": total / samples, task.metric_name: float(metric.compute()), "samples": samples}
+
