@@ -1,6 +1,7 @@
 """fpgmlab: a workbench for structured filter pruning in PyTorch.
 
-The public names are listed in ``__init__.pyi``; each is imported when it is first used, so that ``import fpgmlab`` is quick.
+The public names are listed in ``__init__.pyi``; each is imported when it is first used, so that ``import fpgmlab`` is
+quick.
 """
 
 import lazy_loader

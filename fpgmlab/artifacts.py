@@ -96,6 +96,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
 def _put(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
     """Give a model the file's tensors, narrower where it was pruned."""
     names = named_tensors(model)
+    made: dict[str, nn.Parameter] = {}  # a shared tensor stays shared
     for path_of, module in model.named_modules():
         changed = False
         for slots in (module._parameters, module._buffers):
@@ -109,7 +110,9 @@ def _put(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> No
                         f"{tuple(old.shape)} in {type(model).__name__}; only a smaller, pruned tensor would fit"
                     )
                 changed |= new.shape != old.shape
-                slots[key] = nn.Parameter(new, requires_grad=old.requires_grad) if slots is module._parameters else new
+                if slots is module._parameters:
+                    new = made.setdefault(names[id(old)], nn.Parameter(new, requires_grad=old.requires_grad))
+                slots[key] = new
         if changed:
             match_attributes(module)
 

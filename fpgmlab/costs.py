@@ -37,14 +37,15 @@ class Cost:
 class CostModel:
     """Sizes of a model's tensors as products of channel counts.
 
-    Each layer has a count of input and one of output channels. A count is linear in the channels kept of each *cell*: a set
-    of channels of one group that appear equally often everywhere. Nearly always a group is one cell. So a cost
-    is one small matrix-vector product and a sum of products of two counts.
+    Each layer has a count of input and one of output channels. A count is linear in the channels kept of each *cell*: a
+    set of channels of one group that appear equally often everywhere. Nearly always a group is one cell. So a
+    cost is one small matrix-vector product and a sum of products of two counts.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[Layer], groups: Sequence[slice]) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], groups: Sequence[slice], other_macs: int = 0) -> None:
         sides = [side for layer in layers for side in (layer.inputs, layer.outputs)]
         self._groups = tuple(groups)
+        self._other_macs = other_macs
         self._cell_of = _cells(sides, groups)
         self._sizes = np.bincount(self._cell_of)
         self._per_cell, self._fixed = _count_matrix(sides, self._cell_of)
@@ -64,7 +65,7 @@ class CostModel:
         counts = self._fixed + self._per_cell @ kept
         sizes = _products(self._tensors, counts)
         macs = _products(self._weights, counts) @ self._weights[:, 4]
-        return Cost(int(macs), int(sizes @ self._tensors[:, 4]), int(sizes @ self._tensors[:, 5]))
+        return Cost(int(macs) + self._other_macs, int(sizes @ self._tensors[:, 4]), int(sizes @ self._tensors[:, 5]))
 
     def macs_shares(self) -> np.ndarray:
         """Return each group's share of the MACs, those of the layers that make its channels, (groups,)."""
@@ -75,7 +76,7 @@ class CostModel:
         for layer, count in zip(weighted, macs, strict=True):
             made = group_of[layer.outputs[layer.outputs >= 0]]
             shares += np.bincount(made, minlength=len(shares)) * (count / len(layer.outputs))
-        return shares / max(1, macs.sum())
+        return shares / max(1, macs.sum() + self._other_macs)
 
 
 def _cells(sides: Sequence[np.ndarray | None], groups: Sequence[slice]) -> np.ndarray:

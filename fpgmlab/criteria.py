@@ -26,8 +26,8 @@ def score(graph: ChannelGraph, criterion: str = "fpgm", *, reduce: str = "root",
         convolution to those of the same block. ``l1``, ``l2``: norm of the filter (Li et al., ICLR 2017).
         ``bn_gamma``: absolute scale of the batch norm (Liu et al., ICCV 2017). ``random``: uniform, from ``seed``.
     reduce : {"root", "mean", "sum", "max"}
-        How the scores of several producers (or batch norms) of one group become one: the first one's alone, or their mean,
-        sum or maximum.
+        How the scores of several producers (or batch norms) of one group become one: the first one's alone, or their
+        mean, sum or maximum.
     seed : int
         Of ``random``.
 

@@ -75,7 +75,12 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
     """
 
     def __init__(
-        self, model: nn.Module, example_input: object, groups: Sequence[ChannelGroup], layers: Sequence[Layer]
+        self,
+        model: nn.Module,
+        example_input: object,
+        groups: Sequence[ChannelGroup],
+        layers: Sequence[Layer],
+        other_macs: int = 0,
     ) -> None:
         self.model = model
         self.example_input = example_input
@@ -83,7 +88,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         self._groups = {group.name: group for group in groups}
         stops = np.cumsum([0] + [group.channels for group in groups])
         self._slices = {g.name: slice(int(a), int(b)) for g, a, b in zip(groups, stops, stops[1:], strict=False)}
-        self._costs = CostModel(model, self.layers, list(self._slices.values()))
+        self._costs = CostModel(model, self.layers, list(self._slices.values()), other_macs)
 
     def __getitem__(self, name: str) -> ChannelGroup:
         try:
@@ -102,7 +107,9 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
 
     def __repr__(self) -> str:
         free = sum(group.protected is None for group in self.values())
-        return f"ChannelGraph of {type(self.model).__name__}: {len(self)} groups, {free} of them prunable; {self.cost()}"
+        return (
+            f"ChannelGraph of {type(self.model).__name__}: {len(self)} groups, {free} of them prunable; {self.cost()}"
+        )
 
     def _repr_html_(self) -> str:
         return self.frame().to_html(index=False)
@@ -148,7 +155,8 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
                 continue
             if group.protected is not None:
                 raise ValueError(
-                    f"group {name!r} is protected ({group.protected}), but the plan removes {len(removed)} of its channels"
+                    f"group {name!r} is protected ({group.protected}), but the plan removes {len(removed)} of its "
+                    "channels"
                 )
             if group.blocks is not None:
                 counts = np.bincount(np.asarray(group.blocks)[list(removed)], minlength=group.step)
@@ -196,8 +204,8 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
 def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
     """Find out which channels of a model belong together.
 
-    The model runs once, in eval mode, with numbered channels; what mixes or hides channels protects the groups that enter
-    it. The model is left as it is.
+    The model runs once, in eval mode, with numbered channels; what mixes or hides channels protects the groups that
+    enter it. The model is left as it is.
 
     Parameters
     ----------
@@ -225,10 +233,11 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
     for name in protect:
         if name not in modules:
             raise ValueError(unknown("module", name, modules))
-    raw, layers = group_channels(trace_labels(model, example_input))
+    seen = trace_labels(model, example_input)
+    raw, layers = group_channels(seen)
     if not raw:
         raise ValueError(f"{type(model).__name__} has no convolution or linear layer that ran: nothing to prune")
-    return ChannelGraph(model, example_input, [_public(group, protect) for group in raw], layers)
+    return ChannelGraph(model, example_input, [_public(group, protect) for group in raw], layers, seen.other_macs)
 
 
 def _public(group: RawGroup, protect: Sequence[str]) -> ChannelGroup:
@@ -237,7 +246,8 @@ def _public(group: RawGroup, protect: Sequence[str]) -> ChannelGroup:
         reason = "no layer consumes it"
     if reason is None and group.channels == len(set(group.blocks or (0,))):
         reason = "nothing would stay: it has one channel" + (" in each block" if group.blocks else "")
-    named = [p for p in protect for layer in group.producers if layer == p or layer.startswith(f"{p}.")]
+    layers = (*group.producers, *group.channelwise)
+    named = [p for p in protect for layer in layers if p in ("", layer) or layer.startswith(f"{p}.")]
     if reason is None and named:
         reason = f"the user named {named[0]!r}"
     return ChannelGroup(

@@ -75,13 +75,14 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
             frozen.setdefault(group, reason)
     found = []
     for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        mine = [[number[part] - start for part in equal] for equal in parts if group in _groups_in(
-            number[np.concatenate(equal)], group_index)]
+        mine = [
+            [number[part] - start for part in equal]
+            for equal in parts
+            if group in _groups_in(number[np.concatenate(equal)], group_index)
+        ]
         blocks, uneven = _blocks(int(stop - start), mine)
         producers, consumers, channelwise = (tuple(names) for names in roles[group])
-        found.append(
-            RawGroup(int(stop - start), producers, consumers, channelwise, blocks, frozen.get(group, uneven))
-        )
+        found.append(RawGroup(int(stop - start), producers, consumers, channelwise, blocks, frozen.get(group, uneven)))
     return found, numbered
 
 

@@ -14,35 +14,35 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fpgmlab.widths import Width
+from fpgmlab.modules import tensors_in
 
-UNARY = frozenset(
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+UNARY = words(
     """relu relu6 hardtanh sigmoid tanh silu gelu hardswish hardsigmoid leaky_relu elu celu selu mish softplus softsign
-    logsigmoid exp expm1 log log1p sqrt rsqrt square abs neg negative reciprocal clamp clip clamp_min clamp_max erf sin cos
-    round floor ceil sign logical_not isnan isinf isfinite nan_to_num threshold dropout dropout1d dropout2d dropout3d
-    alpha_dropout feature_alpha_dropout float half double bfloat16 to type type_as contiguous clone detach requires_grad_
-    cpu cuda zeros_like ones_like full_like empty_like rand_like randn_like data bool int long""".split()
+    logsigmoid exp expm1 log log1p sqrt rsqrt square abs neg negative reciprocal clamp clip clamp_min clamp_max erf
+    sin cos round floor ceil sign logical_not isnan isinf isfinite nan_to_num threshold dropout dropout1d dropout2d
+    dropout3d alpha_dropout feature_alpha_dropout float half double bfloat16 to type type_as contiguous clone detach
+    requires_grad cpu cuda zeros_like ones_like full_like empty_like rand_like randn_like data bool int long"""
 )
-ELEMENTWISE = frozenset(
-    """add iadd radd sub isub rsub subtract mul imul rmul multiply div idiv truediv itruediv rtruediv divide floor_divide
-    pow ipow rpow maximum minimum fmax fmin where addcmul addcdiv lerp atan2 remainder fmod hypot masked_fill eq ne gt lt
-    ge le and or xor logical_and logical_or copy""".split()
+ELEMENTWISE = words(
+    """add iadd radd sub isub rsub subtract mul imul rmul multiply div idiv truediv itruediv rtruediv divide
+    floor_divide pow ipow rpow maximum minimum fmax fmin where addcmul addcdiv lerp atan2 remainder fmod hypot
+    masked_fill eq ne gt lt ge le and or xor logical_and logical_or copy expand_as"""
 )
-SPATIAL = frozenset(
+SPATIAL = words(
     """max_pool1d max_pool2d max_pool3d boolean_dispatch avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
     adaptive_max_pool3d interpolate upsample upsample_nearest upsample_bilinear grid_sample
-    max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices""".split()
+    max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices"""
 )
-REDUCTION = frozenset("mean sum amax amin max min std var norm logsumexp any all prod argmax argmin median".split())
-ALONG = frozenset("softmax log_softmax normalize cumsum softmin sort argsort topk glu".split())
-MOVEMENT = frozenset(
-    """view reshape flatten unflatten view_as reshape_as permute transpose swapaxes swapdims movedim moveaxis squeeze
-    unsqueeze cat concat concatenate stack hstack vstack chunk split split_with_sizes tensor_split unbind narrow select
-    getitem expand expand_as repeat roll flip index_select T mT pad tile""".split()
-)
-CREATION = frozenset("new_zeros new_ones new_full new_empty new_tensor".split())
-_RESHAPE = frozenset("view reshape flatten unflatten view_as reshape_as".split())
+REDUCTION = words("mean sum amax amin max min std var norm logsumexp any all prod argmax argmin median")
+ALONG = words("softmax log_softmax normalize cumsum softmin sort argsort topk glu")
+CREATION = words("new_zeros new_ones new_full new_empty new_tensor")
 
 
 class Recorder(Protocol):
@@ -78,6 +78,16 @@ def along(label: Tensor, dim: int, size: int) -> Tensor | None:
     return label.reshape(-1).expand(size)
 
 
+def align(tensor: Tensor, ndim: int) -> Tensor:
+    return tensor.reshape((1,) * (ndim - tensor.ndim) + tuple(tensor.shape)) if tensor.ndim < ndim else tensor
+
+
+def unique_pairs(left: Tensor, right: Tensor) -> Tensor:
+    """Return the distinct pairs of different labels, (pairs, 2)."""
+    pairs = torch.stack([left.reshape(-1), right.reshape(-1)], dim=1)
+    return pairs[pairs[:, 0] != pairs[:, 1]].unique(dim=0)
+
+
 def rule_for(name: str) -> Callable[..., None] | None:
     """Return the rule for an operation's name (without underscores), or None for one that is not known."""
     for names, rule in (
@@ -86,7 +96,6 @@ def rule_for(name: str) -> Callable[..., None] | None:
         (SPATIAL, _spatial),
         (REDUCTION, _reduction),
         (ALONG, _along),
-        (MOVEMENT, _movement),
         (CREATION, _creation),
     ):
         if name in names:
@@ -95,6 +104,9 @@ def rule_for(name: str) -> Callable[..., None] | None:
 
 
 def _unary(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
+    bounds = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
+    if bounds and name in {"clamp", "clip", "clamp_min", "clamp_max"}:
+        return _elementwise(to, name, func, args, kwargs, out)
     to.put(out, to.get(args[0]))
 
 
@@ -103,19 +115,19 @@ def _creation(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict
 
 
 def _elementwise(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
-    if name == "max" or not isinstance(out, Tensor):
-        return
     operands = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    if not isinstance(out, Tensor):  # where(condition): the places of its channels
+        return give_up(to, operands, f"{name!r} takes some of its channels by value")
     merged: Tensor | None = None
     for operand in operands:
         label = to.get(operand)
         if label is None:
             continue
-        label = _align(label, out.ndim)
+        label = align(label, out.ndim)
         if merged is None:
-            merged, merged_shape = label, _align(operand, out.ndim).shape
+            merged, merged_shape = label, align(operand, out.ndim).shape
             continue
-        shape = _align(operand, out.ndim).shape
+        shape = align(operand, out.ndim).shape
         mine, other = varying(merged), varying(label)
         if all(merged_shape[d] == shape[d] for d in {*mine, *other}):
             left, right = torch.broadcast_tensors(merged, label)
@@ -125,13 +137,11 @@ def _elementwise(to: Recorder, name: str, func: Callable, args: tuple, kwargs: d
             to.freeze(label, f"one channel that {name!r} spreads over others")
         elif all(merged_shape[d] == 1 for d in other) and not mine:
             to.freeze(merged, f"one channel that {name!r} spreads over others")
-            merged, merged_shape = label, shape
+            merged = label
         else:
-            for both in (merged, label):
-                to.freeze(both, f"{name!r} crosses its channels with others")
-            merged = None
-        if merged is not None:
-            merged_shape = torch.broadcast_shapes(merged_shape, shape)
+            give_up(to, operands, f"{name!r} crosses its channels with others")
+            return to.put(out, None)
+        merged_shape = torch.broadcast_shapes(merged_shape, shape)
     if merged is None:
         return to.put(out, None)
     for operand in operands:
@@ -140,9 +150,14 @@ def _elementwise(to: Recorder, name: str, func: Callable, args: tuple, kwargs: d
     to.put(out, merged)
 
 
+def give_up(to: Recorder, operands: Sequence[Tensor], reason: str) -> None:
+    for operand in operands:
+        to.freeze(to.get(operand), reason)
+
+
 def _with_fixed(to: Recorder, name: str, merged: Tensor, operand: Tensor) -> None:
     """An operand without labels: harmless when it broadcasts over the channels; a model's tensor is cut with them."""
-    sizes = _align(operand, merged.ndim).shape if operand.ndim <= merged.ndim else operand.shape
+    sizes = align(operand, merged.ndim).shape if operand.ndim <= merged.ndim else operand.shape
     dims = [d for d in varying(merged) if sizes[d] > 1]
     if not dims:
         return
@@ -155,121 +170,51 @@ def _with_fixed(to: Recorder, name: str, merged: Tensor, operand: Tensor) -> Non
 
 def _spatial(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
     label = to.get(args[0])
+    for other in pytree.tree_leaves((args[1:], kwargs)):
+        if isinstance(other, Tensor):  # the grid of grid_sample
+            to.freeze(to.get(other), f"enters {name!r} as positions")
     if label is None:
         return to.put(out, None)
-    if any(d != 1 for d in varying(label)):
+    rank = next((int(d) for d in "123" if f"pool{d}d" in name), None)
+    channels = 1 if rank is None else label.ndim - rank - 1
+    if any(d != channels for d in varying(label)):
         to.freeze(label, f"{name!r} pools over its channels")
         return to.put(out, None)
-    result = out if isinstance(out, Tensor) else out[0]
-    to.put(out, label if result.ndim == label.ndim else None)
+    for result in tensors_in(out):
+        to.put(result, label if result.ndim == label.ndim else None)
 
 
-def _dims(args: tuple, kwargs: dict, ndim: int) -> list[int]:
-    dims = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else None))
-    if dims is None:
+def _dims(name: str, args: tuple, kwargs: dict, ndim: int) -> list[int]:
+    """Return the dimensions that a reduction runs over."""
+    position = 2 if name == "norm" else 1  # norm(x, p, dim)
+    dims = kwargs.get("dim", kwargs.get("axis", args[position] if len(args) > position else None))
+    if dims is None or isinstance(dims, bool) or dims in ((), []):  # var(x, unbiased)
         return list(range(ndim))
     return [d % ndim for d in ([dims] if isinstance(dims, int) else dims)]
 
 
 def _reduction(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
-    if len(args) > 1 and isinstance(args[1], Tensor):  # max(a, b) of two tensors
+    if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves((args[1:], kwargs))):  # max(a, b) of two tensors
         return _elementwise(to, f"{name}imum", func, args, kwargs, out)
     label = to.get(args[0])
-    result = out if isinstance(out, Tensor) else out[0]
-    if label is None:
-        return to.put(out, None)
-    dims = _dims(args, kwargs, label.ndim)
+    dims = _dims(name, args, kwargs, label.ndim)
     if set(dims) & set(varying(label)):
         to.freeze(label, f"{name!r} runs over its channels")
-        return to.put(out, None)
-    if result.ndim < label.ndim:
-        for dim in sorted(dims, reverse=True):
-            label = label.squeeze(dim)
-    to.put(out, label)
+        label = None
+    for result in tensors_in(out):  # max(x, dim) also gives the places
+        kept = [n for d, n in enumerate(label.shape) if d not in dims] if label is not None else []
+        to.put(result, label if label is None or result.ndim == label.ndim else label.reshape(kept))
 
 
 def _along(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
     label = to.get(args[0])
-    if label is not None:
-        dim = kwargs.get("dim", args[1] if len(args) > 1 and isinstance(args[1], int) else -1)
-        if name in {"glu", "topk"} or (dim % label.ndim) in varying(label):
-            to.freeze(label, f"{name!r} runs over its channels")
-            label = None
-    to.put(out, label)
-
-
-def _movement(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
-    if name == "pad":
-        return _pad(to, args, kwargs, out)
-    sources: list[Tensor] = []
-
-    def label_of(leaf: object) -> object:
-        if not isinstance(leaf, Tensor) or not (leaf.is_floating_point() or to.get(leaf) is not None):
-            return leaf
-        label = to.get(leaf)
-        if label is None:
-            return torch.zeros((), dtype=torch.int64).expand(leaf.shape)
-        sources.append(label)
-        return label.expand(leaf.shape)
-
-    moved_args, moved_kwargs = pytree.tree_map(label_of, (args, dict(kwargs)))
-    if not sources:
+    if label is None:
         return to.put(out, None)
-    # A label's memory layout is its own, so that a view may need a copy.
-    moved = (Tensor.reshape if name == "view" else func)(*moved_args, **moved_kwargs)
-    parts = [moved] if isinstance(moved, Tensor) else list(moved)
-    labels = [compact(part) for part in parts]
-    _check_moved(to, name, sources, labels)
-    if name in {"view", "reshape"}:
-        _check_sizes(to, name, pytree.tree_leaves(args[1:]), labels[0])
-    for result, label in zip([out] if isinstance(out, Tensor) else out, labels, strict=True):
-        to.put(result, label if bool((label > 0).any()) else None)
-
-
-def _pad(to: Recorder, args: tuple, kwargs: dict, out: Tensor) -> None:
-    """Padding of other dimensions keeps the labels; padded channels would be channels that nobody can remove."""
-    label, widths = to.get(args[0]), kwargs.get("pad", args[1] if len(args) > 1 else ())
-    mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
-    dims = varying(label)
-    cut = [0 if label.ndim - 1 - i // 2 not in dims else width for i, width in enumerate(widths)]
-    if not any(cut):
-        return to.put(out, label)
-    if mode != "constant":
-        to.freeze(label, "'pad' copies its channels")
-        return to.put(out, None)
-    to.put(out, torch.nn.functional.pad(label, cut, value=0))
-
-
-def _check_moved(to: Recorder, name: str, sources: list[Tensor], labels: list[Tensor]) -> None:
-    """Freeze what a cut could not follow: channels split into two dimensions, or sliced at fixed places."""
-    before = torch.cat([source.reshape(-1) for source in sources]).unique()
-    if name in _RESHAPE and len(varying(labels[0])) > len(varying(sources[0])):
-        to.freeze(before, f"{name!r} arranges its channels in rows (a shuffle, attention heads)")
-        return
-    wanted = before[before > 0]
-    complete = [torch.isin(wanted, label).all() for label in labels]
-    if all(complete):
-        return
-    dims = {tuple(varying(label)) for label in labels}
-    if name == "chunk" and len(dims) == 1 and len(next(iter(dims))) == 1:
-        sizes = {label.numel() for label in labels}
-        if len(sizes) == 1 and all(bool((label > 0).all()) for label in labels):
-            return to.equal_parts([label.reshape(-1) for label in labels])
-    to.freeze(before, f"{name!r} takes some of its channels by fixed position")
-
-
-def _check_sizes(to: Recorder, name: str, sizes: list[object], label: Tensor) -> None:
-    """A number in the model's code would no longer fit after pruning; -1 and numbers read from a shape do."""
-    for dim in varying(label):
-        if len(sizes) == label.ndim and sizes[dim] != -1 and not isinstance(sizes[dim], Width):
-            to.freeze(label, f"{name!r} asks for exactly {sizes[dim]} of them")
-
-
-def _align(tensor: Tensor, ndim: int) -> Tensor:
-    return tensor.reshape((1,) * (ndim - tensor.ndim) + tuple(tensor.shape)) if tensor.ndim < ndim else tensor
-
-
-def unique_pairs(left: Tensor, right: Tensor) -> Tensor:
-    """Return the distinct pairs of different labels, (pairs, 2)."""
-    pairs = torch.stack([left.reshape(-1), right.reshape(-1)], dim=1)
-    return pairs[pairs[:, 0] != pairs[:, 1]].unique(dim=0)
+    position, default = {"normalize": (2, 1), "softmax": (1, None), "log_softmax": (1, None)}.get(name, (1, -1))
+    dim = kwargs.get("dim", args[position] if len(args) > position else default)
+    unknown = not isinstance(dim, int) or isinstance(dim, bool)
+    if name in {"glu", "topk"} or unknown or (dim % label.ndim) in varying(label):
+        to.freeze(label, f"{name!r} runs over its channels")
+        label = None
+    for result in tensors_in(out):  # sort also gives the places
+        to.put(result, label)

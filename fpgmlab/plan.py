@@ -50,7 +50,9 @@ class Plan:
         for name, width in self.widths.items():
             channels = tuple(sorted(int(c) for c in self.removed.get(name, ())))
             if len(set(channels)) < len(channels) or any(not 0 <= c < width for c in channels):
-                raise ValueError(f"group {name!r}: removed channels must be distinct and 0 to {width - 1}; got {channels}")
+                raise ValueError(
+                    f"group {name!r}: removed channels must be distinct and 0 to {width - 1}; got {channels}"
+                )
             if channels and len(channels) >= width:
                 raise ValueError(f"group {name!r}: all {width} channels would be removed; at least one must stay")
             removed[name] = channels
@@ -114,7 +116,9 @@ class Plan:
             if not (isinstance(ratio, (int, float, np.floating)) and 0 <= ratio < 1):
                 raise ValueError(f"group {name!r}: ratio must be a number with 0 <= ratio < 1; got {ratio!r}")
             if ratio > 0 and graph[name].protected is not None:
-                raise ValueError(f"group {name!r} is protected ({graph[name].protected}): its ratio must be 0; got {ratio}")
+                raise ValueError(
+                    f"group {name!r} is protected ({graph[name].protected}): its ratio must be 0; got {ratio}"
+                )
         removed = {}
         for name, group in graph.items():
             kept = kept_channels(group, ratios.get(name, 0.0), multiple, max_ratio)
@@ -136,15 +140,17 @@ class Plan:
     ) -> Plan:
         """Remove the same fraction of every group that is not protected.
 
-        Give either the ``ratio``, or one budget (``macs``, ``params`` or ``bytes``: what may remain, as a fraction of the
-        original); then the smallest ratio that meets it is taken. The other parameters are those of `from_ratios`.
+        Give either the ``ratio``, or one budget (``macs``, ``params`` or ``bytes``: what may remain, as a fraction of
+        the original); then the smallest ratio that meets it is taken. The other parameters are those of `from_ratios`.
 
         Raises
         ------
         ValueError
             As `from_ratios`; when not exactly one of them is given; when a budget cannot be reached, with what can.
         """
-        given = {k: v for k, v in {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes}.items() if v is not None}
+        given = {
+            k: v for k, v in {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes}.items() if v is not None
+        }
         if len(given) != 1:
             raise ValueError(f"give exactly one of ratio, macs, params and bytes; got {given or 'none'}")
         free = [name for name, group in graph.items() if group.protected is None]
@@ -226,7 +232,9 @@ class Plan:
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r} instead of {FORMAT!r}")
             groups = data["groups"]
-            return cls({g: e["channels"] for g, e in groups.items()}, {g: tuple(e["removed"]) for g, e in groups.items()})
+            return cls(
+                {g: e["channels"] for g, e in groups.items()}, {g: tuple(e["removed"]) for g, e in groups.items()}
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{name} is not a plan of fpgmlab: {error}") from error
 
@@ -306,5 +314,3 @@ def _check_rounding(multiple: int, max_ratio: float) -> None:
         raise ValueError(f"multiple must be a whole number of at least 1; got {multiple!r}")
     if not 0 <= max_ratio <= 1:
         raise ValueError(f"max_ratio must lie between 0 and 1; got {max_ratio}")
-
-

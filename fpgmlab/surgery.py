@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.grouping import PRODUCERS, Layer
-from fpgmlab.modules import eval_mode, split_name
+from fpgmlab.modules import eval_mode
 from fpgmlab.plan import Plan
 from fpgmlab.provenance import add_plan
-from fpgmlab.tracing import call
+from fpgmlab.tracing import call, left_as_it_is
 
 _MIXING_NORMS = frozenset({"layer_norm", "rms_norm", "group_norm"})
 
@@ -43,10 +42,14 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
     ValueError
         For a plan that was made for another network or other widths.
     RuntimeError
-        When the pruned model does not run, because its code relies on a number of channels; with the layer.
+        When the model cannot be copied, or the pruned one does not run, because its code relies on a number of
+        channels; with the layer.
     """
     keep = torch.from_numpy(graph.keep(plan))
-    pruned = copy.deepcopy(graph.model)
+    try:
+        pruned = copy.deepcopy(graph.model)
+    except Exception as error:
+        raise RuntimeError(f"{type(graph.model).__name__} cannot be copied: {error}") from error
     modules = dict(pruned.named_modules())
     holders = _holders(pruned)
     for layer in graph.layers:
@@ -56,7 +59,10 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
         for name, cut in _cuts(layer, modules, keep_in, keep_out):
             _replace(holders, name, cut)
         if layer.kind != "tensor":
-            match_attributes(modules[layer.name])
+            module = modules[layer.name]
+            if isinstance(module, nn.modules.batchnorm._NormBase):
+                module.num_features = int(keep_out.sum())  # it may have no tensor to tell
+            match_attributes(module)
     if any(plan.removed.values()):
         _try_run(pruned, graph)
     add_plan(pruned, plan)
@@ -67,9 +73,9 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
 def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     """Make the graph's model give the outputs that the pruned model would give, in eval mode, without surgery.
 
-    A removed channel is cut off at its consumers: their weights for it are replaced by zeros for the time being (zeroing
-    its filter instead would leave the batch norm's bias flowing on). Layers that normalise over channels see only those that
-    stay. On exit, also after an exception, the model holds the very tensors it held before.
+    A removed channel is cut off at its consumers: their weights for it are replaced by zeros for the time being
+    (zeroing its filter instead would leave the batch norm's bias flowing on). Layers that normalise over channels see
+    only those that stay. On exit, also after an exception, the model holds the very tensors it held before.
 
     Parameters
     ----------
@@ -90,7 +96,7 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     modules = dict(graph.model.named_modules())
     holders = _holders(graph.model)
     swapped: list[tuple[nn.Module, str, nn.Parameter]] = []
-    norms: dict[int, tuple[Layer, Tensor]] = {}
+    norms: dict[int, Tensor] = {}
     try:
         for layer in graph.layers:
             if layer.kind in PRODUCERS and not layer.depthwise:
@@ -105,7 +111,14 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
             elif layer.kind in _MIXING_NORMS:
                 keep_out = _kept(layer.outputs, keep)
                 if not bool(keep_out.all()):
-                    norms[id(modules[layer.name].weight)] = (layer, keep_out.nonzero().squeeze(1))
+                    module = modules[layer.name]
+                    # A copy of the weight tells this norm's calls from others and carries what a simulation around this
+                    # one already took away.
+                    weight = module.weight.detach().clone()
+                    weight.stay = keep_out & getattr(module.weight, "stay", keep_out)
+                    norms[id(weight)] = weight.stay.nonzero().squeeze(1)
+                    swapped.append((module, "weight", module._parameters["weight"]))
+                    module._parameters["weight"] = weight
         with _NormOverKept(norms) if norms else nullcontext():
             yield graph.model
     finally:
@@ -131,11 +144,18 @@ def agreement(graph: ChannelGraph, plan: Plan, example_input: object | None = No
         with simulate(graph, plan) as model:
             simulated = list(tensors_in(call(model, inputs)))
         cut = list(tensors_in(call(pruned, inputs)))
-    scale = max(float(t.abs().max()) for t in cut)
-    return max(float((a - b).abs().max()) for a, b in zip(simulated, cut, strict=True)) / max(scale, 1e-30)
+    pairs = [(a.detach().double(), b.detach().double()) for a, b in zip(simulated, cut, strict=True) if b.numel()]
+    if any(a.shape != b.shape for a, b in pairs):
+        raise RuntimeError(
+            f"simulated and pruned outputs differ in shape: {[(*a.shape,) for a, _ in pairs]} and "
+            f"{[(*b.shape,) for _, b in pairs]}"
+        )
+    scale = max((float(b.abs().max()) for _, b in pairs), default=0.0)
+    apart = torch.tensor([float((a - b).abs().max()) for a, b in pairs] or [0.0])
+    return float(apart.max()) / max(scale, 1e-30)  # NaN stays NaN
 
 
-# Cutting ---------------------------------------------------------------------------------------------------------------
+# Cutting -------------------------------------------------------------------------------------------------------------
 
 
 def _kept(channels: np.ndarray | None, keep: Tensor) -> Tensor:
@@ -180,12 +200,12 @@ def _cut_weight(weight: Tensor, layer: Layer, keep_in: Tensor, keep_out: Tensor)
 
 
 def _masked(weight: Tensor, layer: Layer, keep_in: Tensor) -> Tensor:
-    mask = keep_in.to(weight.device, weight.dtype)
+    gone = ~keep_in.to(weight.device)
     trailing = (1,) * (weight.ndim - 2)
     if layer.kind == "conv_transpose":
-        return weight * mask.reshape(-1, 1, *trailing)
-    mask = mask.reshape(layer.groups, -1).repeat_interleave(len(weight) // layer.groups, dim=0)  # (out, in/groups)
-    return weight * mask.reshape(*mask.shape, *trailing)
+        return weight.masked_fill(gone.reshape(-1, 1, *trailing), 0)
+    gone = gone.reshape(layer.groups, -1).repeat_interleave(len(weight) // layer.groups, dim=0)  # (out, in/groups)
+    return weight.masked_fill(gone.reshape(*gone.shape, *trailing), 0)
 
 
 def match_attributes(module: nn.Module) -> None:
@@ -201,7 +221,7 @@ def match_attributes(module: nn.Module) -> None:
         module.in_channels, module.out_channels = len(weight), weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
-    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+    elif hasattr(module, "normalized_shape"):  # also of a user's own layer norm
         module.normalized_shape = tuple(weight.shape)
     elif isinstance(module, nn.GroupNorm):
         module.num_channels = len(weight)
@@ -228,26 +248,31 @@ def _replace(holders: dict[str, list[tuple[nn.Module, str]]], name: str, cut: Ca
     module, key = holders[name][0]
     old = getattr(module, key)
     new = cut(old.detach()).clone()
+    parameter = isinstance(old, nn.Parameter)
+    new = nn.Parameter(new, requires_grad=old.requires_grad) if parameter else new
     for module, key in holders[name]:
-        if isinstance(old, nn.Parameter):
-            module._parameters[key] = nn.Parameter(new, requires_grad=old.requires_grad)
-        else:
-            module._buffers[key] = new
+        (module._parameters if parameter else module._buffers)[key] = new
 
 
 def _try_run(pruned: nn.Module, graph: ChannelGraph) -> None:
     running: list[str] = []
-    handles = [
-        module.register_forward_pre_hook(lambda *_, name=name: running.append(name))
-        for name, module in pruned.named_modules()
-    ]
+    handles = []
+
+    def leave(*_: object) -> None:
+        running.pop()
+
+    for name, module in pruned.named_modules():
+        if not isinstance(module, torch.jit.ScriptModule):
+            handles.append(module.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
+            handles.append(module.register_forward_hook(leave))
     try:
-        with torch.no_grad(), eval_mode(pruned):
+        with left_as_it_is(pruned), eval_mode(pruned), torch.no_grad():
             call(pruned, graph.example_input)
     except Exception as error:
+        where = repr(running[-1]) if running and running[-1] else "its own code"
         raise RuntimeError(
-            f"the pruned {type(pruned).__name__} does not run: {running[-1] if running else 'the model'!r} failed with "
-            f"{error}. Its code relies on a number of channels; trace with protect=[...] for the groups around it."
+            f"the pruned {type(pruned).__name__} does not run: {where} failed with {error}. Its code relies on a "
+            "number of channels; trace with protect=[...] for the groups around it."
         ) from error
     finally:
         for handle in handles:
@@ -257,24 +282,27 @@ def _try_run(pruned: nn.Module, graph: ChannelGraph) -> None:
 class _NormOverKept(TorchFunctionMode):
     """Normalises over the channels that stay; the removed ones come out as zeros."""
 
-    def __init__(self, norms: dict[int, tuple[Layer, Tensor]]) -> None:
+    def __init__(self, norms: dict[int, Tensor]) -> None:
         super().__init__()
-        self.norms = norms  # by id of the weight
+        self.norms = norms  # which channels stay, by id of the weight
 
     def __torch_function__(self, func: Callable, types: Sequence, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        if func not in (F.layer_norm, F.rms_norm, F.group_norm):
+        name = getattr(func, "__name__", "")
+        if name not in _MIXING_NORMS:
             return func(*args, **kwargs)
-        names = {F.layer_norm: ("input", "shape", "weight", "bias", "eps"), F.rms_norm: ("input", "shape", "weight", "eps")}
-        given = dict(zip(names.get(func, ("input", "shape", "weight", "bias", "eps")), args, strict=False))
+        order = (
+            ("input", "shape", "weight", "eps") if name == "rms_norm" else ("input", "shape", "weight", "bias", "eps")
+        )
+        given = dict(zip(order, args, strict=False))
         given |= {"shape" if k in {"normalized_shape", "num_groups"} else k: v for k, v in kwargs.items()}
-        entry = self.norms.get(id(given.get("weight")))
-        if entry is None:
+        stay = self.norms.get(id(given.get("weight")))
+        if stay is None:
             return func(*args, **kwargs)
-        stay = entry[1].to(given["input"].device)
-        dim = 1 if func is F.group_norm else -1
-        shape = given["shape"] if func is F.group_norm else (len(stay),)
-        rest = {k: v.index_select(0, stay) for k, v in given.items() if k in {"weight", "bias"} and v is not None}
+        x, stay = given["input"], stay.to(given["input"].device)
+        dim = 1 if name == "group_norm" else x.ndim - 1
+        shape = given["shape"] if name == "group_norm" else (len(stay),)
+        rest = {k: given[k].index_select(0, stay) for k in ("weight", "bias") if given.get(k) is not None}
         rest |= {"eps": given["eps"]} if given.get("eps") is not None else {}
-        normed = func(given["input"].index_select(dim, stay), shape, **rest)
-        return torch.zeros_like(given["input"]).index_copy_(dim % given["input"].ndim, stay, normed.to(given["input"].dtype))
+        normed = func(x.index_select(dim, stay), shape, **rest)
+        return torch.zeros_like(x, dtype=normed.dtype).index_copy_(dim, stay, normed)

@@ -91,7 +91,6 @@ def fit(
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: nothing to train")
     device = device_of(model)
     modes = {module: module.training for module in model.modules()}
-    model.to(memory_format=torch.channels_last)
     optim = _optimizer(model, optimizer, lr, weight_decay)
     batches = max(1, len(task.train) // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optim, _warm_cosine(epochs * batches))
@@ -115,9 +114,10 @@ def fit(
                         for extra in extras:
                             loss = loss + extra.loss(model, inputs, outputs, targets)
                     if not torch.isfinite(loss):
+                        since = f"after epoch {kept}" if kept else "from before the training"
                         raise FloatingPointError(
                             f"the loss is {loss.item()} in epoch {epoch}, step {step}; the model has its weights "
-                            f"{f'after epoch {kept}' if kept else 'from before the training'} again. Lower lr (now {lr:g})."
+                            f"{since} again. Lower lr (now {lr:g})."
                         )
                     optim.zero_grad(set_to_none=True)
                     scaler.scale(loss).backward()

@@ -7,9 +7,11 @@ shows where they go.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,18 +19,22 @@ from torch import Tensor
 class Width(int):
     """An int with the labels of the channels that it counts, and whom to tell when a calculation relies on it."""
 
-    label: Tensor
-    tell: Callable[[Tensor, str], None]
+    ids: np.ndarray
+    tell: Callable[[np.ndarray, str], None]
 
     @classmethod
-    def of(cls, value: int, label: Tensor, tell: Callable[[Tensor, str], None]) -> Width:
-        """Return ``value`` as the number of the channels ``label``; ``tell(label, reason)`` freezes them."""
+    def of(cls, value: int, ids: np.ndarray, tell: Callable[[np.ndarray, str], None]) -> Width:
+        """Return ``value`` as the number of the channels ``ids``; ``tell(ids, reason)`` freezes them."""
         width = cls(value)
-        width.label, width.tell = label, tell
+        width.ids, width.tell = ids, tell
         return width
 
     def __hash__(self) -> int:
         return int.__hash__(self)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        self.tell(self.ids, "its number of channels enters a calculation")
+        return getattr(ufunc, method)(*(int.__add__(n, 0) if isinstance(n, Width) else n for n in inputs), **kwargs)
 
     def __copy__(self) -> Width:
         return self
@@ -38,26 +44,39 @@ class Width(int):
 
 
 def _whole(name: str) -> Callable[[Width, Any], Any]:
-    """A calculation within whole numbers gives a width again."""
+    """A calculation that is proportional to the number of channels gives a width again; any other relies on it."""
     plain = getattr(int, name)
 
     def method(self: Width, other: Any) -> Any:
         value = plain(self, other)
-        if not isinstance(value, int):
+        if not _proportional(name, self, other):
+            self.tell(self.ids, "its number of channels enters a calculation")
             return value
-        label = torch.cat([self.label, other.label]) if isinstance(other, Width) else self.label
-        return Width.of(value, label, self.tell)
+        ids = np.concatenate([self.ids, other.ids]) if isinstance(other, Width) else self.ids
+        return Width.of(value, ids, self.tell)
 
     return method
 
 
-def _relies(name: str, reason: str) -> Callable[..., Any]:
+def _proportional(name: str, width: Width, other: Any) -> bool:
+    if not isinstance(other, int):
+        return False
+    if name.strip("_") in {"mul", "rmul"}:
+        return not isinstance(other, Width)
+    if name == "__floordiv__":
+        return not isinstance(other, Width) and int.__mod__(width, other) == 0
+    return name.strip("_") in {"add", "radd"} and (isinstance(other, Width) or other == 0)
+
+
+def _relies(name: str, reason: str, harmless: Callable[[Any], bool] = lambda other: False) -> Callable[..., Any]:
     """A calculation whose result depends on the number itself."""
     plain = getattr(int, name)
 
     def method(self: Width, *others: Any) -> Any:
-        if not any(isinstance(other, Width) or other in (0, 1) for other in others):
-            self.tell(self.label, reason)
+        # torch's own layers compare with their records, which surgery keeps right.
+        by_torch = sys._getframe(1).f_globals.get("__name__", "").startswith("torch.nn.modules.")
+        if not by_torch and not any(harmless(other) for other in others):
+            self.tell(self.ids, reason)
         return plain(self, *others)
 
     return method
@@ -66,10 +85,28 @@ def _relies(name: str, reason: str) -> Callable[..., Any]:
 for _name in ("add", "sub", "mul", "floordiv", "mod"):
     setattr(Width, f"__{_name}__", _whole(f"__{_name}__"))
     setattr(Width, f"__r{_name}__", _whole(f"__r{_name}__"))
-for _name in ("truediv", "rtruediv", "pow", "rpow", "float"):
+for _name in (
+    "truediv",
+    "rtruediv",
+    "pow",
+    "rpow",
+    "float",
+    "int",
+    "divmod",
+    "rdivmod",
+    "lshift",
+    "rshift",
+    "and",
+    "or",
+):
     setattr(Width, f"__{_name}__", _relies(f"__{_name}__", "its number of channels enters a calculation"))
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
-    setattr(Width, f"__{_name}__", _relies(f"__{_name}__", "its number of channels is compared with a fixed one"))
+    _method = _relies(
+        f"__{_name}__",
+        "its number of channels is compared with a fixed one",
+        harmless=lambda other: isinstance(other, Width) or other in (0, 1),
+    )
+    setattr(Width, f"__{_name}__", _method)
 
 
 def widths_in(leaves: list[object]) -> list[Width]:
@@ -77,9 +114,8 @@ def widths_in(leaves: list[object]) -> list[Width]:
     return [leaf for leaf in leaves if isinstance(leaf, Width)]
 
 
-def with_widths(sizes: torch.Size, label: Tensor, tell: Callable[[Tensor, str], None]) -> torch.Size:
+def with_widths(
+    sizes: torch.Size, label: Tensor, ids: np.ndarray, tell: Callable[[np.ndarray, str], None]
+) -> torch.Size:
     """Return a tensor's shape with the sizes of the dimensions that its label changes along as widths."""
-    counted = label[label > 0].unique()
-    return torch.Size(
-        [Width.of(n, counted, tell) if label.size(dim) > 1 else n for dim, n in enumerate(sizes)]
-    )
+    return torch.Size([Width.of(n, ids, tell) if label.size(dim) > 1 else n for dim, n in enumerate(sizes)])

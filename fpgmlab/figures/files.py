@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from fpgmlab.figures.style import style
 from fpgmlab.files import atomic_path
 
 
@@ -27,7 +29,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
     written = []
     for kind, metadata in (("pdf", {"CreationDate": None, "Producer": None}), ("png", {"Software": None})):
         target = Path(f"{os.fspath(path)}.{kind}")
-        with atomic_path(target) as temporary:
+        with atomic_path(target) as temporary, mpl.rc_context(style()):
             figure.savefig(temporary, format=kind, metadata=metadata, bbox_inches="tight")
         written.append(target)
     return written

@@ -18,7 +18,8 @@ def filter_tiles(filters: Tensor, scores: Tensor, removed: Collection[int] = (),
     Parameters
     ----------
     filters : Tensor, (filters, channels, height, width)
-        A filter of three channels is shown in colour, any other as its mean over the channels, blue below and red above 0.
+        A filter of three channels is shown in colour, any other as its mean over the channels, blue below 0 and red
+        above.
     scores : Tensor, (filters,)
     removed : collection of int
         Numbers of the removed filters.
@@ -27,7 +28,8 @@ def filter_tiles(filters: Tensor, scores: Tensor, removed: Collection[int] = (),
     """
     if filters.ndim != 4 or scores.shape != filters.shape[:1]:
         raise ValueError(
-            f"filters must be (n, channels, height, width) and scores (n,); got {tuple(filters.shape)}, {tuple(scores.shape)}"
+            "filters must be (n, channels, height, width) and scores (n,); "
+            f"got {tuple(filters.shape)}, {tuple(scores.shape)}"
         )
     weights = filters.detach().cpu().float()
     order = torch.argsort(scores, stable=True).tolist()

@@ -30,15 +30,16 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy") -> Figure:
             )  # fmt: skip
         for i, row in enumerate(stages.itertuples()):
             axis.plot(macs.iloc[i], values.iloc[i], "o", color=colours[i % 4], markersize=7)
-            text = f"{row.stage}\n{values.iloc[i]:.2%}"
-            left = macs.iloc[i] > macs.mean()
+            # Beside the points; above the first, from which an arrow leaves to the lower left.
+            place = {"xytext": (0, 8), "ha": "center", "va": "bottom"} if i == 0 else {"xytext": (9, 0), "va": "center"}
             axis.annotate(
-                text, (macs.iloc[i], values.iloc[i]), (-9 if left else 9, -4), textcoords="offset points",
-                ha="right" if left else "left", va="top", fontsize=8, color=colours[i % 4],
+                f"{row.stage}\n{values.iloc[i]:.2%}", (macs.iloc[i], values.iloc[i]), textcoords="offset points",
+                fontsize=8, color=colours[i % 4], **place,
             )  # fmt: skip
         axis.set(xlabel="multiply-accumulates of one picture (million)", ylabel=metric, xlim=(0, 1.12 * macs.max()))
         low, high = values.min(), values.max()
-        axis.set_ylim(low - 0.25 * (high - low) - 0.005, high + 0.1 * (high - low) + 0.005)
+        room = 0.1 * (high - low) + 0.005
+        axis.set_ylim(max(0, low - room), high + 2.5 * room)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y", color="0.93", linewidth=0.6)
         axis.set_axisbelow(True)

@@ -109,9 +109,7 @@ class Classification:
             self._check_labels(labels)
             yield (self.augment(images, generator) if self.augment else images), labels
 
-    def val_batches(
-        self, batch_size: int = 256, max_samples: int | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def val_batches(self, batch_size: int = 256, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation data in order, or its first ``max_samples`` examples."""
         data = self.val if max_samples is None else Subset(self.val, range(min(max_samples, len(self.val))))
         for images, labels in DataLoader(data, batch_size):

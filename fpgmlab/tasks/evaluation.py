@@ -47,4 +47,3 @@ def evaluate(
             metric.update(outputs.float(), targets)
             samples += len(inputs)
     return {"loss": total / samples, task.metric_name: float(metric.compute()), "samples": samples}
-

@@ -1,0 +1,908 @@
+"""Tiny networks, each with one way in which layers can be connected, and what tracing should say about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Layers = Mapping[str, nn.Module | Tensor]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and the groups that it must have: for each its reason to be protected, or None when it is free."""
+
+    name: str
+    forward: Callable[..., object]
+    layers: Callable[[], Layers]
+    groups: Mapping[str, str | None]
+    inputs: Callable[[], object]
+    producers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    channels: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
+
+    def build(self) -> Model:
+        """Return the network with weights under which every channel matters."""
+        torch.manual_seed(0)
+        return busy(Model(self.forward, self.layers())).eval()
+
+
+class Model(nn.Module):
+    """A module of the given layers (tensors become buffers, parameters stay) whose forward is a function."""
+
+    def __init__(self, forward: Callable[..., object], layers: Layers) -> None:
+        super().__init__()
+        self.run = forward
+        for name, layer in layers.items():
+            if isinstance(layer, Tensor) and not isinstance(layer, nn.Parameter):
+                self.register_buffer(name, layer)
+            else:
+                setattr(self, name, layer)
+
+    def forward(self, *args: Any, **kwargs: Any) -> object:
+        return self.run(self, *args, **kwargs)
+
+
+def busy(model: nn.Module) -> nn.Module:
+    """Give every parameter and running statistic a value of its own: scales near 1, biases and means near 0."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        with torch.no_grad():
+            if name.endswith(("running_var",)) or (name.endswith("weight") and tensor.ndim == 1):
+                tensor.uniform_(0.5, 1.5)
+            elif name.endswith("running_mean") or (name.endswith("bias") and tensor.ndim == 1):
+                tensor.uniform_(-0.5, 0.5)
+            elif tensor.is_floating_point() and isinstance(tensor, nn.Parameter):
+                tensor.normal_(0, 1 / math.sqrt(max(1, tensor[0].numel())))
+    return model
+
+
+NETWORKS: list[Network] = []
+
+
+def network(groups: Mapping[str, str | None], layers: Callable[[], Layers], inputs: Any = None, **expected: Any) -> Any:
+    """Add a network to `NETWORKS`: its forward is the decorated function of the model and its inputs."""
+
+    def add(forward: Callable[..., object]) -> Callable[..., object]:
+        make = inputs or (lambda: torch.randn(2, 3, 8, 8))
+        NETWORKS.append(Network(forward.__name__, forward, layers, groups, make, **expected))
+        return forward
+
+    return add
+
+
+def conv(inputs: int, outputs: int, size: int = 3, **options: Any) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, padding=size // 2, **options)
+
+
+def pooled(x: Tensor) -> Tensor:
+    return x.mean((2, 3))
+
+
+HEAD = {"fc": "output"}
+
+
+# Plain chains --------------------------------------------------------------------------------------------------------
+
+
+@network(
+    {"conv1": None, "conv2": None} | HEAD,
+    lambda: {"conv1": conv(3, 8), "bn": nn.BatchNorm2d(8), "conv2": conv(8, 6, bias=False), "fc": nn.Linear(6, 5)},
+)
+def plain(m, x):
+    return m.fc(pooled(F.relu(m.conv2(F.relu(m.bn(m.conv1(x)))))))
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8 * 64, 5)})
+def flatten(m, x):
+    return m.fc(torch.flatten(m.conv(x).relu(), 1))
+
+
+@network(
+    {"conv": None, "fc1": None} | HEAD, lambda: {"conv": conv(3, 8), "fc1": nn.Linear(8, 7), "fc": nn.Linear(7, 5)}
+)
+def view_from_sizes(m, x):
+    x = F.adaptive_avg_pool2d(m.conv(x), 1)
+    return m.fc(m.fc1(x.view(x.size(0), x.size(1))).tanh())
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(512, 5)})
+def view_rest(m, x):
+    x = m.conv(x)
+    return m.fc(x.view(len(x), -1))
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(512, 5)})
+def view_product_of_sizes(m, x):
+    n, c, h, w = m.conv(x).shape
+    return m.fc(m.conv(x).reshape(n, c * h * w))
+
+
+@network({"conv": "exactly 512"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(512, 5)})
+def view_literal(m, x):
+    return m.fc(m.conv(x).view(x.shape[0], 512))
+
+
+@network({"conv": "exactly 8"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def expand_literal(m, x):
+    x = m.conv(x).mean((2, 3), keepdim=True).expand(-1, 8, 4, 4)
+    return m.fc(pooled(x))
+
+
+@network(
+    {"conv1": None, "conv2": None} | HEAD,
+    lambda: {"conv1": conv(3, 8), "drop": nn.Dropout2d(), "conv2": conv(8, 6), "fc": nn.Linear(6, 5)},
+)
+def dropout(m, x):
+    x = m.drop(F.relu6(m.conv1(x), inplace=True))
+    return m.fc(F.dropout(pooled(m.conv2(x)), training=m.training))
+
+
+@network(
+    {f"conv{i}": None for i in range(4)} | HEAD,
+    lambda: (
+        {
+            f"conv{i}": nn.Conv2d(3 if i == 0 else 6, 6, 3, padding=1, padding_mode=mode)
+            for i, mode in enumerate(("zeros", "circular", "reflect", "replicate"))
+        }
+        | {"fc": nn.Linear(6, 5)}
+    ),
+)
+def padding_modes(m, x):
+    return m.fc(pooled(m.conv3(m.conv2(m.conv1(m.conv0(x))))))
+
+
+@network(
+    {"conv1": None, "conv2": None} | HEAD,
+    lambda: {"conv1": nn.Conv1d(3, 8, 3), "bn": nn.BatchNorm1d(8), "conv2": nn.Conv1d(8, 6, 3), "fc": nn.Linear(6, 5)},
+    lambda: torch.randn(2, 3, 16),
+)
+def conv1d(m, x):
+    return m.fc(F.max_pool1d(m.conv2(m.bn(m.conv1(x)).relu()), 2).mean(-1))
+
+
+@network(
+    {"conv1": None, "conv2": None} | HEAD,
+    lambda: {"conv1": nn.Conv3d(3, 8, 3), "bn": nn.BatchNorm3d(8), "conv2": nn.Conv3d(8, 6, 2), "fc": nn.Linear(6, 5)},
+    lambda: torch.randn(2, 3, 6, 6, 6),
+)
+def conv3d(m, x):
+    return m.fc(F.adaptive_max_pool3d(m.conv2(m.bn(m.conv1(x)).relu()), 1).flatten(1))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": nn.Conv1d(3, 8, 1), "fc": nn.Linear(8, 5)},
+    lambda: torch.randn(2, 3, 16),
+)
+def point_net_maximum(m, x):
+    return m.fc(torch.max(m.conv(x), 2, keepdim=True)[0].view(x.size(0), -1))
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def keywords_only(m, x):
+    x = F.relu(input=F.conv2d(input=x, weight=m.conv.weight, bias=m.conv.bias, padding=1))
+    return m.fc(torch.mean(input=torch.flatten(input=x, start_dim=2), dim=2))
+
+
+@network(
+    {"conv1": "one channel", "conv2": None} | HEAD,
+    lambda: {"conv1": conv(3, 1), "conv2": conv(1, 6), "fc": nn.Linear(6, 5)},
+)
+def one_channel(m, x):
+    return m.fc(pooled(m.conv2(m.conv1(x))))
+
+
+# Sums, products, concatenations --------------------------------------------------------------------------------------
+
+
+def block_layers() -> Layers:
+    return {
+        "stem": conv(3, 6),
+        "conv1": conv(6, 8),
+        "bn1": nn.BatchNorm2d(8),
+        "conv2": conv(8, 10),
+        "short": conv(6, 10, 1),
+        "fc": nn.Linear(10, 5),
+    }
+
+
+@network({"stem": None, "conv1": None, "conv2": None} | HEAD, block_layers, producers={"conv2": ("conv2", "short")})
+def residual(m, x):
+    x = m.stem(x)
+    return m.fc(pooled(F.relu(m.conv2(m.bn1(m.conv1(x)).relu()) + m.short(x))))
+
+
+@network({"stem": None, "conv1": None, "conv2": None} | HEAD, block_layers, producers={"conv2": ("conv2", "short")})
+def in_place(m, x):
+    x = m.stem(x)
+    y = F.relu(m.bn1(m.conv1(x)), inplace=True)
+    y = m.conv2(y)
+    y += m.short(x)
+    y.relu_()
+    return m.fc(pooled(y))
+
+
+@network(
+    {"conv1": None, "conv2": None, "conv3": None} | HEAD,
+    lambda: {"conv1": conv(3, 8), "conv2": conv(3, 6), "conv3": conv(14, 7), "fc": nn.Linear(7, 5)},
+)
+def concatenation(m, x):
+    return m.fc(pooled(m.conv3(torch.cat([m.conv1(x), m.conv2(x)], 1).relu())))
+
+
+@network(
+    {"conv0": None, "conv1": None, "conv2": None} | HEAD,
+    lambda: {
+        "conv0": conv(3, 8),
+        "bn1": nn.BatchNorm2d(8),
+        "conv1": conv(8, 4),
+        "bn2": nn.BatchNorm2d(12),
+        "conv2": conv(12, 4),
+        "bn": nn.BatchNorm2d(16),
+        "fc": nn.Linear(16, 5),
+    },
+)
+def dense_block(m, x):
+    features = [m.conv0(x)]
+    features.append(m.conv1(m.bn1(torch.cat(features, 1)).relu()))
+    features.append(m.conv2(m.bn2(torch.cat(features, 1)).relu()))
+    return m.fc(pooled(m.bn(torch.cat(features, 1)).relu()))
+
+
+@network(
+    {"conv": None, "squeeze": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "squeeze": conv(8, 4, 1), "excite": conv(4, 8, 1), "fc": nn.Linear(8, 5)},
+    producers={"conv": ("conv", "excite")},
+)
+def squeeze_and_excitation(m, x):
+    x = m.conv(x)
+    scale = m.excite(F.relu(m.squeeze(F.adaptive_avg_pool2d(x, 1)))).sigmoid()
+    return m.fc(pooled(x * scale))
+
+
+@network(
+    {"conv": None, "squeeze": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "squeeze": nn.Linear(8, 4), "excite": nn.Linear(4, 8), "fc": nn.Linear(8, 5)},
+    producers={"conv": ("conv", "excite")},
+)
+def squeeze_and_excitation_with_views(m, x):
+    x = m.conv(x)
+    b, c, _, _ = x.size()
+    y = m.excite(m.squeeze(x.mean((2, 3)).view(b, c)).relu()).sigmoid().view(b, c, 1, 1)
+    return m.fc(pooled(x * y.expand_as(x)))
+
+
+@network(
+    {"conv": None, "gate": "one channel"} | HEAD,
+    lambda: {"conv": conv(3, 8), "gate": conv(2, 1), "fc": nn.Linear(8, 5)},
+)
+def spatial_attention_of_inputs(m, x):
+    gate = m.gate(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
+    x = m.conv(x)
+    return m.fc(pooled(x * gate))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "scale": torch.rand(1, 8, 1, 1) + 0.5, "fc": nn.Linear(8, 5)},
+)
+def constant_buffer(m, x):
+    return m.fc(pooled(m.conv(x) * m.scale))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "low": nn.Parameter(torch.zeros(8, 1, 1)), "fc": nn.Linear(8, 5)},
+)
+def learnt_clamp(m, x):
+    return m.fc(pooled(torch.clamp(m.conv(x), min=m.low)))
+
+
+@network({"conv": "fixed width"} | HEAD, lambda: {"conv": conv(3, 3), "fc": nn.Linear(3, 5)})
+def input_added(m, x):
+    return m.fc(pooled(m.conv(x) + x))
+
+
+@network(
+    {"conv1": "crosses", "conv2": "crosses"} | HEAD,
+    lambda: {"conv1": conv(3, 4), "conv2": conv(3, 6), "fc": nn.Linear(24, 5)},
+)
+def outer_product(m, x):
+    x, y = pooled(m.conv1(x)), pooled(m.conv2(x))
+    return m.fc((x[:, :, None] * y[:, None, :]).flatten(1))
+
+
+@network(
+    {"conv1": "fixed width"} | HEAD,
+    lambda: {"conv1": conv(3, 4), "conv2": conv(4, 8), "fc": nn.Linear(8, 5)},
+)
+def padded_channels(m, x):
+    x = m.conv1(x)
+    return m.fc(pooled(F.pad(x, (0, 0, 0, 0, 2, 2)) + m.conv2(x)))
+
+
+# Grouped and transposed convolutions ---------------------------------------------------------------------------------
+
+
+@network(
+    {"conv": None, "point": None} | HEAD,
+    lambda: {
+        "conv": conv(3, 8),
+        "depth": conv(8, 8, groups=8),
+        "bn": nn.BatchNorm2d(8),
+        "point": conv(8, 6, 1),
+        "fc": nn.Linear(6, 5),
+    },
+)
+def depthwise(m, x):
+    return m.fc(pooled(m.point(m.bn(m.depth(m.conv(x))).relu())))
+
+
+@network(
+    {"conv": None, "point": None} | HEAD,
+    lambda: {"conv": conv(3, 4), "depth": conv(4, 12, groups=4), "point": conv(12, 6, 1), "fc": nn.Linear(6, 5)},
+    channels={"conv": 4},
+)
+def depthwise_with_multiplier(m, x):
+    return m.fc(pooled(m.point(m.depth(m.conv(x)).relu())))
+
+
+@network(
+    {"point": None} | HEAD,
+    lambda: {"depth": conv(3, 6, groups=3), "point": conv(6, 6, 1), "fc": nn.Linear(6, 5)},
+)
+def depthwise_on_the_input(m, x):
+    return m.fc(pooled(m.point(m.depth(x).relu())))
+
+
+@network(
+    {"conv": None, "grouped": None, "last": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "grouped": conv(8, 12, groups=4), "last": conv(12, 6), "fc": nn.Linear(6, 5)},
+    steps={"conv": 4, "grouped": 4},
+)
+def grouped(m, x):
+    return m.fc(pooled(m.last(m.grouped(m.conv(x).relu()).relu())))
+
+
+@network(
+    {"conv1": None, "grouped": None} | HEAD,
+    lambda: {"conv1": conv(3, 6), "conv2": conv(3, 6), "grouped": conv(12, 8, groups=2), "fc": nn.Linear(8, 5)},
+    channels={"conv1": 12},
+    producers={"conv1": ("conv1", "conv2")},
+    steps={"conv1": 2, "grouped": 2},
+)
+def grouped_on_a_concatenation(m, x):
+    return m.fc(pooled(m.grouped(torch.cat([m.conv1(x), m.conv2(x)], 1)).relu()))
+
+
+@network(
+    {"conv1": None, "grouped": None} | HEAD,
+    lambda: {"conv1": conv(3, 4), "conv2": conv(3, 8), "grouped": conv(12, 8, groups=2), "fc": nn.Linear(8, 5)},
+    channels={"conv1": 12},
+    steps={"conv1": 2, "grouped": 2},
+)
+def grouped_across_the_seam(m, x):
+    return m.fc(pooled(m.grouped(torch.cat([m.conv1(x), m.conv2(x)], 1)).relu()))
+
+
+@network(
+    {"conv": None, "up": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "up": nn.ConvTranspose2d(8, 6, 2, 2), "bn": nn.BatchNorm2d(6), "fc": nn.Linear(6, 5)},
+)
+def transposed(m, x):
+    return m.fc(pooled(m.bn(m.up(m.conv(x).relu())).relu()))
+
+
+@network(
+    {"conv": None, "up": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "up": nn.ConvTranspose2d(8, 6, 2, 2, groups=2), "fc": nn.Linear(6, 5)},
+    steps={"conv": 2, "up": 2},
+)
+def transposed_grouped(m, x):
+    return m.fc(pooled(m.up(m.conv(x).relu()).relu()))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "up": nn.ConvTranspose2d(8, 8, 2, 2, groups=8), "fc": nn.Linear(8, 5)},
+)
+def transposed_depthwise(m, x):
+    return m.fc(pooled(m.up(m.conv(x).relu()).relu()))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": conv(3, 4), "up": nn.ConvTranspose2d(4, 8, 2, 2, groups=4), "fc": nn.Linear(8, 5)},
+)
+def transposed_depthwise_with_multiplier(m, x):
+    return m.fc(pooled(m.up(m.conv(x).relu()).relu()))
+
+
+# Splits and shuffles -------------------------------------------------------------------------------------------------
+
+
+@network(
+    {"conv": None, "last": None} | HEAD,
+    lambda: {"conv": conv(3, 12), "last": conv(6, 7), "fc": nn.Linear(7, 5)},
+    channels={"conv": 6},
+)
+def gated(m, x):
+    a, b = m.conv(x).chunk(2, dim=1)
+    return m.fc(pooled(m.last(a * b.sigmoid())))
+
+
+@network(
+    {"conv": None, "last": None} | HEAD,
+    lambda: {"conv": conv(3, 12), "last": conv(6, 7), "fc": nn.Linear(7, 5)},
+    channels={"conv": 6},
+)
+def gated_by_half_the_width(m, x):
+    x = m.conv(x)
+    a, b = torch.split(x, x.shape[1] // 2, dim=1)
+    return m.fc(pooled(m.last(a * b.sigmoid())))
+
+
+@network(
+    {"cv1": None, "m1": None, "cv2": None} | HEAD,
+    lambda: {
+        "cv1": conv(3, 8, 1),
+        "m1": conv(4, 4),
+        "m2": conv(4, 4),
+        "cv2": conv(12, 7, 1),
+        "fc": nn.Linear(7, 5),
+    },
+    channels={"cv1": 8, "m1": 4},
+    producers={"cv1": ("cv1", "m2")},
+    steps={"cv1": 2},
+)
+def c2f(m, x):
+    y = list(m.cv1(x).chunk(2, 1))
+    y.append(y[-1] + m.m2(m.m1(y[-1]).relu()))
+    return m.fc(pooled(m.cv2(torch.cat(y, 1))))
+
+
+@network(
+    {"conv": "fixed position", "a": None, "b": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "a": conv(5, 6), "b": conv(3, 6), "fc": nn.Linear(12, 5)},
+)
+def split_in_fixed_sizes(m, x):
+    a, b = torch.split(m.conv(x), [5, 3], dim=1)
+    return m.fc(pooled(torch.cat([m.a(a), m.b(b)], 1)))
+
+
+@network(
+    {"conv": "fixed position", "last": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "last": conv(5, 6), "fc": nn.Linear(6, 5)},
+)
+def sliced(m, x):
+    return m.fc(pooled(m.last(m.conv(x)[:, :5])))
+
+
+@network({"conv": "fixed position"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def permuted_by_a_list(m, x):
+    return m.fc(pooled(m.conv(x)[:, [3, 1, 2, 0, 7, 6, 5, 4]]))
+
+
+@network({"conv": "fixed position"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def rolled(m, x):
+    return m.fc(pooled(torch.roll(m.conv(x), 1, dims=1)))
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def flipped_and_rolled_in_space(m, x):
+    x = m.conv(x).flip(1).roll((1, 2), (2, 3))
+    return m.fc(pooled(x[:, :, 1:, [0, 2, 3]]))
+
+
+@network(
+    {"conv": "rows", "inner": None, "out": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "inner": conv(4, 6), "out": conv(6, 4), "fc": nn.Linear(8, 5)},
+    lambda: torch.randn(2, 3, 8, 8),
+)
+def shuffle(m, x):
+    x = m.conv(x)
+    n, c, h, w = x.shape
+    x = x.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, -1, h, w)
+    a, b = x.chunk(2, 1)
+    out = m.out(m.inner(b).relu())
+    return m.fc(pooled(torch.cat([a, out], 1)))
+
+
+@network({"conv": "fixed position"} | HEAD, lambda: {"conv": conv(3, 4), "fc": nn.Linear(4, 5)})
+def unpacked_channels(m, x):
+    a, b, c, d = m.conv(x).transpose(0, 1)
+    return m.fc(torch.stack([a, b, c, d], 1).mean((2, 3)))
+
+
+@network({"conv": "mixes or hides"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(2, 5)})
+def pixel_shuffle(m, x):
+    return m.fc(pooled(F.pixel_shuffle(m.conv(x), 2)))
+
+
+# Activations and normalisations --------------------------------------------------------------------------------------
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "act": nn.PReLU(8), "fc": nn.Linear(8, 5)})
+def prelu(m, x):
+    return m.fc(pooled(m.act(m.conv(x))))
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "act": nn.PReLU(), "fc": nn.Linear(8, 5)})
+def prelu_of_one_slope(m, x):
+    return m.fc(pooled(m.act(m.conv(x))))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "norm": nn.GroupNorm(2, 8), "fc": nn.Linear(8, 5)},
+    steps={"conv": 2},
+)
+def group_norm(m, x):
+    return m.fc(pooled(m.norm(m.conv(x)).relu()))
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "norm": nn.GroupNorm(1, 8), "fc": nn.Linear(8, 5)})
+def group_norm_of_one_group(m, x):
+    return m.fc(pooled(m.norm(m.conv(x)).relu()))
+
+
+@network(
+    {"fc1": None} | HEAD,
+    lambda: {"fc1": nn.Linear(6, 8), "norm": nn.LayerNorm(8), "fc": nn.Linear(8, 5)},
+    lambda: torch.randn(2, 6),
+)
+def layer_norm(m, x):
+    return m.fc(m.norm(m.fc1(x)).relu())
+
+
+@network(
+    {"fc1": None} | HEAD,
+    lambda: {"fc1": nn.Linear(6, 8), "norm": nn.LayerNorm(8), "fc": nn.Linear(8, 5)},
+    lambda: torch.randn(2, 6),
+)
+def layer_norm_by_torch(m, x):
+    x = torch.layer_norm(m.fc1(x), m.norm.normalized_shape, m.norm.weight, m.norm.bias, m.norm.eps)
+    return m.fc(x.relu())
+
+
+@network(
+    {"fc1": None} | HEAD,
+    lambda: {"fc1": nn.Linear(6, 8), "norm": nn.RMSNorm(8), "fc": nn.Linear(8, 5)},
+    lambda: torch.randn(2, 6),
+)
+def rms_norm(m, x):
+    return m.fc(m.norm(m.fc1(x)).relu())
+
+
+@network(
+    {"conv": "over several dimensions"} | HEAD,
+    lambda: {"conv": conv(3, 8), "norm": nn.LayerNorm((8, 8, 8)), "fc": nn.Linear(8, 5)},
+)
+def layer_norm_over_everything(m, x):
+    return m.fc(pooled(m.norm(m.conv(x)).relu()))
+
+
+@network({"conv": "without weights"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def layer_norm_without_weights(m, x):
+    return m.fc(F.layer_norm(pooled(m.conv(x)), (8,)))
+
+
+@network(
+    {"stem": None, "wide": None} | HEAD,
+    lambda: {
+        "stem": conv(3, 6),
+        "depth": conv(6, 6, 7, groups=6),
+        "norm": nn.LayerNorm(6),
+        "wide": nn.Linear(6, 10),
+        "narrow": nn.Linear(10, 6),
+        "layer_scale": nn.Parameter(torch.ones(6)),
+        "last": nn.LayerNorm(6),
+        "fc": nn.Linear(6, 5),
+    },
+    producers={"stem": ("stem", "narrow")},
+)
+def convnext_block(m, x):
+    x = m.stem(x)
+    y = m.norm(m.depth(x).permute(0, 2, 3, 1))
+    y = m.layer_scale * m.narrow(F.gelu(m.wide(y)))
+    x = x + y.permute(0, 3, 1, 2)
+    return m.fc(m.last(pooled(x)))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "norm": nn.InstanceNorm2d(8, affine=True), "fc": nn.Linear(8, 5)},
+)
+def instance_norm(m, x):
+    return m.fc(pooled(m.norm(m.conv(x)).relu()))
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "norm": nn.InstanceNorm2d(8), "fc": nn.Linear(8, 5)})
+def instance_norm_without_weights(m, x):
+    return m.fc(pooled(m.norm(m.conv(x)).relu()))
+
+
+@network(
+    {"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "norm": nn.BatchNorm2d(8, affine=False), "fc": nn.Linear(8, 5)}
+)
+def batch_norm_without_weights(m, x):
+    return m.fc(pooled(m.norm(m.conv(x)).relu()))
+
+
+@network(
+    {"conv": "not plainly a layer's own"} | HEAD,
+    lambda: {
+        "conv": conv(3, 8),
+        "norm": nn.BatchNorm2d(8),
+        "gamma": nn.Parameter(torch.ones(8)),
+        "fc": nn.Linear(8, 5),
+    },
+)
+def batch_norm_with_a_foreign_scale(m, x):
+    x = F.batch_norm(m.conv(x), m.norm.running_mean, m.norm.running_var, m.gamma, m.norm.bias)
+    return m.fc(pooled(x))
+
+
+@network({"conv": "'softmax' runs over"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def softmax_over_channels(m, x):
+    return m.fc(pooled(m.conv(x).softmax(1)))
+
+
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def softmax_over_space(m, x):
+    return m.fc((m.conv(x).flatten(2).softmax(-1)[..., :3]).amax(-1))
+
+
+@network(
+    {"conv": "'mean' runs over", "last": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "last": conv(1, 6), "fc": nn.Linear(6, 5)},
+)
+def mean_over_channels(m, x):
+    return m.fc(pooled(m.last(m.conv(x).mean(1, keepdim=True))))
+
+
+@network({"conv": "'normalize' runs over"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def normalised_over_channels(m, x):
+    return m.fc(pooled(F.normalize(m.conv(x))))
+
+
+@network({"conv": "'norm' runs over"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def divided_by_its_norm(m, x):
+    x = m.conv(x)
+    return m.fc(pooled(x / x.norm(2, 1, keepdim=True)))
+
+
+@network(
+    {"conv": "'max_pool2d' pools over"} | HEAD,
+    lambda: {"conv": nn.Conv1d(3, 8, 1), "fc": nn.Linear(4 * 8, 5)},
+    lambda: torch.randn(2, 3, 8),
+)
+def pooled_channels(m, x):
+    return m.fc(F.max_pool2d(m.conv(x), (2, 1)).flatten(1))
+
+
+# Attention, and numbers of channels in the code ----------------------------------------------------------------------
+
+
+@network(
+    {"q": "'matmul'", "v": "'matmul'"} | HEAD,
+    lambda: {"q": conv(3, 8, 1), "k": conv(3, 8, 1), "v": conv(3, 6, 1), "fc": nn.Linear(6, 5)},
+    producers={"q": ("q",)},
+)
+def attention(m, x):
+    q, k, v = (layer(x).flatten(2) for layer in (m.q, m.k, m.v))  # (n, c, positions)
+    weights = (q.transpose(1, 2) @ k).softmax(-1)
+    return m.fc((v @ weights).mean(-1))
+
+
+@network({"conv": "enters a calculation"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def scaled_by_the_width(m, x):
+    x = m.conv(x)
+    return m.fc(pooled(x * x.shape[1] ** -0.5))
+
+
+@network({"conv": "enters a calculation"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def scaled_by_the_root_of_the_width(m, x):
+    x = m.conv(x)
+    return m.fc(pooled(x / math.sqrt(x.size(1))))
+
+
+@network({"conv": "compared"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def depends_on_the_width(m, x):
+    x = m.conv(x)
+    return m.fc(pooled(x * 2 if x.shape[1] == 8 else x))
+
+
+@network({"conv": "shapes another tensor"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def tensor_of_the_width(m, x):
+    x = m.conv(x)
+    return m.fc(pooled(x * torch.linspace(0, 1, x.shape[1]).view(1, -1, 1, 1)))
+
+
+@network({"conv": "'len'"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def scaled_by_a_length(m, x):
+    x = pooled(m.conv(x))
+    return m.fc(x / len(x[0]))
+
+
+@network(
+    {"embed": "attention"} | HEAD,
+    lambda: {"embed": nn.Linear(6, 8), "attn": nn.MultiheadAttention(8, 2, batch_first=True), "fc": nn.Linear(8, 5)},
+    lambda: torch.randn(2, 7, 6),
+)
+def multihead_attention(m, x):
+    x = m.embed(x)
+    return m.fc(m.attn(x, x, x)[0].mean(1))
+
+
+@network(
+    {"conv": "'lstm'"} | HEAD,
+    lambda: {"conv": nn.Conv1d(3, 8, 3), "lstm": nn.LSTM(8, 6, batch_first=True), "fc": nn.Linear(6, 5)},
+    lambda: torch.randn(2, 3, 16),
+)
+def recurrent(m, x):
+    return m.fc(m.lstm(m.conv(x).transpose(1, 2))[0][:, -1])
+
+
+# Shared and tied weights ---------------------------------------------------------------------------------------------
+
+
+@network(
+    {"stem": None} | HEAD,
+    lambda: {"stem": conv(3, 8), "twice": conv(8, 8), "fc": nn.Linear(8, 5)},
+    producers={"stem": ("stem", "twice")},
+)
+def layer_used_twice(m, x):
+    return m.fc(pooled(m.twice(m.twice(m.stem(x)).relu())))
+
+
+@network(
+    {"a": None, "shared": None} | HEAD,
+    lambda: {"a": conv(3, 8), "b": conv(3, 8), "shared": conv(8, 6), "fc": nn.Linear(6, 5)},
+    producers={"a": ("a", "b")},
+)
+def layer_of_two_branches(m, x):
+    return m.fc(pooled(m.shared(m.a(x)) * m.shared(m.b(x))))
+
+
+def tied_layers() -> Layers:
+    one, two = conv(8, 8, bias=False), conv(8, 8, bias=False)
+    two.weight = one.weight
+    return {"stem": conv(3, 8), "one": one, "two": two, "fc": nn.Linear(8, 5)}
+
+
+@network({"stem": None} | HEAD, tied_layers, producers={"stem": ("stem", "one")})
+def tied(m, x):
+    return m.fc(pooled(m.two(m.one(m.stem(x)).relu())))
+
+
+def tied_layers_with_biases() -> Layers:
+    one, two = conv(8, 8), conv(8, 8)
+    two.weight = one.weight
+    return {"stem": conv(3, 8), "one": one, "two": two, "fc": nn.Linear(8, 5)}
+
+
+@network({"stem": "fixed width"} | HEAD, tied_layers_with_biases)
+def tied_with_two_biases(m, x):
+    return m.fc(pooled(m.two(m.one(m.stem(x)).relu())))
+
+
+@network({"conv": "also enters 'norm'"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def weights_read_elsewhere(m, x):
+    return m.fc(pooled(m.conv(x))), m.conv.weight.norm()
+
+
+@network(
+    {"conv": None, "fc1": "also enters", "table": "also enters"} | HEAD,
+    lambda: {"conv": conv(3, 8), "fc1": nn.Linear(8, 6), "table": nn.Linear(6, 8), "fc": nn.Linear(8, 5)},
+)
+def weights_as_an_embedding(m, x):
+    words = F.embedding(torch.tensor([1, 2]), m.table.weight)  # (2, 6)
+    return m.fc(m.table(m.fc1(pooled(m.conv(x))))), words
+
+
+@network(
+    {"conv": "not plainly a layer's own"} | HEAD,
+    lambda: {"conv": conv(3, 8), "standard": conv(8, 6), "fc": nn.Linear(6, 5)},
+)
+def weight_standardised(m, x):
+    weight = m.standard.weight
+    weight = (weight - weight.mean((1, 2, 3), keepdim=True)) / (weight.std((1, 2, 3), keepdim=True) + 1e-5)
+    return m.fc(pooled(F.conv2d(m.conv(x), weight, m.standard.bias, padding=1)))
+
+
+def normed_layers() -> Layers:
+    normed = nn.utils.parametrizations.weight_norm(conv(8, 6))
+    return {"conv": conv(3, 8), "normed": normed, "last": conv(6, 7), "fc": nn.Linear(7, 5)}
+
+
+@network({"conv": "not plainly a layer's own", "last": None} | HEAD, normed_layers)
+def weight_norm(m, x):
+    return m.fc(pooled(m.last(m.normed(m.conv(x).relu()))))
+
+
+def frozen_layers() -> Layers:
+    frozen = conv(3, 8).requires_grad_(False)
+    return {"conv1": frozen, "conv2": conv(8, 6), "fc": nn.Linear(6, 5)}
+
+
+@network({"conv1": None, "conv2": None} | HEAD, frozen_layers)
+def frozen_parameters(m, x):
+    return m.fc(pooled(m.conv2(m.conv1(x).relu())))
+
+
+@network(
+    {"conv1": None, "conv2": None} | HEAD, lambda: {"conv1": conv(3, 8), "conv2": conv(8, 6), "fc": nn.Linear(6, 5)}
+)
+def without_gradients_inside(m, x):
+    with torch.no_grad():
+        x = m.conv1(x).relu()
+    return m.fc(pooled(m.conv2(x)))
+
+
+# Inputs and outputs --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Pair:
+    """Two outputs."""
+
+    logits: Tensor
+    features: Tensor
+
+
+@network(
+    {"conv1": None, "conv2": "output"} | HEAD, lambda: {"conv1": conv(3, 8), "conv2": conv(8, 6), "fc": nn.Linear(6, 5)}
+)
+def dict_output(m, x):
+    features = m.conv2(m.conv1(x).relu())
+    return {"logits": m.fc(pooled(features)), "features": [features]}
+
+
+@network(
+    {"conv1": None, "conv2": "output"} | HEAD, lambda: {"conv1": conv(3, 8), "conv2": conv(8, 6), "fc": nn.Linear(6, 5)}
+)
+def tuple_output(m, x):
+    features = m.conv2(m.conv1(x).relu())
+    return m.fc(pooled(features)), (features, 3)
+
+
+@network(
+    {"conv1": None, "conv2": "output"} | HEAD, lambda: {"conv1": conv(3, 8), "conv2": conv(8, 6), "fc": nn.Linear(6, 5)}
+)
+def dataclass_output(m, x):
+    features = m.conv2(m.conv1(x).relu())
+    return Pair(m.fc(pooled(features)), features)
+
+
+@network(
+    {"a": None, "b": None} | HEAD,
+    lambda: {"a": conv(3, 8), "b": conv(1, 6), "fc": nn.Linear(14, 5)},
+    lambda: (torch.randn(2, 3, 8, 8), torch.randn(2, 1, 8, 8)),
+)
+def two_inputs(m, x, y):
+    return m.fc(pooled(torch.cat([m.a(x), m.b(y)], 1)))
+
+
+@network(
+    {"a": None, "b": None} | HEAD,
+    lambda: {"a": conv(3, 8), "b": nn.Linear(4, 6), "fc": nn.Linear(14, 5)},
+    lambda: {"image": torch.randn(2, 3, 8, 8), "words": torch.randn(2, 4)},
+)
+def keyword_inputs(m, image, words):
+    return m.fc(torch.cat([pooled(m.a(image)), m.b(words)], 1))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"table": nn.Embedding(10, 6), "conv": nn.Conv1d(6, 8, 3), "fc": nn.Linear(8, 5)},
+    lambda: torch.randint(10, (2, 9)),
+)
+def token_inputs(m, tokens):
+    return m.fc(m.conv(m.table(tokens).transpose(1, 2)).relu().mean(-1))

@@ -1,0 +1,91 @@
+"""The project's own files agree with each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+
+
+def extras_in(text: str) -> set[str]:
+    found = re.findall(r"\.\[([a-z,]+)\]", text)
+    assert found, "no '.[extra,...]' found"
+    return {extra for match in found for extra in match.split(",")}
+
+
+def test_every_dependency_has_its_reason():
+    text = (ROOT / "pyproject.toml").read_text()
+    requirements = PYPROJECT["project"]["dependencies"] + [r for extra in EXTRAS.values() for r in extra]
+    assert {"torch", "torchvision", "scipy", "matplotlib", "pandas", "torch-pruning"} <= {
+        re.split(r"[<>=]", r)[0] for r in requirements
+    }
+    for requirement in requirements:
+        line = next(line for line in text.splitlines() if f'"{requirement}"' in line)
+        assert "#" in line, f"{requirement} has no reason"
+
+
+@pytest.mark.parametrize("name", ["Makefile", "environment.yml", "Dockerfile"])
+def test_files_install_from_pyproject(name: str):
+    text = (ROOT / name).read_text()
+    extras = extras_in(text)
+    assert extras <= set(EXTRAS), f"{name} names extras that pyproject.toml does not have"
+    assert {"lab", "deploy", "detect"} <= extras
+    # No second list of dependencies anywhere.
+    names = {re.split(r"[<>=]", r)[0] for r in PYPROJECT["project"]["dependencies"] if "torch" in r}
+    for line in text.splitlines():
+        if not line.lstrip().startswith("#"):
+            assert not any(re.search(rf"\b{re.escape(dep)}\s*[<>=]", line) for dep in names), line
+
+
+def test_environment_asks_for_the_same_python():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python = next(d for d in environment["dependencies"] if isinstance(d, str) and d.startswith("python"))
+    assert PYPROJECT["project"]["requires-python"] in python.replace("python", "").split(",")
+
+
+def test_pre_commit_runs_what_the_test_extra_installs():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = {hook["id"].split("-")[0] for repo in config["repos"] for hook in repo["hooks"]}
+    installed = {re.split(r"[<>=]", r)[0] for r in EXTRAS["test"]}
+    assert hooks == {"ruff", "nbstripout"}
+    assert hooks <= installed
+
+
+def test_ci_calls_make_test():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_readme_names_every_notebook_and_only_those():
+    listed = set(re.findall(r"notebooks/(\d\d_\w+)\.ipynb", (ROOT / "README.md").read_text()))
+    found = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert found
+    assert listed == found
+
+
+def test_readme_commands_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert {"lab", "test", "demo"} <= named <= targets
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_notebooks_are_stripped_thin_and_parametrised(path: Path):
+    assert subprocess.run([sys.executable, "-m", "nbstripout", "--verify", str(path)]).returncode == 0
+    notebook = json.loads(path.read_text())
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert "widgets" not in notebook["metadata"]
+    assert "parameters" in code[0]["metadata"].get("tags", [])
+    for cell in code:
+        source = "".join(cell["source"])
+        assert source.count("\n") <= 12, f"a long cell: {source[:60]}"
+        assert not re.search(r"^(def|class) ", source, re.MULTILINE), f"a definition in a cell: {source[:60]}"

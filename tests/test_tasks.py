@@ -1,0 +1,143 @@
+"""Tasks: data in, batches, loss and metric out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import IterableDataset, TensorDataset
+
+import fpgmlab as fl
+from fpgmlab.tasks import shift_and_flip
+from tests.conftest import blobs
+
+
+def test_batches_cover_the_data_once(task: fl.tasks.Classification):
+    assert sum(len(labels) for _, labels in task.val_batches(32)) == 90
+    assert sum(len(labels) for _, labels in task.val_batches(32, max_samples=40)) == 40
+    assert sum(len(labels) for _, labels in task.train_batches(32)) == 224  # the last, smaller batch is left out
+    assert sum(len(labels) for _, labels in task.train_batches(500)) == 240
+
+
+def test_training_order_follows_the_seed(fashion: fl.tasks.Classification):
+    task = fashion.subset(train=300)
+    (a, la), (b, lb), (c, _) = (next(task.train_batches(128, seed=s)) for s in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert torch.equal(la, lb)
+    assert not torch.equal(a, c)
+
+
+def test_a_subset_is_drawn_without_replacement(fashion: fl.tasks.Classification):
+    part = fashion.subset(train=1000, val=500, seed=1)
+    assert len(part.train) == len(set(part.train.indices)) == 1000
+    assert len(part.val) == 500
+    assert part.classes == fashion.classes
+    assert part.subset(val=100).val[0][0].shape == (1, 28, 28)
+    assert fashion.subset(train=1000, seed=1).train.indices == part.train.indices
+    with pytest.raises(ValueError, match="val=0: must be 1 to 10000"):
+        fashion.subset(val=0)
+
+
+def test_loss_and_metric_are_the_textbook_ones(task: fl.tasks.Classification):
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
+    targets = torch.tensor([0, 1])
+    by_hand = -(torch.log_softmax(logits, 1)[[0, 1], [0, 1]]).mean()
+    torch.testing.assert_close(task.loss(logits, targets), by_hand)
+    assert task.loss(logits, targets, reduction="none").shape == (2,)
+    metric = task.metric()
+    metric.update(logits, targets)
+    assert float(metric.compute()) == 0.5
+
+
+def test_evaluate_counts_and_keeps_the_mode(task: fl.tasks.Classification, tiny: torch.nn.Module):
+    tiny.train()
+    tiny.layer1.eval()
+    result = fl.evaluate(tiny, task, batch_size=40)
+    tiny.eval()
+    with torch.no_grad():
+        logits = torch.cat([tiny(images) for images, _ in task.val_batches(90)])
+    labels = torch.cat([labels for _, labels in task.val_batches(90)])
+    assert result["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    assert result["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert result["samples"] == 90
+
+
+def test_evaluate_leaves_each_module_in_its_mode(task: fl.tasks.Classification, tiny: torch.nn.Module):
+    tiny.train()
+    tiny.layer1.eval()
+    fl.evaluate(tiny, task)
+    assert tiny.training
+    assert not tiny.layer1.training
+
+
+def test_shifting_moves_and_mirrors_whole_pictures():
+    images = torch.arange(2 * 49.0).reshape(2, 1, 7, 7).repeat(50, 1, 1, 1)
+    moved = shift_and_flip(pixels=1)(images, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape
+    inner = moved[:, 0, 2:5, 2:5]
+    for picture, original in zip(inner, images[:, 0], strict=True):
+        candidates = [
+            turned[top : top + 3, left : left + 3]
+            for turned in (original, original.flip(1))
+            for top in (1, 2, 3)
+            for left in (1, 2, 3)
+        ]
+        assert any(torch.equal(picture, candidate) for candidate in candidates)
+
+
+@pytest.mark.parametrize("layout", ["flat", "split"])
+def test_a_folder_of_pictures(tmp_path: Path, layout: str):
+    for split in ("train", "val") if layout == "split" else (".",):
+        for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
+            folder = tmp_path / split / label
+            folder.mkdir(parents=True)
+            for i in range(5):
+                Image.new("RGB", (40, 30 + i), colour).save(folder / f"{i}.png")
+    task = fl.tasks.image_folder(tmp_path, size=24)
+    assert task.classes == ("blue", "red")
+    assert task.example_input.shape == (1, 3, 24, 24)
+    assert (len(task.train), len(task.val)) == ((10, 10) if layout == "split" else (8, 2))
+    images, labels = next(task.train_batches(4))
+    assert images.shape[1:] == (3, 24, 24)
+    red = images[labels == 1]
+    assert bool((red[:, 0] > red[:, 2]).all())
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield torch.zeros(1, 8, 8), 0
+
+
+def test_bad_data_sets_are_named(tmp_path: Path):
+    good = blobs(10)
+    empty = TensorDataset(torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(ValueError, match="val is empty"):
+        fl.tasks.Classification(good, empty, 3)
+    with pytest.raises(TypeError, match="train must be a map-style data set"):
+        fl.tasks.Classification(Stream(), good, 3)
+    with pytest.raises(ValueError, match="classes must be their number or names"):
+        fl.tasks.Classification(good, good)
+    with pytest.raises(ValueError, match="at least 2 classes; got 1"):
+        fl.tasks.Classification(good, good, 1)
+    with pytest.raises(TypeError, match=r"float tensors \(channels, height, width\)"):
+        _ = fl.tasks.Classification(good, TensorDataset(torch.zeros(4, 8), torch.zeros(4).long()), 3).example_input
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        fl.tasks.image_folder(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("label", "said"), [(3, "label 3 is out of range"), (-1, "label -1 is out of range")])
+def test_a_label_out_of_range_is_named(label: int, said: str, tiny: torch.nn.Module):
+    data = TensorDataset(torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, label]))
+    task = fl.tasks.Classification(data, data, 3)
+    with pytest.raises(ValueError, match=f"{said}; with 3 classes labels must be 0 to 2"):
+        fl.evaluate(tiny, task)
+    with pytest.raises(ValueError, match=said):
+        fl.fit(tiny, task, progress=False)
+
+
+def test_a_model_with_other_outputs_is_named(task: fl.tasks.Classification):
+    model = fl.models.build("resnet20", classes=5, channels=1, width=0.25)
+    with pytest.raises(ValueError, match=r"logits \(batch, 3\); got \(90, 5\)"):
+        fl.evaluate(model, task)

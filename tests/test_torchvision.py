@@ -1,0 +1,146 @@
+"""Every classification network of torchvision: simulation against surgery, costs against counting."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import fpgmlab as fl
+
+NAMES = torchvision.models.list_models(module=torchvision.models)
+NOISE = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0))
+PIXELS = {"inception_v3": 96, "maxvit_t": 224}  # the least that work; 64 for all others
+OPTIONS = {"googlenet": {"aux_logits": False, "init_weights": False}}
+OPTIONS["inception_v3"] = OPTIONS["googlenet"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    # Threads that wait for each other make small networks ten times slower on a machine that does other work, too.
+    threads, fast = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
+    torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)  # it hides its projections from the counter
+    yield
+    torch.set_num_threads(threads)
+    torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@pytest.fixture(scope="module")
+def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Lines that are printed when all networks are done."""
+    lines: list[str] = []
+    yield lines
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{'network':20} groups  free  agreement  why groups are out", *lines, sep="\n")
+
+
+def build(name: str) -> tuple[nn.Module, Tensor]:
+    """Return a network without torchvision's slow initialisation, every tensor filled by `fill`, and an input."""
+    pixels = 2 * int(name.rpartition("_")[2]) if name.startswith("vit") else PIXELS.get(name, 64)
+    options = OPTIONS.get(name, {}) | ({"image_size": pixels} if name.startswith("vit") else {})
+    with ExitStack() as stack:
+        for function in [f for f in vars(nn.init) if f.endswith("_") and not f.startswith("_")]:
+            stack.enter_context(mock.patch.object(nn.init, function, lambda tensor, *args, **kwargs: tensor))
+        model = torchvision.models.get_model(name, weights=None, **options).eval()
+    x = torch.randn(1, 3, pixels, pixels, generator=torch.Generator().manual_seed(1))
+    fill(model)
+    calibrate(model, x)
+    return model, x
+
+
+def fill(model: nn.Module) -> None:
+    """Make every parameter matter: weights of unit gain, scales near 1, biases near 0."""
+    offset = 0
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().view(-1)
+        for start in range(0, len(flat), 400_000):
+            offset = (offset + 7919) % 500_000
+            part = flat[start : start + 400_000]
+            part.copy_(NOISE[offset : offset + len(part)])
+        if parameter.ndim > 1 and len(parameter) > 1:
+            flat.mul_(1.4 / math.sqrt(parameter[0].numel()))
+        elif name.endswith("bias"):
+            flat.mul_(0.3)
+        else:  # a norm's scale, a layer scale
+            flat.abs_().add_(0.5)
+
+
+def calibrate(model: nn.Module, x: Tensor) -> None:
+    """Set running statistics to those of an input, then off by something: activations keep their size."""
+
+    def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        (features,) = inputs
+        spread = features.std() + 1e-3
+        noise = NOISE[: norm.num_features]
+        norm.running_mean.copy_(features.mean((0, 2, 3)) + 0.3 * spread * noise)
+        norm.running_var.copy_((spread * (0.7 + 0.3 * noise.abs())) ** 2)
+
+    handles = [m.register_forward_pre_hook(measure) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    if handles:
+        with torch.no_grad():
+            model(x)
+    for handle in handles:
+        handle.remove()
+
+
+@contextmanager
+def counted_macs() -> Iterator[Counter]:
+    """Count MACs of convolutions and linear layers, by torch's own counter of operations."""
+    macs: Counter = Counter()
+    with FlopCounterMode(display=False) as counter:
+        yield macs
+    counts = counter.get_flop_counts()["Global"]
+    macs["macs"] = sum(n for op, n in counts.items() if str(op) in {"aten.convolution", "aten.mm", "aten.addmm"}) // 2
+
+
+def reasons(graph: fl.ChannelGraph) -> str:
+    """Return why groups are protected, the most frequent first."""
+    counts = Counter(g.protected.split(" in '")[0] for g in graph.values() if g.protected)
+    return "; ".join(f"{count}x {reason}" for reason, count in counts.most_common())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_network(name: str, table: list[str]):
+    model, x = build(name)
+    graph = fl.trace(model, x)
+    free = [g for g in graph.values() if g.protected is None]
+    assert free
+    plan = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.3)
+    assert all(plan.removed[g.name] for g in free if g.channels / g.step > 1.7)
+
+    small = fl.prune(graph, plan)
+    with torch.no_grad():
+        with counted_macs() as counted:
+            pruned = small(x)
+        with fl.simulate(graph, plan):
+            simulated = model(x)
+    agreement = float((simulated - pruned).abs().max() / pruned.abs().max())
+    table.append(f"{name:20} {len(graph):6} {len(free):5}  {agreement:9.1e}  {reasons(graph)}")
+    assert agreement <= 1e-4
+
+    cost = graph.cost(plan)
+    assert cost.params == sum(p.numel() for p in small.parameters()) < graph.cost().params
+    assert cost.bytes == sum(t.numel() * t.element_size() for t in small.state_dict().values())
+    assert cost.macs == counted["macs"] < graph.cost().macs
+    del small
+
+    empty = fl.Plan(plan.widths, {})
+    same = fl.prune(graph, empty).state_dict()
+    assert all(torch.equal(tensor, same[key]) for key, tensor in model.state_dict().items())
+    assert graph.cost(empty) == graph.cost()
+    del model, graph, same
+    gc.collect()
+
+
+def test_all_networks_are_here():
+    assert len(NAMES) >= 80

@@ -1,0 +1,167 @@
+"""Training: it learns, repeats itself, and ends well whatever happens."""
+
+from __future__ import annotations
+
+import copy
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import fpgmlab as fl
+
+QUIET = {"progress": False, "batch_size": 32}
+
+
+def states_equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns_and_reports(task: fl.tasks.Classification, tiny: nn.Module):
+    seen = []
+    history = fl.fit(tiny, task, epochs=4, lr=0.05, on_epoch=seen.append, **QUIET)
+    assert list(history.columns) == ["epoch", "train_loss", "loss", "accuracy", "lr", "seconds"]
+    assert list(history["epoch"]) == [1, 2, 3, 4]
+    assert [row["epoch"] for row in seen] == [1, 2, 3, 4]
+    assert history["accuracy"].max() > 0.8
+    assert history["lr"].is_monotonic_decreasing
+    assert not history.attrs["interrupted"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_same_seed_gives_the_same_weights(task: fl.tasks.Classification, optimizer: str):
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(0)
+        model = nn.Sequential(fl.models.build("vgg16", classes=3, channels=1, width=0.1), nn.Dropout(0.5))
+        with torch.random.fork_rng():  # what the generators were before does not matter
+            torch.manual_seed(len(results))
+            model[0].features = nn.Sequential(*list(model[0].features)[:3], nn.MaxPool2d(2))
+            model[0].classifier = nn.Linear(6, 3)
+            torch.manual_seed(7)
+            nn.init.normal_(model[0].classifier.weight)
+            nn.init.zeros_(model[0].classifier.bias)
+        before = torch.get_rng_state()
+        fl.fit(model, task, epochs=1, lr=0.01, seed=seed, optimizer=optimizer, **QUIET)
+        assert torch.equal(before, torch.get_rng_state())
+        results.append(model.state_dict())
+    assert states_equal(results[0], results[1])
+    assert not states_equal(results[0], results[2])
+
+
+def test_the_best_or_the_last_weights_are_kept(task: fl.tasks.Classification, tiny: nn.Module):
+    fresh = copy.deepcopy(tiny)
+    best = fl.fit(tiny, task, epochs=4, lr=0.3, **QUIET)
+    assert fl.evaluate(tiny, task)["accuracy"] == pytest.approx(best["accuracy"].max())
+    assert best.attrs["kept"] == int(best.loc[best["accuracy"].idxmax(), "epoch"])
+    last = fl.fit(fresh, task, epochs=4, lr=0.3, keep="last", **QUIET)
+    assert last.attrs["kept"] == 4
+    assert fl.evaluate(fresh, task)["accuracy"] == pytest.approx(last["accuracy"].iloc[-1])
+    pd.testing.assert_frame_equal(best.drop(columns="seconds"), last.drop(columns="seconds"), check_like=True)
+
+
+class StopAt(fl.Extra):
+    """Raise at a step, as Ctrl-C would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_step(self, model: nn.Module, step: int, steps: int) -> None:
+        if step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("step", "epochs"), [(3, 0), (9, 1)])
+def test_ctrl_c_leaves_a_usable_model(task: fl.tasks.Classification, tiny: nn.Module, step: int, epochs: int):
+    tiny.eval()
+    history = fl.fit(tiny, task, epochs=5, extras=[StopAt(step)], **QUIET)
+    assert history.attrs["interrupted"]
+    assert len(history) == epochs
+    assert not tiny.training
+    assert 0 <= fl.evaluate(tiny, task)["accuracy"] <= 1
+
+
+class Poison(fl.Extra):
+    """Make the loss NaN from some call on."""
+
+    def __init__(self, call: int) -> None:
+        self.calls = call
+
+    def loss(self, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor) -> float:
+        self.calls -= 1
+        return float("nan") if self.calls < 0 else 0.0
+
+
+def test_a_loss_that_is_nan_stops_with_the_last_good_weights(task: fl.tasks.Classification, tiny: nn.Module):
+    before = copy.deepcopy(tiny.state_dict())
+    with pytest.raises(FloatingPointError, match=r"loss is nan in epoch 1, step 3; .* from before the training again"):
+        fl.fit(tiny, task, epochs=2, extras=[Poison(2)], **QUIET)
+    assert states_equal(before, tiny.state_dict())
+    once = copy.deepcopy(tiny)
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 1; .* after epoch 1 again"):
+        fl.fit(tiny, task, epochs=2, extras=[Poison(7)], **QUIET)
+    state = tiny.state_dict()
+    assert all(bool(torch.isfinite(tensor.float()).all()) for tensor in state.values())
+    assert not states_equal(state, once.state_dict())
+
+
+def test_distillation_is_the_formula(task: fl.tasks.Classification, tiny: nn.Module):
+    teacher = copy.deepcopy(tiny).train()
+    images, labels = next(task.val_batches(8))
+    outputs = torch.randn(8, 3)
+    extra = fl.Distill(teacher, temperature=3.0, weight=0.7)
+    value = extra.loss(tiny, images, outputs, labels)
+    assert teacher.training
+    teacher.eval()
+    wanted, given = torch.softmax(teacher(images) / 3, 1), torch.softmax(outputs / 3, 1)
+    by_hand = 0.7 * 9 * (wanted * (wanted.log() - given.log())).sum(1).mean()
+    torch.testing.assert_close(value, by_hand.detach())
+
+
+def test_distillation_pulls_towards_the_teacher(task: fl.tasks.Classification, tiny: nn.Module):
+    fl.fit(tiny, task, epochs=3, **QUIET)
+    teacher_state = copy.deepcopy(tiny.state_dict())
+    student = fl.models.build("resnet20", classes=3, channels=1, width=0.25)
+    noise = fl.tasks.Classification(
+        TensorDataset(*next(task.train_batches(240))[:1], torch.randint(3, (240,))), task.val, classes=3
+    )
+    fl.fit(student, noise, epochs=6, extras=[fl.Distill(tiny, weight=5.0)], **QUIET)
+    assert fl.evaluate(student, task)["accuracy"] > 0.6  # learnt from the teacher: the labels are noise
+    assert states_equal(teacher_state, tiny.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"lr": -1.0}, "lr must be a positive"),
+        ({"lr": float("nan")}, "lr must be a positive"),
+        ({"optimizer": "adam"}, "'sgd', 'adamw'; not 'adam'"),
+        ({"amp": "yes"}, "amp must be one of"),
+        ({"keep": "first"}, "keep must be one of"),
+        ({"batch_size": 1}, "batch_size must be at least 2"),
+    ],
+)
+def test_options_out_of_range(task: fl.tasks.Classification, tiny: nn.Module, options: dict, said: str):
+    with pytest.raises(ValueError, match=said):
+        fl.fit(tiny, task, progress=False, **options)
+
+
+def test_nothing_to_train_and_wrong_teachers(task: fl.tasks.Classification, tiny: nn.Module):
+    with pytest.raises(ValueError, match="needs the same classes"):
+        fl.fit(tiny, task, extras=[fl.Distill(fl.models.build("resnet20", channels=1))], **QUIET)
+    with pytest.raises(ValueError, match="temperature must be > 0"):
+        fl.Distill(tiny, temperature=0)
+    with pytest.raises(ValueError, match="weight must be >= 0"):
+        fl.Distill(tiny, weight=-1)
+    tiny.requires_grad_(False)
+    with pytest.raises(ValueError, match="nothing to train"):
+        fl.fit(tiny, task, **QUIET)
+
+
+def test_bfloat16_trains_too(task: fl.tasks.Classification, tiny: nn.Module):
+    history = fl.fit(tiny, task, epochs=3, amp="bfloat16", **QUIET)
+    assert history["accuracy"].max() > 0.6
+    assert next(tiny.parameters()).dtype is torch.float32
