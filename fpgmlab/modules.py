@@ -40,11 +40,6 @@ def split_name(name: str) -> tuple[str, str]:
     return module, tensor
 
 
-def first_tensor(outputs: object) -> Tensor | None:
-    """Return the first tensor in nested tuples, lists and dicts."""
-    return next(iter(tensors_in(outputs)), None)
-
-
 def tensors_in(value: object) -> Iterator[Tensor]:
     """Yield the tensors in nested tuples, lists, dicts and objects with attributes, in order."""
     if isinstance(value, Tensor):
