@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fpgmlab.errors import unknown
 from fpgmlab.files import atomic_path
-from fpgmlab.graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.rounding import Scores, check_rounding, kept_channels, lowest
+from fpgmlab.thresholds import global_cut
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "fpgmlab-plan/1"
-Scores = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Plan:
         ValueError
             For an unknown or protected group, a ratio out of range, scores that are missing, of wrong length or NaN.
         """
-        _check_rounding(multiple, max_ratio)
+        check_rounding(multiple, max_ratio)
         for name, ratio in ratios.items():
             if name not in graph:
                 raise ValueError(unknown("group", name, graph))
@@ -148,37 +147,62 @@ class Plan:
         ValueError
             As `from_ratios`; when not exactly one of them is given; when a budget cannot be reached, with what can.
         """
-        given = {
-            k: v for k, v in {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes}.items() if v is not None
-        }
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of ratio, macs, params and bytes; got {given or 'none'}")
         free = [name for name, group in graph.items() if group.protected is None]
 
         def plan(r: float) -> Plan:
             return cls.from_ratios(graph, scores, dict.fromkeys(free, r), multiple=multiple, max_ratio=max_ratio)
 
-        if ratio is not None:
-            if not (isinstance(ratio, (int, float, np.floating)) and 0 <= ratio < 1):
-                raise ValueError(f"ratio must be a number with 0 <= ratio < 1; got {ratio!r}")
-            return plan(ratio)
-        ((kind, budget),) = given.items()
-        if not 0 < budget <= 1:
-            raise ValueError(f"{kind} must be the fraction that may remain, 0 < {kind} <= 1; got {budget}")
-        whole = getattr(graph.cost(), kind)
-        low, high = 0.0, math.nextafter(1.0, 0.0)
-        if getattr(graph.cost(plan(low)), kind) <= budget * whole:
-            return plan(low)
-        least = getattr(graph.cost(plan(high)), kind)
-        if least > budget * whole:
-            raise ValueError(
-                f"{kind}={budget} cannot be reached: at most {least / whole:.4f} of the {kind} must remain with "
-                f"multiple={multiple}, max_ratio={max_ratio} and {len(graph) - len(free)} protected groups"
-            )
-        while high - low > 1e-6:
-            middle = (low + high) / 2
-            low, high = (low, middle) if getattr(graph.cost(plan(middle)), kind) <= budget * whole else (middle, high)
-        return plan(high)
+        return _at_ratio_or_budget(graph, plan, {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes})
+
+    @classmethod
+    def global_threshold(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratio: float | None = None,
+        *,
+        macs: float | None = None,
+        params: float | None = None,
+        bytes: float | None = None,
+        floor: float = 0.0,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+    ) -> Plan:
+        """Remove the channels with the lowest scores of the whole network, wherever they are.
+
+        Network slimming's way (Liu et al., ICCV 2017): it asks for scores that can be compared between layers, such
+        as the scales of batch norms; sums of distances cannot. A channel of a coupled group counts once, with the
+        group's reduced score. Where a group meets its floor, it keeps channels below the threshold, and less than
+        ``ratio`` is removed in all.
+
+        Parameters
+        ----------
+        graph, scores, multiple, max_ratio
+            As in `from_ratios`.
+        ratio : float
+            0 <= ratio < 1: the share of the channels of all prunable groups that lies below the threshold.
+        macs, params, bytes : float
+            Or a budget, as in `uniform`; then the lowest threshold that meets it is taken.
+        floor : float
+            0 <= floor <= 1: the share of its channels that each group keeps, whatever the scores; at least one channel,
+            one in each block of a grouped convolution.
+
+        Raises
+        ------
+        ValueError
+            As `uniform`.
+        """
+        if not 0 <= floor <= 1:
+            raise ValueError(f"floor must be a share of a group's channels, 0 to 1; got {floor}")
+
+        def plan(r: float) -> Plan:
+            cut = global_cut(graph, scores, r)
+            # A group that lies below the threshold as a whole keeps what the rounding leaves it.
+            ratios = {n: min(k / graph[n].channels, math.nextafter(1.0, 0.0)) for n, k in cut.below.items()}
+            limit = min(max_ratio, 1 - floor)
+            return cls.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=limit)
+
+        return _at_ratio_or_budget(graph, plan, {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes})
 
     @classmethod
     def by_depth(
@@ -268,49 +292,32 @@ class Plan:
         return pd.DataFrame(rows, columns=["group", "channels", "kept", "other_kept", "only_here", "only_there"])
 
 
-def allowed_kept(group: ChannelGroup, multiple: int = 1) -> range | list[int]:
-    """Return the numbers of channels that a group may keep, ascending; the last is all of them."""
-    unit = math.lcm(group.step, multiple)
-    counts = list(range(unit, group.channels + 1, unit))
-    return counts if counts and counts[-1] == group.channels else [*counts, group.channels]
-
-
-def kept_channels(group: ChannelGroup, ratio: float, multiple: int = 1, max_ratio: float = 1.0) -> int:
-    """Return how many channels stay at a ratio: the nearest allowed number, half upwards."""
-    if group.protected is not None or ratio == 0:
-        return group.channels
-    counts = np.array(allowed_kept(group, multiple))
-    # A hair more than exact arithmetic, so that 0.3 of 10 channels is 3 of them.
-    at_least = math.ceil((1 - max_ratio) * group.channels - 1e-9)
-    counts = counts[counts >= at_least]
-    distance = np.abs(counts - (1 - ratio) * group.channels)
-    return int(counts[np.flatnonzero(distance <= distance.min() + 1e-9)[-1]])
-
-
-def lowest(group: ChannelGroup, scores: Scores, count: int) -> tuple[int, ...]:
-    """Return the ``count`` channels of a group with the lowest scores, ascending; in blocks, as many from each.
-
-    Ties go to the lower channel number.
-    """
-    if group.name not in scores:
-        raise ValueError(f"no scores for group {group.name!r}; {unknown('group', group.name, scores)}")
-    score = scores[group.name]
-    if tuple(score.shape) != (group.channels,):
-        raise ValueError(f"scores of group {group.name!r} must be ({group.channels},); got {tuple(score.shape)}")
-    if bool(torch.isnan(score).any()):
-        raise ValueError(f"scores of group {group.name!r} have {int(torch.isnan(score).sum())} NaN")
-    values = score.detach().to("cpu", torch.float64).numpy()
-    blocks = np.asarray(group.blocks if group.blocks is not None else np.zeros(group.channels, int))
-    each = count // group.step
-    chosen: list[int] = []
-    for block in np.unique(blocks):
-        members = np.flatnonzero(blocks == block)
-        chosen += members[np.argsort(values[members], kind="stable")[:each]].tolist()
-    return tuple(sorted(chosen))
-
-
-def _check_rounding(multiple: int, max_ratio: float) -> None:
-    if not isinstance(multiple, int) or multiple < 1:
-        raise ValueError(f"multiple must be a whole number of at least 1; got {multiple!r}")
-    if not 0 <= max_ratio <= 1:
-        raise ValueError(f"max_ratio must lie between 0 and 1; got {max_ratio}")
+def _at_ratio_or_budget(
+    graph: ChannelGraph, plan: Callable[[float], Plan], options: Mapping[str, float | None]
+) -> Plan:
+    """Return ``plan(ratio)``, or the plan of the smallest ratio that meets the one budget given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of {', '.join(options)}; got {given or 'none'}")
+    ((kind, value),) = given.items()
+    if kind == "ratio":
+        if not (isinstance(value, (int, float, np.floating)) and 0 <= value < 1):
+            raise ValueError(f"ratio must be a number with 0 <= ratio < 1; got {value!r}")
+        return plan(value)
+    if not 0 < value <= 1:
+        raise ValueError(f"{kind} must be the fraction that may remain, 0 < {kind} <= 1; got {value}")
+    whole = getattr(graph.cost(), kind)
+    low, high = 0.0, math.nextafter(1.0, 0.0)
+    if getattr(graph.cost(plan(low)), kind) <= value * whole:
+        return plan(low)
+    least = getattr(graph.cost(plan(high)), kind)
+    if least > value * whole:
+        free = sum(group.protected is None for group in graph.values())
+        raise ValueError(
+            f"{kind}={value} cannot be reached: at most {least / whole:.4f} of the {kind} must remain with these "
+            f"limits (multiple, max_ratio, floor) and {len(graph) - free} protected groups"
+        )
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if getattr(graph.cost(plan(middle)), kind) <= value * whole else (middle, high)
+    return plan(high)

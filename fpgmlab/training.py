@@ -121,6 +121,9 @@ def fit(
                         )
                     optim.zero_grad(set_to_none=True)
                     scaler.scale(loss).backward()
+                    scaler.unscale_(optim)
+                    for extra in extras:
+                        extra.before_step(model, (epoch - 1) * batches + step, epochs * batches)
                     scaler.step(optim)
                     scaler.update()
                     schedule.step()

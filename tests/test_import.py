@@ -14,8 +14,8 @@ import fpgmlab as fl
 PACKAGE = Path(fl.__file__).parent
 # The rooms, top to bottom: a file imports only from rows above its own.
 ROOMS = [
-    "errors", "files", "widths", "modules", "labels", "movement", "layers", "tracing", "geometry",
-    "grouping", "costs", "graph", "crosscheck", "criteria", "plan", "provenance", "surgery", "weights",
+    "errors", "files", "unpickling", "assets", "widths", "modules", "labels", "movement", "layers", "tracing", "geometry",
+    "grouping", "costs", "graph", "crosscheck", "criteria", "rounding", "thresholds", "plan", "comparison", "provenance", "surgery", "weights",
     "models", "tasks", "extras", "training", "artifacts", "runtimes", "export", "figures", "widgets",
 ]  # fmt: skip
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 import fpgmlab as fl
 from fpgmlab.graph import ChannelGroup
-from fpgmlab.plan import Plan, allowed_kept, kept_channels, lowest
+from fpgmlab.plan import Plan
+from fpgmlab.rounding import allowed_kept, kept_channels, lowest
+from fpgmlab.thresholds import floors, global_cut
 
 
 @pytest.fixture
@@ -145,7 +147,7 @@ def test_bad_requests_say_what_would_do(graph: fl.ChannelGraph, scores: dict):
     with pytest.raises(ValueError, match=r"'fc' is protected \(it is the model's output\)"):
         Plan.from_ratios(graph, scores, {"fc": 0.5})
     assert Plan.from_ratios(graph, scores, {"fc": 0.0}).kept["fc"] == 10
-    with pytest.raises(ValueError, match="exactly one of ratio, macs, params and bytes"):
+    with pytest.raises(ValueError, match="exactly one of ratio, macs, params, bytes"):
         Plan.uniform(graph, scores, 0.5, macs=0.5)
     with pytest.raises(ValueError, match="exactly one"):
         Plan.uniform(graph, scores)
@@ -174,3 +176,94 @@ def test_plans_check_themselves():
         Plan({"a": 2}, {"b": (0,)})
     assert Plan({"a": 3}, {"a": [2, 0]}) == Plan({"a": 3}, {"a": (0, 2)})
     assert "removes 2 of 3 channels in 1 of 1 groups" in repr(Plan({"a": 3}, {"a": (0, 2)}))
+
+
+# One threshold for the whole network -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gammas(graph: fl.ChannelGraph) -> dict[str, torch.Tensor]:
+    return fl.score(graph, "bn_gamma")
+
+
+def by_hand(graph: fl.ChannelGraph, scores: dict, ratio: float) -> dict[str, set[int]]:
+    free = [name for name, group in graph.items() if group.protected is None]
+    pool = sorted((float(scores[name][c]), i, c) for i, name in enumerate(free) for c in range(len(scores[name])))
+    removed = {name: set() for name in graph}
+    for _, i, channel in pool[: math.floor(ratio * len(pool) + 1e-9)]:
+        removed[free[i]].add(channel)
+    return removed
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 0.25, 0.5])
+def test_a_global_threshold_takes_the_lowest_wherever_they_are(graph: fl.ChannelGraph, gammas: dict, ratio: float):
+    expected = by_hand(graph, gammas, ratio)
+    assert all(len(removed) < graph[name].channels for name, removed in expected.items())
+    plan = Plan.global_threshold(graph, gammas, ratio)
+    assert {name: set(removed) for name, removed in plan.removed.items()} == expected
+    cut = global_cut(graph, gammas, ratio)
+    for name, below in cut.below.items():
+        assert below == len(expected[name])
+        assert sorted(gammas[name].tolist())[below] >= cut.value
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.2, 0.5, 1.0])
+def test_no_group_falls_below_its_floor(graph: fl.ChannelGraph, gammas: dict, floor: float):
+    plan = Plan.global_threshold(graph, gammas, 0.95, floor=floor)
+    for name, kept in plan.kept.items():
+        assert kept >= max(1, math.ceil(floor * graph[name].channels))
+    if floor == 1:
+        assert not any(plan.removed.values())
+
+
+def test_the_cliff_is_where_the_first_group_meets_its_floor(graph: fl.ChannelGraph, gammas: dict):
+    frame = floors(graph, gammas, 0.1)
+    assert frame["ratio"].is_monotonic_increasing
+    channels = sum(g.channels for g in graph.values() if g.protected is None)
+    for row in frame.itertuples():
+        free_fall = by_hand(graph, gammas, row.ratio)
+        assert graph[row.group].channels - len(free_fall[row.group]) == row.least - 1
+        before = by_hand(graph, gammas, row.ratio - 1 / channels)
+        assert graph[row.group].channels - len(before[row.group]) == row.least
+    below = Plan.global_threshold(graph, gammas, frame["ratio"].iloc[0] - 1 / channels, floor=0.1)
+    assert {n: set(r) for n, r in below.removed.items()} == by_hand(
+        graph, gammas, frame["ratio"].iloc[0] - 1 / channels
+    )
+
+
+@pytest.mark.parametrize("kind", ["macs", "params", "bytes"])
+def test_a_global_threshold_meets_a_budget(graph: fl.ChannelGraph, gammas: dict, kind: str):
+    plan = Plan.global_threshold(graph, gammas, **{kind: 0.6})
+    assert getattr(graph.cost(plan), kind) <= 0.6 * getattr(graph.cost(), kind)
+    with pytest.raises(ValueError, match=f"{kind}=0.01 cannot be reached: at most 0.5"):
+        Plan.global_threshold(graph, gammas, floor=0.7, **{kind: 0.01})
+
+
+def test_blocks_and_multiples_are_kept_under_a_threshold():
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3), torch.nn.BatchNorm2d(16), torch.nn.Conv2d(16, 16, 3, groups=4),
+        torch.nn.BatchNorm2d(16), torch.nn.Conv2d(16, 2, 1),
+    )  # fmt: skip
+    graph = fl.trace(model, torch.randn(1, 3, 12, 12))
+    scores = fl.score(graph, "random", seed=1)
+    for ratio in (0.3, 0.6, 0.99):
+        plan = Plan.global_threshold(graph, scores, ratio)
+        graph.check(plan)
+        assert min(plan.kept.values()) >= 4 - 2  # one in each of four blocks; two classes at the end
+        assert all(
+            k % 8 == 0 for n, k in Plan.global_threshold(graph, scores, ratio, multiple=8).kept.items() if n != "4"
+        )
+
+
+def test_bad_thresholds_are_named(graph: fl.ChannelGraph, gammas: dict):
+    with pytest.raises(ValueError, match="floor must be a share of a group's channels, 0 to 1; got 8"):
+        Plan.global_threshold(graph, gammas, 0.5, floor=8)
+    with pytest.raises(ValueError, match="give exactly one of ratio, macs, params, bytes; got none"):
+        Plan.global_threshold(graph, gammas)
+    with pytest.raises(ValueError, match="0 <= ratio < 1; got 1"):
+        Plan.global_threshold(graph, gammas, 1)
+    with pytest.raises(ValueError, match="no scores for group 'conv1'"):
+        Plan.global_threshold(graph, {}, 0.5)
+    sealed = fl.trace(graph.model, graph.example_input, protect=[""])
+    with pytest.raises(ValueError, match="every group of the graph is protected"):
+        Plan.global_threshold(sealed, gammas, 0.5)

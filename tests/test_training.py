@@ -165,3 +165,57 @@ def test_bfloat16_trains_too(task: fl.tasks.Classification, tiny: nn.Module):
     history = fl.fit(tiny, task, epochs=3, amp="bfloat16", **QUIET)
     assert history["accuracy"].max() > 0.6
     assert next(tiny.parameters()).dtype is torch.float32
+
+
+# The sparsity training of network slimming ---------------------------------------------------------------------------
+
+
+def scales(model: nn.Module) -> Tensor:
+    return torch.cat([m.weight.detach() for m in model.modules() if isinstance(m, nn.BatchNorm2d)])
+
+
+def test_the_pull_on_gammas_is_the_penaltys_subgradient(tiny: nn.Module):
+    norms = [m for m in tiny.modules() if isinstance(m, nn.BatchNorm2d)]
+    for module in norms:
+        nn.init.uniform_(module.weight, -1, 1)
+    norms[0].weight.data[0] = 0  # no pull at zero
+    for parameter in tiny.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    fl.GammaL1(0.01, "constant").before_step(tiny, 1, 10)
+    by_hand = torch.autograd.grad(0.01 * sum(m.weight.abs().sum() for m in norms), [m.weight for m in norms])
+    for module, expected in zip(norms, by_hand, strict=True):
+        assert torch.equal(module.weight.grad, expected)
+    others = [p for n, p in tiny.named_parameters() if all(p is not m.weight for m in norms)]
+    assert not any(p.grad.any() for p in others)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_the_pull_falls_and_leaves_the_last_steps_clean(schedule: str):
+    extra = fl.GammaL1(0.5, schedule, clean=0.25)
+    strengths = [extra.strength_at(step, 100) for step in range(1, 101)]
+    assert strengths[0] == 0.5
+    assert strengths[75:] == [0] * 25
+    assert strengths == sorted(strengths, reverse=True)
+    assert (strengths[74] == 0.5) == (schedule == "constant")
+    assert fl.GammaL1(0.5, schedule, clean=1.0).strength_at(1, 100) == 0
+
+
+def test_sparse_training_shrinks_the_scales(task: fl.tasks.Classification, tiny: nn.Module):
+    plain = copy.deepcopy(tiny)
+    fl.fit(plain, task, epochs=3, lr=0.05, **QUIET)
+    fl.fit(tiny, task, epochs=3, lr=0.05, extras=[fl.GammaL1(0.2)], **QUIET)
+    assert scales(tiny).abs().mean() < 0.7 * scales(plain).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"strength": -1}, "strength must be a number >= 0; got -1"),
+        ({"strength": float("nan")}, "strength must be a number >= 0; got nan"),
+        ({"schedule": "step"}, "schedule must be one of 'linear', 'cosine', 'constant'; not 'step'"),
+        ({"clean": 2}, "clean must be a share of the steps, 0 to 1; got 2"),
+    ],
+)
+def test_sparsity_options_out_of_range_are_named(options: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        fl.GammaL1(**options)

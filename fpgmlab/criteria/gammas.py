@@ -1,0 +1,55 @@
+"""The scales and shifts of batch norms, as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fpgmlab.criteria.rules import BNGamma
+from fpgmlab.graph import ChannelGraph
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def gammas(graph: ChannelGraph) -> pd.DataFrame:
+    """Return the scale and shift of every batch norm's channel, in order of execution.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns group, layer, channel (its number in the group), gamma, beta: a row for each channel of each batch
+        norm with scales. Empty for a network without any.
+    """
+    import pandas as pd
+
+    modules = dict(graph.model.named_modules())
+    parts = []
+    for layer in graph.layers:
+        if layer.kind not in BNGamma.kinds or modules[layer.name].weight is None:
+            continue
+        gamma, beta = (
+            t.detach().to("cpu").double().numpy() for t in (modules[layer.name].weight, modules[layer.name].bias)
+        )
+        for name in graph:
+            where = graph.channels_of(name)
+            mine = np.flatnonzero((layer.outputs >= where.start) & (layer.outputs < where.stop))
+            if len(mine):
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "group": name,
+                            "layer": layer.name,
+                            "channel": layer.outputs[mine] - where.start,
+                            "gamma": gamma[mine],
+                            "beta": beta[mine],
+                        }
+                    )
+                )
+    columns = ["group", "layer", "channel", "gamma", "beta"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

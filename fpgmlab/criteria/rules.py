@@ -1,0 +1,125 @@
+"""What a criterion is, and the simple ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fpgmlab.geometry.distances import as_points
+from fpgmlab.grouping import PRODUCERS
+
+
+class Criterion:
+    """A rule that scores the filters of one layer; its fields are its options, a call holds no state.
+
+    Attributes
+    ----------
+    kinds : frozenset of str
+        The kinds of layers it looks at, as in `fpgmlab.graph.ChannelGraph.layers`.
+    reduce : str
+        How the scores of several layers of one group become one, unless `score` is told otherwise.
+    consumers : bool
+        Whether the weights that read a channel count as well, not only those that make it.
+    """
+
+    kinds: ClassVar[frozenset[str]] = PRODUCERS
+    reduce: ClassVar[str] = "root"
+    consumers: bool = False
+
+    def __call__(self, filters: Tensor) -> Tensor:
+        """Return the scores (n,) of filters (n, ...), float64; low ones are removed first.
+
+        Raises
+        ------
+        ValueError
+            For filters that are not floating numbers (n, ...) with n >= 1, or not finite.
+        """
+        return self.scores(
+            as_points(filters.flatten(1) if isinstance(filters, Tensor) and filters.ndim > 2 else filters)
+        )
+
+    def scores(self, filters: Tensor) -> Tensor:
+        """Return the scores (n,) of filters (n, dim) in float64: what a criterion defines."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and figures: the class, and what differs from its defaults."""
+        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
+        options = ", ".join(f"{f.name}={getattr(self, f.name)}" for f in changed)
+        return type(self).__name__ + (f"({options})" if options else "")
+
+
+@dataclass(frozen=True)
+class L1(Criterion):
+    """The sum of a filter's absolute weights (Li et al., *Pruning Filters for Efficient ConvNets*, ICLR 2017)."""
+
+    def scores(self, filters: Tensor) -> Tensor:
+        return filters.abs().sum(dim=1)
+
+
+@dataclass(frozen=True)
+class L2(Criterion):
+    """The euclidean norm of a filter."""
+
+    def scores(self, filters: Tensor) -> Tensor:
+        return filters.norm(dim=1)
+
+
+@dataclass(frozen=True)
+class BNGamma(Criterion):
+    """The absolute scale of a channel's batch norm (Liu et al., *Network Slimming*, ICCV 2017)."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"batch_norm"})
+
+    def scores(self, filters: Tensor) -> Tensor:
+        return filters.abs().sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Random(Criterion):
+    """Uniform numbers: the baseline that every criterion must beat.
+
+    Parameters
+    ----------
+    seed : int
+    """
+
+    seed: int = 0
+
+    def scores(self, filters: Tensor) -> Tensor:
+        return torch.rand(len(filters), generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Custom(Criterion):
+    """A rule of your own.
+
+    Parameters
+    ----------
+    rule : callable
+        ``filters -> scores``: (n, dim) float64 to (n,); the filters with the lowest scores are removed first.
+    name : str
+        For tables and figures.
+    """
+
+    rule: Callable[[Tensor], Tensor]
+    name: str = "custom"
+
+    def scores(self, filters: Tensor) -> Tensor:
+        scores = self.rule(filters)
+        if not isinstance(scores, Tensor) or scores.shape != filters.shape[:1]:
+            found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise ValueError(
+                f"the rule {self.name!r} must give a tensor ({len(filters)},), one score each; got {found}"
+            )
+        return scores.detach().to(filters.device, torch.float64)
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return self.name

@@ -1,0 +1,185 @@
+"""Scores of all groups of a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fpgmlab.criteria.fpgm import FPGM, FPGMMix
+from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Random
+from fpgmlab.errors import unknown
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.grouping import Layer
+
+REDUCTIONS = ("root", "mean", "sum", "max")
+NAMED: dict[str, type[Criterion]] = {
+    "fpgm": FPGM,
+    "fpgm_mix": FPGMMix,
+    "l1": L1,
+    "l2": L2,
+    "bn_gamma": BNGamma,
+    "random": Random,
+}
+
+
+def score(
+    graph: ChannelGraph, criterion: str | Criterion = "fpgm", *, reduce: str | None = None, seed: int = 0
+) -> dict[str, Tensor]:
+    """Score every channel of every group; low scores are removed first.
+
+    In a grouped convolution the filters of a block are scored among themselves: blocks look at different inputs.
+    Depthwise convolutions have no say, as each of their filters is a block of its own.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    criterion : {"fpgm", "fpgm_mix", "l1", "l2", "bn_gamma", "random"} or Criterion
+        A name stands for the criterion of `fpgmlab.criteria` with its defaults.
+    reduce : {"root", "mean", "sum", "max"}, optional
+        How the scores of several producers (or batch norms) of one group become one: the first one's alone, or their
+        mean, sum or maximum. The criterion's own way when left out: ``"root"`` for all but torch-pruning's FPGM.
+    seed : int
+        Of ``"random"``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        (channels,) float64 on the CPU for each group, in order. A protected group to which the criterion does not apply
+        is left out.
+
+    Raises
+    ------
+    ValueError
+        For an unknown criterion or reduction, NaN or infinite weights (with the layer), or a group to which the
+        criterion does not apply.
+    """
+    criterion = resolve(criterion, seed)
+    reduce = criterion.reduce if reduce is None else reduce
+    if reduce not in REDUCTIONS:
+        raise ValueError(f"reduce must be one of {', '.join(map(repr, REDUCTIONS))}; not {reduce!r}")
+    if isinstance(criterion, Random):  # one stream for all groups: layers of the same width shall not be scored alike
+        generator = torch.Generator().manual_seed(criterion.seed)
+        return {n: torch.rand(g.channels, generator=generator, dtype=torch.float64) for n, g in graph.items()}
+    modules = dict(graph.model.named_modules())
+    found: dict[str, list[Tensor]] = {name: [] for name in graph}  # each (channels,), NaN where a layer has no say
+    for layer in graph.layers:
+        if layer.kind not in criterion.kinds or layer.depthwise or modules[layer.name].weight is None:
+            continue
+        if layer.outputs is not None:
+            points = filters(modules[layer.name])
+            blocks = [_scored(criterion, block, layer) for block in points.chunk(layer.groups)]
+            for name, index in _by_group(graph, layer.outputs):
+                found[name].append(_mean_by_channel(torch.cat(blocks), index, graph[name].channels))
+        if criterion.consumers and layer.inputs is not None:
+            points = readers(modules[layer.name])
+            for name, index in _by_group(graph, layer.inputs):
+                scores = _scored(criterion, points[index >= 0], layer)
+                sums = torch.zeros(graph[name].channels, dtype=torch.float64)
+                found[name].append(sums.index_add_(0, index[index >= 0], scores))
+    scores = {}
+    for name, group in graph.items():
+        if found[name]:
+            scores[name] = _reduced(found[name], reduce)
+        elif group.protected is None:
+            raise ValueError(
+                f"criterion {criterion.label!r} does not apply to group {name!r}: it has no "
+                f"{' or '.join(sorted(criterion.kinds))} with weights. Use another criterion, or trace with "
+                f"protect=[{name!r}]."
+            )
+    return scores
+
+
+def resolve(criterion: str | Criterion, seed: int = 0) -> Criterion:
+    """Return the criterion that a name stands for; a criterion is returned as it is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown name, or what is no criterion.
+    """
+    if isinstance(criterion, str):
+        if criterion not in NAMED:
+            raise ValueError(unknown("criterion", criterion, NAMED))
+        return Random(seed) if criterion == "random" else NAMED[criterion]()
+    if isinstance(criterion, Criterion):
+        return criterion
+    raise TypeError(
+        f"criterion must be one of {', '.join(map(repr, NAMED))} or an object of fpgmlab.criteria, such as FPGM() or "
+        f"Custom(rule); got {criterion!r}"
+    )
+
+
+def filters(module: nn.Module) -> Tensor:
+    """Return the filters of a convolution or linear layer, or the scales of a batch norm, as float64 vectors.
+
+    Returns
+    -------
+    Tensor, (output channels, dim)
+        On the module's device, where that has float64; else on the CPU.
+    """
+    weight = _double(module.weight)
+    if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        per_group = weight.reshape(module.groups, -1, *weight.shape[1:])  # (groups, in/groups, out/groups, ...)
+        weight = per_group.transpose(1, 2).reshape(module.out_channels, -1)
+    return weight.flatten(1) if weight.ndim > 1 else weight.unsqueeze(1)
+
+
+def readers(module: nn.Module) -> Tensor:
+    """Return the weights that read each input channel of a convolution or linear layer, (input channels, dim)."""
+    weight = _double(module.weight)
+    if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        return weight.flatten(1)
+    groups = getattr(module, "groups", 1)
+    per_group = weight.reshape(groups, -1, *weight.shape[1:])  # (groups, out/groups, in/groups, ...)
+    return per_group.transpose(1, 2).reshape(groups * weight.shape[1], -1)
+
+
+def _double(weight: Tensor) -> Tensor:
+    weight = weight.detach()
+    return (weight.cpu() if weight.device.type == "mps" else weight).to(torch.float64)
+
+
+def _scored(criterion: Criterion, points: Tensor, layer: Layer) -> Tensor:
+    try:
+        return criterion(points).to("cpu", torch.float64)
+    except ValueError as error:
+        bad = ~torch.isfinite(points).all(dim=1)
+        if bool(bad.any()):
+            raise ValueError(
+                f"layer {layer.name!r} has NaN or infinite weights, in {int(bad.sum())} of its {len(bad)} channels. "
+                "Load good weights first."
+            ) from error
+        raise ValueError(f"layer {layer.name!r} cannot be scored by {criterion.label}: {error}") from error
+
+
+def _by_group(graph: ChannelGraph, channels: np.ndarray) -> list[tuple[str, Tensor]]:
+    """Return for each group that a layer touches the number of each slot's channel in it, -1 for another group's."""
+    split = []
+    for name in graph:
+        where = graph.channels_of(name)
+        mine = (channels >= where.start) & (channels < where.stop)
+        if mine.any():
+            split.append((name, torch.from_numpy(np.where(mine, channels - where.start, -1))))
+    return split
+
+
+def _mean_by_channel(values: Tensor, index: Tensor, channels: int) -> Tensor:
+    """Return the mean of the values of each channel, NaN where it has none."""
+    mine = index >= 0
+    sums = torch.zeros(channels, dtype=torch.float64).index_add_(0, index[mine], values[mine])
+    return sums / torch.bincount(index[mine], minlength=channels)
+
+
+def _reduced(layers: list[Tensor], reduce: str) -> Tensor:
+    stacked = torch.stack(layers)  # (layers, channels)
+    if reduce == "mean":
+        return stacked.nanmean(dim=0)
+    if reduce == "sum":
+        return stacked.nansum(dim=0)
+    if reduce == "max":
+        return torch.where(stacked.isnan(), -torch.inf, stacked).amax(dim=0)
+    root = stacked[0]
+    for other in stacked[1:]:  # the first layer that has a say about the channel
+        root = torch.where(root.isnan(), other, root)
+    return root

@@ -1,0 +1,19 @@
+"""The geometry of filters, seen as points: arrays in, arrays out."""
+
+from fpgmlab.geometry.distances import DISTANCES, distance_sums, pairwise_distances
+from fpgmlab.geometry.maps import PCA, classical_mds, pca
+from fpgmlab.geometry.median import GeometricMedian, geometric_median
+from fpgmlab.geometry.removal import greedy_order, medoid
+
+__all__ = [
+    "DISTANCES",
+    "PCA",
+    "GeometricMedian",
+    "classical_mds",
+    "distance_sums",
+    "geometric_median",
+    "greedy_order",
+    "medoid",
+    "pairwise_distances",
+    "pca",
+]
