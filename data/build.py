@@ -5,6 +5,7 @@ python data/build.py fashion-mnist      # from Debian's package dataset-fashion-
 python data/build.py trees              # from the images in PyPI's package deepforest
 python data/build.py resnet20-fashion   # trains it: about half an hour on two CPU cores
 python data/build.py vgg16-fashion      # trains it: about a quarter of an hour
+python data/build.py vgg16-fashion-sparse   # the same, with a penalty on the scales of its batch norms
 """
 
 from __future__ import annotations
@@ -125,9 +126,11 @@ def _tiles(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
 # Checkpoints: on all 60,000 training images; the weights of the last epoch, whatever the test images say.
 
 RECIPE = {"lr": 0.1, "optimizer": "sgd", "weight_decay": 5e-4, "batch_size": 128, "seed": 0, "amp": "bfloat16"}
-CHECKPOINTS = {
-    "resnet20-fashion": ({"architecture": "resnet20", "channels": 1}, 15),
-    "vgg16-fashion": ({"architecture": "vgg16", "channels": 1, "width": 0.25}, 15),
+VGG16 = {"architecture": "vgg16", "channels": 1, "width": 0.25}
+CHECKPOINTS = {  # architecture, epochs, strength of the penalty on the scales of batch norms
+    "resnet20-fashion": ({"architecture": "resnet20", "channels": 1}, 15, 0.0),
+    "vgg16-fashion": (VGG16, 15, 0.0),
+    "vgg16-fashion-sparse": (VGG16, 15, 2.5e-3),
 }
 
 
@@ -137,13 +140,15 @@ def checkpoint(name: str) -> None:
 
     import fpgmlab as fl
 
-    options, epochs = CHECKPOINTS[name]
+    options, epochs, strength = CHECKPOINTS[name]
+    extras = [fl.GammaL1(strength)] if strength else []
     torch.manual_seed(0)
     model = fl.models.build(**options)
     task = fl.tasks.fashion_mnist()
-    fl.fit(model, task, epochs, keep="last", on_epoch=print, **RECIPE)
+    fl.fit(model, task, epochs, keep="last", on_epoch=print, extras=extras, **RECIPE)
     result = fl.evaluate(model, task)
     notes = {"data": "fashion-mnist, all 60,000 training images", "epochs": epochs, "keep": "last", **RECIPE}
+    notes["extras"] = [repr(extra) for extra in extras]
     fl.save(model, DATA / "checkpoints" / f"{name}.safetensors", {"training": notes, "test": result})
     print(name, result)
 

@@ -4,6 +4,7 @@ from . import figures as figures
 from . import geometry as geometry
 from . import models as models
 from . import tasks as tasks
+from . import thresholds as thresholds
 from . import widgets as widgets
 from .artifacts import load as load
 from .artifacts import save as save

@@ -3,7 +3,7 @@
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.gammas import gammas
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Custom, Random
-from fpgmlab.criteria.scoring import NAMED, REDUCTIONS, score
+from fpgmlab.criteria.scoring import NAMED, REDUCTIONS, filters, score
 
 __all__ = [
     "FPGM",
@@ -16,6 +16,7 @@ __all__ = [
     "Custom",
     "FPGMMix",
     "Random",
+    "filters",
     "gammas",
     "score",
 ]

@@ -50,7 +50,8 @@ class Criterion:
     def label(self) -> str:
         """A short name for tables and figures: the class, and what differs from its defaults."""
         changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
-        options = ", ".join(f"{f.name}={getattr(self, f.name)}" for f in changed)
+        values = {f.name: getattr(self, f.name) for f in changed}
+        options = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
         return type(self).__name__ + (f"({options})" if options else "")
 
 

@@ -1,10 +1,41 @@
-"""Figures: data in, ``matplotlib.figure.Figure`` out."""
+"""Figures: data in, ``matplotlib.figure.Figure`` out; no pyplot, nothing global."""
 
+from fpgmlab.figures.agreement import rank_agreement
+from fpgmlab.figures.distances import clustered_order, distance_matrix
 from fpgmlab.figures.files import save_figure
-from fpgmlab.figures.filters import filter_tiles, score_bars
+from fpgmlab.figures.filters import filter_tiles
+from fpgmlab.figures.gammas import gamma_before_after, gamma_histogram, gamma_ridgeline, gamma_summary
+from fpgmlab.figures.maps import filter_map
+from fpgmlab.figures.norms import norm_distributions, norm_requirements, norms_and_distances
 from fpgmlab.figures.pictures import pictures
 from fpgmlab.figures.plans import plan_bars
 from fpgmlab.figures.recovery import recovery
-from fpgmlab.figures.style import new_figure, style
+from fpgmlab.figures.scores import score_bars, score_table, scores_by_layer
+from fpgmlab.figures.slimming import slimming_curve
+from fpgmlab.figures.style import VENUES, new_figure, style
 
-__all__ = ["filter_tiles", "new_figure", "pictures", "plan_bars", "recovery", "save_figure", "score_bars", "style"]
+__all__ = [
+    "VENUES",
+    "clustered_order",
+    "distance_matrix",
+    "filter_map",
+    "filter_tiles",
+    "gamma_before_after",
+    "gamma_histogram",
+    "gamma_ridgeline",
+    "gamma_summary",
+    "new_figure",
+    "norm_distributions",
+    "norm_requirements",
+    "norms_and_distances",
+    "pictures",
+    "plan_bars",
+    "rank_agreement",
+    "recovery",
+    "save_figure",
+    "score_bars",
+    "score_table",
+    "scores_by_layer",
+    "slimming_curve",
+    "style",
+]

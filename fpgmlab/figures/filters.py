@@ -1,4 +1,4 @@
-"""Filters and their scores, in the order in which they would be removed."""
+"""Filters as tiles, in the order in which they would be removed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,30 @@ from collections.abc import Collection
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from fpgmlab.figures.style import BLUE, LIGHT, RED, new_figure
+from fpgmlab.figures.parts import text_width
+from fpgmlab.figures.style import RED, Style, new_figure, small
+
+_GAP = 0.16  # between tiles, as a share of their pitch
+_EDGE = 0.06  # around everything, in inches
+_TEXT = 1.1  # lines, in sizes of text
+_BETWEEN = 0.11  # rows, in inches
 
 
-def filter_tiles(filters: Tensor, scores: Tensor, removed: Collection[int] = (), columns: int = 8) -> Figure:
+def filter_tiles(
+    filters: Tensor,
+    scores: Tensor,
+    removed: Collection[int] = (),
+    columns: int | None = None,
+    *,
+    style: Style | None = None,
+) -> Figure:
     """Show filters as tiles, the lowest score first; those that a plan removes have a red frame.
 
     Parameters
@@ -21,63 +38,99 @@ def filter_tiles(filters: Tensor, scores: Tensor, removed: Collection[int] = (),
         A filter of three channels is shown in colour, any other as its mean over the channels, blue below 0 and red
         above.
     scores : Tensor, (filters,)
+        Written below each tile; its number stands above.
     removed : collection of int
         Numbers of the removed filters.
-    columns : int
-        Tiles in a row.
+    columns : int, optional
+        Tiles in a row; 8, or 16 from 65 filters on, when left out.
+    style : mapping, optional
+        From `fpgmlab.figures.style`.
     """
-    if filters.ndim != 4 or scores.shape != filters.shape[:1]:
+    if filters.ndim != 4 or len(filters) == 0 or scores.shape != filters.shape[:1]:
         raise ValueError(
-            "filters must be (n, channels, height, width) and scores (n,); "
+            "filters must be (n, channels, height, width) with n >= 1 and scores (n,); "
             f"got {tuple(filters.shape)}, {tuple(scores.shape)}"
         )
     weights = filters.detach().cpu().float()
     order = torch.argsort(scores, stable=True).tolist()
-    rows = -(-len(order) // columns)
+    columns = columns or (8 if len(order) <= 64 else 16)
+    lines = -(-len(order) // columns)
     colour = weights.shape[1] == 3
-    pictures = weights.permute(0, 2, 3, 1) if colour else weights.mean(dim=1)
-    limit = float(pictures.abs().max()) or 1.0
-    with new_figure(0.82 * columns, 1.0 * rows + 0.15) as figure:
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axis in axes[len(order) :]:
-            axis.set_axis_off()
-        for axis, index in zip(axes, order, strict=False):
-            picture = pictures[index].numpy()
-            if colour:
-                axis.imshow(0.5 + picture / (2 * limit))
-            else:
-                axis.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    faces = (weights.permute(0, 2, 3, 1) if colour else weights.mean(dim=1)).numpy()
+    limit = float(np.abs(faces).max()) or 1.0
+
+    def pitches(width: float, text: float) -> tuple[float, float]:
+        across = (width - 2 * _EDGE) / columns
+        return across, across * (1 - _GAP) * faces.shape[1] / faces.shape[2] + 2 * _TEXT * text + _BETWEEN
+
+    def height(width: float, text: float) -> float:
+        return lines * pitches(width, text)[1] + 3.6 * text + 2 * _EDGE
+
+    with new_figure(0.75 * columns if columns <= 10 else 9.0, height, style) as figure:
+        width, text = figure.get_figwidth(), small() / 72
+        axis = _canvas(figure)
+        across, down = pitches(width, text)
+        side = across * (1 - _GAP)
+        thick = min(1.8, 0.42 * 72 * across * _GAP)
+        kinds = {} if colour else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        for place, index in enumerate(order):
+            left = _EDGE + across * (place % columns) + (across - side) / 2
+            top = figure.get_figheight() - _EDGE - down * (place // columns) - _TEXT * text
+            bottom = top - (down - 2 * _TEXT * text - _BETWEEN)
+            face = 0.5 + faces[index] / (2 * limit) if colour else faces[index]
+            axis.imshow(face, extent=(left, left + side, bottom, top), interpolation="nearest", aspect="auto", **kinds)
             gone = index in removed
-            axis.set(xticks=[], yticks=[])
-            axis.set_title(f"{index}", loc="center", color=RED if gone else "0.3", fontsize=8, pad=2)
-            for spine in axis.spines.values():
-                spine.set(visible=True, color=RED if gone else LIGHT, linewidth=2.2 if gone else 0.6)
-            axis.set_xlabel(f"{float(scores[index]):.2f}", fontsize=7, labelpad=2)
+            shade = RED if gone else "0.35"
+            axis.add_patch(
+                Rectangle((left, bottom), side, top - bottom, fill=False, edgecolor=RED if gone else "0.75",
+                          lw=thick if gone else 0.5, gid="removed" if gone else "kept")
+            )  # fmt: skip
+            middle = left + side / 2
+            axis.text(middle, top + 0.02, f"{index}", ha="center", va="bottom", fontsize=small(), color=shade)
+            axis.text(middle, bottom - 0.02, _brief(float(scores[index]), 72 * across), ha="center", va="top",
+                      fontsize=small(), color="0.35")  # fmt: skip
+        axis.set(xlim=(0, width), ylim=(0, figure.get_figheight()))
+        _key(figure, axis, None if colour else limit, weights.shape[1], any(index in removed for index in order))
     return figure
 
 
-def score_bars(scores: Tensor, removed: Collection[int] = (), label: str = "score") -> Figure:
-    """Show the scores of one group in ascending order, the removed channels in red.
+def _canvas(figure: Figure) -> Axes:
+    """Return axes over the whole figure, in inches."""
+    figure.set_layout_engine("none")
+    axis = figure.add_axes([0, 0, 1, 1])
+    axis.set_axis_off()
+    return axis
 
-    Parameters
-    ----------
-    scores : Tensor, (channels,)
-    removed : collection of int
-        Numbers of the removed channels.
-    label : str
-        What the score is, with its unit if it has one.
-    """
-    values = scores.detach().cpu().numpy()
-    order = np.argsort(values, kind="stable")
-    gone = np.isin(order, list(removed))
-    with new_figure(max(3.6, min(7.0, 0.16 * len(order) + 1.2)), 2.2) as figure:
-        axis = figure.subplots()
-        axis.bar(np.arange(len(order)), values[order], color=np.where(gone, RED, BLUE), width=0.8)
-        if len(order) <= 40:
-            axis.set_xticks(np.arange(len(order)), order, fontsize=7)
-        axis.set(xlabel="channel, in order of removal", ylabel=label)
-        axis.margins(x=0.01)
-        if gone.any():
-            handles = [axis.patches[int(np.flatnonzero(gone)[0])], axis.patches[int(np.flatnonzero(~gone)[0])]]
-            axis.legend(handles, [f"removed ({gone.sum()})", f"kept ({(~gone).sum()})"], loc="upper left")
-    return figure
+
+def _brief(value: float, points: float) -> str:
+    """Return a number with as many digits, up to three, as so many points have room for."""
+    texts = [f"{value:#.3g}".rstrip("."), f"{value:#.2g}".rstrip("."), f"{value:.1g}"]
+    if 100 <= abs(value) < 1e5:
+        texts = [f"{value:.0f}", *texts]
+    return next((text for text in texts if text_width(text) <= 0.95 * points), texts[-1])
+
+
+def _key(figure: Figure, axis: Axes, limit: float | None, channels: int, removed: bool) -> None:
+    """Explain frames and colours in the lowest line."""
+    text, width = small() / 72, figure.get_figwidth()
+    left, low = _EDGE + 0.04, _EDGE + 1.6 * text
+    if removed:
+        axis.add_patch(Rectangle((left, low), 0.9 * text, 0.9 * text, fill=False, edgecolor=RED, lw=1.5))
+        axis.text(left + 1.4 * text, low + 0.45 * text, "removed", va="center_baseline", color=RED, fontsize=small())
+    if limit is None:
+        words = "colour: the three channels; grey is 0"
+        axis.text(
+            width - left, low + 0.45 * text, words, ha="right", va="center_baseline", color="0.35", fontsize=small()
+        )
+        return
+    words = "weight" if channels == 1 else f"weight, mean over {channels} channels"
+    number = f"{limit:.2g}"
+    side = 0.3 * width
+    right = width - left - text_width(number) / 144
+    bar = axis.inset_axes((right - side, low, side, 0.8 * text), transform=axis.transData)
+    scale = figure.colorbar(ScalarMappable(Normalize(-limit, limit), "RdBu_r"), cax=bar, orientation="horizontal")
+    scale.outline.set_linewidth(0.4)
+    scale.set_ticks([-limit, 0, limit], labels=[f"\N{MINUS SIGN}{number}", "0", number])
+    bar.tick_params(length=1.5, pad=1, labelsize=small())
+    axis.text(right - side - text, low + 0.4 * text, words, ha="right", va="center_baseline", color="0.35",
+              fontsize=small())  # fmt: skip

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fpgmlab.figures.style import RED, new_figure
+from fpgmlab.figures.parts import text_width
+from fpgmlab.figures.style import RED, Style, new_figure, settings, small
+from fpgmlab.figures.style import style as default_style
 
 
-def pictures(images: Tensor, labels: Sequence[str], guesses: Sequence[str] | None = None, columns: int = 8) -> Figure:
+def pictures(
+    images: Tensor,
+    labels: Sequence[str],
+    guesses: Sequence[str] | None = None,
+    columns: int | None = None,
+    *,
+    style: Style | None = None,
+) -> Figure:
     """Show images with their labels; a wrong guess is named in red.
 
     Parameters
@@ -18,19 +29,39 @@ def pictures(images: Tensor, labels: Sequence[str], guesses: Sequence[str] | Non
     images : Tensor, (n, channels, height, width)
         Each is stretched to its own range of values.
     labels, guesses : sequence of str, (n,)
-    columns : int
-        Images in a row.
+    columns : int, optional
+        Images in a row; 8, or as many as the labels leave room for, when left out.
+    style : mapping, optional
+        From `fpgmlab.figures.style`.
     """
-    rows = -(-len(images) // columns)
-    with new_figure(0.9 * columns, 1.12 * rows) as figure:
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    guesses = labels if guesses is None else guesses
+    if images.ndim != 4 or len(images) == 0 or not len(images) == len(labels) == len(guesses):
+        raise ValueError(
+            "images must be (n, channels, height, width) with n >= 1, with a label and a guess for each; "
+            f"got {tuple(images.shape)}, {len(labels)} labels and {len(guesses)} guesses"
+        )
+    texts = [g if g == w else f"{g}\nnot {w}" for g, w in zip(guesses, labels, strict=True)]
+    with settings({**default_style(), **(style or {})}):
+        widest = max(text_width(line) for text in texts for line in text.split("\n")) + 5
+        width = mpl.rcParams["figure.figsize"][0] if style and "figure.figsize" in style else None
+    if columns is None:
+        fits = 8 if width is None else int(width * 72 / widest)
+        most = max(1, min(8, fits))
+        columns = math.ceil(len(images) / math.ceil(len(images) / most))  # rows of about the same length
+    lines = math.ceil(len(images) / columns)
+    shape = images.shape[2] / images.shape[3]
+
+    def height(width: float, text: float) -> float:
+        return lines * (0.94 * shape * width / columns + 2.6 * text) + 0.05
+
+    with new_figure(max(0.9, widest / 72) * columns, height, style) as figure:
+        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
         for axis in axes:
             axis.set_axis_off()
-        for i, (axis, image) in enumerate(zip(axes, images, strict=False)):
-            picture = image.detach().cpu().permute(1, 2, 0)
+        for axis, image, text in zip(axes, images, texts, strict=False):
+            picture = image.detach().cpu().float().permute(1, 2, 0)
             picture = (picture - picture.min()) / (picture.max() - picture.min()).clamp_min(1e-6)
             axis.imshow(picture.numpy(), cmap="gray_r" if picture.shape[2] == 1 else None)
-            wrong = guesses is not None and guesses[i] != labels[i]
-            text = f"{guesses[i]}\nnot {labels[i]}" if wrong else labels[i]
-            axis.set_title(text, loc="center", fontsize=7, color=RED if wrong else "0.3", pad=2)
+            axis.set_title(text, loc="center", fontsize=small(), color=RED if "\n" in text else "0.3", pad=2)
     return figure

@@ -6,29 +6,29 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fpgmlab.figures.style import BLUE, GREY, LIGHT, new_figure
+from fpgmlab.figures.parts import is_protected, legend_above, name_columns, swatch
+from fpgmlab.figures.style import BLUE, GREY, LIGHT, Style, new_figure
 
 
-def plan_bars(frame: pd.DataFrame) -> Figure:
+def plan_bars(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
     """Show the channels of each group, kept and removed, in network order.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         From ``plan.frame(graph)``.
+    style : mapping, optional
+        From `fpgmlab.figures.style`.
     """
     place = np.arange(len(frame))
-    protected = frame["protected"].astype(bool).to_numpy()
-    with new_figure(min(7.0, 0.3 * len(frame) + 2.0), 3.0) as figure:
+    protected = is_protected(frame["protected"])
+    with new_figure(min(7.0, 0.3 * len(frame) + 2.0), 3.0, style) as figure:
         axis = figure.subplots()
-        axis.bar(place, frame["channels"], color=LIGHT, width=0.8, label="removed")
+        axis.bar(place, frame["channels"], color=LIGHT, width=0.8)
         axis.bar(place, frame["kept"], color=np.where(protected, GREY, BLUE), width=0.8)
-        # Legends take a bar's first colour; each entry gets a bar of its own.
-        axis.bar(0, 0, color=BLUE, label="kept")
-        if protected.any():
-            axis.bar(0, 0, color=GREY, label="protected")
-        axis.set_xticks(place, frame["group"], rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
+        name_columns(axis.xaxis, list(frame["group"]), 0.84 * figure.get_figwidth())
         axis.set(ylabel="channels", xlabel="channel group, in network order")
         axis.margins(x=0.01)
-        axis.legend(ncols=3, loc="upper left")
+        handles = [swatch("kept", BLUE), swatch("removed", LIGHT)]
+        legend_above(figure, [*handles, swatch("protected", GREY)] if protected.any() else handles)
     return figure

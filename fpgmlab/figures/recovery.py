@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from fpgmlab.figures.style import BLUE, GREY, ORANGE, RED, new_figure
+from fpgmlab.figures.style import BLUE, GREY, ORANGE, RED, Style, new_figure, small
 
 
-def recovery(stages: pd.DataFrame, metric: str = "accuracy") -> Figure:
+def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | None = None) -> Figure:
     """Show a metric against the MACs at each stage: original, pruned, fine-tuned.
 
     Parameters
@@ -18,10 +18,12 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy") -> Figure:
         A row for each stage, in order, with ``stage``, ``macs`` and the metric (a fraction).
     metric : str
         The column to show.
+    style : mapping, optional
+        From `fpgmlab.figures.style`.
     """
     macs, values = stages["macs"] / 1e6, stages[metric]
     colours = [GREY, RED, BLUE, ORANGE]
-    with new_figure(4.6, 3.0) as figure:
+    with new_figure(4.6, 3.0, style) as figure:
         axis = figure.subplots()
         for i in range(1, len(stages)):
             axis.annotate(
@@ -30,16 +32,22 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy") -> Figure:
             )  # fmt: skip
         for i, row in enumerate(stages.itertuples()):
             axis.plot(macs.iloc[i], values.iloc[i], "o", color=colours[i % 4], markersize=7)
-            # Beside the points; above the first, from which an arrow leaves to the lower left.
-            place = {"xytext": (0, 8), "ha": "center", "va": "bottom"} if i == 0 else {"xytext": (9, 0), "va": "center"}
+            # Where no arrow passes: above the first point, below one that an arrow reaches from above, else beside it.
+            if i == 0:
+                place = {"xytext": (0, 7), "ha": "center", "va": "bottom"}
+            elif values.iloc[i] < values.iloc[i - 1]:
+                place = {"xytext": (7, -2), "va": "top"}
+            else:
+                place = {"xytext": (9, 0), "va": "center"}
             axis.annotate(
                 f"{row.stage}\n{values.iloc[i]:.2%}", (macs.iloc[i], values.iloc[i]), textcoords="offset points",
-                fontsize=8, color=colours[i % 4], **place,
+                fontsize=small(), color=colours[i % 4], **place,
             )  # fmt: skip
-        axis.set(xlabel="multiply-accumulates of one picture (million)", ylabel=metric, xlim=(0, 1.12 * macs.max()))
+        axis.set(xlabel="MACs of one picture (million)", ylabel=metric, xlim=(0, 1.12 * macs.max()))
         low, high = values.min(), values.max()
         room = 0.1 * (high - low) + 0.005
-        axis.set_ylim(max(0, low - room), high + 2.5 * room)
+        axis.set_ylim(low - 2 * room, high + 2.5 * room)
+        axis.set_yticks([tick for tick in axis.get_yticks() if low - 2 * room <= tick <= 1 + 1e-9])
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y", color="0.93", linewidth=0.6)
         axis.set_axisbelow(True)

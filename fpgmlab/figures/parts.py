@@ -1,0 +1,122 @@
+"""Parts that several figures have in common: labels that fit, legends beside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.textpath import text_to_path
+
+from fpgmlab.figures.style import small
+
+# Where a text may stand: from a marker's edge, in points; around it, to the right first.
+_REACHES = (1.0, 4.0, 8.0, 13.0, 19.0)
+_DIRECTIONS = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 16, endpoint=False)])
+
+
+def rows(count: int, room: float = 0.75, least: float = 1.22, most: float = 3.0) -> Callable[[float, float], float]:
+    """Return a height for `new_figure`: rows of ``least`` to ``most`` sizes of text, room for the label beside."""
+
+    def height(width: float, text: float) -> float:
+        pitch = min(max(1.9 / max(count, 1), least * text), most * text)
+        return max(count * pitch, 17.5 * text) + room
+
+    return height
+
+
+def text_width(text: str, size: float | None = None) -> float:
+    """Return the width of one line of text in the style in force, in points."""
+    font = FontProperties(size=small() if size is None else size)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
+
+
+def shortened(name: str, points: float) -> str:
+    """Return a name with its beginning left out where it is wider than so many points."""
+    if text_width(name) <= points:
+        return name
+    cut = next((i for i in range(1, len(name)) if text_width("…" + name[i:]) <= points), len(name) - 1)
+    return "…" + name[cut:]
+
+
+def name_rows(axis: Axis, names: Sequence[str], share: float = 0.32) -> None:
+    """Name the rows of a figure at its left side, in at most a share of its width."""
+    points = share * axis.get_figure().get_figwidth() * 72
+    axis.set_ticks(np.arange(len(names)), [shortened(name, points) for name in names])
+    axis.set_tick_params(length=0)
+
+
+def name_columns(axis: Axis, names: Sequence[str], inches: float) -> None:
+    """Name columns along so many inches in slanted letters; every second or third only where all do not fit."""
+    names = [shortened(name, 90) for name in names]
+    step = -(-int(np.ceil(len(names) * 1.25 * small())) // max(int(inches * 72), 1))
+    shown = np.arange(0, len(names), step)
+    axis.set_ticks(shown, [names[i] for i in shown], rotation=60, ha="right", rotation_mode="anchor")
+    axis.set_tick_params(length=2, pad=1)
+
+
+def legend_above(figure: Figure, handles: Sequence[Artist], **options: object) -> None:
+    """Put a legend above the axes, in as many lines as its width asks for."""
+    widths = [text_width(handle.get_label()) + 3.6 * small() for handle in handles]
+    room = figure.get_figwidth() * 72 - 8
+    columns = next((c for c in range(len(handles), 1, -1) if _table_width(widths, c) <= room), 1)
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, borderaxespad=0.2, borderpad=0.2, **options)
+
+
+def mark(label: str, colour: str, marker: str = "o", **options: object) -> Line2D:
+    """Return a legend's entry: a marker without line."""
+    return Line2D([], [], linestyle="none", marker=marker, color=colour, label=label, **options)
+
+
+def swatch(label: str, colour: str, **options: object) -> Patch:
+    """Return a legend's entry: a coloured box."""
+    return Patch(facecolor=colour, edgecolor="none", label=label, **options)
+
+
+def text_places(points: np.ndarray, sizes: np.ndarray, bounds: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Return where to centre a text beside each point, so that texts cover neither points nor each other if possible.
+
+    Parameters
+    ----------
+    points : ndarray, (n, 2)
+        In points of 1/72 inch.
+    sizes : ndarray, (m, 2)
+        Width and height of the texts of the first m points; the others have none, and are only kept free.
+    bounds : ndarray, (2, 2)
+        Lower left and upper right corner of where texts may be.
+    radius : ndarray, (n,)
+        Of the markers.
+    """
+    places = np.zeros((len(sizes), 2))
+    boxes = np.column_stack(
+        [points - radius[:, None], points + radius[:, None]]
+    )  # what is taken: left, low, right, high
+    crowd = np.linalg.norm(points[:, None] - points, axis=2).clip(0, 30).sum(axis=1)
+    for i in np.argsort(crowd[: len(sizes)], kind="stable"):  # the crowded ones choose first
+        half = sizes[i] / 2
+        tried = points[i] + np.concatenate([_DIRECTIONS * (half + radius[i] + reach) for reach in _REACHES])
+        tried = np.clip(tried, bounds[0] + half, bounds[1] - half)
+        low, high = tried - half - 0.5, tried + half + 0.5
+        over = np.minimum(high[:, None], boxes[:, 2:]) - np.maximum(low[:, None], boxes[:, :2])
+        hidden = np.prod(over.clip(0), axis=2).sum(axis=1)
+        best = int((hidden + 0.05 * np.linalg.norm(tried - points[i], axis=1)).argmin())
+        places[i] = tried[best]
+        boxes = np.vstack([boxes, np.concatenate([low[best], high[best]])])
+    return places
+
+
+def _table_width(widths: Sequence[float], columns: int) -> float:
+    """Return the width of a legend whose entries fill column after column."""
+    lines = -(-len(widths) // columns)
+    return sum(max(widths[i : i + lines]) + 10 for i in range(0, len(widths), lines))
+
+
+def is_protected(reasons: pd.Series) -> np.ndarray:
+    """Return which rows have a reason to be protected; without, it is empty, None or NaN."""
+    return (reasons.notna() & (reasons != "")).to_numpy(bool)

@@ -1,0 +1,64 @@
+// Small things that all panels need.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Return the numbers in a DataView of bytes: int32, float32, ... */
+export function numbers(bytes, Kind) {
+  const { buffer, byteOffset, byteLength } = bytes;
+  return new Kind(buffer.slice(byteOffset, byteOffset + byteLength)); // a copy, for the sake of alignment
+}
+
+/** Return an HTML element with attributes and children (elements or text). */
+export function element(tag, attributes = {}, ...children) {
+  return dressed(document.createElement(tag), attributes, children);
+}
+
+/** Return an SVG element with attributes and children. */
+export function shape(tag, attributes = {}, ...children) {
+  return dressed(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function dressed(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+let counter = 0;
+
+/** Return an id that no other element of the page has. */
+export function freshId(word) {
+  counter += 1;
+  return `fl-${word}-${counter}`;
+}
+
+/** Return a number with four significant digits, as people write it. */
+export function short(value) {
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
+  return String(Number(value.toPrecision(4)));
+}
+
+/** Return a function that calls `draw` once before the next picture, however often it is called itself. */
+export function beforeNextPicture(draw) {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      draw();
+    });
+  };
+}
+
+/** Listen to changes of a widget's model until the view is closed. */
+export function listen(model, names, callback, signal) {
+  for (const name of names) model.on(`change:${name}`, callback);
+  signal.addEventListener("abort", () => {
+    for (const name of names) model.off(`change:${name}`, callback);
+  });
+}

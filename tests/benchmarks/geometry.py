@@ -1,0 +1,176 @@
+#!/usr/bin/env python
+"""How fast FPGM's scores and exact medians are, against scipy's cdist: ratios in one interleaved run.
+
+python tests/benchmarks/geometry.py                # prints a table and writes data/results/geometry.json
+
+For each distinct shape of ResNet-152's convolutions (Gaussian weights: many near-ties) and of YOLOv5l's, the three are
+run in turn; the best of a few rounds counts, times the number of layers of that shape. The removed sets at ratios 0.1
+to 0.9 are compared with scipy's for each shape, and for every layer of the trained networks that ship.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from torch import nn
+
+import fpgmlab as fl
+from fpgmlab.geometry import distance_sums, geometric_median
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RATIOS = np.arange(1, 10) / 10
+
+
+def resnet152_shapes() -> Counter:
+    from torchvision.models import resnet152
+
+    with torch.device("meta"):
+        model = resnet152()
+    return Counter((m.out_channels, m.weight[0].numel()) for m in model.modules() if isinstance(m, nn.Conv2d))
+
+
+def yolov5l_shapes() -> Counter:
+    """Return (filters, dim) of the convolutions of YOLOv5l 6.0, from its layout: depth 1, width 1, 80 classes."""
+    shapes: list[tuple[int, int]] = []
+
+    def conv(out: int, into: int, kernel: int = 1) -> int:
+        shapes.append((out, into * kernel * kernel))
+        return out
+
+    def c3(out: int, into: int, repeats: int) -> int:
+        half = out // 2
+        conv(half, into), conv(half, into), conv(out, 2 * half)
+        for _ in range(repeats):
+            conv(half, half), conv(half, half, 3)
+        return out
+
+    conv(64, 3, 6)
+    last = 64
+    for out, repeats in ((128, 3), (256, 6), (512, 9), (1024, 3)):
+        last = c3(out, conv(out, last, 3), repeats)
+    conv(512, 1024), conv(1024, 2048)  # SPPF
+    conv(512, 1024), c3(512, 1024, 3), conv(256, 512), c3(256, 512, 3)
+    conv(256, 256, 3), c3(512, 512, 3), conv(512, 512, 3), c3(1024, 1024, 3)
+    for width in (256, 512, 1024):
+        conv(3 * 85, width)
+    return Counter(shapes)
+
+
+def seconds(call: Callable[[], object]) -> tuple[float, object]:
+    start = time.perf_counter()
+    result = call()
+    return time.perf_counter() - start, result
+
+
+def same_sets(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    a, b = np.argsort(ours, kind="stable"), np.argsort(theirs, kind="stable")
+    return all(set(a[: int(r * len(a))]) == set(b[: int(r * len(b))]) for r in RATIOS)
+
+
+def measure(shapes: Counter, rounds: int) -> dict:
+    total, same, slowest = Counter(), True, 0
+    for (n, dim), count in sorted(shapes.items()):
+        weights = torch.randn(n, dim, generator=torch.Generator().manual_seed(n * dim)) * (2 / dim) ** 0.5
+        doubles, best = weights.double().numpy(), dict.fromkeys(("scipy", "sums", "median"), np.inf)
+        for _ in range(rounds):
+            for name, call in {
+                "scipy": lambda v=doubles: cdist(v, v).sum(1),
+                "sums": lambda w=weights: distance_sums(w),
+                "median": lambda w=weights: geometric_median(w),
+            }.items():
+                took, result = seconds(call)
+                best[name] = min(best[name], took)
+                if name == "scipy":
+                    expected = result
+                elif name == "sums":
+                    same &= same_sets(result.numpy(), expected)
+                else:
+                    assert result.converged
+                    slowest = max(slowest, result.iterations)
+        for name, took in best.items():
+            total[name] += count * took
+    return {
+        "layers": sum(shapes.values()),
+        "scipy_seconds": round(total["scipy"], 3),
+        "sums_seconds": round(total["sums"], 3),
+        "median_seconds": round(total["median"], 3),
+        "speedup_over_scipy": round(total["scipy"] / total["sums"], 1),
+        "median_over_sums": round(total["median"] / total["sums"], 2),
+        "same_removed_sets": bool(same),
+        "most_iterations": slowest,
+    }
+
+
+def trained_layers() -> dict:
+    """Compare removed sets, and count iterations, on every layer of the trained networks that ship or are cached."""
+    layers = []
+    for name in fl.models.available():
+        layers += [m.weight for m in fl.models.load(name).modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    for name, cached in fl.assets.available()[["name", "cached"]].itertuples(index=False):
+        if cached:
+            layers += [w for w in fl.assets.state_dict(name).values() if w.ndim == 4 and w.shape[1] > 1]
+    same = 0
+    iterations = []
+    for weight in layers:
+        points = weight.detach().flatten(1)
+        v = points.double().numpy()
+        same += same_sets(distance_sums(points).numpy(), cdist(v, v).sum(1))
+        median = geometric_median(points)
+        assert median.converged
+        iterations.append(median.iterations)
+    return {
+        "layers": len(layers),
+        "with_the_same_sets": same,
+        "median_of_iterations": float(np.median(iterations)),
+        "most_iterations": max(iterations),
+    }
+
+
+def extra_memory() -> dict:
+    """Return the peak of extra memory on the largest layer, in a process of its own, over its distance matrix."""
+    n, dim = max(resnet152_shapes(), key=lambda shape: shape[0] * shape[1])
+    script = (
+        "import resource, sys, torch; from fpgmlab.geometry import distance_sums, geometric_median\n"
+        "w = torch.randn({n}, {dim}); call = {call}; call(torch.randn(700, 64))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; call(w)\n"
+        "print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))"
+    )
+    matrix, found = 8 * n * n, {"layer": [n, dim], "matrix_bytes": 8 * n * n}
+    for call in ("distance_sums", "geometric_median"):
+        command = [sys.executable, "-c", script.format(n=n, dim=dim, call=call)]
+        peak = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        found[call] = round(peak / matrix, 2)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    result = {
+        "command": "python tests/benchmarks/geometry.py",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "resnet152": measure(resnet152_shapes(), rounds),
+        "yolov5l": measure(yolov5l_shapes(), rounds),
+        "trained": trained_layers(),
+        "extra_memory_over_matrix": extra_memory(),
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    (ROOT / "data" / "results").mkdir(exist_ok=True)
+    (ROOT / "data" / "results" / "geometry.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""A real JupyterLab in a real Chromium: ``open_notebook(cells)`` gives a page on which all cells have run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+
+TOKEN = "only-for-this-test"
+REPOSITORY = Path(__file__).parents[2]
+# Nothing that Chromium does of its own accord: it shall talk to the notebook server only.
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+KERNEL = "Python 3 (ipykernel)"
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension:tracker": {"autoStartDefaultKernel": True},
+    "@jupyterlab/apputils-extension:themes": {"adaptive-theme": False},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder needs the browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running JupyterLab."""
+
+    url: str
+    folder: Path
+
+
+def _missing(what: str) -> None:
+    """Skip, or fail where the browser tests are asked for."""
+    if os.environ.get("FPGMLAB_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"FPGMLAB_REQUIRE_BROWSER=1, but there is no {what}", pytrace=False)
+    pytest.skip(f"no {what}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Chromium, without a window."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        _missing("Chromium on the PATH")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _missing("playwright")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def lab(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab on an empty folder, with no one's settings."""
+    home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
+    for plugin, settings in SETTINGS.items():
+        package, name = plugin.split(":")
+        path = home / "config" / "lab" / "user-settings" / package / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = {name: str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    environment = os.environ | {f"JUPYTER_{name}_DIR": place for name, place in places.items()}
+    environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "IPYTHONDIR": str(home / "ipython")}
+    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "config" / "lab" / "user-settings")}
+    environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}",
+        f"--ServerApp.root_dir={folder}", "--LabApp.news_url=None",
+    ]  # fmt: skip
+    log = home / "server.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=folder)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_for(f"{url}/api?token={TOKEN}", server, log)
+            yield Lab(url, folder)
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def open_notebook(browser: object, lab: Lab) -> Iterator[Callable[..., object]]:
+    """Return a function that makes a notebook of cells, opens it, runs it, and returns Playwright's page.
+
+    The pages stay open until the module's last test.
+    """
+    contexts = []
+
+    def open_(cells: Sequence[str], *, seconds: float = 60, **options: object) -> object:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": KERNEL, "language": "python"}
+        path = lab.folder / f"test{len(list(lab.folder.glob('*.ipynb')))}.ipynb"
+        nbformat.write(notebook, path)
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | options)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(f"{lab.url}/lab/tree/{path.name}?token={TOKEN}&reset", timeout=1000 * seconds)
+        page.get_by_text(f"{KERNEL} | Idle").wait_for(timeout=1000 * seconds)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.wait_for_function(
+            "n => [...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell .jp-InputPrompt')].slice(0, n)"
+            ".every(p => /\\[\\d+\\]/.test(p.textContent))",
+            arg=len(cells), timeout=1000 * seconds,
+        )  # fmt: skip
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., str]:
+    """Return a function that runs code in the last cell of a page's notebook and returns what it prints."""
+
+    def ask_(page: object, code: str, seconds: float = 30) -> str:
+        cell = page.locator(".jp-NotebookPanel .jp-CodeCell").last
+        prompt = cell.locator(".jp-InputPrompt").first
+        before = prompt.text_content()
+        cell.locator(".jp-InputArea-editor .cm-content").click()
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text(code)
+        page.keyboard.press("Control+Enter")
+        page.wait_for_function(
+            "([p, before]) => /\\[\\d+\\]/.test(p.textContent) && p.textContent !== before",
+            arg=[prompt.element_handle(), before], timeout=1000 * seconds,
+        )  # fmt: skip
+        output = cell.locator(".jp-OutputArea-output")
+        return output.last.inner_text().strip() if output.count() else ""
+
+    return ask_

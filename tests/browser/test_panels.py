@@ -1,0 +1,193 @@
+"""The panels in a real JupyterLab, by mouse and by keyboard; asserted on text and DOM."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+CELLS = [
+    """import fpgmlab as fl
+graph = fl.trace(fl.models.load("resnet20-fashion"), fl.tasks.fashion_mnist().example_input)""",
+    'explorer = fl.widgets.FilterExplorer(graph, group="layer1.0.conv1"); explorer',
+    "panel = fl.widgets.GammaPanel(graph); panel",
+    "print(explorer.selected)",
+]
+KEPT = "print(*[n for g, n in panel.plan.kept.items() if graph[g].protected is None])"
+
+
+@pytest.fixture(scope="module")
+def shown(open_notebook: Callable, ask: Callable) -> SimpleNamespace:
+    page = open_notebook(CELLS)
+    errors, foreign = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "request", lambda r: None if re.match(r"(http|ws)://127\.0\.0\.1|data:|blob:", r.url) else foreign.append(r.url)
+    )
+    page.locator(".fl-tile").first.wait_for()
+    from playwright.sync_api import expect
+
+    return SimpleNamespace(page=page, expect=expect, errors=errors, foreign=foreign,
+                           ask=lambda code: ask(page, code))  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _fresh(shown: SimpleNamespace) -> None:
+    shown.ask(
+        'explorer.group, explorer.criterion, explorer.ratio, explorer.selected = "layer1.0.conv1", "fpgm", 0.3, None\n'
+        "panel.ratio, panel.floor = 0.3, 0.0"
+    )
+    shown.expect(shown.page.locator(".fl-explorer h4", has_text="No filter selected")).to_be_visible()
+
+
+def point_at(shown: SimpleNamespace, where: object) -> None:
+    """Hover until the details say so: JupyterLab may still be scrolling to the cell that ran."""
+    title = shown.page.locator(".fl-details h4")
+    for _ in range(10):
+        where.hover(force=True)
+        try:
+            shown.expect(title).to_contain_text(" of layer", timeout=1000)
+            return
+        except AssertionError:
+            shown.page.mouse.move(0, 0)
+    pytest.fail(f"pointing at {where} names no filter")
+
+
+def removed(shown: SimpleNamespace) -> list[int]:
+    return sorted(int(text) for text in shown.page.locator(".fl-tile.fl-gone span").all_inner_texts())
+
+
+@pytest.mark.parametrize("view", [".fl-square", ".fl-map .fl-dot[role=option]", ".fl-tile"])
+def test_hovering_names_a_filter_in_all_views(shown: SimpleNamespace, view: str):
+    page, expect = shown.page, shown.expect
+    point_at(shown, page.locator(view).nth(0))
+    title = page.locator(".fl-details h4")
+    expect(title).to_have_text(re.compile(r"^filter \d+ of layer1\.0\.conv1$"))
+    number = re.search(r"\d+", title.inner_text())[0]
+    expect(page.locator(".fl-tile.fl-current span")).to_have_text(number)
+    expect(page.locator(".fl-dot.fl-current")).to_have_attribute("aria-label", f"filter {number}")
+    expect(page.locator(".fl-tile.fl-near")).to_have_count(5)
+    expect(page.locator(".fl-details tbody tr")).to_have_count(5)
+    expect(page.locator(".fl-details")).to_contain_text("of 16 (1 goes first)")
+    page.locator(".fl-summary").hover()
+    expect(title).to_have_text("No filter selected")
+    assert shown.ask("print(explorer.selected)") == "None"
+
+
+@pytest.mark.parametrize("view", [".fl-square", ".fl-map svg.fl-view", ".fl-grid"])
+def test_the_keyboard_selects_pins_and_clears(shown: SimpleNamespace, view: str):
+    page, expect = shown.page, shown.expect
+    page.locator(view).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    title, spoken = page.locator(".fl-details h4"), page.locator(".fl-explorer [aria-live]")
+    expect(title).to_contain_text("of layer1.0.conv1")
+    expect(spoken).to_contain_text(title.inner_text())
+    number = re.search(r"\d+", title.inner_text())[0]
+    expect(page.locator(".fl-tile[aria-selected=true] span")).to_have_text(number)
+    page.keyboard.press("Enter")
+    expect(page.locator(".fl-pinned")).to_have_text("pinned")
+    assert shown.ask("print(explorer.selected)") == number
+    page.locator(view).focus()
+    page.keyboard.press("Escape")
+    expect(title).to_have_text("No filter selected")
+    assert shown.ask("print(explorer.selected)") == "None"
+
+
+def test_the_words_do_not_move_the_pictures(shown: SimpleNamespace):
+    tiles = shown.page.locator(".fl-grid")
+    before = tiles.evaluate("e => e.offsetTop")
+    point_at(shown, shown.page.locator(".fl-square"))
+    assert tiles.evaluate("e => e.offsetTop") == before
+
+
+def test_tab_goes_through_all_views(shown: SimpleNamespace):
+    page = shown.page
+    page.locator(".fl-square").focus()
+    seen = []
+    for _ in range(3):
+        seen.append(page.evaluate("document.activeElement.getAttribute('aria-label')").split()[0])
+        page.keyboard.press("Tab")
+    assert seen == ["Distance", "Map", "Filters"]
+
+
+def test_a_pinned_filter_stays_and_leads_to_its_neighbours(shown: SimpleNamespace):
+    page, expect = shown.page, shown.expect
+    page.locator(".fl-tile").nth(2).click()
+    title = page.locator(".fl-details h4")
+    name = title.inner_text()
+    page.locator(".fl-tile").nth(9).hover()
+    expect(title).to_have_text(name)
+    nearest = page.locator(".fl-link").first
+    words = nearest.inner_text()
+    nearest.click()
+    expect(title).to_have_text(f"{words} of layer1.0.conv1")
+    assert shown.ask("print('filter', explorer.selected); explorer.selected = None") == words
+    point_at(shown, page.locator(".fl-tile").nth(9))  # nothing is pinned any more
+
+
+def test_controls_and_kernel_move_the_picture(shown: SimpleNamespace):
+    page, expect = shown.page, shown.expect
+    shown.ask("explorer.ratio = 0.5")
+    expect(page.locator(".fl-tile.fl-gone")).to_have_count(8)
+    page.get_by_label("Channel group").select_option("layer3.0.conv1 (64)")
+    expect(page.locator(".fl-tile")).to_have_count(64)
+    page.get_by_label("Criterion").select_option("L1 norm")
+    number = page.get_by_label("Ratio, as a number")
+    number.fill("0.25")
+    number.press("Enter")
+    expect(page.locator(".fl-tile.fl-gone")).to_have_count(16)
+    assert shown.ask("print(explorer.group, explorer.criterion, explorer.ratio)") == "layer3.0.conv1 l1 0.25"
+    assert shown.ask("print(list(explorer.removed))") == str(removed(shown))
+    slider = page.locator(".fl-explorer-box .noUi-handle")
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowRight")
+    expect(page.locator(".fl-tile.fl-gone")).to_have_count(22)
+    assert shown.ask("print(list(explorer.removed))") == str(removed(shown))
+
+
+def test_what_does_not_apply_is_said_and_the_picture_goes(shown: SimpleNamespace):
+    page, expect = shown.page, shown.expect
+    shown.ask('explorer.group = "fc"')
+    expect(page.locator(".fl-notes")).to_contain_text("protected (it is the model's output)")
+    shown.ask('explorer.criterion = "bn_gamma"')
+    expect(page.get_by_role("alert")).to_contain_text("does not apply to group 'fc'")
+    expect(page.locator(".fl-panels")).to_be_hidden()
+    shown.ask('explorer.criterion = "fpgm"')
+    expect(page.locator(".fl-tile")).to_have_count(10)
+    expect(page.locator(".fl-panels")).to_be_visible()
+
+
+def test_the_gamma_panel_moves_with_its_slider(shown: SimpleNamespace):
+    page, expect = shown.page, shown.expect
+    slider, words = page.locator(".fl-gamma input[type=range]"), page.locator(".fl-words")
+    expect(words).to_contain_text("No layer is held at its floor. The cliff is at ratio 0.757")
+    slider.focus()
+    for key in ("End", "PageDown", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(words).to_contain_text("Beyond the cliff (ratio 0.757)")
+    expect(page.locator(".fl-gauges[aria-busy=false]")).to_be_visible()
+    kept = [text.split()[0] for text in page.locator(".fl-layers .fl-count").all_inner_texts()]
+    assert shown.ask(KEPT).split() == kept
+    held = page.locator(".fl-floored th").all_inner_texts()
+    assert held
+    assert shown.ask("print(*panel.frame.group[panel.frame.at_floor])").split() == held
+    macs = shown.ask("print(f'{graph.cost(panel.plan).macs / graph.cost().macs:.1%}')")
+    expect(page.locator(".fl-gauge").nth(1)).to_contain_text(macs.replace("%", " % of"))
+    floor = page.get_by_label("Floor of each layer")
+    floor.fill("0.25")
+    floor.press("Tab")
+    expect(words).not_to_contain_text("(ratio 0.757)")
+    expect(page.locator(".fl-gauges[aria-busy=false]")).to_be_visible()
+    kept = [text.split()[0] for text in page.locator(".fl-layers .fl-count").all_inner_texts()]
+    assert shown.ask(KEPT).split() == kept
+    page.get_by_label("Logarithmic counts").check()
+    expect(page.locator(".fl-histogram svg")).to_contain_text("channels (log)")
+
+
+def test_nothing_failed_and_nothing_came_from_elsewhere(shown: SimpleNamespace):
+    assert shown.errors == []
+    assert shown.foreign == []
