@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 DISTANCES = ("euclidean", "l1", "cosine")
 Distance = str | float
 
 _SMALL = 2**18  # n² dim up to which differences are quicker than a matrix product
-_LARGE = 2**24  # n² dim from which a first pass in float32 pays
+_MANY, _LARGE = 512, 2**27  # n, and n² dim, from which a first pass in float32 pays
 _ROWS = 128  # of a block of distances: stays in a core's cache
-_SAMPLE = 32  # rows on which the error of the first pass is measured
+_ERROR = 1e-7  # of a sum of the first pass, relative: several times what is found
+_SAMPLE = 16  # rows on which it is measured
 _GATHER = 2**22  # numbers gathered at a time to recompute close pairs
 # Squared distances below this share of the squared norms have lost too many digits in a matrix product.
 _CLOSE = {torch.float32: 1e-3, torch.float64: 1e-5}
@@ -58,7 +60,7 @@ def distance_sums(points: Tensor, distance: Distance = "euclidean") -> Tensor:
     The quantity of FPGM: He et al., "Filter Pruning via Geometric Median", CVPR 2019, eq. 6-8. The points with the
     smallest sums lie nearest to the geometric median. Euclidean sums go through matrix products, block by block, so
     that no (n, n) matrix is ever held; pairs too close for that are computed again from their differences. Many points
-    are summed in float32 first, and again in float64 wherever the order is not certain: their sums are good to 1e-6
+    are summed in float32 first, and again in float64 wherever the order is not certain: their sums are good to 1e-7
     and ordered as in float64.
 
     Parameters
@@ -71,9 +73,9 @@ def distance_sums(points: Tensor, distance: Distance = "euclidean") -> Tensor:
     Tensor, (..., n)
         float64. Identical points have exactly the same sum.
     """
-    points = as_points(points)
     if minkowski_order(distance) != 2:
         return pairwise_distances(points, distance).sum(dim=-1)
+    points = _checked(points)
     if points.ndim == 2:
         return _euclidean_sums(points)
     flat = points.reshape(-1, *points.shape[-2:])
@@ -88,13 +90,17 @@ def as_points(points: Tensor) -> Tensor:
     ValueError
         When they are not floating numbers, (..., n, dim) with n >= 1, or not all finite.
     """
+    return _checked(points).to(torch.float64)
+
+
+def _checked(points: Tensor) -> Tensor:
     if not isinstance(points, Tensor) or not points.is_floating_point() or points.ndim < 2:
         found = f"{points.dtype} {tuple(points.shape)}" if isinstance(points, Tensor) else type(points).__name__
         raise ValueError(f"points must be a floating tensor (..., n, dim); got {found}")
     if points.shape[-2] == 0:
         raise ValueError(f"points must be at least one; got {tuple(points.shape)}")
     points = points.detach()
-    points = (points.cpu() if points.device.type == "mps" else points).to(torch.float64)
+    points = points.cpu() if points.device.type == "mps" else points
     if not torch.isfinite(points.sum()):  # one quick pass: NaN and infinity stay in a sum
         bad = ~torch.isfinite(points).all(dim=-1)
         if bool(bad.any()):
@@ -133,33 +139,35 @@ def _euclidean_sums(points: Tensor) -> Tensor:
     n, dim = points.shape
     if n * n * dim <= _SMALL:
         return pairwise_distances(points).sum(dim=1)
-    mean = points.mean(dim=0)
-    if 10 * n * mean.square().sum() > points.square().sum():
-        points = points - mean  # short vectors lose fewer digits
-    if n * n * dim < _LARGE:
-        return _tie(*_gram_sums(points, points))
-    size = points.abs().amax()
-    if not 1e-15 < size < 1e15:  # squares would leave float32
-        points = points / size
-        return _euclidean_sums(points) * size
-    sums, same = _gram_sums(points.float(), points)
+    exact = points.to(torch.float64)
+    lengths = torch.linalg.vector_norm(exact, dim=1)
+    mean = exact.mean(dim=0)
+    if 10 * mean.norm() > lengths.square().mean().sqrt():
+        exact = points = exact - mean  # short vectors lose fewer digits
+        lengths = torch.linalg.vector_norm(exact, dim=1)
+    # The squares of tiny and huge numbers leave float32.
+    if n < _MANY or n * n * dim < _LARGE or not 1e-15 < lengths.max() < 1e15:
+        return _tie(*_gram_sums(exact, exact, lengths))
+    sums, same = _gram_sums(points.to(torch.float32), exact, lengths)
+    # Where neighbours in the order are closer than twice the error, both are summed again, and a sample of the others,
+    # on which the error is measured.
     order = sums.argsort()
-    sample = order[torch.linspace(0, n - 1, _SAMPLE, device=points.device).round().long()]
-    exact = _row_sums(points, sample)
-    error = 8 * (sums[sample] - exact).abs().max()
-    sums[sample] = exact
-    unsure = sums[order].diff() <= 2 * error
-    again = order[torch.nn.functional.pad(unsure, (1, 0)) | torch.nn.functional.pad(unsure, (0, 1))]
-    if len(again) > n // 2:
-        return _tie(*_gram_sums(points, points))
-    sums[again] = _row_sums(points, again)
-    return _tie(sums, same)
+    unsure = sums[order].diff() <= 2 * _ERROR * sums.max()
+    again = pad(unsure, (1, 0)) | pad(unsure, (0, 1))
+    again[torch.linspace(0, n - 1, _SAMPLE, device=points.device).round().long()] = True
+    again = order[again]
+    if len(again) <= n // 2:
+        sure = _row_sums(exact, lengths, again)
+        if (sums[again] - sure).abs().max() <= _ERROR / 3 * sums.max():
+            sums[again] = sure
+            return _tie(sums, same)
+    return _tie(*_gram_sums(exact, exact, lengths))
 
 
-def _gram_sums(points: Tensor, exact: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _gram_sums(points: Tensor, exact: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Return the sums by matrix products in the points' precision, and the pairs that are identical, (k, 2) each."""
     n = len(points)
-    norms = points.square().sum(dim=1)
+    norms = lengths.square().to(points.dtype)
     sums = exact.new_zeros(n)
     same: list[Tensor] = []
     for start in range(0, n, _ROWS):
@@ -173,26 +181,26 @@ def _gram_sums(points: Tensor, exact: Tensor) -> tuple[Tensor, list[Tensor]]:
         root = squares.sqrt_()
         if len(close):
             same += _recompute(root, close, exact, start)
-        sums[start:stop] += root.sum(dim=1)
-        sums[stop:] += root[:, stop - start :].sum(dim=0)
+        sums[start:stop] += root.sum(dim=1, dtype=sums.dtype)
+        sums[stop:] += root[:, stop - start :].sum(dim=0, dtype=sums.dtype)
     return sums, same
 
 
-def _row_sums(points: Tensor, rows: Tensor) -> Tensor:
+def _row_sums(points: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
     """Return the sums of some points, by matrix products in float64."""
-    norms = points.square().sum(dim=1)
-    sums = []
+    norms = lengths.square()
+    sums = [norms.new_zeros(0)]
     for part in rows.split(_ROWS):
+        itself = torch.arange(len(part), device=part.device), part
         squares = (norms[part, None] + norms).addmm_(points[part], points.T, alpha=-2)
-        squares[torch.arange(len(part), device=part.device), part] = torch.inf
-        close = (squares <= _CLOSE[points.dtype] * norms[part, None]).nonzero()
-        squares[torch.arange(len(part), device=part.device), part] = 0
+        squares[itself] = torch.inf
+        i, j = (squares <= _CLOSE[points.dtype] * norms[part, None]).nonzero().unbind(dim=1)
+        squares[itself] = 0
         root = squares.sqrt_()
-        if len(close):
-            i, j = close.unbind(dim=1)
+        if len(i):
             root[i, j] = _exact(points, part[i], j)
         sums.append(root.sum(dim=1))
-    return torch.cat(sums) if sums else norms.new_zeros(0)
+    return torch.cat(sums)
 
 
 def _recompute(root: Tensor, close: Tensor, points: Tensor, start: int) -> list[Tensor]:
