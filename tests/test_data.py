@@ -13,7 +13,7 @@ import fpgmlab as fl
 from fpgmlab.files import data_dir
 from fpgmlab.weights import read_weights
 
-ACCURACY = {"resnet20-fashion": 0.935, "vgg16-fashion": 0.930}
+ACCURACY = {"resnet20-fashion": 0.935, "vgg16-fashion": 0.930, "vgg16-fashion-sparse": 0.922}
 
 
 def test_all_of_fashion_mnist_is_there(fashion: fl.tasks.Classification):
@@ -42,6 +42,19 @@ def test_checkpoints_reach_what_their_record_says(name: str, fashion: fl.tasks.C
     assert result["accuracy"] >= ACCURACY[name]
     assert result["accuracy"] == pytest.approx(notes["test"]["accuracy"], abs=5e-4)
     assert notes["training"]["keep"] == "last"  # not chosen by the test images
+
+
+def test_the_sparse_network_can_lose_three_fifths_of_its_channels(fashion: fl.tasks.Classification):
+    results = {}
+    for name in ("vgg16-fashion", "vgg16-fashion-sparse"):
+        graph = fl.trace(fl.models.load(name), fashion.example_input)
+        plan = fl.Plan.global_threshold(graph, fl.score(graph, "bn_gamma"), 0.63)
+        free = [group for group in graph.values() if group.protected is None]
+        assert sum(len(plan.removed[g.name]) for g in free) >= 0.6 * sum(g.channels for g in free)
+        whole = fl.evaluate(graph.model, fashion)["accuracy"]
+        results[name] = whole - fl.evaluate(fl.prune(graph, plan), fashion)["accuracy"]
+    assert results["vgg16-fashion-sparse"] <= 0.003
+    assert results["vgg16-fashion"] > 0.5
 
 
 @pytest.fixture(params=["train", "val"])
