@@ -23,8 +23,8 @@ def medoid(points: Tensor, distance: Distance = "euclidean") -> int:
 def greedy_order(points: Tensor, distance: Distance = "euclidean") -> Tensor:
     """Return the order in which points go when the sums of distances are taken anew after each removal.
 
-    Each time the point nearest to what is *still there* goes; of ties the first. Of a tight cluster, the plain sums
-    remove all members at once; here the last of them becomes an outlier and stays.
+    Each time the point nearest to what is *still there* goes; of ties the first. As the members of a large cluster go,
+    the middle of what is left moves away from it, so that fewer of them go than by the plain sums.
 
     Parameters
     ----------
