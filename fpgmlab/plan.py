@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fpgmlab.budgets import at_ratio_or_budget
 from fpgmlab.errors import unknown
 from fpgmlab.files import atomic_path
 from fpgmlab.graph import ChannelGraph
@@ -152,7 +153,7 @@ class Plan:
         def plan(r: float) -> Plan:
             return cls.from_ratios(graph, scores, dict.fromkeys(free, r), multiple=multiple, max_ratio=max_ratio)
 
-        return _at_ratio_or_budget(graph, plan, {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes})
+        return at_ratio_or_budget(graph, plan, {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes})
 
     @classmethod
     def global_threshold(
@@ -202,7 +203,7 @@ class Plan:
             limit = min(max_ratio, 1 - floor)
             return cls.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=limit)
 
-        return _at_ratio_or_budget(graph, plan, {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes})
+        return at_ratio_or_budget(graph, plan, {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes})
 
     @classmethod
     def by_depth(
@@ -290,34 +291,3 @@ class Plan:
                 kept = (self.kept.get(name), other.kept.get(name))
                 rows.append((name, width, *kept, tuple(sorted(mine - theirs)), tuple(sorted(theirs - mine))))
         return pd.DataFrame(rows, columns=["group", "channels", "kept", "other_kept", "only_here", "only_there"])
-
-
-def _at_ratio_or_budget(
-    graph: ChannelGraph, plan: Callable[[float], Plan], options: Mapping[str, float | None]
-) -> Plan:
-    """Return ``plan(ratio)``, or the plan of the smallest ratio that meets the one budget given."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if len(given) != 1:
-        raise ValueError(f"give exactly one of {', '.join(options)}; got {given or 'none'}")
-    ((kind, value),) = given.items()
-    if kind == "ratio":
-        if not (isinstance(value, (int, float, np.floating)) and 0 <= value < 1):
-            raise ValueError(f"ratio must be a number with 0 <= ratio < 1; got {value!r}")
-        return plan(value)
-    if not 0 < value <= 1:
-        raise ValueError(f"{kind} must be the fraction that may remain, 0 < {kind} <= 1; got {value}")
-    whole = getattr(graph.cost(), kind)
-    low, high = 0.0, math.nextafter(1.0, 0.0)
-    if getattr(graph.cost(plan(low)), kind) <= value * whole:
-        return plan(low)
-    least = getattr(graph.cost(plan(high)), kind)
-    if least > value * whole:
-        free = sum(group.protected is None for group in graph.values())
-        raise ValueError(
-            f"{kind}={value} cannot be reached: at most {least / whole:.4f} of the {kind} must remain with these "
-            f"limits (multiple, max_ratio, floor) and {len(graph) - free} protected groups"
-        )
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (low, middle) if getattr(graph.cost(plan(middle)), kind) <= value * whole else (middle, high)
-    return plan(high)

@@ -143,9 +143,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Text]:
     return found
 
 
-@pytest.mark.parametrize("venue", [None, "cvpr", "neurips", "ieee"])
+@pytest.mark.parametrize("venue", [None, "cvpr"])  # the widest and the narrowest; all venues are in the next test
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_at_every_venue(name: str, venue: str | None, drawn: list[Text]):
+def test_every_figure_at_both_ends(name: str, venue: str | None, drawn: list[Text]):
     style = None if venue is None else figures.style(venue)
     before = dict(mpl.rcParams)
     figure = FIGURES[name](style)

@@ -141,6 +141,8 @@ def _double(weight: Tensor) -> Tensor:
 
 
 def _scored(criterion: Criterion, points: Tensor, layer: Layer) -> Tensor:
+    if points.is_meta:
+        raise ValueError(f"layer {layer.name!r} has no numbers: it lies on the meta device. Load its weights first.")
     try:
         return criterion(points).to("cpu", torch.float64)
     except ValueError as error:
