@@ -24,6 +24,8 @@ from .costs import Cost as Cost
 from .plan import Plan as Plan
 from .provenance import provenance as provenance
 from .runtimes import latency as latency
+from .sensitivity import Curves as Curves
+from .sensitivity import sweep as sweep
 from .surgery import agreement as agreement
 from .surgery import prune as prune
 from .surgery import simulate as simulate

@@ -19,7 +19,7 @@ from fpgmlab.plan import Plan
 from fpgmlab.provenance import add_plan
 from fpgmlab.tracing import call, left_as_it_is
 
-_MIXING_NORMS = frozenset({"layer_norm", "rms_norm", "group_norm"})
+MIXING_NORMS = frozenset({"layer_norm", "rms_norm", "group_norm"})
 
 
 def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
@@ -108,7 +108,7 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
                 for module, key in holders[name]:
                     swapped.append((module, key, module._parameters[key]))
                     module._parameters[key] = masked
-            elif layer.kind in _MIXING_NORMS:
+            elif layer.kind in MIXING_NORMS:
                 keep_out = _kept(layer.outputs, keep)
                 if not bool(keep_out.all()):
                     module = modules[layer.name]
@@ -289,7 +289,7 @@ class _NormOverKept(TorchFunctionMode):
     def __torch_function__(self, func: Callable, types: Sequence, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name not in _MIXING_NORMS:
+        if name not in MIXING_NORMS:
             return func(*args, **kwargs)
         order = (
             ("input", "shape", "weight", "eps") if name == "rms_norm" else ("input", "shape", "weight", "bias", "eps")

@@ -15,9 +15,9 @@ PACKAGE = Path(fl.__file__).parent
 # The rooms, top to bottom: a file imports only from rows above its own.
 ROOMS = [
     "errors", "files", "unpickling", "assets", "widths", "modules", "labels", "movement", "layers", "tracing",
-    "geometry", "grouping", "costs", "graph", "crosscheck", "criteria", "rounding", "budgets", "thresholds", "plan",
-    "comparison", "provenance", "surgery", "weights", "models", "tasks", "extras", "training", "artifacts",
-    "runtimes", "export", "figures", "widgets",
+    "geometry", "grouping", "costs", "graph", "crosscheck", "criteria", "rounding", "budgets", "thresholds",
+    "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks", "sensitivity", "extras",
+    "training", "artifacts", "runtimes", "export", "figures", "widgets",
 ]  # fmt: skip
 
 

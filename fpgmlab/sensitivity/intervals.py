@@ -1,0 +1,75 @@
+"""Means and confidence intervals that grow by the batch, paired with the unpruned network's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Z = 1.959963984540054  # of 95 %
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Sums over samples of a value, of the unpruned network's, and of their difference: all that an interval needs.
+
+    Attributes
+    ----------
+    samples : int
+    value, base, square : float
+        Sums of the pruned network's values, of the unpruned one's, and of the squared differences.
+    """
+
+    samples: int = 0
+    value: float = 0.0
+    base: float = 0.0
+    square: float = 0.0
+
+    def __add__(self, other: Paired) -> Paired:
+        return Paired(
+            self.samples + other.samples,
+            self.value + other.value,
+            self.base + other.base,
+            self.square + other.square,
+        )
+
+    @classmethod
+    def of(cls, values: Tensor, base: Tensor) -> Paired:
+        """Return the sums of one batch, (samples,) each."""
+        values, base = values.detach().double(), base.detach().double()
+        return cls(len(values), float(values.sum()), float(base.sum()), float((values - base).square().sum()))
+
+    def interval(self, binary: bool) -> tuple[float, float, float]:
+        """Return the mean value and the ends of its 95 % interval.
+
+        The interval is that of the mean difference to the unpruned network on the same samples, put at the unpruned
+        network's mean: what both get wrong alike does not widen it.
+
+        Parameters
+        ----------
+        binary : bool
+            For values 0 and 1: half a sample of each of the four outcomes is added (Agresti & Min, *Statistics
+            in Medicine* 24, 2005), so that no difference in a few samples is not taken for certainty.
+        """
+        n, difference, square = self.samples, self.value - self.base, self.square
+        if binary:
+            n, square = n + 2, square + 1
+        if n < 2:
+            return self.value / self.samples, -math.inf, math.inf
+        mean = difference / n
+        deviation = math.sqrt(max(0.0, square / n - mean**2) / (n if binary else n - 1))
+        middle, half = self.base / self.samples + mean, Z * deviation
+        low, high = middle - half, middle + half
+        value = self.value / self.samples
+        if binary:
+            low, high = max(0.0, low), min(1.0, high)
+        return value, min(low, value), max(high, value)
+
+
+def kl_divergence(outputs: Tensor, base: Tensor) -> Tensor:
+    """Return KL(unpruned || pruned) of the class probabilities, in nats, (samples,)."""
+    log_base = torch.log_softmax(base.float(), dim=1)
+    log_outputs = torch.log_softmax(outputs.float(), dim=1)
+    return (log_base.exp() * (log_base - log_outputs)).sum(dim=1)

@@ -1,0 +1,67 @@
+"""What a sweep measures: a number for each sample, from the pruned and the unpruned network's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fpgmlab.sensitivity.intervals import kl_divergence
+
+PerSample = Callable[[object, Tensor, Tensor, object], Tensor]  # task, outputs, unpruned outputs, targets
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a sweep.
+
+    Attributes
+    ----------
+    name : str
+    of : callable
+        ``(task, outputs, base, targets) -> (samples,)``.
+    binary : bool
+        Whether each value is 0 or 1.
+    higher_is_better : bool
+    labels : bool
+        Whether it needs targets.
+    """
+
+    name: str
+    of: PerSample
+    binary: bool
+    higher_is_better: bool
+    labels: bool
+
+
+def _right(task: object, outputs: Tensor, base: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(dim=1) == targets).float()
+
+
+def _loss(task: object, outputs: Tensor, base: Tensor, targets: Tensor) -> Tensor:
+    return task.loss(outputs, targets, reduction="none")
+
+
+def _same(task: object, outputs: Tensor, base: Tensor, targets: object) -> Tensor:
+    return (outputs.argmax(dim=1) == base.argmax(dim=1)).float()
+
+
+def _kl(task: object, outputs: Tensor, base: Tensor, targets: object) -> Tensor:
+    return kl_divergence(outputs, base)
+
+
+def _change(task: object, outputs: Tensor, base: Tensor, targets: object) -> Tensor:
+    return (outputs.float() - base.float()).flatten(1).square().mean(dim=1)
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", _right, binary=True, higher_is_better=True, labels=True),
+        Metric("loss", _loss, binary=False, higher_is_better=False, labels=True),
+        Metric("agreement", _same, binary=True, higher_is_better=True, labels=False),
+        Metric("kl", _kl, binary=False, higher_is_better=False, labels=False),
+        Metric("change", _change, binary=False, higher_is_better=False, labels=False),
+    )
+}
