@@ -80,6 +80,17 @@ def slimming() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "stage", "ratio", "accuracy"])
 
 
+def curves(count: int) -> pd.DataFrame:
+    rows = [
+        (f"layer{i // 4}.{i}.conv1", r, metric, v, v - 0.05 * r, v + 0.05 * r)
+        for i in range(count)
+        for metric, top in (("accuracy", 0.9), ("loss", 2.0))
+        for r in np.linspace(0, 0.9, 7)
+        for v in [top - 0.8 * r ** (1 + i % 5)]
+    ]
+    return pd.DataFrame(rows, columns=["group", "ratio", "metric", "value", "low", "high"])
+
+
 def stages() -> pd.DataFrame:
     return pd.DataFrame(
         {"stage": ["original", "pruned", "fine-tuned"], "macs": [31e6, 15e6, 15e6], "accuracy": [0.94, 0.11, 0.93]}
@@ -118,6 +129,10 @@ FIGURES: dict[str, Make] = {
     "before and after": lambda s: figures.gamma_before_after(gammas(9), gammas(9, dead=0.9), style=s),
     "before and after, layers": lambda s: figures.gamma_before_after(gammas(9), gammas(9), by="layer", style=s),
     "slimming": lambda s: figures.slimming_curve(slimming(), {"plain": 0.4, "sparse": 0.7}, style=s),
+    "sensitivity": lambda s: figures.sensitivity_curves(curves(12), style=s),
+    "sensitivity, 30": lambda s: figures.sensitivity_curves(curves(30), "loss", style=s),
+    "sensitivity map": lambda s: figures.sensitivity_map(curves(12), style=s),
+    "sensitivity map, 60": lambda s: figures.sensitivity_map(curves(60), "loss", style=s),
     "plan": lambda s: figures.plan_bars(plan_frame(), style=s),
     "recovery": lambda s: figures.recovery(stages(), style=s),
     "tiles, grey": lambda s: figures.filter_tiles(filters(16, 1), torch.arange(16.0), (1, 2), style=s),
@@ -157,7 +172,7 @@ def test_every_figure_at_both_ends(name: str, venue: str | None, drawn: list[Tex
         for axis in (axis for axis in figure.axes if axis.axison):
             assert axis.get_xlabel() or axis.get_ylabel() or figure.get_supylabel()
         assert figure.axes[0].get_ylabel() or figure.get_supylabel()
-        assert any(axis.get_xlabel() for axis in figure.axes)
+        assert any(axis.get_xlabel() for axis in figure.axes) or figure.get_supxlabel()
     drawn.clear()
     figure.draw_without_rendering()
     check_texts(figure, drawn, least=5.5 if venue is None else 6.0)

@@ -11,6 +11,7 @@ from fpgmlab.figures.pictures import pictures
 from fpgmlab.figures.plans import plan_bars
 from fpgmlab.figures.recovery import recovery
 from fpgmlab.figures.scores import score_bars, score_table, scores_by_layer
+from fpgmlab.figures.sensitivity import sensitivity_curves, sensitivity_map
 from fpgmlab.figures.slimming import slimming_curve
 from fpgmlab.figures.style import VENUES, new_figure, style
 
@@ -36,6 +37,8 @@ __all__ = [
     "score_bars",
     "score_table",
     "scores_by_layer",
+    "sensitivity_curves",
+    "sensitivity_map",
     "slimming_curve",
     "style",
 ]
