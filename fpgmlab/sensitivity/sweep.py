@@ -19,7 +19,7 @@ from fpgmlab.rounding import Scores
 from fpgmlab.sensitivity.curves import COLUMNS, Curves
 from fpgmlab.sensitivity.intervals import Paired
 from fpgmlab.sensitivity.metrics import METRICS, Metric
-from fpgmlab.sensitivity.replay import replaying
+from fpgmlab.sensitivity.replay import Replay, replaying
 from fpgmlab.surgery import MIXING_NORMS, simulate
 
 RATIOS = tuple(round(0.1 * k, 1) for k in range(1, 10))
@@ -49,6 +49,7 @@ def sweep(
     metrics: Sequence[str] = ("accuracy", "loss"),
     max_samples: int | None = None,
     batch_size: int = 256,
+    memory: float = 4e9,
     multiple: int = 1,
     dtype: str = "float32",
     tolerance: float | None = None,
@@ -77,7 +78,9 @@ def sweep(
     max_samples : int, optional
         Only the first so many examples.
     batch_size : int
-        Examples in one forward pass; the memory holds the activations of one batch.
+        Examples in one forward pass.
+    memory : float
+        Bytes that the remembered activations may take; a batch that would need more is cut.
     multiple : int
         Keep a multiple of so many channels, or all of them.
     dtype : {"float32", "bfloat16"}
@@ -105,6 +108,8 @@ def sweep(
     """
     chosen = _chosen(metrics)
     points = _points(graph, scores, ratios, multiple)
+    if not memory > 0:
+        raise ValueError(f"memory must be a number of bytes > 0; got {memory}")
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype must be one of 'float32', 'bfloat16'; not {dtype!r}")
     model, device = graph.model, device_of(graph.model)
@@ -116,10 +121,7 @@ def sweep(
     samples = len(task.val) if max_samples is None else min(max_samples, len(task.val))
     try:
         with eval_mode(model), channels_last(model), replaying(model) as replay, cast, _bar(samples, progress) as bar:
-            for inputs, targets in task.val_batches(batch_size, max_samples):
-                inputs, targets = inputs.to(device), _to(targets, device)
-                if inputs.ndim == 4:
-                    inputs = inputs.contiguous(memory_format=torch.channels_last)
+            for inputs, targets in _batches(task, replay, batch_size, max_samples, memory, device):
                 live = _unfinished(len(points), chosen, sums, tolerance)
                 if not live or (stop is not None and stop()):
                     break
@@ -242,6 +244,22 @@ def _curves(
     silent = tuple(g for g in groups if all(largest[p] == 0 for p, point in enumerate(points) if point.group == g))
     values = {metric.name: b.value / b.samples for metric, b in zip(metrics, base, strict=True) if b.samples}
     return Curves(pd.DataFrame(rows, columns=COLUMNS), values, silent, complete)
+
+
+def _batches(
+    task: object, replay: Replay, batch_size: int, max_samples: int | None, memory: float, device: torch.device
+) -> Iterator[tuple[Tensor, object]]:
+    """Yield the validation data on the model's device, in parts whose activations fit into memory."""
+    fits = None
+    for inputs, targets in task.val_batches(batch_size, max_samples):
+        inputs, targets = inputs.to(device), _to(targets, device)
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if fits is None:
+            replay.record(inputs[:1])
+            fits = max(1, int(memory / max(1, replay.nbytes)))
+        for start in range(0, len(inputs), fits):
+            yield inputs[start : start + fits], targets[start : start + fits]
 
 
 def _to(targets: object, device: torch.device) -> object:

@@ -136,6 +136,15 @@ def test_points_end_when_their_interval_is_narrow_enough(learnt: fl.ChannelGraph
     assert loose.frame["samples"].unique().tolist() == [10]
 
 
+def test_batches_are_cut_to_fit_into_memory(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
+    scores, options = fl.score(learnt), {"ratios": (0.5,), "max_samples": 20, **QUIET}
+    seen: list[fl.Curves] = []
+    cut = fl.sweep(learnt, scores, task, memory=1.0, on_update=seen.append, **options)
+    assert len(seen) == 20  # one by one
+    whole = fl.sweep(learnt, scores, task, **options)
+    assert cut.frame["value"].to_numpy() == pytest.approx(whole.frame["value"].to_numpy(), abs=1e-5)
+
+
 def test_groups_that_change_nothing_are_flagged(task: fl.tasks.Classification):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 3)).eval()
@@ -166,6 +175,7 @@ def test_bfloat16_stays_close(learnt: fl.ChannelGraph, task: fl.tasks.Classifica
         ({"ratios": (0.5, 1.0)}, "0 < ratio < 1"),
         ({"metrics": ["acuracy"]}, "unknown metric 'acuracy': did you mean 'accuracy'"),
         ({"metrics": []}, "metrics must be at least one"),
+        ({"memory": 0}, "memory must be a number of bytes > 0; got 0"),
         ({"dtype": "float16"}, "dtype must be one of 'float32', 'bfloat16'; not 'float16'"),
     ],
 )
