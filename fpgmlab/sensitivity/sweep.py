@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from fpgmlab.grouping import PRODUCERS
 from fpgmlab.modules import channels_last, device_of, eval_mode
 from fpgmlab.plan import Plan
 from fpgmlab.rounding import Scores
-from fpgmlab.sensitivity.curves import COLUMNS, Curves
+from fpgmlab.sensitivity.curves import Curves, Key
 from fpgmlab.sensitivity.intervals import Paired
 from fpgmlab.sensitivity.metrics import METRICS, Metric
 from fpgmlab.sensitivity.replay import Replay, replaying
@@ -113,45 +113,72 @@ def sweep(
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype must be one of 'float32', 'bfloat16'; not {dtype!r}")
     model, device = graph.model, device_of(graph.model)
-    sums = {(p, m): Paired() for p in range(len(points)) for m in range(len(chosen))}
-    base = [Paired() for _ in chosen]
-    largest = np.zeros(len(points))
+    curves = Curves(
+        {(p.group, p.kept, metric.name): Paired() for p in points for metric in chosen},
+        {metric.name: Paired() for metric in chosen},
+        {p.group: p.plan.widths[p.group] for p in points},
+        {p.group: 0.0 for p in points},
+        complete=False,
+    )
     cast = torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
-    curves = _curves(points, chosen, sums, base, largest, complete=False)
     samples = len(task.val) if max_samples is None else min(max_samples, len(task.val))
     try:
         with eval_mode(model), channels_last(model), replaying(model) as replay, cast, _bar(samples, progress) as bar:
             for inputs, targets in _batches(task, replay, batch_size, max_samples, memory, device):
-                live = _unfinished(len(points), chosen, sums, tolerance)
+                live = _unfinished(points, curves, chosen[0], tolerance)
                 if not live or (stop is not None and stop()):
                     break
-                whole = replay.record(inputs)
-                reference = [metric.of(task, whole, whole, targets) for metric in chosen]
-                found, changes = {}, {}
-                for p in live:
-                    if stop is not None and stop():
-                        return curves
-                    with simulate(graph, points[p].plan):
-                        outputs = replay.run(points[p].changed)
-                    changes[p] = float((outputs.float() - whole.float()).abs().max())
-                    for m, metric in enumerate(chosen):
-                        found[p, m] = Paired.of(metric.of(task, outputs, whole, targets), reference[m])
+                part = _measured(graph, replay, inputs, targets, task, live, chosen, stop)
+                if part is None:
+                    return curves
                 # All points of a batch count, or none: a batch that was cut short leaves no trace.
-                for key, part in found.items():
-                    sums[key] += part
-                for p, change in changes.items():
-                    largest[p] = max(largest[p], change)
-                base = [b + Paired.of(r, r) for b, r in zip(base, reference, strict=True)]
+                curves = _joined(curves, part)
                 bar.update(len(inputs))
-                curves = _curves(points, chosen, sums, base, largest, complete=False)
                 if on_update is not None:
                     on_update(curves)
             else:
-                return _curves(points, chosen, sums, base, largest, complete=True)
+                return replace(curves, complete=True)
     except KeyboardInterrupt:
         return curves
-    done = not _unfinished(len(points), chosen, sums, tolerance)
-    return _curves(points, chosen, sums, base, largest, complete=done)
+    return replace(curves, complete=not _unfinished(points, curves, chosen[0], tolerance))
+
+
+def _measured(
+    graph: ChannelGraph,
+    replay: Replay,
+    inputs: Tensor,
+    targets: object,
+    task: object,
+    points: Sequence[Point],
+    metrics: Sequence[Metric],
+    stop: Callable[[], bool] | None,
+) -> Curves | None:
+    """Return what one batch says of some points; None when it was stopped."""
+    whole = replay.record(inputs)
+    reference = {metric.name: metric.of(task, whole, whole, targets) for metric in metrics}
+    sums: dict[Key, Paired] = {}
+    changes: dict[str, float] = {}
+    for point in points:
+        if stop is not None and stop():
+            return None
+        with simulate(graph, point.plan):
+            outputs = replay.run(point.changed)
+        change = float((outputs.float() - whole.float()).abs().max())
+        changes[point.group] = max(changes.get(point.group, 0.0), change)
+        for metric in metrics:
+            values = metric.of(task, outputs, whole, targets)
+            sums[point.group, point.kept, metric.name] = Paired.of(values, reference[metric.name])
+    return Curves(sums, {name: Paired.of(values, values) for name, values in reference.items()}, {}, changes)
+
+
+def _joined(curves: Curves, part: Curves) -> Curves:
+    """Add a batch, in which finished points may be missing."""
+    return replace(
+        curves,
+        sums={key: value + part.sums.get(key, Paired()) for key, value in curves.sums.items()},
+        whole={name: value + part.whole[name] for name, value in curves.whole.items()},
+        changes={name: max(value, part.changes.get(name, 0.0)) for name, value in curves.changes.items()},
+    )
 
 
 def changed_by(graph: ChannelGraph, group: str) -> tuple[str, ...]:
@@ -202,48 +229,15 @@ def _points(graph: ChannelGraph, scores: Scores, ratios: Sequence[float], multip
     return points
 
 
-def _unfinished(
-    points: int, metrics: Sequence[Metric], sums: Mapping[tuple[int, int], Paired], tolerance: float | None
-) -> list[int]:
-    def wide(p: int) -> bool:
-        if tolerance is None or sums[p, 0].samples == 0:
+def _unfinished(points: Sequence[Point], curves: Curves, metric: Metric, tolerance: float | None) -> list[Point]:
+    def wide(point: Point) -> bool:
+        sums = curves.sums[point.group, point.kept, metric.name]
+        if tolerance is None or sums.samples == 0:
             return True
-        _, low, high = sums[p, 0].interval(metrics[0].binary)
+        _, low, high = sums.interval(metric.binary)
         return (high - low) / 2 > tolerance
 
-    return [p for p in range(points) if wide(p)]
-
-
-def _curves(
-    points: Sequence[Point],
-    metrics: Sequence[Metric],
-    sums: Mapping[tuple[int, int], Paired],
-    base: Sequence[Paired],
-    largest: np.ndarray,
-    *,
-    complete: bool,
-) -> Curves:
-    import pandas as pd
-
-    rows = []
-    measured = [b.samples > 0 for b in base]
-    for group in dict.fromkeys(point.group for point in points):
-        mine = [p for p, point in enumerate(points) if point.group == group]
-        for m, metric in enumerate(metrics):
-            if not measured[m]:
-                continue
-            value = base[m].value / base[m].samples
-            width = points[mine[0]].plan.widths[group]
-            rows.append((group, 0.0, width, metric.name, value, value, value, base[m].samples))
-            for p in mine:
-                spread = sums[p, m].interval(metric.binary)
-                rows.append(
-                    (group, 1 - points[p].kept / width, points[p].kept, metric.name, *spread, sums[p, m].samples)
-                )
-    groups = dict.fromkeys(point.group for point in points) if any(measured) else ()
-    silent = tuple(g for g in groups if all(largest[p] == 0 for p, point in enumerate(points) if point.group == g))
-    values = {metric.name: b.value / b.samples for metric, b in zip(metrics, base, strict=True) if b.samples}
-    return Curves(pd.DataFrame(rows, columns=COLUMNS), values, silent, complete)
+    return [point for point in points if wide(point)]
 
 
 def _batches(

@@ -145,6 +145,31 @@ def test_batches_are_cut_to_fit_into_memory(learnt: fl.ChannelGraph, task: fl.ta
     assert cut.frame["value"].to_numpy() == pytest.approx(whole.frame["value"].to_numpy(), abs=1e-5)
 
 
+def test_sweeps_over_parts_of_the_data_are_joined(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
+    scores, images = fl.score(learnt), task.val.tensors
+    halves = [TensorDataset(*(t[part] for t in images)) for part in (slice(0, 40), slice(40, 90))]
+    tasks = [fl.tasks.Classification(task.train, half, classes=3) for half in halves]
+    parts = [fl.sweep(learnt, scores, t, ratios=(0.3, 0.6), **QUIET) for t in tasks]
+    whole = fl.sweep(learnt, scores, task, ratios=(0.3, 0.6), **QUIET)
+    joined = parts[0].merge(parts[1])
+    assert joined.complete
+    assert joined.frame.drop(columns=["value", "low", "high"]).equals(
+        whole.frame.drop(columns=["value", "low", "high"])
+    )
+    for column in ("value", "low", "high"):
+        assert joined.frame[column].to_numpy() == pytest.approx(whole.frame[column].to_numpy(), abs=1e-5)
+    assert parts[0].frame["samples"].unique().tolist() == [40]  # left as it was
+
+
+def test_sweeps_of_other_grids_do_not_join(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
+    scores, options = fl.score(learnt), {"max_samples": 5, **QUIET}
+    one = fl.sweep(learnt, scores, task, ratios=(0.3,), **options)
+    with pytest.raises(ValueError, match="do not have the same points: only one has"):
+        one.merge(fl.sweep(learnt, scores, task, ratios=(0.6,), **options))
+    with pytest.raises(ValueError, match="do not have the same points"):
+        one.merge(fl.sweep(learnt, scores, task, ratios=(0.3,), metrics=["kl"], **options))
+
+
 def test_groups_that_change_nothing_are_flagged(task: fl.tasks.Classification):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 3)).eval()
