@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).parents[2]
 # Nothing that Chromium does of its own accord: it shall talk to the notebook server only.
 QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 KERNEL = "Python 3 (ipykernel)"
 SETTINGS = {
