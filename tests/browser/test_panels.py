@@ -48,7 +48,7 @@ def point_at(shown: SimpleNamespace, where: object) -> None:
     for _ in range(10):
         where.hover(force=True)
         try:
-            shown.expect(title).to_contain_text(" of layer", timeout=10_000)
+            shown.expect(title).to_contain_text(" of layer", timeout=2000)
             return
         except AssertionError:
             shown.page.mouse.move(0, 0)
