@@ -18,22 +18,25 @@ from fpgmlab.figures.style import RED, Style, new_figure, small
 _NUMBERED = 40  # filters up to which each has its number at the sides
 
 
-def clustered_order(distances: Tensor | np.ndarray) -> np.ndarray:
+def clustered_order(distances: Tensor | np.ndarray, *, optimal: bool = True) -> np.ndarray:
     """Return an order in which filters that are alike stand together.
 
-    Average linkage; of the orders that its tree allows the one with the least sum of distances between neighbours.
+    Average linkage.
 
     Parameters
     ----------
     distances : Tensor or ndarray, (n, n)
         Symmetric, 0 on the diagonal.
+    optimal : bool
+        Of the orders that the tree allows, take the one with the least sum of distances between neighbours (Bar-Joseph
+        et al., *Bioinformatics* 17, 2001); it takes seconds for 2,000 filters.
 
     Returns
     -------
     ndarray, (n,)
         Numbers of the filters.
     """
-    return _leaves(_tree(_checked(distances)))
+    return _leaves(_tree(_checked(distances), optimal))
 
 
 def distance_matrix(
@@ -102,11 +105,11 @@ def _checked(distances: Tensor | np.ndarray) -> np.ndarray:
     return (matrix + matrix.T) / 2
 
 
-def _tree(matrix: np.ndarray) -> np.ndarray:
+def _tree(matrix: np.ndarray, optimal: bool = True) -> np.ndarray:
     """Return scipy's linkage, (n - 1, 4)."""
     if len(matrix) == 1:
         return np.zeros((0, 4))
-    return linkage(squareform(matrix, checks=False), method="average", optimal_ordering=True)
+    return linkage(squareform(matrix, checks=False), method="average", optimal_ordering=optimal)
 
 
 def _leaves(tree: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.criteria.scoring import filters
+from fpgmlab.figures.distances import clustered_order
 from fpgmlab.geometry import geometric_median, pairwise_distances, pca
 from fpgmlab.geometry.distances import Distance
 from fpgmlab.graph import ChannelGraph
@@ -103,7 +104,7 @@ def filter_scene(graph: ChannelGraph, group: str, distance: Distance = "euclidea
     kernel = tuple(module.weight.shape[2:])
     shape = (points.shape[1] // math.prod(kernel), *kernel)
     between = _distances(points, distance)
-    order = clustered(between)
+    order = clustered_order(between, optimal=len(between) <= _OPTIMAL)
     low, high = _range(between)
     plane = pca(points)
     near, how_far = _nearest(points, between, distance)
@@ -126,17 +127,6 @@ def shown(graph: ChannelGraph, group: str) -> tuple[np.ndarray, np.ndarray]:
     _, first = np.unique(channels, return_index=True)  # where several filters make one channel, the first
     first.sort()
     return numbers[first], channels[first]
-
-
-def clustered(between: np.ndarray) -> np.ndarray:
-    """Return an order of points, given their distances (n, n), in which those of one cluster stand side by side."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
-    if len(between) < 3:
-        return np.arange(len(between))
-    condensed = squareform(between, checks=False)
-    return leaves_list(linkage(condensed, "average", optimal_ordering=len(between) <= _OPTIMAL))
 
 
 def _distances(points: Tensor, distance: Distance) -> np.ndarray:

@@ -11,9 +11,9 @@ from torch import nn
 
 import fpgmlab as fl
 from fpgmlab.criteria import FPGM, NAMED
+from fpgmlab.figures import clustered_order
 from fpgmlab.geometry import geometric_median, medoid, pca
 from fpgmlab.widgets import filter_view
-from fpgmlab.widgets.scene import clustered
 from fpgmlab.widgets.tiles import filter_pictures
 
 
@@ -58,7 +58,7 @@ def test_distances_in_clustered_order(graph: fl.ChannelGraph):
 
 def test_clustered_order_keeps_clusters_together():
     points = np.array([0.0, 10.0, 0.1, 10.1, 0.2, 10.2])[:, None]
-    order = clustered(cdist(points, points))
+    order = clustered_order(cdist(points, points))
     assert {frozenset(order[:3] % 2), frozenset(order[3:] % 2)} == {frozenset({0}), frozenset({1})}
 
 
