@@ -192,6 +192,15 @@ def test_rules_of_ones_own(graph: fl.ChannelGraph):
         fl.score(graph, Custom(lambda filters: filters.sum(), "total"))
 
 
+@pytest.mark.parametrize("criterion", ["fpgm", "random", FPGM(as_implemented_by="torch-pruning")])
+def test_some_groups_alone_are_scored_as_among_all(graph: fl.ChannelGraph, criterion: str | FPGM):
+    every, some = fl.score(graph, criterion), fl.score(graph, criterion, groups=["layer2.0.conv1", "conv1"])
+    assert list(some) == ["layer2.0.conv1", "conv1"]
+    assert all(torch.equal(some[name], every[name]) for name in some)
+    with pytest.raises(KeyError, match="unknown group 'conv9'"):
+        fl.score(graph, criterion, groups=["conv9"])
+
+
 def test_labels_name_what_differs_from_the_defaults():
     labels = [c.label for c in (FPGM(), FPGM(center="median"), L2(), BNGamma(), Random(3), FPGMMix(0.2))]
     assert labels == ["FPGM", "FPGM(center=median)", "L2", "BNGamma", "Random(seed=3)", "FPGMMix(norm_ratio=0.2)"]

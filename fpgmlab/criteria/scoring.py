@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,12 @@ NAMED: dict[str, type[Criterion]] = {
 
 
 def score(
-    graph: ChannelGraph, criterion: str | Criterion = "fpgm", *, reduce: str | None = None, seed: int = 0
+    graph: ChannelGraph,
+    criterion: str | Criterion = "fpgm",
+    *,
+    reduce: str | None = None,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, Tensor]:
     """Score every channel of every group; low scores are removed first.
 
@@ -41,6 +48,8 @@ def score(
         mean, sum or maximum. The criterion's own way when left out: ``"root"`` for all but torch-pruning's FPGM.
     seed : int
         Of ``"random"``.
+    groups : sequence of str, optional
+        Score only these; the others' layers are not looked at. All when left out.
 
     Returns
     -------
@@ -58,30 +67,33 @@ def score(
     reduce = criterion.reduce if reduce is None else reduce
     if reduce not in REDUCTIONS:
         raise ValueError(f"reduce must be one of {', '.join(map(repr, REDUCTIONS))}; not {reduce!r}")
+    names = list(graph) if groups is None else [graph[name].name for name in groups]
     if isinstance(criterion, Random):  # one stream for all groups: layers of the same width shall not be scored alike
         generator = torch.Generator().manual_seed(criterion.seed)
-        return {n: torch.rand(g.channels, generator=generator, dtype=torch.float64) for n, g in graph.items()}
+        drawn = {n: torch.rand(g.channels, generator=generator, dtype=torch.float64) for n, g in graph.items()}
+        return {name: drawn[name] for name in names}
     modules = dict(graph.model.named_modules())
-    found: dict[str, list[Tensor]] = {name: [] for name in graph}  # each (channels,), NaN where a layer has no say
+    found: dict[str, list[Tensor]] = {name: [] for name in names}  # each (channels,), NaN where a layer has no say
     for layer in graph.layers:
         if layer.kind not in criterion.kinds or layer.depthwise or modules[layer.name].weight is None:
             continue
-        if layer.outputs is not None:
+        made, read = (_by_group(graph, names, channels) for channels in (layer.outputs, layer.inputs))
+        if made:
             points = filters(modules[layer.name])
             blocks = [_scored(criterion, block, layer) for block in points.chunk(layer.groups)]
-            for name, index in _by_group(graph, layer.outputs):
+            for name, index in made:
                 found[name].append(_mean_by_channel(torch.cat(blocks), index, graph[name].channels))
-        if criterion.consumers and layer.inputs is not None:
+        if criterion.consumers and read:
             points = readers(modules[layer.name])
-            for name, index in _by_group(graph, layer.inputs):
+            for name, index in read:
                 scores = _scored(criterion, points[index >= 0], layer)
                 sums = torch.zeros(graph[name].channels, dtype=torch.float64)
                 found[name].append(sums.index_add_(0, index[index >= 0], scores))
     scores = {}
-    for name, group in graph.items():
+    for name in names:
         if found[name]:
             scores[name] = _reduced(found[name], reduce)
-        elif group.protected is None:
+        elif graph[name].protected is None:
             raise ValueError(
                 f"criterion {criterion.label!r} does not apply to group {name!r}: it has no "
                 f"{' or '.join(sorted(criterion.kinds))} with weights. Use another criterion, or trace with "
@@ -155,10 +167,10 @@ def _scored(criterion: Criterion, points: Tensor, layer: Layer) -> Tensor:
         raise ValueError(f"layer {layer.name!r} cannot be scored by {criterion.label}: {error}") from error
 
 
-def _by_group(graph: ChannelGraph, channels: np.ndarray) -> list[tuple[str, Tensor]]:
+def _by_group(graph: ChannelGraph, names: Sequence[str], channels: np.ndarray | None) -> list[tuple[str, Tensor]]:
     """Return for each group that a layer touches the number of each slot's channel in it, -1 for another group's."""
     split = []
-    for name in graph:
+    for name in names if channels is not None else ():
         where = graph.channels_of(name)
         mine = (channels >= where.start) & (channels < where.stop)
         if mine.any():

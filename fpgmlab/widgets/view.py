@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fpgmlab.criteria import FPGM, Criterion, Random, score
+from fpgmlab.criteria import FPGM, Criterion, score
 from fpgmlab.criteria.scoring import resolve
 from fpgmlab.errors import unknown
-from fpgmlab.graph import ChannelGraph, ChannelGroup
-from fpgmlab.grouping import Layer
+from fpgmlab.graph import ChannelGraph
 from fpgmlab.plan import Plan
 from fpgmlab.widgets.scene import FilterScene, filter_scene
 
@@ -111,38 +109,10 @@ def group_scores(graph: ChannelGraph, group: str, criterion: Criterion) -> Tenso
         When the criterion does not apply to it.
     """
     # Random numbers are one stream over all groups; everything else looks at a group's own layers alone.
-    found = score(graph if isinstance(criterion, Random) else _OneGroup(graph, group, criterion.consumers), criterion)
+    found = score(graph, criterion, groups=[group])
     if group not in found:
         raise ValueError(
             f"criterion {criterion.label!r} does not apply to group {group!r}: it has no "
             f"{' or '.join(sorted(criterion.kinds))} with weights. Use another criterion."
         )
     return found[group]
-
-
-class _OneGroup(Mapping[str, ChannelGroup]):
-    """A graph cut down to one group, as far as `fpgmlab.score` reads it: a large network is not scored as a whole."""
-
-    def __init__(self, graph: ChannelGraph, group: str, consumers: bool) -> None:
-        self._graph, self._name = graph, group
-        where = graph.channels_of(group)
-        self.model: nn.Module = graph.model
-        self.layers: tuple[Layer, ...] = tuple(
-            layer
-            for layer in graph.layers
-            if _touches(layer.outputs, where) or (consumers and _touches(layer.inputs, where))
-        )
-        self.channels_of = graph.channels_of
-
-    def __getitem__(self, name: str) -> ChannelGroup:
-        return self._graph[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((self._name,))
-
-    def __len__(self) -> int:
-        return 1
-
-
-def _touches(side: np.ndarray | None, where: slice) -> bool:
-    return side is not None and bool(((side >= where.start) & (side < where.stop)).any())
