@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from fpgmlab.errors import unknown
 from fpgmlab.graph import ChannelGraph
-from fpgmlab.grouping import PRODUCERS
-from fpgmlab.modules import channels_last, device_of, eval_mode
-from fpgmlab.plan import Plan
+from fpgmlab.modules import device_of
 from fpgmlab.rounding import Scores
-from fpgmlab.sensitivity.curves import Curves, Key
+from fpgmlab.sensitivity.batches import batches
+from fpgmlab.sensitivity.curves import Curves
 from fpgmlab.sensitivity.intervals import Paired
+from fpgmlab.sensitivity.measuring import measured
 from fpgmlab.sensitivity.metrics import METRICS, Metric
-from fpgmlab.sensitivity.replay import Replay, replaying
-from fpgmlab.surgery import MIXING_NORMS, simulate
-
-RATIOS = tuple(round(0.1 * k, 1) for k in range(1, 10))
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """A group at a ratio: what to remove, and the modules whose weights that changes."""
-
-    group: str
-    plan: Plan
-    changed: tuple[str, ...]
-
-    @property
-    def kept(self) -> int:
-        """How many of the group's channels stay."""
-        return self.plan.kept[self.group]
+from fpgmlab.sensitivity.points import RATIOS, Point, points
+from fpgmlab.sensitivity.runners import running
 
 
 @torch.no_grad()
@@ -107,28 +88,27 @@ def sweep(
         When the model's control flow depends on the values.
     """
     chosen = _chosen(metrics)
-    points = _points(graph, scores, ratios, multiple)
+    grid = points(graph, scores, ratios, multiple)
     if not memory > 0:
         raise ValueError(f"memory must be a number of bytes > 0; got {memory}")
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype must be one of 'float32', 'bfloat16'; not {dtype!r}")
-    model, device = graph.model, device_of(graph.model)
+    device = device_of(graph.model)
     curves = Curves(
-        {(p.group, p.kept, metric.name): Paired() for p in points for metric in chosen},
+        {(p.group, p.kept, metric.name): Paired() for p in grid for metric in chosen},
         {metric.name: Paired() for metric in chosen},
-        {p.group: p.plan.widths[p.group] for p in points},
-        {p.group: 0.0 for p in points},
+        {p.group: p.plan.widths[p.group] for p in grid},
+        {p.group: 0.0 for p in grid},
         complete=False,
     )
-    cast = torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
     samples = len(task.val) if max_samples is None else min(max_samples, len(task.val))
     try:
-        with eval_mode(model), channels_last(model), replaying(model) as replay, cast, _bar(samples, progress) as bar:
-            for inputs, targets in _batches(task, replay, batch_size, max_samples, memory, device):
-                live = _unfinished(points, curves, chosen[0], tolerance)
+        with running(graph, dtype) as runner, _bar(samples, progress) as bar:
+            for inputs, targets in batches(task, runner, batch_size, max_samples, memory, device):
+                live = _unfinished(grid, curves, chosen[0], tolerance)
                 if not live or (stop is not None and stop()):
                     break
-                part = _measured(graph, replay, inputs, targets, task, live, chosen, stop)
+                part = measured(runner, inputs, targets, task, live, chosen, stop)
                 if part is None:
                     return curves
                 # All points of a batch count, or none: a batch that was cut short leaves no trace.
@@ -140,35 +120,7 @@ def sweep(
                 return replace(curves, complete=True)
     except KeyboardInterrupt:
         return curves
-    return replace(curves, complete=not _unfinished(points, curves, chosen[0], tolerance))
-
-
-def _measured(
-    graph: ChannelGraph,
-    replay: Replay,
-    inputs: Tensor,
-    targets: object,
-    task: object,
-    points: Sequence[Point],
-    metrics: Sequence[Metric],
-    stop: Callable[[], bool] | None,
-) -> Curves | None:
-    """Return what one batch says of some points; None when it was stopped."""
-    whole = replay.record(inputs)
-    reference = {metric.name: metric.of(task, whole, whole, targets) for metric in metrics}
-    sums: dict[Key, Paired] = {}
-    changes: dict[str, float] = {}
-    for point in points:
-        if stop is not None and stop():
-            return None
-        with simulate(graph, point.plan):
-            outputs = replay.run(point.changed)
-        change = float((outputs.float() - whole.float()).abs().max())
-        changes[point.group] = max(changes.get(point.group, 0.0), change)
-        for metric in metrics:
-            values = metric.of(task, outputs, whole, targets)
-            sums[point.group, point.kept, metric.name] = Paired.of(values, reference[metric.name])
-    return Curves(sums, {name: Paired.of(values, values) for name, values in reference.items()}, {}, changes)
+    return replace(curves, complete=not _unfinished(grid, curves, chosen[0], tolerance))
 
 
 def _joined(curves: Curves, part: Curves) -> Curves:
@@ -181,26 +133,6 @@ def _joined(curves: Curves, part: Curves) -> Curves:
     )
 
 
-def changed_by(graph: ChannelGraph, group: str) -> tuple[str, ...]:
-    """Return the modules whose weights `fpgmlab.simulate` changes to remove channels of a group."""
-    where = graph.channels_of(group)
-    modules = dict(graph.model.named_modules())
-    names = []
-    for layer in graph.layers:
-        if layer.kind in PRODUCERS and not layer.depthwise:
-            channels = layer.inputs
-        elif layer.kind in MIXING_NORMS:
-            channels = layer.outputs
-        else:
-            continue
-        if channels is not None and bool(((channels >= where.start) & (channels < where.stop)).any()):
-            names.append(layer.name)
-    weights = {id(modules[name].weight) for name in names}
-    # Modules that share a weight change together.
-    shared = [n for n, m in modules.items() if any(id(p) in weights for p in m.parameters(recurse=False))]
-    return tuple(dict.fromkeys([*names, *shared]))
-
-
 def _chosen(metrics: Sequence[str]) -> list[Metric]:
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
@@ -211,25 +143,7 @@ def _chosen(metrics: Sequence[str]) -> list[Metric]:
     return [METRICS[name] for name in names]
 
 
-def _points(graph: ChannelGraph, scores: Scores, ratios: Sequence[float], multiple: int) -> list[Point]:
-    """Return every group at every ratio; ratios that leave the same channels are one point, that leave all none."""
-    if not len(ratios) or not all(isinstance(r, (int, float, np.floating)) and 0 < r < 1 for r in ratios):
-        raise ValueError(f"ratios must be numbers with 0 < ratio < 1; got {list(ratios)}")
-    points = []
-    for name, group in graph.items():
-        if group.protected is not None:
-            continue
-        changed = changed_by(graph, name)
-        by_kept = {}
-        for ratio in sorted(ratios):
-            plan = Plan.from_ratios(graph, scores, {name: ratio}, multiple=multiple)
-            if plan.kept[name] < group.channels:
-                by_kept.setdefault(plan.kept[name], Point(name, plan, changed))
-        points += by_kept.values()
-    return points
-
-
-def _unfinished(points: Sequence[Point], curves: Curves, metric: Metric, tolerance: float | None) -> list[Point]:
+def _unfinished(grid: Sequence[Point], curves: Curves, metric: Metric, tolerance: float | None) -> list[Point]:
     def wide(point: Point) -> bool:
         sums = curves.sums[point.group, point.kept, metric.name]
         if tolerance is None or sums.samples == 0:
@@ -237,27 +151,7 @@ def _unfinished(points: Sequence[Point], curves: Curves, metric: Metric, toleran
         _, low, high = sums.interval(metric.binary)
         return (high - low) / 2 > tolerance
 
-    return [point for point in points if wide(point)]
-
-
-def _batches(
-    task: object, replay: Replay, batch_size: int, max_samples: int | None, memory: float, device: torch.device
-) -> Iterator[tuple[Tensor, object]]:
-    """Yield the validation data on the model's device, in parts whose activations fit into memory."""
-    fits = None
-    for inputs, targets in task.val_batches(batch_size, max_samples):
-        inputs, targets = inputs.to(device), _to(targets, device)
-        if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        if fits is None:
-            replay.record(inputs[:1])
-            fits = max(1, int(memory / max(1, replay.nbytes)))
-        for start in range(0, len(inputs), fits):
-            yield inputs[start : start + fits], targets[start : start + fits]
-
-
-def _to(targets: object, device: torch.device) -> object:
-    return targets.to(device) if isinstance(targets, Tensor) else targets
+    return [point for point in grid if wide(point)]
 
 
 def _bar(samples: int, progress: bool) -> Iterator:

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_map_only
 import fpgmlab as fl
 from fpgmlab.modules import tensors_in
 from fpgmlab.sensitivity import ReplayError, replaying
-from fpgmlab.sensitivity.sweep import changed_by
+from fpgmlab.sensitivity.points import changed_by
 from fpgmlab.tracing import call
 from tests.networks import NETWORKS, Network
 
