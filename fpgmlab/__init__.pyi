@@ -1,3 +1,4 @@
+from . import allocation as allocation
 from . import assets as assets
 from . import criteria as criteria
 from . import figures as figures
@@ -6,6 +7,10 @@ from . import models as models
 from . import tasks as tasks
 from . import thresholds as thresholds
 from . import widgets as widgets
+from .allocation import LatencyTable as LatencyTable
+from .allocation import additivity as additivity
+from .allocation import allocate as allocate
+from .allocation import latency_table as latency_table
 from .artifacts import load as load
 from .artifacts import save as save
 from .comparison import compare_criteria as compare_criteria

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from fpgmlab.cutting import match_attributes
 from fpgmlab.models.zoo import build
 from fpgmlab.modules import named_tensors
 from fpgmlab.plan import Plan
 from fpgmlab.provenance import Provenance, provenance, set_provenance
-from fpgmlab.surgery import match_attributes
 from fpgmlab.weights import read_weights, write_weights
 
 

@@ -67,6 +67,34 @@ class CostModel:
         macs = _products(self._weights, counts) @ self._weights[:, 4]
         return Cost(int(macs) + self._other_macs, int(sizes @ self._tensors[:, 4]), int(sizes @ self._tensors[:, 5]))
 
+    @property
+    def cells(self) -> np.ndarray:
+        """The cell of each channel of all groups, (channels,)."""
+        return self._cell_of
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Each layer's input and output channels as linear functions, (2 layers + 1, cells + 1).
+
+        Of the channels kept of each cell, and a 1. Rows 2i and 2i + 1 are those of layer i; the last is always 1.
+        """
+        return np.column_stack([self._per_cell, self._fixed])
+
+    def form(self, kind: str) -> np.ndarray:
+        """Return a cost as a quadratic form, (cells + 1, cells + 1): ``z @ form @ z``, z as in `counts`.
+
+        Parameters
+        ----------
+        kind : {"macs", "params", "bytes"}
+        """
+        table = self._weights if kind == "macs" else self._tensors
+        factors = table[:, 2] * table[:, 5 if kind == "bytes" else 4] / table[:, 3]
+        sides = np.zeros((len(self._fixed),) * 2)
+        np.add.at(sides, (table[:, 0], table[:, 1]), factors)
+        form = self.counts.T @ sides @ self.counts
+        form[-1, -1] += self._other_macs if kind == "macs" else 0
+        return form
+
     def macs_shares(self) -> np.ndarray:
         """Return each group's share of the MACs, those of the layers that make its channels, (groups,)."""
         macs = _products(self._weights, self._fixed + self._per_cell @ self._sizes) * self._weights[:, 4]

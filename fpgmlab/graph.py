@@ -139,6 +139,11 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         removed = {i: plan.removed[name] for i, name in enumerate(self._groups) if plan.removed.get(name)}
         return self._costs.cost(removed)
 
+    @property
+    def costs(self) -> CostModel:
+        """The arithmetic behind `cost`, for whoever needs the cost of many plans."""
+        return self._costs
+
     def check(self, plan: HasRemoved) -> None:
         """Raise a `ValueError` when a plan does not fit this graph, saying where and what would do."""
         for name, channels in plan.widths.items():

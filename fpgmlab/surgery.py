@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from fpgmlab.cutting import cuts, kept_of, masked, match_attributes
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.grouping import PRODUCERS, Layer
 from fpgmlab.modules import eval_mode
@@ -53,10 +53,10 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
     modules = dict(pruned.named_modules())
     holders = _holders(pruned)
     for layer in graph.layers:
-        keep_in, keep_out = _kept(layer.inputs, keep), _kept(layer.outputs, keep)
+        keep_in, keep_out = kept_of(layer.inputs, keep), kept_of(layer.outputs, keep)
         if bool(keep_in.all()) and bool(keep_out.all()):
             continue
-        for name, cut in _cuts(layer, modules, keep_in, keep_out):
+        for name, cut in cuts(layer, modules, keep_in, keep_out):
             _replace(holders, name, cut)
         if layer.kind != "tensor":
             module = modules[layer.name]
@@ -98,18 +98,14 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     swapped: list[tuple[nn.Module, str, nn.Parameter]] = []
     norms: dict[int, Tensor] = {}
     try:
+        for name, layer, keep_in in cut_off(graph, plan):
+            weight = masked(modules[layer.name].weight.detach(), layer, keep_in)
+            for module, key in holders[name]:
+                swapped.append((module, key, module._parameters[key]))
+                module._parameters[key] = weight
         for layer in graph.layers:
-            if layer.kind in PRODUCERS and not layer.depthwise:
-                keep_in = _kept(layer.inputs, keep)
-                if bool(keep_in.all()):
-                    continue
-                name = f"{layer.name}.weight" if layer.name else "weight"
-                masked = _masked(modules[layer.name].weight.detach(), layer, keep_in)
-                for module, key in holders[name]:
-                    swapped.append((module, key, module._parameters[key]))
-                    module._parameters[key] = masked
-            elif layer.kind in MIXING_NORMS:
-                keep_out = _kept(layer.outputs, keep)
+            if layer.kind in MIXING_NORMS:
+                keep_out = kept_of(layer.outputs, keep)
                 if not bool(keep_out.all()):
                     module = modules[layer.name]
                     # A copy of the weight tells this norm's calls from others and carries what a simulation around this
@@ -124,6 +120,23 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     finally:
         for module, key, weight in reversed(swapped):
             module._parameters[key] = weight
+
+
+def cut_off(graph: ChannelGraph, plan: Plan) -> Iterator[tuple[str, Layer, Tensor]]:
+    """Yield what `simulate` cuts off: weights by dotted name, their layer, and which of its input channels stay.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    plan : Plan
+        Made for this graph.
+    """
+    keep = torch.from_numpy(graph.keep(plan))
+    for layer in graph.layers:
+        if layer.kind in PRODUCERS and not layer.depthwise:
+            keep_in = kept_of(layer.inputs, keep)
+            if not bool(keep_in.all()):
+                yield f"{layer.name}.weight" if layer.name else "weight", layer, keep_in
 
 
 def agreement(graph: ChannelGraph, plan: Plan, example_input: object | None = None) -> float:
@@ -153,83 +166,6 @@ def agreement(graph: ChannelGraph, plan: Plan, example_input: object | None = No
     scale = max((float(b.abs().max()) for _, b in pairs), default=0.0)
     apart = torch.tensor([float((a - b).abs().max()) for a, b in pairs] or [0.0])
     return float(apart.max()) / max(scale, 1e-30)  # NaN stays NaN
-
-
-# Cutting -------------------------------------------------------------------------------------------------------------
-
-
-def _kept(channels: np.ndarray | None, keep: Tensor) -> Tensor:
-    """Return which of a layer's channels stay, (channels,) bool; a channel of no group always does."""
-    if channels is None:
-        return torch.ones(0, dtype=torch.bool)
-    index = torch.from_numpy(channels)
-    return torch.where(index < 0, True, keep[index.clamp_min(0)])
-
-
-def _cuts(
-    layer: Layer, modules: dict[str, nn.Module], keep_in: Tensor, keep_out: Tensor
-) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
-    """Yield (tensor name, function that cuts it) for every tensor of a layer."""
-    if layer.kind == "tensor":
-        yield layer.name, lambda tensor: _take(tensor, layer.dim, keep_out)
-        return
-    module = modules[layer.name]
-    for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-        full = f"{layer.name}.{name}" if layer.name else name
-        if name == "weight" and layer.kind in PRODUCERS:
-            yield full, lambda tensor: _cut_weight(tensor, layer, keep_in, keep_out)
-        elif tensor.ndim == 1 and len(tensor) == len(layer.outputs):
-            yield full, lambda tensor: _take(tensor, 0, keep_out)
-
-
-def _take(tensor: Tensor, dim: int, keep: Tensor) -> Tensor:
-    return tensor.index_select(dim, keep.nonzero().squeeze(1).to(tensor.device))
-
-
-def _cut_weight(weight: Tensor, layer: Layer, keep_in: Tensor, keep_out: Tensor) -> Tensor:
-    transposed = layer.kind == "conv_transpose"
-    if layer.depthwise:
-        # (channels, multiplier, ...) or (channels * multiplier, 1, ...): one block of rows for each input channel.
-        return _take(weight, 0, keep_in if transposed else keep_out)
-    if layer.groups == 1:
-        return _take(_take(weight, 0, keep_in if transposed else keep_out), 1, keep_out if transposed else keep_in)
-    # Rows are those of all blocks; columns are counted within a block.
-    rows, columns = (keep_in, keep_out) if transposed else (keep_out, keep_in)
-    parts = [part.chunk(layer.groups) for part in (weight, rows.to(weight.device), columns.to(weight.device))]
-    return torch.cat([_take(_take(w, 0, r), 1, c) for w, r, c in zip(*parts, strict=True)])
-
-
-def _masked(weight: Tensor, layer: Layer, keep_in: Tensor) -> Tensor:
-    gone = ~keep_in.to(weight.device)
-    trailing = (1,) * (weight.ndim - 2)
-    if layer.kind == "conv_transpose":
-        return weight.masked_fill(gone.reshape(-1, 1, *trailing), 0)
-    gone = gone.reshape(layer.groups, -1).repeat_interleave(len(weight) // layer.groups, dim=0)  # (out, in/groups)
-    return weight.masked_fill(gone.reshape(*gone.shape, *trailing), 0)
-
-
-def match_attributes(module: nn.Module) -> None:
-    """Set a layer's own record of its channels to what its tensors have."""
-    weight = getattr(module, "weight", None)
-    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-        if module.groups == module.in_channels and module.groups > 1:  # depthwise
-            module.groups = len(weight) // (module.out_channels // module.groups)
-        module.out_channels, module.in_channels = len(weight), weight.shape[1] * module.groups
-    elif isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        if module.groups == module.in_channels and module.groups > 1:
-            module.groups = len(weight)
-        module.in_channels, module.out_channels = len(weight), weight.shape[1] * module.groups
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = weight.shape
-    elif hasattr(module, "normalized_shape"):  # also of a user's own layer norm
-        module.normalized_shape = tuple(weight.shape)
-    elif isinstance(module, nn.GroupNorm):
-        module.num_channels = len(weight)
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = len(weight)
-    elif isinstance(module, nn.modules.batchnorm._NormBase):
-        tensors = (weight, module.running_mean)
-        module.num_features = next((len(t) for t in tensors if t is not None), module.num_features)
 
 
 def _holders(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:

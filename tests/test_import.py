@@ -15,8 +15,8 @@ PACKAGE = Path(fl.__file__).parent
 # The rooms, top to bottom: a file imports only from rows above its own.
 ROOMS = [
     "errors", "files", "unpickling", "assets", "widths", "modules", "labels", "movement", "layers", "tracing",
-    "geometry", "grouping", "costs", "graph", "crosscheck", "criteria", "rounding", "budgets", "thresholds",
-    "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks", "sensitivity", "extras",
+    "geometry", "grouping", "cutting", "costs", "graph", "crosscheck", "criteria", "rounding", "budgets", "thresholds",
+    "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks", "sensitivity", "allocation", "extras",
     "training", "artifacts", "runtimes", "export", "figures", "widgets",
 ]  # fmt: skip
 

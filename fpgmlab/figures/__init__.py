@@ -1,5 +1,6 @@
 """Figures: data in, ``matplotlib.figure.Figure`` out; no pyplot, nothing global."""
 
+from fpgmlab.figures.additivity import additivity
 from fpgmlab.figures.agreement import rank_agreement
 from fpgmlab.figures.distances import clustered_order, distance_matrix
 from fpgmlab.figures.files import save_figure
@@ -9,14 +10,17 @@ from fpgmlab.figures.maps import filter_map
 from fpgmlab.figures.norms import norm_distributions, norm_requirements, norms_and_distances
 from fpgmlab.figures.pictures import pictures
 from fpgmlab.figures.plans import plan_bars
+from fpgmlab.figures.ranking import ranking_table, sensitivity_ranking
 from fpgmlab.figures.recovery import recovery
 from fpgmlab.figures.scores import score_bars, score_table, scores_by_layer
 from fpgmlab.figures.sensitivity import sensitivity_curves, sensitivity_map
 from fpgmlab.figures.slimming import slimming_curve
 from fpgmlab.figures.style import VENUES, new_figure, style
+from fpgmlab.figures.tradeoff import pareto_front, tradeoff
 
 __all__ = [
     "VENUES",
+    "additivity",
     "clustered_order",
     "distance_matrix",
     "filter_map",
@@ -29,9 +33,11 @@ __all__ = [
     "norm_distributions",
     "norm_requirements",
     "norms_and_distances",
+    "pareto_front",
     "pictures",
     "plan_bars",
     "rank_agreement",
+    "ranking_table",
     "recovery",
     "save_figure",
     "score_bars",
@@ -39,6 +45,8 @@ __all__ = [
     "scores_by_layer",
     "sensitivity_curves",
     "sensitivity_map",
+    "sensitivity_ranking",
     "slimming_curve",
     "style",
+    "tradeoff",
 ]

@@ -1,19 +1,46 @@
-"""How each group bears pruning: the curves one by one, and all of them as one picture."""
+"""Sensitivity: how each channel group alone bears pruning."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
-from fpgmlab.errors import unknown
-from fpgmlab.figures.parts import name_rows, rows, shortened
-from fpgmlab.figures.style import BLUE, GREY, Style, new_figure, small
+from fpgmlab.figures.parts import legend_above, name_rows, rows, shortened
+from fpgmlab.figures.style import BLUE, Style, new_figure, small
+from fpgmlab.figures.sweeps import (
+    NOT_MEASURABLE,
+    checked_groups,
+    hatch,
+    hatched,
+    is_share,
+    one_metric,
+    worse_word,
+    worsening,
+)
+
+_MANY = 24  # groups from which on panels are narrower
+_TALLEST = 8.5  # inches: what a page has room for
+_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
-def sensitivity_curves(frame: pd.DataFrame, metric: str | None = None, *, style: Style | None = None) -> Figure:
-    """Show one small panel for each group: the metric against the ratio, with its interval; in grey the unpruned value.
+def sensitivity_curves(
+    frame: pd.DataFrame,
+    metric: str | None = None,
+    *,
+    unmeasurable: Collection[str] = (),
+    style: Style | None = None,
+) -> Figure:
+    """Show one small panel for each group: the metric against the ratio, its interval as a band, the unpruned value.
+
+    All panels have the same axes.
 
     Parameters
     ----------
@@ -21,84 +48,143 @@ def sensitivity_curves(frame: pd.DataFrame, metric: str | None = None, *, style:
         ``curves.frame`` of `fpgmlab.sweep`.
     metric : str, optional
         Which; the first when left out.
+    unmeasurable : collection of str
+        ``curves.unmeasurable``: groups whose removal changed no output. They are hatched, and have no curve.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Raises
+    ------
+    ValueError
+        For a frame without the columns of a sweep, without rows of ratio 0, or without the metric, and for groups that
+        it does not have.
     """
-    metric, frame = _one_metric(frame, metric)
+    metric, frame = one_metric(frame, metric)
     groups = list(dict.fromkeys(frame["group"]))
+    blind = checked_groups(unmeasurable, groups)
 
     def height(width: float, text: float) -> float:
-        columns = _columns(width, len(groups))
-        return -(-len(groups) // columns) * (0.62 * width / columns + 2.2 * text) + 4 * text
+        columns = _columns(width, text, len(groups))
+        lines, rest = -(-len(groups) // columns), 6 * text
+        return rest + lines * min(0.62 * width / columns + 2.2 * text, max((_TALLEST - rest) / lines, 4.5 * text))
 
     with new_figure(7.0, height, style) as figure:
         width = figure.get_figwidth()
-        columns = _columns(width, len(groups))
-        lines = -(-len(groups) // columns)
-        axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        columns = _columns(width, small() / 72, len(groups))
+        axes = figure.subplots(-(-len(groups) // columns), columns, sharex=True, sharey=True, squeeze=False)
+        for axis, group in zip(axes.ravel(), groups, strict=False):
+            _draw_curve(axis, frame[frame["group"] == group], measurable=group not in blind)
+            axis.set_title(shortened(group, (72 * width - 6 * small()) / columns - small()), fontsize=small(), pad=2)
         for axis in axes.ravel()[len(groups) :]:
             axis.set_axis_off()
-        for axis, group in zip(axes.ravel(), groups, strict=False):
-            mine = frame[frame["group"] == group].sort_values("ratio")
-            axis.axhline(mine["value"].iloc[0], color=GREY, lw=0.7, ls=(0, (3, 2)))
-            axis.fill_between(mine["ratio"], mine["low"], mine["high"], color=BLUE, alpha=0.25, lw=0)
-            axis.plot(mine["ratio"], mine["value"], color=BLUE, marker="o", markersize=2, lw=1.1)
-            axis.set_title(shortened(group, 0.86 * 72 * width / columns), fontsize=small(), pad=2)
-        first = axes[0, 0]
-        first.set_xlim(0, 1)
-        first.xaxis.set_major_locator(MaxNLocator(2))
-        first.yaxis.set_major_locator(MaxNLocator(4))
-        first.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        if frame["value"].between(0, 1).all():
-            first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        for axis in axes[-2:][0, columns - (axes.size - len(groups)) :]:
+            axis.tick_params(labelbottom=True)  # the last of its column, where the last row is not full
+        _set_axes(axes[0, 0], frame)
         figure.supxlabel("ratio: share of the group's channels removed", fontsize=small() + 1)
         figure.supylabel(metric, fontsize=small() + 1)
+        handles = [
+            Line2D([], [], color="0.25", lw=0.7, ls=(0, (3, 2)), label="unpruned network"),
+            Patch(facecolor=BLUE, alpha=0.3, lw=0, label="95 % interval"),
+        ]
+        legend_above(figure, [*handles, hatched()] if blind else handles)
     return figure
 
 
-def sensitivity_map(frame: pd.DataFrame, metric: str | None = None, *, style: Style | None = None) -> Figure:
-    """Show all groups as one heat map: how far the metric moves from the unpruned network's, by ratio.
+def sensitivity_map(
+    frame: pd.DataFrame,
+    metric: str | None = None,
+    *,
+    unmeasurable: Collection[str] = (),
+    higher_is_better: bool | None = None,
+    style: Style | None = None,
+) -> Figure:
+    """Show all groups as one heat map: how much worse the metric is than the unpruned network's, by ratio.
+
+    Each cell reaches half-way to the group's next ratios. The colour goes with the square root, so that small drops are
+    seen. A dot: the 95 % interval holds the unpruned network's value, so the cell may be no drop at all.
 
     Parameters
     ----------
-    frame, metric, style
+    frame, metric, unmeasurable, style
         As in `sensitivity_curves`.
+    higher_is_better : bool, optional
+        Of a metric that is not one of `fpgmlab.sweep`'s.
     """
-    metric, frame = _one_metric(frame, metric)
+    metric, frame = one_metric(frame, metric)
     groups = list(dict.fromkeys(frame["group"]))
-    with new_figure(5.4, rows(len(groups)), style) as figure:
+    blind = checked_groups(unmeasurable, groups)
+    worse = worsening(frame, metric, higher_is_better)
+    seen = ~frame["group"].isin(blind)
+    limit = max(float(worse["value"][seen].max()), 0.0) if seen.any() else 0.0
+    norm = PowerNorm(0.5, vmin=0, vmax=limit or 1.0)
+    with new_figure(5.4, rows(len(groups), room=1.0), style) as figure:
         axis = figure.subplots()
-        moves = frame["value"] - frame.groupby("group", sort=False)["value"].transform("first")
-        limit = float(moves.abs().max()) or 1.0
+        dots = []
         for i, group in enumerate(groups):
-            mine = frame[frame["group"] == group].sort_values("ratio")
-            ratios = mine["ratio"].to_numpy()
+            mine = worse[frame["group"] == group]
+            if group in blind:
+                hatch(axis, (0, i - 0.5), (1, 1))
+                continue
+            ratios = frame["ratio"][mine.index].to_numpy()
             edges = np.concatenate([[0], (ratios[1:] + ratios[:-1]) / 2, [1]])
-            mesh = axis.pcolormesh(
-                edges, [i - 0.5, i + 0.5], np.abs(moves[mine.index].to_numpy())[None], cmap="cividis_r", vmin=0,
-                vmax=limit, edgecolors="white", linewidth=0.3,
+            axis.pcolormesh(
+                edges, [i - 0.5, i + 0.5], mine["value"].clip(lower=0).to_numpy()[None], cmap="Blues", norm=norm,
+                edgecolors="white", linewidth=0.3,
             )  # fmt: skip
+            unsure = (ratios > 0) & (mine["low"] <= 0).to_numpy() & (mine["high"] >= 0).to_numpy()
+            dots += [(x, i) for x in ((edges[1:] + edges[:-1]) / 2)[unsure]]
+        axis.plot(*np.array(dots).reshape(-1, 2).T, ls="none", marker="o", markersize=1.8, color="0.35", mew=0)
         axis.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5))
         axis.set(xlabel="ratio: share of the group's channels removed", ylabel="channel group, in network order")
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.spines[:].set_visible(False)
         name_rows(axis.yaxis, groups)
-        bar = figure.colorbar(mesh, ax=axis, label=f"change of {metric}, unsigned", aspect=30, pad=0.02)
-        if frame["value"].between(0, 1).all():
-            bar.formatter = PercentFormatter(1.0, decimals=0)
-        bar.outline.set_visible(False)
+        _draw_scale(figure, axis, norm, worse_word(metric, higher_is_better), is_share(frame))
+        handles = [Line2D([], [], ls="none", marker="o", markersize=1.8, color="0.35", mew=0, label="may be no change")]
+        legend_above(figure, [*handles, hatched()] if blind else handles)
     return figure
 
 
-def _columns(width: float, groups: int) -> int:
-    return max(1, min(groups, 6, int(width / 0.98)))
+def _columns(width: float, text: float, groups: int) -> int:
+    """Return how many panels stand side by side; many are narrower, where the text is small enough."""
+    narrow = groups > _MANY and text < 8 / 72
+    return max(1, min(groups, 8 if narrow else 6, int(width / (0.79 if narrow else 0.98))))
 
 
-def _one_metric(frame: pd.DataFrame, metric: str | None) -> tuple[str, pd.DataFrame]:
-    missing = [n for n in ("group", "ratio", "metric", "value", "low", "high") if n not in frame]
-    if missing or frame.empty:
-        raise ValueError(f"the frame must have rows, as curves.frame of a sweep; missing columns: {missing or 'none'}")
-    metric = frame["metric"].iloc[0] if metric is None else metric
-    if metric not in set(frame["metric"]):
-        raise ValueError(unknown("metric", metric, dict.fromkeys(frame["metric"])))
-    return metric, frame[frame["metric"] == metric].reset_index(drop=True)
+def _draw_curve(axis: Axes, mine: pd.DataFrame, measurable: bool) -> None:
+    axis.axhline(mine["value"].iloc[0], color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1.5)
+    if not measurable:
+        hatch(axis, (0, 0), (1, 1), axis.transAxes)
+        axis.text(0.5, 0.4, NOT_MEASURABLE.replace(" ", "\n"), transform=axis.transAxes, ha="center", va="center",
+                  fontsize=small(), linespacing=1.0, bbox={"facecolor": "white", "pad": 1, "lw": 0})  # fmt: skip
+        return
+    axis.fill_between(mine["ratio"], mine["low"], mine["high"], color=BLUE, alpha=0.3, lw=0)
+    axis.plot(mine["ratio"], mine["value"], color=BLUE, marker="o", markersize=1.9, lw=1.0, mew=0)
+
+
+def _set_axes(axis: Axes, frame: pd.DataFrame) -> None:
+    axis.set_xlim(0, 1)
+    axis.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if is_share(frame):
+        axis.set_ylim(0, 1.04)
+        axis.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    else:
+        # The values set the scale: the interval of a few samples may have no end.
+        low, high = float(frame["value"].min()), float(frame["value"].max())
+        room = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+        axis.set_ylim(low - room, high + room)
+        axis.yaxis.set_major_locator(MaxNLocator(3))
+
+
+def _draw_scale(figure: Figure, axis: Axes, norm: PowerNorm, label: str, share: bool) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    bar = figure.colorbar(ScalarMappable(norm, "Blues"), ax=axis, label=label, aspect=30, pad=0.02)
+    inside = [tick for tick in _TICKS if 0.004 * norm.vmax <= tick <= norm.vmax]
+    bar.set_ticks([0, *inside[-5:]] if len(inside) >= 3 else MaxNLocator(4).tick_values(0, norm.vmax))
+    bar.ax.set_ylim(0, norm.vmax)
+    if share:
+        bar.formatter = PercentFormatter(1.0, decimals=0 if norm.vmax >= 0.04 else 1)
+    bar.outline.set_visible(False)

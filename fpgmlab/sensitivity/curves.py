@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fpgmlab.rounding import Scores
 from fpgmlab.sensitivity.intervals import Paired
 from fpgmlab.sensitivity.metrics import METRICS
 
@@ -33,6 +36,8 @@ class Curves:
         The largest change of any output that the removal of a group's channels made.
     complete : bool
         Whether the sweep went through all its samples, or met its tolerance everywhere.
+    scores : mapping of str to Tensor
+        The scores that the sweep was made with: the channels with the lowest were removed first.
     """
 
     sums: Mapping[Key, Paired]
@@ -40,6 +45,7 @@ class Curves:
     widths: Mapping[str, int]
     changes: Mapping[str, float]
     complete: bool = True
+    scores: Scores = field(default_factory=dict)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -98,7 +104,44 @@ class Curves:
             sums = {key: part + other.sums[key] for key, part in sums.items()}
             whole = {metric: part + other.whole[metric] for metric, part in whole.items()}
             changes = {name: max(change, other.changes[name]) for name, change in changes.items()}
-        return Curves(sums, whole, self.widths, changes, self.complete and all(o.complete for o in others))
+        return Curves(sums, whole, self.widths, changes, self.complete and all(o.complete for o in others), self.scores)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the curves to one Parquet file, whole or not at all; `load` reads them without model and data.
+
+        Parameters
+        ----------
+        path : path-like
+            Of the file, such as ``"outputs/curves.parquet"``.
+
+        Raises
+        ------
+        OSError
+            When the folder cannot be written.
+        """
+        from fpgmlab.sensitivity.disk import write_curves
+
+        write_curves(path, self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Curves:
+        """Read curves that `save` wrote, or that a sweep keeps (or kept) in its folder.
+
+        Parameters
+        ----------
+        path : path-like
+            Of the file, or the ``path`` of a sweep.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is nothing.
+        ValueError
+            When it is damaged, foreign, or of another version.
+        """
+        from fpgmlab.sensitivity.disk import NAME, read_curves
+
+        return read_curves(Path(path) / NAME if Path(path).is_dir() else path)[0]
 
     def __repr__(self) -> str:
         samples = max((part.samples for part in self.whole.values()), default=0)

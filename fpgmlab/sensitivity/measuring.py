@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from fpgmlab.modules import tensors_in
 from fpgmlab.sensitivity.curves import Curves, Key
 from fpgmlab.sensitivity.intervals import Paired
 from fpgmlab.sensitivity.metrics import Metric
@@ -31,9 +33,19 @@ def measured(
         if stop is not None and stop():
             return None
         outputs = runner.run(point)
-        change = float((outputs.float() - whole.float()).abs().max())
-        changes[point.group] = max(changes.get(point.group, 0.0), change)
+        changes[point.group] = max(changes.get(point.group, 0.0), largest_change(outputs, whole))
         for metric in metrics:
             values = metric.of(task, outputs, whole, targets)
             sums[point.group, point.kept, metric.name] = Paired.of(values, reference[metric.name])
     return Curves(sums, {name: Paired.of(values, values) for name, values in reference.items()}, {}, changes)
+
+
+def largest_change(outputs: object, whole: object) -> float:
+    """Return the largest change of any output: 0 for no more than rounding makes, infinity where it is no number."""
+    change = 0.0
+    for ours, before in zip(tensors_in(outputs), tensors_in(whole), strict=True):
+        if ours.numel():
+            apart = float((ours.float() - before.float()).abs().max().nan_to_num(math.inf))
+            rounding = 1e-6 * float(before.float().abs().max())
+            change = max(change, 0.0 if apart <= rounding else apart)
+    return change

@@ -89,16 +89,6 @@ class Replay:
             self._copied |= spoilt  # the changed run overwrites what the first one did not: remember anew
             self.record(self._inputs)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the memory holds; what several outputs share counts once."""
-        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in self._tensors()}
-        return sum(storages.values())
-
-    def _tensors(self) -> Iterator[Tensor]:
-        for call in self._calls.values():
-            yield from tensors_in(call.output)
-
     def _record(self) -> object:
         self._calls, self._counts, self._clock, self._recording = {}, Counter(), 0, True
         try:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
-from fpgmlab.errors import unknown
 from fpgmlab.graph import ChannelGraph
-from fpgmlab.modules import device_of
 from fpgmlab.rounding import Scores
-from fpgmlab.sensitivity.batches import batches
 from fpgmlab.sensitivity.curves import Curves
-from fpgmlab.sensitivity.intervals import Paired
-from fpgmlab.sensitivity.measuring import measured
-from fpgmlab.sensitivity.metrics import METRICS, Metric
-from fpgmlab.sensitivity.points import RATIOS, Point, points
-from fpgmlab.sensitivity.runners import running
+from fpgmlab.sensitivity.points import RATIOS, points
+from fpgmlab.sensitivity.progress import Progress, begun, unfinished
+from fpgmlab.sensitivity.requests import check_numbers, checked_metrics, samples_in
+from fpgmlab.sensitivity.store import stored
+from fpgmlab.sensitivity.work import Job, Work, here, opened, parts
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @torch.no_grad()
@@ -34,6 +37,8 @@ def sweep(
     multiple: int = 1,
     dtype: str = "float32",
     tolerance: float | None = None,
+    path: str | os.PathLike[str] | None = None,
+    client: Client | None = None,
     stop: Callable[[], bool] | None = None,
     on_update: Callable[[Curves], None] | None = None,
     progress: bool = True,
@@ -52,24 +57,47 @@ def sweep(
     task : task
         Its validation data is used, in order.
     ratios : sequence of float
-        0 < ratio < 1, rounded for each group to what it may keep.
+        0 < ratio < 1, in any order, rounded for each group to what it may keep.
     metrics : sequence of {"accuracy", "loss", "agreement", "kl", "change"}
         The last three need no labels: they compare with the unpruned network's outputs (share of equal answers,
         KL divergence of the class probabilities in nats, mean squared change of the outputs).
     max_samples : int, optional
-        Only the first so many examples.
+        Only the first so many examples; all when there are fewer.
     batch_size : int
         Examples in one forward pass.
     memory : float
-        Bytes that the remembered activations may take; a batch that would need more is cut.
+        Bytes that the remembered activations may take; a batch that would need more is cut. Where memory runs out all
+        the same, the batch is halved, with a warning.
     multiple : int
         Keep a multiple of so many channels, or all of them.
     dtype : {"float32", "bfloat16"}
         Of the computation; bfloat16 by autocast.
     tolerance : float, optional
         End a point when half its interval, in the first of ``metrics``, is at most this.
+    path : path-like, optional
+        A folder for the progress, written after every batch. Killed at any moment and started again with the same
+        arguments, the sweep goes on after the last finished batch and ends with the identical curves; one that is
+        complete is only read. To see that nothing has changed, the weights are digested and the data of finished
+        batches are read again (what the code of a ``forward`` or a loss does is not looked at). ``max_samples`` may
+        grow. `Curves.load` reads the folder without model and data.
+    client : dask.distributed.Client, optional
+        Spreads the batches over its workers; the curves are identical to those without (on the same kind of machine,
+        with as many threads), and a lost worker loses nothing. Each worker gets the model and the task once and uses
+        the first GPU that it sees, or the CPU: start one for each GPU, as dask-cuda's ``LocalCUDACluster()`` does, or
+        with another ``CUDA_VISIBLE_DEVICES`` each. Dask gives its worker processes one thread of OpenMP each; start
+        one worker for each core, or fewer with a larger ``OMP_NUM_THREADS``. On a SLURM cluster::
+
+            from dask_jobqueue import SLURMCluster
+            from distributed import Client
+
+            cluster = SLURMCluster(cores=1, processes=1, memory="16GB", job_extra_directives=["--gres=gpu:1"])
+            cluster.scale(jobs=8)
+            fl.sweep(graph, scores, task, path="outputs/sweep", client=Client(cluster))
+
+        The data set must be readable there.
     stop : callable, optional
-        Asked before each forward pass; the sweep ends at once when it returns true.
+        Asked before each forward pass (with a client, every tenth of a second); the sweep ends at once when it
+        returns true.
     on_update : callable, optional
         Called with the `Curves` so far after every batch.
     progress : bool
@@ -83,78 +111,67 @@ def sweep(
     Raises
     ------
     ValueError
-        For ratios, metrics or a dtype that do not exist, or scores that do not fit.
+        For ratios, metrics or a dtype that do not exist, numbers out of range, scores that do not fit, a task without
+        data or that cannot give a metric; when ``path`` holds another sweep (with what differs) or damaged files.
+    OSError
+        When ``path`` cannot be written; nothing was measured then.
+    RuntimeError
+        When another sweep is writing to ``path``; what a worker ran into.
+    TypeError
+        When the model or the task cannot be sent to workers.
     ReplayError
         When the model's control flow depends on the values.
     """
-    chosen = _chosen(metrics)
     grid = points(graph, scores, ratios, multiple)
-    if not memory > 0:
-        raise ValueError(f"memory must be a number of bytes > 0; got {memory}")
-    if dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"dtype must be one of 'float32', 'bfloat16'; not {dtype!r}")
-    device = device_of(graph.model)
-    curves = Curves(
-        {(p.group, p.kept, metric.name): Paired() for p in grid for metric in chosen},
-        {metric.name: Paired() for metric in chosen},
-        {p.group: p.plan.widths[p.group] for p in grid},
-        {p.group: 0.0 for p in grid},
-        complete=False,
-    )
-    samples = len(task.val) if max_samples is None else min(max_samples, len(task.val))
+    names = checked_metrics(metrics)
+    check_numbers(batch_size, memory, dtype, tolerance)
+    total = samples_in(task, max_samples)
+    job = Job(graph, task, grid, names, dtype, batch_size, total, tolerance, digests=path is not None)
+    state = begun(job, scores)
+
+    def live() -> Sequence[int]:
+        return unfinished(job, state.curves)
+
     try:
-        with running(graph, dtype) as runner, _bar(samples, progress) as bar:
-            for inputs, targets in batches(task, runner, batch_size, max_samples, memory, device):
-                live = _unfinished(grid, curves, chosen[0], tolerance)
-                if not live or (stop is not None and stop()):
-                    break
-                part = measured(runner, inputs, targets, task, live, chosen, stop)
-                if part is None:
-                    return curves
-                # All points of a batch count, or none: a batch that was cut short leaves no trace.
-                curves = _joined(curves, part)
-                bar.update(len(inputs))
-                if on_update is not None:
-                    on_update(curves)
-            else:
-                return replace(curves, complete=True)
+        with stored(path, job, scores, {"ratios": sorted({*map(float, ratios)}), "multiple": multiple}) as store:
+            if store is not None:
+                state = store.load(state)
+            if state.curves.complete:
+                return state.curves
+            with _working(job, state, memory, client, stop) as (work, limit), _bar(state.done, total, progress) as bar:
+                state = replace(state, limit=limit, memory=min(memory, state.memory or memory))
+                for part in parts(work, job, state.done, limit, live):
+                    # All points of a part count, or none: a part that was cut short leaves no trace.
+                    state = state.plus(part, job)
+                    if store is not None:
+                        store.save(state)
+                    bar.update(state.done - bar.n)
+                    if on_update is not None:
+                        on_update(state.curves)
     except KeyboardInterrupt:
-        return curves
-    return replace(curves, complete=not _unfinished(grid, curves, chosen[0], tolerance))
+        pass
+    return state.curves
 
 
-def _joined(curves: Curves, part: Curves) -> Curves:
-    """Add a batch, in which finished points may be missing."""
-    return replace(
-        curves,
-        sums={key: value + part.sums.get(key, Paired()) for key, value in curves.sums.items()},
-        whole={name: value + part.whole[name] for name, value in curves.whole.items()},
-        changes={name: max(value, part.changes.get(name, 0.0)) for name, value in curves.changes.items()},
-    )
+@contextmanager
+def _working(
+    job: Job, state: Progress, memory: float, client: Client | None, stop: Callable[[], bool] | None
+) -> Iterator[tuple[Work, int]]:
+    """Give what measures, here or on a client's workers, and how many samples a part may have."""
+    with opened(job) as bench:
+        limit = state.limit
+        if not limit or memory < state.memory:  # else as before, so that the parts are the same
+            limit = min(bench.limit(memory), limit or job.batch_size)
+        if client is None:
+            yield here(bench, stop), limit
+            return
+    from fpgmlab.sensitivity.spread import spread
+
+    with spread(client, job, stop) as work:
+        yield work, limit
 
 
-def _chosen(metrics: Sequence[str]) -> list[Metric]:
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    for name in names:
-        if name not in METRICS:
-            raise ValueError(unknown("metric", name, METRICS))
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"metrics must be at least one, each once; got {names}")
-    return [METRICS[name] for name in names]
-
-
-def _unfinished(grid: Sequence[Point], curves: Curves, metric: Metric, tolerance: float | None) -> list[Point]:
-    def wide(point: Point) -> bool:
-        sums = curves.sums[point.group, point.kept, metric.name]
-        if tolerance is None or sums.samples == 0:
-            return True
-        _, low, high = sums.interval(metric.binary)
-        return (high - low) / 2 > tolerance
-
-    return [point for point in grid if wide(point)]
-
-
-def _bar(samples: int, progress: bool) -> Iterator:
+def _bar(done: int, samples: int, progress: bool) -> Iterator:
     from tqdm.auto import tqdm
 
-    return tqdm(total=samples, disable=not progress, unit="sample", desc="sweep", leave=False)
+    return tqdm(initial=done, total=samples, disable=not progress, unit="sample", desc="sweep", leave=False)

@@ -12,6 +12,7 @@ from fpgmlab.widgets.explorer import FilterExplorer
 from fpgmlab.widgets.gamma_panel import GammaPanel
 from fpgmlab.widgets.gamma_view import GammaView, gamma_view
 from fpgmlab.widgets.scene import FilterScene, filter_scene
+from fpgmlab.widgets.sweep_panel import SweepPanel
 from fpgmlab.widgets.view import FilterView, filter_view
 
 del anywidget, ipywidgets
@@ -22,6 +23,7 @@ __all__ = [
     "FilterView",
     "GammaPanel",
     "GammaView",
+    "SweepPanel",
     "filter_scene",
     "filter_view",
     "gamma_view",

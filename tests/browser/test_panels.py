@@ -13,6 +13,9 @@ CELLS = [
 graph = fl.trace(fl.models.load("resnet20-fashion"), fl.tasks.fashion_mnist().example_input)""",
     'explorer = fl.widgets.FilterExplorer(graph, group="layer1.0.conv1"); explorer',
     "panel = fl.widgets.GammaPanel(graph); panel",
+    """sweeper = fl.widgets.SweepPanel(
+    graph, fl.score(graph), fl.tasks.fashion_mnist(), ratios=(0.3, 0.6), batch_size=16, max_samples=4000
+); sweeper""",
     "print(explorer.selected)",
 ]
 KEPT = "print(*[n for g, n in panel.plan.kept.items() if graph[g].protected is None])"
@@ -186,6 +189,85 @@ def test_the_gamma_panel_moves_with_its_slider(shown: SimpleNamespace):
     assert shown.ask(KEPT).split() == kept
     page.get_by_label("Logarithmic counts").check()
     expect(page.locator(".fl-histogram svg")).to_contain_text("channels (log)")
+
+
+def samples(shown: SimpleNamespace) -> int:
+    """Return how many samples the sweep has seen, once it has seen some."""
+    status = shown.page.locator(".fl-status")
+    shown.expect(status).to_contain_text(re.compile(r"[\d,]+ of 4,000 samples"), timeout=60_000)
+    return int(re.search(r"([\d,]+) of 4,000", status.inner_text())[1].replace(",", ""))
+
+
+def wait_for_more(shown: SimpleNamespace, before: int) -> None:
+    for _ in range(60):
+        if samples(shown) > before:
+            return
+        shown.page.wait_for_timeout(500)
+    pytest.fail(f"no more than {before} samples: {shown.page.locator('.fl-status').inner_text()}")
+
+
+def test_the_sweep_goes_on_while_cells_run_and_can_be_cancelled_and_resumed(shown: SimpleNamespace):
+    page, expect = shown.page, shown.expect
+    expect(page.locator(".fl-status")).to_have_text("Not started.")
+    start = page.get_by_role("button", name="Start the sweep")
+    start.focus()
+    start.press("Enter")
+    first = samples(shown)
+    assert shown.ask("print(6 * 7, sweeper.state)") == "42 running"
+    wait_for_more(shown, first)
+    page.get_by_role("button", name="Cancel").click()
+    panel = page.locator(".fl-sweep")
+    expect(panel).to_have_attribute("data-state", "cancelled", timeout=30_000)
+    seen = samples(shown)
+    assert shown.ask("print(sweeper.state, sweeper.curves.frame.samples.max())") == f"cancelled {seen}"
+    resume = page.get_by_role("button", name="Resume the sweep")
+    resume.click()
+    wait_for_more(shown, seen)
+    # A long cell is running: the click must reach the kernel all the same.
+    cell = page.locator(".jp-NotebookPanel .jp-CodeCell").last
+    cell.locator(".jp-InputArea-editor .cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(
+        "import time\nwhile sweeper.state == 'running': time.sleep(0.1)\nprint('after', sweeper.state)"
+    )
+    page.keyboard.press("Control+Enter")
+    expect(cell.locator(".jp-InputPrompt").first).to_contain_text("[*]")
+    page.get_by_role("button", name="Cancel").click()
+    expect(panel).to_have_attribute("data-state", "cancelled", timeout=30_000)
+    expect(cell.locator(".jp-OutputArea-output").last).to_have_text(re.compile("after cancelled"))
+    assert shown.ask("print(len(sweeper.curves.frame))") == str(2 * 12 * 3)
+
+
+def test_the_curves_are_read_by_pointer_keyboard_and_as_a_table(shown: SimpleNamespace):
+    page, expect = shown.page, shown.expect
+    facts = (
+        shown.ask(
+            "row = sweeper.curves.frame.query(\"group == 'layer1.0.conv1' and metric == 'accuracy'\").iloc[1]\n"
+            "print(f'{row.value:.1%}|{row.low:.1%} to {row.high:.1%}|{row.samples} samples|{row.kept} of 16')"
+        )
+        .replace("%", " %")
+        .split("|")
+    )
+    expect(page.locator(".fl-multiple")).to_have_count(12)
+    curves, tip = page.locator(".fl-multiples"), page.locator(".fl-tip")
+    curves.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    for words in ("layer1.0.conv1", *facts):
+        expect(tip).to_contain_text(words)
+        expect(page.locator(".fl-sweep [aria-live]")).to_contain_text(words)
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    page.locator(".fl-multiple svg").nth(1).hover(position={"x": 70, "y": 50})
+    expect(tip).to_contain_text("layer1.0.conv1")
+    page.get_by_label("Metric shown").select_option("loss")
+    page.locator(".fl-points summary").click()
+    expect(page.locator(".fl-points tbody tr")).to_have_count(12 * 3)
+    expect(page.locator(".fl-points thead")).to_contain_text("loss")
+    loss = shown.ask("print(f'{sweeper.curves.base[\"loss\"]:.4g}')")
+    expect(page.locator(".fl-points tbody tr").first).to_contain_text(loss)
+    shown.ask("sweeper.close()")
+    expect(page.locator(".fl-sweep")).to_have_count(0)
 
 
 def test_nothing_failed_and_nothing_came_from_elsewhere(shown: SimpleNamespace):

@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 import fpgmlab as fl
 from fpgmlab.sensitivity.curves import COLUMNS
 from fpgmlab.sensitivity.intervals import Paired, kl_divergence
+from tests.sensitivity.small import run, same, small_graph, small_task
 
 QUIET = {"progress": False}
 
@@ -88,7 +89,7 @@ def test_curves_exist_after_every_batch_and_sharpen(learnt: fl.ChannelGraph, tas
     scores = fl.score(learnt)
     fl.sweep(learnt, scores, task, ratios=(0.5,), batch_size=30, on_update=seen.append, **QUIET)
     assert [int(c.frame["samples"].max()) for c in seen] == [30, 60, 90]
-    assert not any(c.complete for c in seen)
+    assert [c.complete for c in seen] == [False, False, True]
     widths = [(c.frame["high"] - c.frame["low"])[c.frame["ratio"] > 0].mean() for c in seen]
     assert widths[0] > widths[2]
     for curves in seen:
@@ -202,11 +203,61 @@ def test_bfloat16_stays_close(learnt: fl.ChannelGraph, task: fl.tasks.Classifica
         ({"metrics": []}, "metrics must be at least one"),
         ({"memory": 0}, "memory must be a number of bytes > 0; got 0"),
         ({"dtype": "float16"}, "dtype must be one of 'float32', 'bfloat16'; not 'float16'"),
+        ({"max_samples": 0}, "max_samples must be a whole number of at least 1; got 0"),
+        ({"max_samples": -3}, "max_samples must be a whole number of at least 1; got -3"),
+        ({"max_samples": 10.0}, "max_samples must be a whole number of at least 1; got 10.0"),
+        ({"max_samples": True}, "max_samples must be a whole number of at least 1; got True"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1; got 0"),
+        ({"tolerance": 0}, "tolerance must be None or > 0, in the unit of the first metric; got 0"),
+        ({"tolerance": math.nan}, "tolerance must be None or > 0"),
     ],
 )
-def test_bad_requests_are_named(learnt: fl.ChannelGraph, task: fl.tasks.Classification, options: dict, words: str):
+def test_bad_requests_are_named(untrained: fl.ChannelGraph, options: dict, words: str):
     with pytest.raises(ValueError, match=words):
-        fl.sweep(learnt, fl.score(learnt), task, **options, **QUIET)
+        run(untrained, None, **options)
+
+
+@pytest.fixture(scope="module")
+def untrained() -> fl.ChannelGraph:
+    return small_graph()
+
+
+def test_more_samples_than_there_are_is_all_of_them(untrained: fl.ChannelGraph):
+    assert same(run(untrained, None, max_samples=10**6), run(untrained, None))
+
+
+class Odd(fl.tasks.Classification):
+    """Has a loss that is a mean only."""
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return super().loss(outputs, targets)
+
+
+class Unlabelled(fl.tasks.Classification):
+    """Has pictures only."""
+
+    def val_batches(self, batch_size: int = 256, max_samples: int | None = None):
+        for images, _ in super().val_batches(batch_size, max_samples):
+            yield images, None
+
+
+class NoData:
+    """Has nothing to validate with."""
+
+    val = ()
+
+
+def test_a_metric_that_the_task_cannot_give_is_refused_before_measuring(untrained: fl.ChannelGraph):
+    task = small_task()
+    cases = [(Odd, "loss", "reduction"), (Unlabelled, "accuracy", "bool"), (Unlabelled, "loss", "NoneType")]
+    for kind, name, why in cases:
+        bad = kind(task.train, task.val, classes=3)
+        words = rf"{kind.__name__} cannot give the metric '{name}': .*{why}.*metrics=\['agreement', 'kl', 'change'\]"
+        with pytest.raises(ValueError, match=words):
+            run(untrained, None, task=bad, metrics=[name])
+        assert run(untrained, None, task=bad, metrics=["agreement", "kl", "change"]).complete
+    with pytest.raises(ValueError, match=r"NoData has no validation data \(task.val\)"):
+        run(untrained, None, task=NoData())
 
 
 # Intervals -----------------------------------------------------------------------------------------------------------

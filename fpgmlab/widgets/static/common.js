@@ -42,6 +42,14 @@ export function short(value) {
   return String(Number(value.toPrecision(4)));
 }
 
+/** Return round numbers from `first` to `last`, about so many. */
+export function niceSteps(first, last, about) {
+  const rough = (last - first) / about || 1, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
+  const count = Math.floor((last - first) / step + 1e-9);
+  return Array.from({ length: count + 1 }, (_, i) => first + i * step);
+}
+
 /** Return a function that calls `draw` once before the next picture, however often it is called itself. */
 export function beforeNextPicture(draw) {
   let waiting = false;

@@ -1,4 +1,4 @@
-import { element, shape, short } from "./common.js";
+import { element, niceSteps, shape, short } from "./common.js";
 import { histogram } from "./gamma_cut.js";
 
 const WIDTH = 460, HEIGHT = 270, LEFT = 44, RIGHT = 14, TOP = 40, BOTTOM = 40, BINS = 46;
@@ -64,13 +64,6 @@ function frequencies(most, log, y) {
     shape("text", { class: "fl-axis", x: LEFT - 5, y: y(n) + 4, "text-anchor": "end" }, String(n)),
   ]), shape("text", { class: "fl-axis", x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` },
     log ? "channels (log)" : "channels")];
-}
-
-function niceSteps(first, last, about) {
-  const rough = (last - first) / about || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
-  const count = Math.floor((last - first) / step + 1e-9);
-  return Array.from({ length: count + 1 }, (_, i) => first + i * step);
 }
 
 /** What each layer keeps, in network order: a table whose bars are drawn to one scale. */

@@ -1,0 +1,103 @@
+"""How far the sum of single drops is what happens when all groups are pruned together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from fpgmlab.allocation.degradation import chosen_metric, predicted
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.modules import channels_last, device_of, eval_mode
+from fpgmlab.plan import Plan
+from fpgmlab.sensitivity import Curves
+from fpgmlab.sensitivity.intervals import Paired
+from fpgmlab.sensitivity.metrics import METRICS
+from fpgmlab.surgery import simulate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["group", "ratio", "kept", "predicted", "predicted_so_far", "measured_so_far", "low", "high", "samples"]
+
+
+@torch.no_grad()
+def additivity(
+    graph: ChannelGraph,
+    curves: Curves,
+    plan: Plan,
+    task: object,
+    *,
+    metric: str | None = None,
+    max_samples: int | None = None,
+    batch_size: int = 256,
+) -> pd.DataFrame:
+    """Hold the predicted degradation of a plan against the measured one, as its groups are pruned one after another.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    curves : Curves
+        What predicts; see `fpgmlab.sweep`.
+    plan : Plan
+    task : task
+        That of the curves. Its validation data is used, in order.
+    metric : str, optional
+        One that the curves have; as in `fpgmlab.allocate` when left out.
+    max_samples : int, optional
+        Only the first so many examples; as many as the curves have seen when left out.
+    batch_size : int
+        Examples in one forward pass.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each group that the plan prunes, in network order. ``group``; ``ratio``, the fraction removed;
+        ``kept``; ``predicted``, by how much the metric gets worse when this group alone is pruned;
+        ``predicted_so_far``, the sum down to this row; ``measured_so_far``, by how much it gets worse when
+        all groups down to this row are pruned; ``low`` and ``high``, the ends of its 95 % interval; ``samples``. All in
+        the metric's unit, positive is worse. The last row is the whole plan.
+
+    Raises
+    ------
+    ValueError
+        As `fpgmlab.allocation.predicted`.
+    """
+    metric = chosen_metric(curves, metric)
+    table = predicted(graph, curves, plan, metric)
+    table = table[table["ratio"] > 0].reset_index(drop=True)
+    count = curves.whole[metric].samples if max_samples is None else max_samples
+    removed = {name: plan.removed[name] for name in table["group"]}
+    names = list(removed)
+    steps = [Plan(plan.widths, {name: removed[name] for name in names[: i + 1]}) for i in range(len(names))]
+    sums = _joint(graph, steps, task, metric, count, batch_size)
+    rule = METRICS[metric]
+    rows = []
+    for each in sums:
+        base = each.base / each.samples
+        ends = [(base - v if rule.higher_is_better else v - base) for v in each.interval(rule.binary)]
+        rows.append((ends[0], *sorted(ends[1:]), each.samples))
+    table["predicted_so_far"] = table["predicted"].cumsum()
+    for i, column in enumerate(COLUMNS[5:]):
+        table[column] = [row[i] for row in rows]
+    return table[COLUMNS]
+
+
+def _joint(
+    graph: ChannelGraph, plans: list[Plan], task: object, metric: str, max_samples: int, batch_size: int
+) -> list[Paired]:
+    """Return the sums of a metric for each plan, paired with the unpruned network's."""
+    sums = [Paired()] * len(plans)
+    device = device_of(graph.model)
+    with eval_mode(graph.model) as model, channels_last(model):
+        for inputs, targets in task.val_batches(batch_size, max_samples):
+            inputs, targets = inputs.to(device), targets.to(device)
+            if inputs.ndim == 4:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            whole = model(inputs)
+            base = METRICS[metric].of(task, whole, whole, targets)
+            for i, plan in enumerate(plans):
+                with simulate(graph, plan):
+                    values = METRICS[metric].of(task, model(inputs), whole, targets)
+                sums[i] += Paired.of(values, base)
+    return sums

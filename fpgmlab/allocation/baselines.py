@@ -1,0 +1,66 @@
+"""What allocation is held against, beside `fpgmlab.Plan.uniform` and `fpgmlab.Plan.global_threshold`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fpgmlab.allocation.degradation import Degradation, check_names, chosen_metric, degradations, within_limits
+from fpgmlab.budgets import at_ratio_or_budget
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.plan import Plan
+from fpgmlab.rounding import Scores, check_rounding
+from fpgmlab.sensitivity import Curves
+
+
+def equal_loss(
+    graph: ChannelGraph,
+    curves: Curves,
+    *,
+    scores: Scores | None = None,
+    macs: float | None = None,
+    params: float | None = None,
+    bytes: float | None = None,
+    metric: str = "accuracy",
+    multiple: int = 1,
+    max_ratio: float = 1.0,
+    protect: Sequence[str] = (),
+) -> Plan:
+    """Let every group lose the same: each is pruned to the largest ratio whose own drop is below one threshold.
+
+    The threshold is found by bisection. That is how PaddleSlim's sensitivity pruner chooses its ratios; what a
+    group's channels cost does not enter. The curves are taken as measured, with straight lines between the points.
+
+    Parameters
+    ----------
+    graph, curves, scores, macs, params, bytes, multiple, max_ratio, protect
+        As in `fpgmlab.allocate`; the same groups stay whole.
+    metric : str
+        Whose drop is meant.
+
+    Raises
+    ------
+    ValueError
+        As `fpgmlab.allocate`.
+    """
+    check_rounding(multiple, max_ratio)
+    protect = check_names(graph, protect)
+    known = degradations(graph, curves, chosen_metric(curves, metric))
+    free = within_limits(known, curves, graph, protect)
+    scores = curves.scores if scores is None else scores
+    top = max((float(curve.measured.max()) for curve in free.values()), default=0.0)
+
+    def plan(share: float) -> Plan:
+        ratios = {name: ratio_at(curve, share * top) for name, curve in free.items()}
+        return Plan.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)
+
+    return at_ratio_or_budget(graph, plan, {"macs": macs, "params": params, "bytes": bytes})
+
+
+def ratio_at(curve: Degradation, threshold: float) -> float:
+    """Return the largest ratio at which a curve, by straight lines between its points, is at most a threshold >= 0."""
+    ratios = 1 - curve.kept / curve.kept[0]
+    last = int((curve.measured <= threshold).nonzero()[0][-1])  # the unpruned network always is
+    if last == len(ratios) - 1:
+        return float(ratios[-1])
+    low, high = curve.measured[last : last + 2]
+    return float(ratios[last] + (ratios[last + 1] - ratios[last]) * (threshold - low) / (high - low))

@@ -1,0 +1,141 @@
+"""The planner: from sensitivity curves to the plan that degrades least within a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fpgmlab.allocation.degradation import Degradation, check_names, chosen_metric, degradations, within_limits
+from fpgmlab.allocation.problem import Problem, problem
+from fpgmlab.allocation.search import best, pool
+from fpgmlab.graph import ChannelGraph, ChannelGroup
+from fpgmlab.plan import Plan
+from fpgmlab.rounding import Scores, allowed_kept, check_rounding
+from fpgmlab.sensitivity import Curves
+
+if TYPE_CHECKING:
+    from fpgmlab.allocation.latency import LatencyTable
+
+OPTIONS = 64  # numbers of kept channels that are tried for each group
+
+
+def allocate(
+    graph: ChannelGraph,
+    curves: Curves,
+    *,
+    scores: Scores | None = None,
+    macs: float | None = None,
+    params: float | None = None,
+    bytes: float | None = None,
+    latency: float | None = None,
+    metric: str | None = None,
+    multiple: int = 8,
+    max_ratio: float = 1.0,
+    protect: Sequence[str] = (),
+    table: LatencyTable | None = None,
+) -> Plan:
+    """Choose how much of each group to remove so that as little as possible is lost within a budget.
+
+    Lost is the sum over the groups of what each one's removal alone does to the metric; see
+    `fpgmlab.allocation.predicted`. The cost is exact: that of the pruned network, in which the costs of neighbouring
+    groups multiply. Everything is deterministic, a larger budget never predicts worse, and the budget is met exactly or
+    just below.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    curves : Curves
+        See `fpgmlab.sweep`. Nothing is removed beyond the largest ratio that was measured for a group. Groups without
+        a curve stay whole, and so do those in ``curves.unmeasurable``: that their removal changed no output of the
+        samples seen does not say that it is free.
+    scores : mapping of str to Tensor, optional
+        The channels with the lowest go first; those that the curves were made with when left out.
+    macs, params, bytes, latency : float
+        Exactly one: what may remain, as a fraction of the unpruned network, 0 < budget <= 1.
+    metric : {"accuracy", "loss", "agreement", "kl", "change"}, optional
+        Which of the curves to go by. When left out, the first that the curves have of agreement, kl, accuracy, loss,
+        change.
+    multiple : int
+        Keep a multiple of so many channels, or all of them.
+    max_ratio : float
+        No group loses more than this fraction.
+    protect : sequence of str
+        Names of groups that stay whole.
+    table : LatencyTable, optional
+        For a ``latency`` budget; see `fpgmlab.latency_table`.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        When not exactly one budget is given, for one out of range, and for one that cannot be reached, with the
+        smallest that can; for curves or a table of another network, without rows or without the metric.
+
+    Notes
+    -----
+    A sum of single drops says which plan is better, not how good it is: what is lost together is far more than the sum
+    (see `fpgmlab.additivity`). The order of the metrics is that of the accuracy of really pruned, not fine-tuned
+    networks: shares of changed answers and of lost ones predict best; powers of them and sums with the others did not
+    help on the whole. Where a network has come down to chance level no metric tells plans apart. The numbers
+    are in ``data/results/allocation.json``.
+    """
+    kind, budget = _budget({"macs": macs, "params": params, "bytes": bytes, "latency": latency})
+    if kind == "latency" and table is None:
+        raise ValueError("latency= needs table=: measure one with fpgmlab.latency_table(graph)")
+    check_rounding(multiple, max_ratio)
+    protect = check_names(graph, protect)
+    known = degradations(graph, curves, chosen_metric(curves, metric))
+    free = within_limits(known, curves, graph, protect)
+    scores = curves.scores if scores is None else scores
+    if not scores:
+        raise ValueError("the curves do not hold the scores they were made with: give scores=")
+    options = {name: _options(graph[name], curve, multiple, max_ratio) for name, curve in free.items()}
+    options = {name: each for name, each in options.items() if len(each[0]) > 1}
+    form = table.form(graph) if kind == "latency" else graph.costs.form(kind)
+    task = problem(graph, scores, options, form)
+    choices = pool(task)
+    costs, whole = _exact(graph, task, choices, kind, table)
+    fits = best(costs, task.predicted(choices), budget * whole)
+    if not len(fits):
+        least = math.ceil(costs.min() / whole * 1e4) / 1e4
+        raise ValueError(
+            f"{kind}={budget} cannot be reached: at least {least:.4f} of the {kind} remain with multiple={multiple}, "
+            f"max_ratio={max_ratio}, {len(graph) - len(options)} of {len(graph)} groups whole (protected, or not "
+            "measured), and nothing removed beyond the largest ratio measured"
+        )
+    return task.plan(graph, scores, choices[fits[0]])
+
+
+def _budget(options: dict[str, float | None]) -> tuple[str, float]:
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(f"give exactly one budget of {', '.join(options)}; got {given or 'none'}")
+    ((kind, value),) = given.items()
+    if not 0 < value <= 1:
+        raise ValueError(f"{kind} must be the fraction that may remain, 0 < {kind} <= 1; got {value}")
+    return kind, value
+
+
+def _options(group: ChannelGroup, curve: Degradation, multiple: int, max_ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a group may keep, descending from all, and what each option degrades."""
+    least = max(int(curve.kept[-1]), math.ceil((1 - max_ratio) * group.channels - 1e-9))
+    kept = np.array([k for k in allowed_kept(group, multiple) if k >= least])[::-1]
+    kept = kept[np.unique(np.linspace(0, len(kept) - 1, min(len(kept), OPTIONS)).round().astype(int))]
+    return kept, curve.at(kept)
+
+
+def _exact(
+    graph: ChannelGraph, task: Problem, choices: np.ndarray, kind: str, table: LatencyTable | None
+) -> tuple[np.ndarray, float]:
+    """Return what each choice costs, (rows,), and what the unpruned network does."""
+    if kind == "latency":
+        counts = graph.costs.counts.T
+        return table.milliseconds(graph, task.vectors(choices) @ counts), table.latency(graph)
+    whole = getattr(graph.cost(), kind)
+    return np.rint(task.costs(choices) * whole), whole

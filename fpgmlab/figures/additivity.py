@@ -1,0 +1,120 @@
+"""How far the drops of single groups add up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fpgmlab.figures.parts import legend_above, mark, shortened, text_places, text_width
+from fpgmlab.figures.style import BLUE, GREY, ORANGE, Style, new_figure, small
+from fpgmlab.figures.sweeps import worse_word
+from fpgmlab.sensitivity.metrics import METRICS
+
+_NAMED = 3  # steps whose group is named
+_COLUMNS = ("step", "group", "ratio", "predicted", "measured")
+_SO_FAR = {"predicted_so_far": "predicted", "measured_so_far": "measured"}  # as fpgmlab.additivity names the sums
+
+
+def additivity(frame: pd.DataFrame, metric: str = "accuracy", *, style: Style | None = None) -> Figure:
+    """Show what was predicted by adding up each group's own change against what the joint pruning really does.
+
+    A point for each step at which one more group is pruned; both axes have one scale, and on the diagonal the changes
+    add up. Named are the groups at which the departure from it grows most.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        From `fpgmlab.additivity`: group, predicted_so_far, measured_so_far (how much worse the metric is once this
+        group and those of the rows above are pruned) and, if known, low and high, the ends of the measured one's
+        interval. Or step, group, ratio, predicted, measured: changes of any sign, so far.
+    metric : str
+        What changes; a fraction such as "accuracy" is shown in points.
+    style : mapping, optional
+        From `fpgmlab.figures.style`.
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows or these columns, or with NaN.
+    """
+    frame, what = _changes(frame, metric)
+    values = frame[["predicted", "measured"]].to_numpy(float)  # (steps, 2)
+    if not np.isfinite(values).all():
+        step = frame["step"][~np.isfinite(values).all(axis=1)].iloc[0]
+        raise ValueError(f"predicted and measured must be finite numbers; step {step} has others")
+    # Predictions are sums and may pass 1; what was measured of a fraction cannot.
+    share = metric in ("accuracy", "agreement") and np.abs(values[:, 1]).max() <= 1
+    points = values * (100 if share else 1)
+    low, high = min(0.0, points.min()), max(0.0, points.max())
+    room = 0.06 * ((high - low) or 1.0)
+    limits = (low - room, high + room)
+    with new_figure(3.6, lambda width, text: width + text, style) as figure:
+        axis = figure.subplots()
+        axis.plot(limits, limits, color=GREY, lw=0.8, ls=(0, (3, 2)), zorder=1)
+        if {"low", "high"} <= set(frame.columns):
+            ends = frame[["low", "high"]].to_numpy(float) * (100 if share else 1)
+            axis.vlines(points[:, 0], *ends.clip(*limits).T, color=BLUE, lw=0.8, alpha=0.5, zorder=2)
+        axis.plot(*points.T, color=BLUE, lw=0.8, alpha=0.5, zorder=2)
+        axis.scatter(*points.T, s=12, color=BLUE, linewidths=0, zorder=3)
+        named = _largest(points)
+        axis.scatter(*points[named].T, s=16, color=ORANGE, linewidths=0, zorder=4)
+        unit = " (points)" if share else ""
+        axis.set(xlim=limits, ylim=limits, aspect="equal")
+        axis.set(xlabel=f"predicted {what} of {metric}{unit}", ylabel=f"measured {what}{unit}")
+        for each in (axis.xaxis, axis.yaxis):
+            each.set_major_locator(MaxNLocator(5))
+        axis.grid(color="0.94", lw=0.5)
+        axis.set_axisbelow(True)
+        handles = [mark("after each group", BLUE, markersize=4)]
+        if len(named):
+            handles.append(mark("largest departures", ORANGE, markersize=4))
+        diagonal = axis.lines[0]
+        diagonal.set_label("changes add up")
+        legend_above(figure, [*handles, diagonal])
+        if len(named):
+            _name(figure, points, named, list(frame["group"]))
+    return figure
+
+
+def _changes(frame: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, str]:
+    """Return the steps in order with the sums so far as predicted and measured, and what these are."""
+    what = "change"
+    if set(_SO_FAR) <= set(frame.columns):
+        frame = frame.drop(columns=["predicted", "measured"], errors="ignore").rename(columns=_SO_FAR)
+        frame = frame.assign(step=range(1, len(frame) + 1))
+        what = worse_word(metric, None).split()[0] if metric in METRICS else "worsening"
+    missing = [name for name in _COLUMNS if name not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"the frame must have rows, as from fpgmlab.additivity; missing columns: {missing or 'none'}")
+    return frame.sort_values("step", kind="stable").reset_index(drop=True), what
+
+
+def _largest(points: np.ndarray) -> np.ndarray:
+    """Return the steps at which the distance from the diagonal grows most, in order; none where all is on it."""
+    gaps = np.abs(points[:, 1] - points[:, 0])
+    grown = np.diff(gaps, prepend=0.0)
+    tiny = 1e-9 * max(1.0, np.abs(points).max())
+    return np.array(sorted(i for i in np.argsort(-grown, kind="stable")[:_NAMED] if grown[i] > tiny), dtype=int)
+
+
+def _name(figure: Figure, points: np.ndarray, named: np.ndarray, groups: list[str]) -> None:
+    axis = figure.axes[0]
+    figure.draw_without_rendering()  # the scale is known only now
+    to_points = 72 / figure.dpi
+    spots = axis.transData.transform(points) * to_points
+    bounds = axis.get_window_extent().get_points() * to_points
+    corner = axis.transData.transform(np.linspace(axis.get_xlim()[0], axis.get_xlim()[1], 40)[:, None].repeat(2, 1))
+    names = [shortened(groups[i], 0.45 * (bounds[1, 0] - bounds[0, 0])) for i in named]
+    others = np.setdiff1d(np.arange(len(points)), named)
+    between = (spots[1:] + spots[:-1]) / 2
+    taken = np.concatenate([spots[named], spots[others], between, corner * to_points])
+    sizes = np.array([(text_width(name), 0.8 * small()) for name in names])
+    where = text_places(taken, sizes, bounds, np.full(len(taken), 2.5))
+    for i, name, spot in zip(named, names, where, strict=True):
+        far = np.linalg.norm(spot - spots[i]) > 3 * small()
+        line = {"arrowstyle": "-", "lw": 0.4, "color": "0.4", "shrinkA": 0, "shrinkB": 2}
+        axis.annotate(name, points[i], spot - spots[i], textcoords="offset points", ha="center", va="center_baseline",
+                      fontsize=small(), color="0.2", arrowprops=line if far else None, zorder=5,
+                      bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.3, "lw": 0})  # fmt: skip

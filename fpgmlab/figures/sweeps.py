@@ -1,0 +1,94 @@
+"""What figures of sweeps have in common: one metric of the frame, which way is worse, what could not be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import Transform
+
+from fpgmlab.errors import unknown
+from fpgmlab.sensitivity.metrics import METRICS
+
+COLUMNS = ("group", "ratio", "metric", "value", "low", "high")
+HATCHED = {"facecolor": "0.95", "edgecolor": "0.6", "hatch": "////", "lw": 0}
+NOT_MEASURABLE = "not measurable"
+
+
+def one_metric(frame: pd.DataFrame, metric: str | None) -> tuple[str, pd.DataFrame]:
+    """Return a metric's name, the first when left out, and its rows of a sweep's frame, by ascending ratio."""
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"the frame must have rows, as curves.frame of a sweep; missing columns: {missing or 'none'}")
+    metric = frame["metric"].iloc[0] if metric is None else metric
+    if metric not in set(frame["metric"]):
+        raise ValueError(unknown("metric", metric, dict.fromkeys(frame["metric"])))
+    rows = frame[frame["metric"] == metric]
+    place = {name: i for i, name in enumerate(dict.fromkeys(rows["group"]))}
+    order = rows.assign(_place=rows["group"].map(place)).sort_values(["_place", "ratio"], kind="stable")
+    without = [name for name, mine in order.groupby("group", sort=False) if mine["ratio"].iloc[0] != 0]
+    if without:
+        raise ValueError(f"group {without[0]!r} has no row of ratio 0, the unpruned network ({len(without)} in all)")
+    return metric, order.drop(columns="_place").reset_index(drop=True)
+
+
+def worsening(frame: pd.DataFrame, metric: str, higher_is_better: bool | None) -> pd.DataFrame:
+    """Return how much worse than the unpruned network each row is; below zero where it is better.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As `one_metric` returns it.
+    metric : str
+    higher_is_better : bool, optional
+        Known for the metrics of `fpgmlab.sweep`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns value, low, high; low <= value <= high.
+    """
+    if higher_is_better is None:
+        if metric not in METRICS:
+            raise ValueError(f"whether a higher {metric!r} is better is not known: give higher_is_better=True or False")
+        higher_is_better = METRICS[metric].higher_is_better
+    base = frame.groupby("group", sort=False)["value"].transform("first")
+    ends = ("low", "high") if higher_is_better else ("high", "low")
+    sign = -1.0 if higher_is_better else 1.0
+    columns = {"value": sign * (frame["value"] - base)}
+    columns |= {"low": sign * (frame[ends[1]] - base), "high": sign * (frame[ends[0]] - base)}
+    return pd.DataFrame(columns)
+
+
+def worse_word(metric: str, higher_is_better: bool | None) -> str:
+    """Return how a metric's worsening is called: "drop of accuracy", "rise of loss"."""
+    up = METRICS[metric].higher_is_better if higher_is_better is None else higher_is_better
+    return f"{'drop' if up else 'rise'} of {metric}"
+
+
+def checked_groups(names: Collection[str], groups: Collection[str]) -> frozenset[str]:
+    """Return names of groups, of which each must be among those of the frame."""
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in groups:
+            raise ValueError(unknown("group", name, groups))
+    return frozenset(names)
+
+
+def is_share(frame: pd.DataFrame) -> bool:
+    """Tell whether a metric's values are fractions, to be written in percent."""
+    known = METRICS.get(frame["metric"].iloc[0])
+    return known.binary if known is not None else bool(frame["value"].between(0, 1).all())
+
+
+def hatch(axis: Axes, low: tuple[float, float], size: tuple[float, float], transform: Transform | None = None) -> None:
+    """Hatch where there is nothing to be seen."""
+    axis.add_patch(Rectangle(low, *size, transform=transform or axis.transData, zorder=0.5, **HATCHED))
+
+
+def hatched(label: str = NOT_MEASURABLE) -> Artist:
+    """Return the legend's entry for it."""
+    return Patch(label=label, **HATCHED)

@@ -1,0 +1,187 @@
+"""What plans cost and what they are worth: the trade-off front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from fpgmlab.errors import unknown
+from fpgmlab.figures.parts import legend_above, text_places, text_width
+from fpgmlab.figures.style import CYCLE, Style, new_figure, small
+from fpgmlab.sensitivity.metrics import METRICS
+
+_MARKERS = "os^Dv<>P"
+_DIRECT = 5  # methods up to which each has its name beside its points
+
+
+def pareto_front(cost: np.ndarray, value: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
+    """Return which points no other one beats: none costs at most as much and is at least as good, and one of the two
+    really better.
+
+    Parameters
+    ----------
+    cost, value : array, (n,)
+        Finite numbers. Less cost is better.
+    higher_is_better : bool
+        Of the values.
+
+    Returns
+    -------
+    ndarray, (n,)
+        bool; of equal points all or none.
+    """
+    cost, value = np.asarray(cost, float), np.asarray(value, float)
+    if cost.ndim != 1 or cost.shape != value.shape or not (np.isfinite(cost).all() and np.isfinite(value).all()):
+        raise ValueError(f"cost and value must be (n,) finite numbers each; got {cost.shape}, {value.shape}")
+    gain = value if higher_is_better else -value
+    order = np.lexsort((-gain, cost))  # by cost, the best of one cost first
+    best, best_cost = -np.inf, np.nan
+    front = np.zeros(len(cost), bool)
+    for i in order:
+        front[i] = gain[i] > best or (gain[i] == best and cost[i] == best_cost)
+        if gain[i] > best:
+            best, best_cost = gain[i], cost[i]
+    return front
+
+
+def tradeoff(
+    frame: pd.DataFrame,
+    unpruned: Mapping[str, float] | None = None,
+    *,
+    metric: str | None = None,
+    higher_is_better: bool | None = None,
+    style: Style | None = None,
+) -> Figure:
+    """Show plans of several methods: a metric against the MACs that remain, and the front of those that none beats.
+
+    The grey step line is the front of all methods together: the best value to be had for at most so many MACs.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A row for each plan: method, macs (a fraction of the unpruned network's when all are at most 1, else a count),
+        value and, if known, low and high, the ends of its interval; metric when there are several.
+    unpruned : mapping, optional
+        The unpruned network's ``{"macs": ..., "value": ...}``: a cross, and a dashed line at its value.
+    metric : str, optional
+        Which of the frame's; the first when left out. Without such a column, what ``value`` is.
+    higher_is_better : bool, optional
+        Known for the metrics of `fpgmlab.sweep`; true for others.
+    style : mapping, optional
+        From `fpgmlab.figures.style`.
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows or these columns, without the metric, or with MACs or values that are no numbers.
+    """
+    metric, frame = _rows(frame, metric)
+    if higher_is_better is None:
+        higher_is_better = METRICS[metric].higher_is_better if metric in METRICS else True
+    unit, name = _unit(frame["macs"])
+    methods = list(dict.fromkeys(frame["method"]))
+    with new_figure(4.6, 3.2, style) as figure:
+        axis = figure.subplots()
+        looks = {m: (CYCLE[i % len(CYCLE)], _MARKERS[i % len(_MARKERS)]) for i, m in enumerate(methods)}
+        for method, (colour, marker) in looks.items():
+            mine = frame[frame["method"] == method].sort_values("macs")
+            x = mine["macs"] / unit
+            axis.plot(x, mine["value"], color=colour, marker=marker, markersize=4, lw=0.9, mew=0, zorder=3)
+            if {"low", "high"} <= set(mine.columns):
+                axis.vlines(x, mine["low"], mine["high"], color=colour, lw=1.0, alpha=0.6, zorder=2.5)
+        _draw_front(axis, frame, unit, higher_is_better)
+        if unpruned is not None:
+            axis.axhline(unpruned["value"], color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
+            axis.plot(unpruned["macs"] / unit, unpruned["value"], "x", color="0.1", markersize=6, mew=1.3, zorder=4)
+        axis.set(xlabel=name, ylabel=metric)
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axis.margins(x=0.1, y=0.1)
+        if unit == 1 and frame["macs"].max() <= 1:
+            axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if frame["value"].between(0, 1).all():
+            fine = frame["value"].max() - frame["value"].min() < 0.04
+            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1 if fine else 0))
+        axis.grid(axis="y", color="0.93", lw=0.6)
+        axis.set_axisbelow(True)
+        handles = [Line2D([], [], color="0.6", lw=2.2, alpha=0.6, label="front: none beats these")]
+        if unpruned is not None:
+            handles.append(Line2D([], [], color="0.1", marker="x", ls=(0, (3, 2)), lw=0.7, markersize=6, mew=1.3,
+                                  label="unpruned network"))  # fmt: skip
+        if len(methods) > _DIRECT:
+            handles += [
+                Line2D([], [], color=c, marker=m, markersize=4, lw=0.9, mew=0, label=label)
+                for label, (c, m) in looks.items()
+            ]
+        legend_above(figure, handles)
+        if len(methods) <= _DIRECT:
+            _name_lines(figure, axis, frame, unit, {label: colour for label, (colour, _) in looks.items()})
+    return figure
+
+
+def _rows(frame: pd.DataFrame, metric: str | None) -> tuple[str, pd.DataFrame]:
+    missing = [name for name in ("method", "macs", "value") if name not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"the frame must have rows, one for each plan; missing columns: {missing or 'none'}")
+    if "metric" in frame:
+        metric = frame["metric"].iloc[0] if metric is None else metric
+        if metric not in set(frame["metric"]):
+            raise ValueError(unknown("metric", metric, dict.fromkeys(frame["metric"])))
+        frame = frame[frame["metric"] == metric]
+    bad = frame[~np.isfinite(frame[["macs", "value"]].to_numpy(float)).all(axis=1)]
+    if len(bad):
+        raise ValueError(f"macs and value must be numbers; method {bad['method'].iloc[0]!r} has NaN or infinite ones")
+    return metric or "value", frame.reset_index(drop=True)
+
+
+def _unit(macs: pd.Series) -> tuple[float, str]:
+    if macs.max() <= 1:
+        return 1.0, "MACs, of the unpruned network's"
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if macs.max() >= size:
+            return size, f"MACs of one example ({word})"
+    return 1.0, "MACs of one example"
+
+
+def _draw_front(axis: Axes, frame: pd.DataFrame, unit: float, higher_is_better: bool) -> None:
+    front = frame[pareto_front(frame["macs"].to_numpy(), frame["value"].to_numpy(), higher_is_better)]
+    front = front.drop_duplicates(["macs", "value"]).sort_values("macs")
+    x, y = front["macs"].to_numpy(float) / unit, front["value"].to_numpy(float)
+    # Whoever may spend more can still take the cheaper plan: the value holds up to the next better one.
+    axis.step(x, y, where="post", color="0.6", lw=2.2, alpha=0.6, zorder=2, solid_joinstyle="miter")
+
+
+def _name_lines(figure: Figure, axis: Axes, frame: pd.DataFrame, unit: float, colours: Mapping[str, str]) -> None:
+    """Write each method's name beside that of its points which is farthest from other methods' points."""
+    figure.draw_without_rendering()  # the scale is known only now
+    to_points = 72 / figure.dpi
+    spots = axis.transData.transform(np.column_stack([frame["macs"] / unit, frame["value"]])) * to_points
+    owner = frame["method"].to_numpy()
+    chosen = []
+    for method in colours:
+        mine, others = np.flatnonzero(owner == method), spots[owner != method]
+        gaps = [np.linalg.norm(others - spots[i], axis=1).min(initial=1e9) for i in mine]
+        chosen.append(mine[int(np.argmax(gaps))])
+    rest = np.setdiff1d(np.arange(len(spots)), chosen)
+    sizes = np.array([(text_width(method), 0.8 * small()) for method in colours])
+    # Points half-way along the lines, so that names keep off the lines as well.
+    between = [
+        (spots[a] * (1 - t) + spots[b] * t)
+        for method in colours
+        for mine in [sorted(np.flatnonzero(owner == method), key=lambda i: spots[i, 0])]
+        for a, b in pairwise(mine)
+        for t in (0.2, 0.4, 0.6, 0.8)
+    ]
+    points = np.concatenate([spots[chosen], spots[rest], np.array(between).reshape(-1, 2)])
+    bounds = axis.get_window_extent().get_points() * to_points + np.array([[4.0], [-4.0]])
+    where = text_places(points, sizes, bounds, np.full(len(points), 3.0))
+    for (method, colour), i, spot in zip(colours.items(), chosen, where, strict=True):
+        x, y = frame["macs"].iloc[i] / unit, frame["value"].iloc[i]
+        axis.annotate(method, (x, y), spot - spots[i], textcoords="offset points", ha="center", va="center_baseline",
+                      fontsize=small(), color=colour, zorder=5)  # fmt: skip

@@ -1,0 +1,115 @@
+"""Curves on disk: one Parquet file with the sums, and everything else as JSON in its metadata."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fpgmlab.files import atomic_path
+from fpgmlab.sensitivity.curves import Curves
+from fpgmlab.sensitivity.intervals import Paired
+
+FORMAT = "fpgmlab-curves/1"
+NAME = "curves.parquet"  # in the folder of a sweep
+_KEY = b"fpgmlab"
+
+
+def write_curves(path: str | os.PathLike[str], curves: Curves, record: Mapping[str, Any] | None = None) -> None:
+    """Write curves to a Parquet file, whole or not at all; all numbers come back bit by bit.
+
+    A row for each point and metric: group, kept, metric, samples, value, base, square (see
+    `fpgmlab.sensitivity.intervals.Paired`), and rows without a group for the unpruned network.
+
+    Parameters
+    ----------
+    path : path-like
+    curves : Curves
+    record : mapping, optional
+        Anything that JSON can hold, kept in the file's metadata.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    keys = [(None, None, metric) for metric in curves.whole] + list(curves.sums)
+    sums = [*curves.whole.values(), *curves.sums.values()]
+    columns = {
+        "group": pa.array([group for group, _, _ in keys], pa.string()),
+        "kept": pa.array([kept for _, kept, _ in keys], pa.int64()),
+        "metric": pa.array([metric for _, _, metric in keys], pa.string()),
+        "samples": pa.array([part.samples for part in sums], pa.int64()),
+        **{n: pa.array([getattr(part, n) for part in sums], pa.float64()) for n in ("value", "base", "square")},
+    }
+    metadata = {
+        "format": FORMAT,
+        "widths": dict(curves.widths),
+        "changes": dict(curves.changes),
+        "complete": curves.complete,
+        "scores": {name: _packed(score) for name, score in curves.scores.items()},
+        "record": dict(record or {}),
+    }
+    table = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(metadata)})
+    with atomic_path(path) as temporary:
+        parquet.write_table(table, temporary)
+
+
+def read_curves(path: str | os.PathLike[str]) -> tuple[Curves, Mapping[str, Any]]:
+    """Read what `write_curves` wrote: the curves and the record.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is damaged, foreign, or of another version.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {str(path)!r}")
+    try:
+        table = parquet.ParquetFile(path).read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"{str(path)!r} is half-written, damaged or no Parquet file ({error}). "
+            "Restore it, or delete it and sweep anew."
+        ) from error
+    try:
+        metadata = json.loads((table.schema.metadata or {})[_KEY])
+        if metadata["format"] != FORMAT:
+            raise ValueError(f"format {metadata['format']!r}; this version reads {FORMAT!r}")
+        rows = table.to_pydict()
+        keys = zip(rows["group"], rows["kept"], rows["metric"], strict=True)
+        sums = map(Paired, rows["samples"], rows["value"], rows["base"], rows["square"])
+        found = dict(zip(keys, sums, strict=True))
+        curves = Curves(
+            {key: part for key, part in found.items() if key[0] is not None},
+            {metric: part for (group, _, metric), part in found.items() if group is None},
+            metadata["widths"],
+            metadata["changes"],
+            metadata["complete"],
+            {name: _unpacked(*packed) for name, packed in metadata["scores"].items()},
+        )
+        return curves, metadata["record"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{str(path)!r} does not hold curves of fpgmlab that this version can read ({error!r}). "
+            "Read it with the version that wrote it, or delete it and sweep anew."
+        ) from error
+
+
+def _packed(score: Tensor) -> tuple[str, str]:
+    plain = score.detach().to("cpu").contiguous()
+    return str(plain.dtype).removeprefix("torch."), base64.b64encode(plain.view(torch.uint8).numpy()).decode()
+
+
+def _unpacked(dtype: str, text: str) -> Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=getattr(torch, dtype))

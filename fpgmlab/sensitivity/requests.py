@@ -1,0 +1,47 @@
+"""What may be asked of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+from fpgmlab.errors import unknown
+from fpgmlab.sensitivity.metrics import METRICS
+
+
+def checked_metrics(metrics: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of metrics as a tuple; a `ValueError` says which do not exist."""
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(unknown("metric", name, METRICS))
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"metrics must be at least one, each once; got {list(names)}")
+    return names
+
+
+def samples_in(task: object, max_samples: int | None) -> int:
+    """Return how many validation samples of a task are asked for: all of them, or at most ``max_samples``."""
+    there = len(getattr(task, "val", None) or ())
+    if there == 0:
+        raise ValueError(f"{type(task).__name__} has no validation data (task.val): a sweep needs at least one sample")
+    if max_samples is None:
+        return there
+    return min(_count("max_samples", max_samples), there)
+
+
+def check_numbers(batch_size: int, memory: float, dtype: str, tolerance: float | None) -> None:
+    """Raise a `ValueError` for numbers out of range."""
+    _count("batch_size", batch_size)
+    if not (isinstance(memory, Real) and memory > 0):
+        raise ValueError(f"memory must be a number of bytes > 0; got {memory!r}")
+    if dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype must be one of 'float32', 'bfloat16'; not {dtype!r}")
+    if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
+        raise ValueError(f"tolerance must be None or > 0, in the unit of the first metric; got {tolerance!r}")
+
+
+def _count(name: str, value: object) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+    return int(value)

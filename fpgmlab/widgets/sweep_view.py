@@ -1,0 +1,214 @@
+"""What `SweepPanel` shows, as data: the grid, the points, how far it is and how long it will take."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.sensitivity.metrics import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WINDOW = 9  # batches from which the speed is taken: with a tolerance points end, and batches get quicker
+
+
+def empty_grid(graph: ChannelGraph, metrics: Sequence[str]) -> dict[str, object]:
+    """Return what is known before the first batch: the groups, in network order, and what is measured of them."""
+    free = [name for name, group in graph.items() if group.protected is None]
+    return {
+        "groups": free,
+        "channels": [graph[name].channels for name in free],
+        "metrics": list(metrics),
+        "shares": [_is_share(metric) for metric in metrics],
+        "ratios": [[] for _ in free],
+        "kept": [[] for _ in free],
+    }
+
+
+def filled_grid(grid: dict[str, object], frame: pd.DataFrame) -> dict[str, object]:
+    """Return a grid with the ratios and numbers of kept channels of a sweep's frame."""
+    first = frame[frame["metric"] == grid["metrics"][0]]
+    found = {name: mine for name, mine in first.groupby("group", sort=False)}
+    listed = [found.get(name, first[:0]) for name in grid["groups"]]
+    return grid | {"ratios": [m["ratio"].tolist() for m in listed], "kept": [m["kept"].tolist() for m in listed]}
+
+
+def points_payload(grid: dict[str, object], frame: pd.DataFrame) -> bytes:
+    """Return the points as float32, (metrics, points, 4): value, low, high, samples; by group in the grid's order."""
+    place = {name: i for i, name in enumerate(grid["groups"])}
+    parts = []
+    for metric in grid["metrics"]:
+        mine = frame[frame["metric"] == metric]
+        mine = mine.assign(_place=mine["group"].map(place)).sort_values(["_place", "ratio"], kind="stable")
+        parts.append(mine[["value", "low", "high", "samples"]].to_numpy(np.float32))
+    return np.ascontiguousarray(parts).tobytes()
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far a sweep is.
+
+    Attributes
+    ----------
+    samples, total : int
+        Seen so far by the unpruned network, and at most.
+    done, left : float
+        Samples times points: measured, and expected to be needed.
+    widest : float
+        Half the widest interval of the first metric.
+    narrow, points : int
+        How many points have reached the tolerance, and how many there are.
+    """
+
+    samples: int
+    total: int
+    done: float
+    left: float
+    widest: float
+    narrow: int
+    points: int
+
+    def share(self, ahead: float = 0.0) -> float:
+        """Return the share of the expected work that is done, 0 to 1, with what the batch under way has done."""
+        return min(1.0, (self.done + ahead) / (self.done + self.left)) if self.done + self.left > 0 else 1.0
+
+
+def extent(frame: pd.DataFrame, metric: str, total: int, tolerance: float | None = None) -> Extent:
+    """Return how far a sweep is, and how much is expected to be left.
+
+    Intervals narrow with the square root of the number of samples: a point that is twice as wide as the tolerance needs
+    four times its samples, if there are so many.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        ``curves.frame``.
+    metric : str
+        Whose intervals the tolerance is about.
+    total : int
+        Samples of the whole sweep.
+    tolerance : float, optional
+        As in `fpgmlab.sweep`.
+    """
+    mine = frame[frame["metric"] == metric]
+    points = mine[mine["ratio"] > 0]
+    seen = points["samples"].to_numpy(float)
+    half = ((points["high"] - points["low"]) / 2).to_numpy(float)
+    needed = np.full(len(points), float(total))
+    narrow = np.zeros(len(points), bool)
+    if tolerance is not None:
+        narrow = half <= tolerance
+        with np.errstate(invalid="ignore"):
+            needed = np.where(narrow, seen, np.minimum(total, np.ceil(seen * (half / tolerance) ** 2)))
+    left = np.maximum(needed - seen, 0).sum()
+    samples = int(mine["samples"].max()) if len(mine) else 0
+    widest = float(half.max()) if len(half) else 0.0
+    return Extent(samples, total, float(seen.sum()), float(left), widest, int(narrow.sum()), len(points))
+
+
+@dataclass
+class Pace:
+    """How fast a sweep goes, from its last batches."""
+
+    marks: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_WINDOW))  # time, work done
+
+    def note(self, now: float, done: float) -> None:
+        """Take down how much was done at a time, in seconds."""
+        self.marks.append((now, done))
+
+    def seconds_left(self, now: float, left: float) -> float | None:
+        """Return how long the rest will take, counted from now; None until that can be told."""
+        speed = self._speed()
+        return None if speed is None else max(0.0, left / speed - (now - self.marks[-1][0]))
+
+    def ahead(self, now: float) -> float:
+        """Return how much the batch under way has probably done, at most as much as the last one did."""
+        speed = self._speed()
+        if speed is None:
+            return 0.0
+        (_, before), (end, after) = self.marks[-2], self.marks[-1]
+        return min(speed * (now - end), after - before)
+
+    def _speed(self) -> float | None:
+        if len(self.marks) < 2:
+            return None
+        (start, before), (end, after) = self.marks[0], self.marks[-1]
+        return (after - before) / (end - start) if after > before and end > start else None
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it, not more exact than it is known.
+
+    >>> [duration(s) for s in (0.4, 7, 43, 100, 3500, 5000)]
+    ['a moment', 'about 7 s', 'about 45 s', 'about 2 min', 'about 1 h', 'about 1 h 20 min']
+    """
+    if seconds < 1.5:
+        return "a moment"
+    if seconds < 9.5:
+        return f"about {seconds:.0f} s"
+    if seconds < 57.5:
+        return f"about {5 * round(seconds / 5)} s"
+    minutes = max(1, round(seconds / 60)) if seconds < 600 else 5 * round(seconds / 300)
+    if minutes < 60:
+        return f"about {minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"about {hours} h" + (f" {rest} min" if rest else "")
+
+
+def status_words(
+    state: str, metric: str, now: Extent | None, tolerance: float | None, left: float | None, passes: int = 0
+) -> str:
+    """Return a line on how far a sweep is.
+
+    Parameters
+    ----------
+    state : {"idle", "running", "cancelled", "finished", "failed"}
+    metric : str
+        The first.
+    now : Extent, optional
+        None before the first batch.
+    tolerance : float, optional
+    left : float, optional
+        Seconds.
+    passes : int
+        Forward passes of the first batch so far.
+    """
+    if now is None and state == "running":
+        return f"Running: {passes:,} forward passes of the first batch are through."
+    if now is None:
+        return _BEFORE[state]
+    wide = f"{metric} is known to ± {amount(now.widest, metric)} or better" if np.isfinite(now.widest) else ""
+    goal = f"{now.narrow} of {now.points} points are within ± {tolerance:g}" if tolerance is not None else ""
+    seen = f"{now.samples:,} of {now.total:,} samples"
+    ends = {
+        "running": "" if left is None else f"{duration(left)} left",
+        "cancelled": "Resume goes on from here", "failed": "Resume tries again from here",
+    }  # fmt: skip
+    return "; ".join(filter(None, [f"{state.capitalize()}: {seen}", wide, goal, ends.get(state, "")])) + "."
+
+
+_BEFORE = {
+    "idle": "Not started.",
+    "cancelled": "Cancelled before the first batch was through.",
+    "finished": "Finished: there was nothing to measure.",
+    "failed": "Failed before the first batch was through.",
+}
+
+
+def amount(value: float, metric: str) -> str:
+    """Return a difference of a metric in its unit.
+
+    >>> amount(0.0123, "accuracy"), amount(0.0123, "loss")
+    ('1.2 points', '0.0123')
+    """
+    return f"{100 * value:.2g} points" if _is_share(metric) else f"{value:.3g}"
+
+
+def _is_share(metric: str) -> bool:
+    return metric in METRICS and METRICS[metric].binary

@@ -1,0 +1,45 @@
+"""Equal loss: one threshold for all groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fpgmlab as fl
+from fpgmlab.allocation.baselines import ratio_at
+from fpgmlab.allocation.degradation import Degradation
+from tests.allocation.made import chain, curves_of, rising
+
+
+def test_the_largest_ratio_below_a_threshold():
+    measured = np.array([0, 0.1, 0.05, 0.3])
+    curve = Degradation(np.array([10, 8, 6, 2]), measured, measured)
+    assert ratio_at(curve, 0.0) == 0
+    assert ratio_at(curve, 0.05) == pytest.approx(0.4)  # beyond a worse point: the curves are taken as measured
+    assert ratio_at(curve, 0.175) == pytest.approx(0.6)
+    assert ratio_at(curve, 0.3) == ratio_at(curve, 9.0) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("kind", ["macs", "params", "bytes"])
+def test_all_groups_lose_the_same_and_the_budget_is_met(kind: str):
+    graph = chain(200, 300, 250)
+    curves = curves_of(graph, rising(graph, 2), "accuracy")
+    plan = fl.allocation.equal_loss(graph, curves, **{kind: 0.6})
+    share = getattr(graph.cost(plan), kind) / getattr(graph.cost(), kind)
+    assert 0.58 < share <= 0.6
+    drops = fl.allocation.predicted(graph, curves, plan)["predicted"]
+    assert drops.max() - drops.min() < 0.06 * drops.max()  # a channel more or less
+
+
+def test_what_stays_whole_and_what_cannot_be_reached(graph: fl.ChannelGraph):
+    drops = rising(graph, 0)
+    curves = curves_of(graph, drops, "accuracy", changes={**dict.fromkeys(drops, 1.0), "conv1": 0.0})
+    plan = fl.allocation.equal_loss(graph, curves, macs=0.6, protect=["layer3.0.conv2"], multiple=4)
+    assert plan.ratios["conv1"] == plan.ratios["layer3.0.conv2"] == 0
+    assert all(kept % 4 == 0 for name, kept in plan.kept.items() if name != "fc")
+    with pytest.raises(ValueError, match="macs=0.01 cannot be reached"):
+        fl.allocation.equal_loss(graph, curves, macs=0.01)
+    with pytest.raises(ValueError, match="give exactly one of macs, params, bytes"):
+        fl.allocation.equal_loss(graph, curves)
+    with pytest.raises(ValueError, match="unknown metric 'kl'"):
+        fl.allocation.equal_loss(graph, curves, macs=0.5, metric="kl")
