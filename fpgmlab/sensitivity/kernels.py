@@ -73,6 +73,10 @@ class Convolution:
         y = y if other is None else y + other
         return y if self.activation is None else self.activation(y)
 
+    def into(self, x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
+        """Return the same; ``other`` may be overwritten."""
+        return self(x, weight, bias, other)
+
 
 class Fused(Convolution):
     """The same in one kernel of oneDNN, with its own layout of the weight."""
@@ -90,6 +94,12 @@ class Fused(Convolution):
         return torch.ops.mkldnn._convolution_pointwise.binary(
             x, other.to(weight.dtype), weight, bias, *options, "add", 1.0, *(after or (None, [], None))
         )
+
+    def into(self, x: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor) -> Tensor:
+        options = (self.padding, self.stride, self.dilation, self.groups)
+        after = (None, [], None) if self.activation is None else self.activation.fused
+        x, other = x.to(weight.dtype), other.to(weight.dtype)
+        return torch.ops.mkldnn._convolution_pointwise_.binary(other, x, weight, bias, *options, "add", 1.0, *after)
 
 
 class Pointwise(Convolution):
@@ -139,7 +149,7 @@ class WholeMap(Convolution):
         return y.unflatten(1, (*self.positions, -1)).permute(0, 3, 1, 2)
 
 
-def best_kernel(weight: Tensor, plain: Convolution, size: tuple[int, ...]) -> Convolution:
+def best_kernel(weight: Tensor, plain: Convolution, size: tuple[int, ...], sums: bool = False) -> Convolution:
     """Return the way to compute a convolution of inputs of a size; always the same one for the same sizes.
 
     Parameters
@@ -149,12 +159,16 @@ def best_kernel(weight: Tensor, plain: Convolution, size: tuple[int, ...]) -> Co
     plain : Convolution
     size : tuple of int
         (batch, channels, height, width).
+    sums : bool
+        Whether something is added to its output.
     """
     options = (plain.stride, plain.padding, plain.dilation, plain.groups, plain.activation)
     if not _has_fused_kernels(weight):
         return plain
     taps, positions = math.prod(weight.shape[2:]), _positions(weight, plain, size)
-    if plain.groups == 1 and taps == 1 and not any(plain.padding):
+    # Products beat oneDNN's convolutions but for sums over large maps, which only those do in one pass.
+    small = not sums or math.prod(positions) < 16
+    if plain.groups == 1 and taps == 1 and not any(plain.padding) and small:
         return Pointwise(*options)
     if plain.groups == 1 and math.prod(positions) <= 4 and math.prod(size[2:]) <= 2 * taps:
         return WholeMap(*options, positions)

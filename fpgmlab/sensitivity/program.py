@@ -36,10 +36,15 @@ class _Step:
 
 @dataclass(frozen=True, eq=False)
 class _Tail:
-    """The steps that a change reaches, and after each the places that nothing will read any more."""
+    """The steps that a change reaches.
+
+    ``spent`` are the places that nothing reads any more after each, ``over`` the steps that may write over what they
+    add.
+    """
 
     steps: tuple[int, ...]
     spent: tuple[tuple[int, ...], ...]
+    over: frozenset[int]
 
 
 class Program:
@@ -125,7 +130,8 @@ class Program:
                 x = args[0]
                 args[0] = x * masks[i].to(x.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
             kwargs = {key: _filled(arg, values) for key, arg in step.kwargs.items()} if step.kwargs else {}
-            values[step.writes] = step.call(*args, **kwargs)
+            call = step.call.into if i in tail.over else step.call
+            values[step.writes] = call(*args, **kwargs)
             for slot in spent:
                 values[slot] = None
         return tree_unflatten([_filled(output, values) for output in self._outputs], self._structure)
@@ -164,7 +170,7 @@ class Program:
         else:
             weight, bias = (None if t is None else self._converted(t) for t in folded(recording, chain))
             size = recording.shapes[x]
-            convolution = best_kernel(weight, convolution, size)
+            convolution = best_kernel(weight, convolution, size, chain.other is not None)
             weight, bias = (None if t is None else self._new(t) for t in convolution.pack(weight, bias, size))
             name = recording.names.get(weight_node)
             if name is not None and all(u.target is aten.convolution.default for u in weight_node.users):
@@ -202,7 +208,18 @@ class Program:
         spent: dict[int, list[int]] = {}
         for slot, i in last.items():
             spent.setdefault(i, []).append(slot)
-        return _Tail(tuple(steps), tuple(tuple(spent.get(i, ())) for i in steps))
+        # What a convolution has made anew and only convolutions read is nobody else's memory.
+        shared = {slot for step in self._steps if not isinstance(step.call, Convolution) for slot in step.reads}
+        fresh = {self._steps[i].writes for i in steps if isinstance(self._steps[i].call, Convolution)} - shared
+        over = {i for i, slots in spent.items() if fresh.intersection(slots, self._added(i))}
+        return _Tail(tuple(steps), tuple(tuple(spent.get(i, ())) for i in steps), frozenset(over))
+
+    def _added(self, i: int) -> tuple[int, ...]:
+        """Return the place of what a step's convolution adds, if it does and does not read it otherwise."""
+        step = self._steps[i]
+        if not isinstance(step.call, Convolution) or len(step.args) < 4 or step.args[3] == step.args[0]:
+            return ()
+        return (step.args[3].index,)
 
 
 def _filled(arg: Any, values: list) -> Any:
