@@ -24,7 +24,7 @@ lab: $(READY)  ## open JupyterLab on the quickstart
 test: $(READY)  ## run the tests
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 demo: $(READY)  ## run the quickstart headless into outputs/quickstart/
 	$(BIN)/python notebooks/run.py 00_quickstart

@@ -28,6 +28,7 @@ from .graph import trace as trace
 from .costs import Cost as Cost
 from .plan import Plan as Plan
 from .provenance import provenance as provenance
+from .recalibration import recalibrate as recalibrate
 from .runtimes import latency as latency
 from .sensitivity import Curves as Curves
 from .sensitivity import sweep as sweep

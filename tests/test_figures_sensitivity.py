@@ -8,12 +8,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+import fpgmlab as fl
 from fpgmlab import figures
 from fpgmlab.figures.files import drawn as drawn_as
 from fpgmlab.figures.ranking import first_above
@@ -43,11 +45,12 @@ def plans(methods: int = 3, low: bool = True) -> pd.DataFrame:
 
 def steps(count: int = 9) -> pd.DataFrame:
     random = np.random.default_rng(count)
-    predicted = -np.cumsum(random.gamma(1, 0.02, count))
-    measured = predicted - np.cumsum(random.gamma(0.3, 0.02, count))
+    predicted = random.gamma(1, 0.02, count)
+    measured = np.cumsum(predicted + random.gamma(0.3, 0.02, count))
     groups = [f"layer{i // 4}.{i}.conv1" for i in range(count)]
-    return pd.DataFrame({"step": range(count), "group": groups, "ratio": 0.5, "predicted": predicted,
-                         "measured": measured, "samples": 100})  # fmt: skip
+    return pd.DataFrame({"group": groups, "ratio": 0.5, "kept": 8, "predicted": predicted,
+                         "predicted_so_far": np.cumsum(predicted), "measured_so_far": measured,
+                         "low": measured - 0.01, "high": measured + 0.02, "samples": 100})  # fmt: skip
 
 
 def blind(count: int) -> list[str]:
@@ -82,7 +85,9 @@ FEW: dict[str, Make] = {
     "one plan": lambda s: figures.tradeoff(plans(1)[:1], style=s),
     "equal plans": lambda s: figures.tradeoff(plans(2).assign(macs=0.5, value=0.5), style=s),
     "one step": lambda s: figures.additivity(steps(1), style=s),
-    "no change": lambda s: figures.additivity(steps(3).assign(predicted=0.0, measured=0.0), style=s),
+    "no change": lambda s: figures.additivity(
+        steps(3).assign(predicted_so_far=0.0, measured_so_far=0.0, low=0.0, high=0.0), style=s
+    ),
 }
 
 
@@ -267,31 +272,34 @@ def test_the_tradeoff_draws_every_plan_and_the_front(metric: str, unit: float):
 # Additivity ---------------------------------------------------------------------------------------------------------
 
 
-def test_additivity_draws_the_steps_on_equal_axes():
+def test_additivity_draws_the_groups_in_order_on_equal_axes():
     frame = steps()
-    figure = figures.additivity(frame.sample(frac=1, random_state=0))
-    axis = figure.axes[0]
-    np.testing.assert_allclose(axis.lines[1].get_xydata(), 100 * frame[["predicted", "measured"]])
+    sums = frame[["predicted_so_far", "measured_so_far"]]
+    axis = figures.additivity(frame).axes[0]
+    np.testing.assert_allclose(axis.lines[1].get_xydata(), 100 * sums)
+    whiskers = [path.vertices for path in axis.collections[0].get_paths()]
+    for whisker, (_, row) in zip(whiskers, frame.iterrows(), strict=True):
+        np.testing.assert_allclose(whisker[:, 0], 100 * row["predicted_so_far"])
+    reach = axis.get_ylim()[1]  # an interval that leaves the axes ends there
+    np.testing.assert_allclose([w[:, 1] for w in whiskers], (100 * frame[["low", "high"]]).clip(upper=reach))
     diagonal = axis.lines[0].get_xydata()
     np.testing.assert_array_equal(diagonal[:, 0], diagonal[:, 1])
     assert axis.get_xlim() == axis.get_ylim()
     assert axis.get_aspect() == 1
-    gaps = (frame["predicted"] - frame["measured"]).abs()
+    assert axis.get_xlabel() == "predicted drop of accuracy (points)"
+    gaps = (sums["predicted_so_far"] - sums["measured_so_far"]).abs()
     grown = gaps.diff().fillna(gaps)
     assert {text.get_text() for text in axis.texts} == set(frame["group"][grown.nlargest(3).index])
 
 
-def test_additivity_takes_the_table_of_the_function_of_that_name():
-    frame = steps()
-    gone = -frame[["predicted", "measured"]]
-    table = pd.DataFrame({"group": frame["group"], "ratio": 0.5, "kept": 8, "predicted": gone["predicted"].diff(),
-                          "predicted_so_far": gone["predicted"], "measured_so_far": gone["measured"],
-                          "low": gone["measured"] - 0.01, "high": gone["measured"] + 0.01, "samples": 100})  # fmt: skip
-    axis = figures.additivity(table).axes[0]
-    np.testing.assert_allclose(axis.lines[1].get_xydata(), 100 * gone)
-    whiskers = [path.vertices[:, 1] for path in axis.collections[0].get_paths()]
-    np.testing.assert_allclose(whiskers, 100 * table[["low", "high"]])
-    assert axis.get_xlabel() == "predicted drop of accuracy (points)"
+def test_additivity_takes_the_table_of_the_function_of_that_name(tiny: torch.nn.Module, task: fl.tasks.Classification):
+    graph = fl.trace(tiny.eval(), task.example_input)
+    scores = fl.score(graph, "l2")
+    curves = fl.sweep(graph, scores, task, ratios=(0.5,), max_samples=32, progress=False)
+    table = fl.additivity(graph, curves, fl.Plan.uniform(graph, scores, 0.25), task, metric="loss")
+    axis = figures.additivity(table, "loss").axes[0]
+    np.testing.assert_allclose(axis.lines[1].get_xydata(), table[["predicted_so_far", "measured_so_far"]])
+    assert axis.get_xlabel() == "predicted rise of loss"
 
 
 @pytest.mark.parametrize(
@@ -312,9 +320,12 @@ def test_additivity_takes_the_table_of_the_function_of_that_name():
         (lambda: figures.tradeoff(plans().assign(value=np.nan)), "'method 0' has NaN or infinite"),
         (lambda: figures.tradeoff(plans().assign(metric="loss"), metric="los"), "unknown metric 'los'"),
         (lambda: figures.pareto_front(np.zeros(2), np.zeros(3)), r"got \(2,\), \(3,\)"),
-        (lambda: figures.additivity(steps().drop(columns="step")), r"missing columns: \['step'\]"),
+        (lambda: figures.additivity(steps().drop(columns="low")), r"missing columns: \['low'\]"),
         (lambda: figures.additivity(steps()[:0]), "missing columns: none"),
-        (lambda: figures.additivity(steps(3).assign(measured=[0, np.nan, 0])), "step 1 has others"),
+        (
+            lambda: figures.additivity(steps(3).assign(measured_so_far=[0, np.nan, 0])),
+            "group 'layer0.1.conv1' has others",
+        ),
     ],
 )
 def test_bad_input_is_named(call: Callable[[], object], message: str):

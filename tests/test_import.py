@@ -16,8 +16,8 @@ PACKAGE = Path(fl.__file__).parent
 ROOMS = [
     "errors", "files", "unpickling", "assets", "widths", "modules", "labels", "movement", "layers", "tracing",
     "geometry", "grouping", "cutting", "costs", "graph", "crosscheck", "criteria", "rounding", "budgets", "thresholds",
-    "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks", "sensitivity", "allocation", "extras",
-    "training", "artifacts", "runtimes", "export", "figures", "widgets",
+    "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks", "recalibration", "sensitivity",
+    "allocation", "extras", "training", "artifacts", "runtimes", "export", "figures", "widgets",
 ]  # fmt: skip
 
 

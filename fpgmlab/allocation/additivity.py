@@ -12,7 +12,9 @@ from fpgmlab.modules import channels_last, device_of, eval_mode
 from fpgmlab.plan import Plan
 from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.intervals import Paired
-from fpgmlab.sensitivity.metrics import METRICS
+from fpgmlab.sensitivity.metrics import Metric
+from fpgmlab.sensitivity.own import Own, named
+from fpgmlab.sensitivity.states import States
 from fpgmlab.surgery import simulate
 
 if TYPE_CHECKING:
@@ -70,11 +72,11 @@ def additivity(
     removed = {name: plan.removed[name] for name in table["group"]}
     names = list(removed)
     steps = [Plan(plan.widths, {name: removed[name] for name in names[: i + 1]}) for i in range(len(names))]
-    sums = _joint(graph, steps, task, metric, count, batch_size)
-    rule = METRICS[metric]
+    rule = named(metric, task)
+    sums = _joint(graph, steps, task, rule, count, batch_size)
     rows = []
     for each in sums:
-        base = each.base / each.samples
+        base = each.reference
         ends = [(base - v if rule.higher_is_better else v - base) for v in each.interval(rule.binary)]
         rows.append((ends[0], *sorted(ends[1:]), each.samples))
     table["predicted_so_far"] = table["predicted"].cumsum()
@@ -84,10 +86,10 @@ def additivity(
 
 
 def _joint(
-    graph: ChannelGraph, plans: list[Plan], task: object, metric: str, max_samples: int, batch_size: int
-) -> list[Paired]:
+    graph: ChannelGraph, plans: list[Plan], task: object, metric: Metric | Own, max_samples: int, batch_size: int
+) -> list[Paired | States]:
     """Return the sums of a metric for each plan, paired with the unpruned network's."""
-    sums = [Paired()] * len(plans)
+    sums = [metric.nothing] * len(plans)
     device = device_of(graph.model)
     with eval_mode(graph.model) as model, channels_last(model):
         for inputs, targets in task.val_batches(batch_size, max_samples):
@@ -95,9 +97,9 @@ def _joint(
             if inputs.ndim == 4:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
             whole = model(inputs)
-            base = METRICS[metric].of(task, whole, whole, targets)
+            base = metric.of(task, whole, whole, targets)
             for i, plan in enumerate(plans):
                 with simulate(graph, plan):
-                    values = METRICS[metric].of(task, model(inputs), whole, targets)
-                sums[i] += Paired.of(values, base)
+                    values = metric.of(task, model(inputs), whole, targets)
+                sums[i] += metric.sums(values, base)
     return sums

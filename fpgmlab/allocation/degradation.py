@@ -12,7 +12,6 @@ from fpgmlab.errors import unknown
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.plan import Plan
 from fpgmlab.sensitivity import Curves
-from fpgmlab.sensitivity.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +55,7 @@ def chosen_metric(curves: Curves, metric: str | None) -> str:
     if not there:
         raise ValueError("the curves have no rows: nothing was measured. Let fpgmlab.sweep see at least one batch.")
     if metric is None:
-        return min(there, key=PREFERRED.index)
+        return min(there, key=lambda name: [*PREFERRED, name].index(name))
     if metric not in there:
         raise ValueError(f"the curves do not have it: {unknown('metric', metric, there)}")
     return metric
@@ -82,7 +81,7 @@ def degradations(graph: ChannelGraph, curves: Curves, metric: str) -> dict[str, 
             )
     frame = curves.frame
     tables = dict(iter(frame[frame["metric"] == metric].groupby("group", sort=False)))
-    return {name: _of_table(tables[name], METRICS[metric].higher_is_better) for name in graph if name in tables}
+    return {name: _of_table(tables[name], curves.higher_is_better(metric)) for name in graph if name in tables}
 
 
 def predicted(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | None = None) -> pd.DataFrame:

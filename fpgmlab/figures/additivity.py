@@ -13,8 +13,7 @@ from fpgmlab.figures.sweeps import worse_word
 from fpgmlab.sensitivity.metrics import METRICS
 
 _NAMED = 3  # steps whose group is named
-_COLUMNS = ("step", "group", "ratio", "predicted", "measured")
-_SO_FAR = {"predicted_so_far": "predicted", "measured_so_far": "measured"}  # as fpgmlab.additivity names the sums
+_COLUMNS = ("group", "predicted_so_far", "measured_so_far", "low", "high")
 
 
 def additivity(frame: pd.DataFrame, metric: str = "accuracy", *, style: Style | None = None) -> Figure:
@@ -27,10 +26,9 @@ def additivity(frame: pd.DataFrame, metric: str = "accuracy", *, style: Style | 
     ----------
     frame : pandas.DataFrame
         From `fpgmlab.additivity`: group, predicted_so_far, measured_so_far (how much worse the metric is once this
-        group and those of the rows above are pruned) and, if known, low and high, the ends of the measured one's
-        interval. Or step, group, ratio, predicted, measured: changes of any sign, so far.
+        group and those of the rows above are pruned), low and high, the ends of the measured one's interval.
     metric : str
-        What changes; a fraction such as "accuracy" is shown in points.
+        Which one the frame is of; a fraction such as "accuracy" is shown in points.
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
@@ -39,23 +37,26 @@ def additivity(frame: pd.DataFrame, metric: str = "accuracy", *, style: Style | 
     ValueError
         For a frame without rows or these columns, or with NaN.
     """
-    frame, what = _changes(frame, metric)
-    values = frame[["predicted", "measured"]].to_numpy(float)  # (steps, 2)
+    missing = [name for name in _COLUMNS if name not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"the frame must have rows, as from fpgmlab.additivity; missing columns: {missing or 'none'}")
+    values = frame[["predicted_so_far", "measured_so_far"]].to_numpy(float)  # (groups, 2)
     if not np.isfinite(values).all():
-        step = frame["step"][~np.isfinite(values).all(axis=1)].iloc[0]
-        raise ValueError(f"predicted and measured must be finite numbers; step {step} has others")
+        group = frame["group"][~np.isfinite(values).all(axis=1)].iloc[0]
+        raise ValueError(f"predicted and measured must be finite numbers; group {group!r} has others")
+    what = worse_word(metric, None).split()[0] if metric in METRICS else "worsening"
     # Predictions are sums and may pass 1; what was measured of a fraction cannot.
     share = metric in ("accuracy", "agreement") and np.abs(values[:, 1]).max() <= 1
     points = values * (100 if share else 1)
-    low, high = min(0.0, points.min()), max(0.0, points.max())
+    ends = frame[["low", "high"]].to_numpy(float) * (100 if share else 1)
+    reach = max(0.0, points.max())  # what wide intervals have more than half of it again is cut off
+    low, high = min(0.0, points.min()), max(reach, min(ends.max(), 1.5 * reach))
     room = 0.06 * ((high - low) or 1.0)
     limits = (low - room, high + room)
     with new_figure(3.6, lambda width, text: width + text, style) as figure:
         axis = figure.subplots()
         axis.plot(limits, limits, color=GREY, lw=0.8, ls=(0, (3, 2)), zorder=1)
-        if {"low", "high"} <= set(frame.columns):
-            ends = frame[["low", "high"]].to_numpy(float) * (100 if share else 1)
-            axis.vlines(points[:, 0], *ends.clip(*limits).T, color=BLUE, lw=0.8, alpha=0.5, zorder=2)
+        axis.vlines(points[:, 0], *ends.clip(*limits).T, color=BLUE, lw=0.8, alpha=0.5, zorder=2)
         axis.plot(*points.T, color=BLUE, lw=0.8, alpha=0.5, zorder=2)
         axis.scatter(*points.T, s=12, color=BLUE, linewidths=0, zorder=3)
         named = _largest(points)
@@ -76,19 +77,6 @@ def additivity(frame: pd.DataFrame, metric: str = "accuracy", *, style: Style | 
         if len(named):
             _name(figure, points, named, list(frame["group"]))
     return figure
-
-
-def _changes(frame: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, str]:
-    """Return the steps in order with the sums so far as predicted and measured, and what these are."""
-    what = "change"
-    if set(_SO_FAR) <= set(frame.columns):
-        frame = frame.drop(columns=["predicted", "measured"], errors="ignore").rename(columns=_SO_FAR)
-        frame = frame.assign(step=range(1, len(frame) + 1))
-        what = worse_word(metric, None).split()[0] if metric in METRICS else "worsening"
-    missing = [name for name in _COLUMNS if name not in frame]
-    if missing or frame.empty:
-        raise ValueError(f"the frame must have rows, as from fpgmlab.additivity; missing columns: {missing or 'none'}")
-    return frame.sort_values("step", kind="stable").reset_index(drop=True), what
 
 
 def _largest(points: np.ndarray) -> np.ndarray:

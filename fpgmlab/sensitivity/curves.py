@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpgmlab.rounding import Scores
 from fpgmlab.sensitivity.intervals import Paired
-from fpgmlab.sensitivity.metrics import METRICS
+from fpgmlab.sensitivity.metrics import METRICS, is_binary
+from fpgmlab.sensitivity.own import named
+from fpgmlab.sensitivity.states import States
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +28,9 @@ class Curves:
 
     Attributes
     ----------
-    sums : mapping of (str, int, str) to Paired
+    sums : mapping of (str, int, str) to Paired or States
         For each group, number of kept channels and metric.
-    whole : mapping of str to Paired
+    whole : mapping of str to Paired or States
         The unpruned network's, by metric, on all samples seen.
     widths : mapping of str to int
         Channels of each group before pruning.
@@ -40,8 +42,8 @@ class Curves:
         The scores that the sweep was made with: the channels with the lowest were removed first.
     """
 
-    sums: Mapping[Key, Paired]
-    whole: Mapping[str, Paired]
+    sums: Mapping[Key, Paired | States]
+    whole: Mapping[str, Paired | States]
     widths: Mapping[str, int]
     changes: Mapping[str, float]
     complete: bool = True
@@ -63,13 +65,17 @@ class Curves:
             kept = sorted({k for group, k, _ in self.sums if group == name}, reverse=True)
             for k in kept:
                 sums = self.sums[name, k, metric]
-                rows.append((name, 1 - k / width, k, metric, *sums.interval(METRICS[metric].binary), sums.samples))
+                rows.append((name, 1 - k / width, k, metric, *sums.interval(is_binary(metric)), sums.samples))
         return pd.DataFrame(rows, columns=COLUMNS)
 
     @property
     def base(self) -> dict[str, float]:
         """The unpruned network's value of each metric, on all samples seen."""
-        return {metric: sums.value / sums.samples for metric, sums in self.whole.items() if sums.samples}
+        return {metric: sums.mean for metric, sums in self.whole.items() if sums.samples}
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Tell whether a higher value of one of its metrics is better."""
+        return METRICS[metric].higher_is_better if metric in METRICS else self.whole[metric].higher_is_better
 
     @property
     def unmeasurable(self) -> tuple[str, ...]:
@@ -124,13 +130,16 @@ class Curves:
         write_curves(path, self)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Curves:
+    def load(cls, path: str | os.PathLike[str], task: object | None = None) -> Curves:
         """Read curves that `save` wrote, or that a sweep keeps (or kept) in its folder.
 
         Parameters
         ----------
         path : path-like
             Of the file, or the ``path`` of a sweep.
+        task : task, optional
+            Gives the metrics of its own again. Needed for these alone, and only to `merge`, or when the sweep was
+            stopped before its end.
 
         Raises
         ------
@@ -141,7 +150,15 @@ class Curves:
         """
         from fpgmlab.sensitivity.disk import NAME, read_curves
 
-        return read_curves(Path(path) / NAME if Path(path).is_dir() else path)[0]
+        curves, _ = read_curves(Path(path) / NAME if Path(path).is_dir() else path)
+        return curves if task is None else curves.with_metrics_of(task)
+
+    def with_metrics_of(self, task: object) -> Curves:
+        """Return the same curves, with a task's own metrics to compute them by."""
+        own = {m: named(m, task).metric for m, sums in self.whole.items() if isinstance(sums, States)}
+        sums = {k: replace(s, metric=own[k[2]]) if k[2] in own else s for k, s in self.sums.items()}
+        whole = {m: replace(s, metric=own[m]) if m in own else s for m, s in self.whole.items()}
+        return replace(self, sums=sums, whole=whole)
 
     def __repr__(self) -> str:
         samples = max((part.samples for part in self.whole.values()), default=0)

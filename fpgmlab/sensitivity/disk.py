@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from fpgmlab.files import atomic_path
 from fpgmlab.sensitivity.curves import Curves
 from fpgmlab.sensitivity.intervals import Paired
+from fpgmlab.sensitivity.states import States
 
 FORMAT = "fpgmlab-curves/1"
 NAME = "curves.parquet"  # in the folder of a sweep
@@ -25,7 +26,8 @@ def write_curves(path: str | os.PathLike[str], curves: Curves, record: Mapping[s
     """Write curves to a Parquet file, whole or not at all; all numbers come back bit by bit.
 
     A row for each point and metric: group, kept, metric, samples, value, base, square (see
-    `fpgmlab.sensitivity.intervals.Paired`), and rows without a group for the unpruned network.
+    `fpgmlab.sensitivity.intervals.Paired`), and rows without a group for the unpruned network. For metrics of a task's
+    own instead of the last three: states, higher_is_better, found (see `fpgmlab.sensitivity.states.States`).
 
     Parameters
     ----------
@@ -44,8 +46,10 @@ def write_curves(path: str | os.PathLike[str], curves: Curves, record: Mapping[s
         "kept": pa.array([kept for _, kept, _ in keys], pa.int64()),
         "metric": pa.array([metric for _, _, metric in keys], pa.string()),
         "samples": pa.array([part.samples for part in sums], pa.int64()),
-        **{n: pa.array([getattr(part, n) for part in sums], pa.float64()) for n in ("value", "base", "square")},
+        **{n: pa.array([getattr(part, n, None) for part in sums], pa.float64()) for n in ("value", "base", "square")},
     }
+    if any(isinstance(part, States) for part in sums):
+        columns |= _states_columns(sums, curves.complete or record is None)
     metadata = {
         "format": FORMAT,
         "widths": dict(curves.widths),
@@ -86,10 +90,7 @@ def read_curves(path: str | os.PathLike[str]) -> tuple[Curves, Mapping[str, Any]
         metadata = json.loads((table.schema.metadata or {})[_KEY])
         if metadata["format"] != FORMAT:
             raise ValueError(f"format {metadata['format']!r}; this version reads {FORMAT!r}")
-        rows = table.to_pydict()
-        keys = zip(rows["group"], rows["kept"], rows["metric"], strict=True)
-        sums = map(Paired, rows["samples"], rows["value"], rows["base"], rows["square"])
-        found = dict(zip(keys, sums, strict=True))
+        found = {(row["group"], row["kept"], row["metric"]): _sums(row) for row in table.to_pylist()}
         curves = Curves(
             {key: part for key, part in found.items() if key[0] is not None},
             {metric: part for (group, _, metric), part in found.items() if group is None},
@@ -104,6 +105,28 @@ def read_curves(path: str | os.PathLike[str]) -> tuple[Curves, Mapping[str, Any]
             f"{str(path)!r} does not hold curves of fpgmlab that this version can read ({error!r}). "
             "Read it with the version that wrote it, or delete it and sweep anew."
         ) from error
+
+
+def _states_columns(sums: Sequence[Paired | States], computed: bool) -> dict[str, Any]:
+    """Return the states of metrics of a task's own, and, unless it takes too long, what follows from them."""
+    import pyarrow as pa
+
+    state = pa.struct([("samples", pa.int64()), ("state", pa.large_binary()), ("base", pa.large_binary())])
+    states = [part if isinstance(part, States) else None for part in sums]
+    found = [part.interval() if part and part.parts and (computed or part.found) else None for part in states]
+    parts = [[dict(zip(("samples", "state", "base"), p, strict=True)) for p in s.parts] if s else None for s in states]
+    return {
+        "states": pa.array(parts, pa.list_(state)),
+        "higher_is_better": pa.array([part and part.higher_is_better for part in states], pa.bool_()),
+        "found": pa.array([list(ends) if ends else None for ends in found], pa.list_(pa.float64())),
+    }
+
+
+def _sums(row: Mapping[str, Any]) -> Paired | States:
+    if row.get("states") is None:
+        return Paired(row["samples"], row["value"], row["base"], row["square"])
+    parts = tuple((part["samples"], part["state"], part["base"]) for part in row["states"])
+    return States(parts, row["higher_is_better"], tuple(row["found"]) if row["found"] else None)
 
 
 def _packed(score: Tensor) -> tuple[str, str]:

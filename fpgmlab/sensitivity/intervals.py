@@ -35,6 +35,16 @@ class Paired:
             self.square + other.square,
         )
 
+    @property
+    def mean(self) -> float:
+        """The mean value."""
+        return self.value / self.samples
+
+    @property
+    def reference(self) -> float:
+        """The unpruned network's mean value on the same samples."""
+        return self.base / self.samples
+
     @classmethod
     def of(cls, values: Tensor, base: Tensor) -> Paired:
         """Return the sums of one batch, (samples,) each."""

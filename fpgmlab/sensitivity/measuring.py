@@ -11,8 +11,10 @@ from fpgmlab.modules import tensors_in
 from fpgmlab.sensitivity.curves import Curves, Key
 from fpgmlab.sensitivity.intervals import Paired
 from fpgmlab.sensitivity.metrics import Metric
+from fpgmlab.sensitivity.own import Own
 from fpgmlab.sensitivity.points import Point
 from fpgmlab.sensitivity.runners import Runner
+from fpgmlab.sensitivity.states import States
 
 
 def measured(
@@ -21,13 +23,13 @@ def measured(
     targets: object,
     task: object,
     points: Sequence[Point],
-    metrics: Sequence[Metric],
+    metrics: Sequence[Metric | Own],
     stop: Callable[[], bool] | None,
 ) -> Curves | None:
     """Return what one batch says of some points; None when it was stopped."""
     whole = runner.record(inputs)
     reference = {metric.name: metric.of(task, whole, whole, targets) for metric in metrics}
-    sums: dict[Key, Paired] = {}
+    sums: dict[Key, Paired | States] = {}
     changes: dict[str, float] = {}
     for point in points:
         if stop is not None and stop():
@@ -36,8 +38,9 @@ def measured(
         changes[point.group] = max(changes.get(point.group, 0.0), largest_change(outputs, whole))
         for metric in metrics:
             values = metric.of(task, outputs, whole, targets)
-            sums[point.group, point.kept, metric.name] = Paired.of(values, reference[metric.name])
-    return Curves(sums, {name: Paired.of(values, values) for name, values in reference.items()}, {}, changes)
+            sums[point.group, point.kept, metric.name] = metric.sums(values, reference[metric.name])
+    whole_sums = {m.name: m.sums(reference[m.name], reference[m.name]) for m in metrics}
+    return Curves(sums, whole_sums, {}, changes)
 
 
 def largest_change(outputs: object, whole: object) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fpgmlab.sensitivity.intervals import kl_divergence
+from fpgmlab.sensitivity.intervals import Paired, kl_divergence
 
 PerSample = Callable[[object, Tensor, Tensor, object], Tensor]  # task, outputs, unpruned outputs, targets
 
@@ -33,6 +33,16 @@ class Metric:
     binary: bool
     higher_is_better: bool
     labels: bool
+
+    nothing = Paired()
+    sums = staticmethod(Paired.of)
+
+    @staticmethod
+    def check(values: object) -> None:
+        """Raise an error when what one sample gives is not good for a sweep."""
+        if not isinstance(values, Tensor) or tuple(values.shape) != (1,):
+            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(f"one sample must give one number, (1,); got {shape}")
 
 
 def _right(task: object, outputs: Tensor, base: Tensor, targets: Tensor) -> Tensor:
@@ -65,3 +75,8 @@ METRICS = {
         Metric("change", _change, binary=False, higher_is_better=False, labels=False),
     )
 }
+
+
+def is_binary(name: str) -> bool:
+    """Tell whether a metric's values are 0 or 1 for each sample; those of a task's own are not."""
+    return name in METRICS and METRICS[name].binary

@@ -32,8 +32,8 @@ class Point:
 
 def points(graph: ChannelGraph, scores: Scores, ratios: Sequence[float], multiple: int) -> list[Point]:
     """Return every group at every ratio; ratios that leave the same channels are one point, that leave all none."""
-    if not len(ratios) or not all(isinstance(r, (int, float, np.floating)) and 0 < r < 1 for r in ratios):
-        raise ValueError(f"ratios must be numbers with 0 < ratio < 1; got {list(ratios)}")
+    if not all(isinstance(r, (int, float, np.floating)) and 0 <= r < 1 for r in ratios) or not any(ratios):
+        raise ValueError(f"ratios must be numbers with 0 <= ratio < 1, at least one of them > 0; got {list(ratios)}")
     found = []
     for name, group in graph.items():
         if group.protected is not None:

@@ -9,7 +9,8 @@ from fpgmlab.sensitivity.batches import Reader
 from fpgmlab.sensitivity.curves import Curves
 from fpgmlab.sensitivity.fingerprint import digest
 from fpgmlab.sensitivity.intervals import Paired
-from fpgmlab.sensitivity.metrics import METRICS
+from fpgmlab.sensitivity.metrics import is_binary
+from fpgmlab.sensitivity.states import States
 from fpgmlab.sensitivity.work import Job, Part
 
 
@@ -64,11 +65,11 @@ class Progress:
 
 def begun(job: Job, scores: Mapping) -> Progress:
     """Return the progress before the first part."""
-    keys = [(*place, metric) for place in job.places for metric in job.metrics]
+    nothing = {metric.name: metric.nothing for metric in job.chosen}
     return Progress(
         Curves(
-            dict.fromkeys(keys, Paired()),
-            dict.fromkeys(job.metrics, Paired()),
+            {(*place, name): none for place in job.places for name, none in nothing.items()},
+            nothing,
             {point.group: point.plan.widths[point.group] for point in job.points},
             {point.group: 0.0 for point in job.points},
             complete=not job.points,
@@ -83,10 +84,10 @@ def unfinished(job: Job, curves: Curves) -> Sequence[int]:
         return range(len(job.points))
     name = job.metrics[0]
 
-    def wide(sums: Paired) -> bool:
+    def wide(sums: Paired | States) -> bool:
         if sums.samples == 0:
             return True
-        _, low, high = sums.interval(METRICS[name].binary)
+        _, low, high = sums.interval(is_binary(name))
         return (high - low) / 2 > job.tolerance
 
     return [number for number, place in enumerate(job.places) if wide(curves.sums[(*place, name)])]

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral, Real
 
-from fpgmlab.errors import unknown
-from fpgmlab.sensitivity.metrics import METRICS
+from fpgmlab.sensitivity.own import named
 
 
-def checked_metrics(metrics: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names of metrics as a tuple; a `ValueError` says which do not exist."""
+def checked_metrics(metrics: str | Sequence[str], task: object) -> tuple[str, ...]:
+    """Return the names of metrics as a tuple; an error says which do not exist or cannot be used."""
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     for name in names:
-        if name not in METRICS:
-            raise ValueError(unknown("metric", name, METRICS))
+        named(name, task)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"metrics must be at least one, each once; got {list(names)}")
     return names
@@ -30,7 +28,7 @@ def samples_in(task: object, max_samples: int | None) -> int:
     return min(_count("max_samples", max_samples), there)
 
 
-def check_numbers(batch_size: int, memory: float, dtype: str, tolerance: float | None) -> None:
+def check_numbers(batch_size: int, memory: float, dtype: str, tolerance: float | None, recalibrate: int) -> None:
     """Raise a `ValueError` for numbers out of range."""
     _count("batch_size", batch_size)
     if not (isinstance(memory, Real) and memory > 0):
@@ -39,9 +37,10 @@ def check_numbers(batch_size: int, memory: float, dtype: str, tolerance: float |
         raise ValueError(f"dtype must be one of 'float32', 'bfloat16'; not {dtype!r}")
     if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
         raise ValueError(f"tolerance must be None or > 0, in the unit of the first metric; got {tolerance!r}")
+    _count("recalibrate", recalibrate, 0)
 
 
-def _count(name: str, value: object) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+def _count(name: str, value: object, least: int = 1) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
     return int(value)

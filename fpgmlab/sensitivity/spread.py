@@ -113,7 +113,7 @@ def _ended(future: object) -> bool:
 
 def _packed(job: Job) -> bytes:
     task = job.task
-    if is_dataclass(task) and {"train", "val"} <= {field.name for field in fields(task)}:
+    if not job.recalibrate and is_dataclass(task) and {"train", "val"} <= {field.name for field in fields(task)}:
         task = replace(task, train=task.val)  # the training data is not needed there
     try:
         return _pickled(replace(job, task=task))

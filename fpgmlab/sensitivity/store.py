@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from fpgmlab.files import atomic_path
+from fpgmlab.recalibration import training_inputs
 from fpgmlab.rounding import Scores
 from fpgmlab.sensitivity.disk import FORMAT, NAME, read_curves, write_curves
 from fpgmlab.sensitivity.fingerprint import Identity, differences, digest, identity
+from fpgmlab.sensitivity.own import Own, described
 from fpgmlab.sensitivity.progress import Progress, check_data
 from fpgmlab.sensitivity.work import Job
 
 _HEAD = "curves.json"
 _LOCK = ".lock"
+_OPTIONS = ("metrics", "dtype", "batch_size", "tolerance", "surgery", "recalibrate")
 
 
 class Store:
@@ -59,6 +62,7 @@ class Store:
         if not file.exists():
             return begun
         curves, record = read_curves(file)
+        curves = curves.with_metrics_of(self._job.task)
         if record.get("identity") != digest(self._identity):
             raise ValueError(f"{str(file)!r} does not belong to the {_HEAD!r} beside it. {self._cure}")
         progress = Progress(curves, record["limit"], record["memory"], tuple(record["ends"]), tuple(record["digests"]))
@@ -113,7 +117,10 @@ def stored(
         for left in (*folder.glob(".curves.*/*"), *folder.glob(".curves.*")):  # of a process killed while it wrote
             left.rmdir() if left.is_dir() else left.unlink()
         widths = {point.group: point.plan.widths[point.group] for point in job.points}
-        own = {name: getattr(job, name) for name in ("metrics", "dtype", "batch_size", "tolerance")}
+        own = {name: getattr(job, name) for name in _OPTIONS}
+        own |= {f"metric {metric.name!r}": described(metric) for metric in job.chosen if isinstance(metric, Own)}
+        if job.recalibrate:
+            own["training data"] = digest(training_inputs(job.task, job.recalibrate))
         task = type(job.task).__name__
         yield Store(folder, job, identity(job.graph.model, scores, widths, {**options, **own, "task": task}))
 

@@ -37,6 +37,8 @@ def sweep(
     multiple: int = 1,
     dtype: str = "float32",
     tolerance: float | None = None,
+    surgery: bool = False,
+    recalibrate: int = 0,
     path: str | os.PathLike[str] | None = None,
     client: Client | None = None,
     stop: Callable[[], bool] | None = None,
@@ -57,10 +59,12 @@ def sweep(
     task : task
         Its validation data is used, in order.
     ratios : sequence of float
-        0 < ratio < 1, in any order, rounded for each group to what it may keep.
-    metrics : sequence of {"accuracy", "loss", "agreement", "kl", "change"}
-        The last three need no labels: they compare with the unpruned network's outputs (share of equal answers,
-        KL divergence of the class probabilities in nats, mean squared change of the outputs).
+        0 <= ratio < 1, in any order, rounded for each group to what it may keep.
+    metrics : sequence of {"accuracy", "loss", "agreement", "kl", "change"}, or names in ``task.metrics``
+        The last three of these need no labels: they compare with the unpruned network's outputs (share of equal
+        answers, KL divergence of the class probabilities in nats, mean squared change of the outputs). Those of the
+        task are by torchmetrics; their states are kept for each batch and point. Their interval is a jackknife that
+        leaves out one batch at a time, infinite for fewer than three batches.
     max_samples : int, optional
         Only the first so many examples; all when there are fewer.
     batch_size : int
@@ -74,6 +78,13 @@ def sweep(
         Of the computation; bfloat16 by autocast.
     tolerance : float, optional
         End a point when half its interval, in the first of ``metrics``, is at most this.
+    surgery : bool
+        Really prune the network for each point and each batch, and run what is left, instead of simulating it. The
+        curves are the same up to rounding; it takes several times as long.
+    recalibrate : int
+        Estimate the batch norms' statistics of each pruned network anew, as `fpgmlab.recalibrate` does on so many
+        batches of the task's training data (kept in memory), before it is run: what a curve gains by it was only stale
+        statistics. Implies ``surgery``. The unpruned network, the reference, keeps the statistics that it has.
     path : path-like, optional
         A folder for the progress, written after every batch. Killed at any moment and started again with the same
         arguments, the sweep goes on after the last finished batch and ends with the identical curves; one that is
@@ -123,17 +134,19 @@ def sweep(
         When the model's control flow depends on the values.
     """
     grid = points(graph, scores, ratios, multiple)
-    names = checked_metrics(metrics)
-    check_numbers(batch_size, memory, dtype, tolerance)
+    names = checked_metrics(metrics, task)
+    check_numbers(batch_size, memory, dtype, tolerance, recalibrate)
     total = samples_in(task, max_samples)
-    job = Job(graph, task, grid, names, dtype, batch_size, total, tolerance, digests=path is not None)
+    mode = {"surgery": bool(surgery or recalibrate), "recalibrate": int(recalibrate)}
+    job = Job(graph, task, grid, names, dtype, batch_size, total, tolerance, digests=path is not None, **mode)
+    made_from = {"ratios": sorted({float(r) for r in ratios if r > 0}), "multiple": multiple}
     state = begun(job, scores)
 
     def live() -> Sequence[int]:
         return unfinished(job, state.curves)
 
     try:
-        with stored(path, job, scores, {"ratios": sorted({*map(float, ratios)}), "multiple": multiple}) as store:
+        with stored(path, job, scores, made_from) as store:
             if store is not None:
                 state = store.load(state)
             if state.curves.complete:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.modules import device_of
@@ -19,7 +18,9 @@ from fpgmlab.sensitivity.curves import Curves
 from fpgmlab.sensitivity.fingerprint import digest
 from fpgmlab.sensitivity.measuring import measured
 from fpgmlab.sensitivity.metrics import METRICS, Metric
+from fpgmlab.sensitivity.own import Own, named
 from fpgmlab.sensitivity.points import Point
+from fpgmlab.sensitivity.pruned import pruning
 from fpgmlab.sensitivity.repeatable import first_look
 from fpgmlab.sensitivity.runners import Runner, running
 
@@ -40,16 +41,18 @@ class Job:
     total: int
     tolerance: float | None = None
     digests: bool = False  # whether the data of each part is to be digested
+    surgery: bool = False  # whether points are really pruned
+    recalibrate: int = 0  # batches of training data for the statistics of pruned networks
 
     @cached_property
     def places(self) -> list[tuple[str, int]]:
         """Group and number of kept channels of each point."""
         return [(point.group, point.kept) for point in self.points]
 
-    @property
-    def chosen(self) -> list[Metric]:
+    @cached_property
+    def chosen(self) -> list[Metric | Own]:
         """The metrics themselves."""
-        return [METRICS[name] for name in self.metrics]
+        return [named(name, self.task) for name in self.metrics]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,16 +105,24 @@ class Bench:
             target = cut(targets, 0, 1, count)
         except ValueError:  # which matters only where a batch must be cut
             return max(1, int(memory / max(1, look.nbytes)))
+        kept = 0
         for metric in self._job.chosen:
-            self._try(metric, look.outputs, target)
+            values = self._try(metric, look.outputs, target)
+            if isinstance(metric, Own):
+                batches = -(-self._job.total // self._job.batch_size)
+                kept += metric.nbytes(values, self._job.total, batches) * (len(self._job.points) + 1)
+        if kept > memory:
+            raise ValueError(
+                f"the states of the task's metrics would take {kept / 1e9:.2g} GB, more than memory={memory:g}: ask "
+                "for fewer ratios, samples or batches, or set the metric's thresholds, so that it bins what it keeps"
+            )
         return max(1, int(memory / max(1, look.nbytes)))
 
-    def _try(self, metric: Metric, outputs: object, target: object) -> None:
+    def _try(self, metric: Metric | Own, outputs: object, target: object) -> object:
         try:
             values = metric.of(self._job.task, outputs, outputs, target)
-            if not isinstance(values, Tensor) or tuple(values.shape) != (1,):
-                shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-                raise ValueError(f"one sample must give one number, (1,); got {shape}")
+            metric.check(values)
+            return values
         except Exception as error:
             free = ", ".join(repr(name) for name, other in METRICS.items() if not other.labels)
             raise ValueError(
@@ -151,7 +162,8 @@ class Bench:
 @contextmanager
 def opened(job: Job) -> Iterator[Bench]:
     """Get ready to measure; the model is as before on exit."""
-    with running(job.graph, job.dtype) as runner:
+    graph, dtype = job.graph, job.dtype
+    with pruning(graph, dtype, job.task, job.recalibrate) if job.surgery else running(graph, dtype) as runner:
         yield Bench(job, runner)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,9 @@ class Classification:
         ``(images, generator) -> images`` on a training batch ``(batch, channels, height, width)``.
     name : str
         Shown in tables and file names.
+    metrics : mapping of str to callable, optional
+        More metrics for `fpgmlab.sweep`, by name: each a function that returns a fresh torchmetrics metric of logits
+        and labels, such as ``{"f1": lambda: MulticlassF1Score(num_classes=10)}``.
 
     Raises
     ------
@@ -46,6 +49,7 @@ class Classification:
     classes: int | Sequence[str] | None = None
     augment: Augment | None = None
     name: str = "classification"
+    metrics: Mapping[str, Callable[[], Metric]] = field(default_factory=dict)
 
     metric_name = "accuracy"
     higher_is_better = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import anywidget
 import ipywidgets
 import traitlets
 from torch import Tensor
@@ -18,13 +17,14 @@ from fpgmlab.plan import Plan
 from fpgmlab.widgets.bundle import script, sheet
 from fpgmlab.widgets.controls import ExplorerControls
 from fpgmlab.widgets.payload import marks_payload, notes, scene_payload, summary
+from fpgmlab.widgets.prompt import PromptWidget
 from fpgmlab.widgets.view import FilterView, filter_view
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class ExplorerPicture(anywidget.AnyWidget):
+class ExplorerPicture(PromptWidget):
     """What the browser draws of a `FilterView`; hovering is the browser's own affair."""
 
     _esm = script("common.js", "matrix.js", "map.js", "tiles.js", "details.js", "explorer.js")

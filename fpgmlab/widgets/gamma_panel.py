@@ -6,7 +6,6 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import anywidget
 import traitlets
 from torch import Tensor
 
@@ -14,12 +13,13 @@ from fpgmlab.graph import ChannelGraph
 from fpgmlab.plan import Plan
 from fpgmlab.widgets.bundle import script, sheet
 from fpgmlab.widgets.gamma_view import GammaView, gamma_scores, gamma_view, pooled_payload
+from fpgmlab.widgets.prompt import PromptWidget
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class GammaPanel(anywidget.AnyWidget):
+class GammaPanel(PromptWidget):
     """Slide network slimming's global ratio, and see what the threshold leaves of each layer.
 
     The histogram and the bars move in the browser; the kernel confirms the exact costs. ``ratio``, ``floor`` and

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import anywidget
 import traitlets
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from fpgmlab.graph import ChannelGraph
 from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.points import RATIOS
 from fpgmlab.widgets.bundle import script, sheet
+from fpgmlab.widgets.prompt import PromptWidget
 from fpgmlab.widgets.sweep_run import SweepRun
 from fpgmlab.widgets.sweep_view import Extent, Pace, empty_grid, extent, filled_grid, points_payload, status_words
 
@@ -24,7 +24,7 @@ STATES = ("idle", "running", "cancelled", "finished", "failed")
 _CLOSING = 60  # seconds that `close` waits for a forward pass to end
 
 
-class SweepPanel(anywidget.AnyWidget):
+class SweepPanel(PromptWidget):
     """Start a sweep and watch its curves sharpen; cancel it at any moment, and go on later.
 
     It runs in a thread of its own, on a copy of the network: other cells run meanwhile, and may use the network.
@@ -97,7 +97,7 @@ class SweepPanel(anywidget.AnyWidget):
         self._pace, self._begun = Pace(), None
         self.error: Exception | None = None
         super().__init__(grid=empty_grid(graph, metrics), tolerance=tolerance)
-        self._show_status()  # the first message of many: see _send
+        self._show_status()
         self.observe(self._show_status, "tolerance")
         self.on_msg(self._clicked)
 
@@ -184,16 +184,6 @@ class SweepPanel(anywidget.AnyWidget):
             done = "failed" if error is not None else "finished" if curves.complete else "cancelled"
             self.set_trait("state", done)
             self._show_status()
-
-    def _send(self, msg: dict, buffers: object = None) -> None:
-        """Send to the browser, whose answers shall not wait for a running cell.
-
-        From version 7.4 ipykernel has them handled where the last message was sent from, which here would be the shell
-        that runs the cells; without that note they are handled where the browser asks for, beside the cells.
-        """
-        super()._send(msg, buffers)
-        if self.comm is not None:
-            vars(self.comm).pop("_reply_subshell_id", None)
 
     # On the screen -------------------------------------------------------------------------------------------------
 

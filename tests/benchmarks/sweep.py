@@ -1,92 +1,211 @@
 #!/usr/bin/env python
-"""How fast the sweep is, against pruning and evaluating a copy for each point: ratios in one interleaved run.
+"""How fast the sweep is, against pruning a copy with torch-pruning and evaluating it for each point.
 
-python tests/benchmarks/sweep.py                # prints a table and writes data/results/sweep.json
+python tests/benchmarks/sweep.py              # 45 minutes on 2 cores; writes data/results/sweep.json
+python tests/benchmarks/sweep.py --every 3    # 20 minutes: the naive loop's time from every third point
+python tests/benchmarks/sweep.py --part a     # only one of the parts a, b, c
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
+import resource
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+import torch_pruning as tp
+from torch import nn
 from torch.utils.data import TensorDataset
 
 import fpgmlab as fl
+from fpgmlab.sensitivity.points import RATIOS, Point, points
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RATIOS = (0.2, 0.4, 0.6, 0.8)
-
-
-def naive(graph: fl.ChannelGraph, scores: dict, task: fl.tasks.Classification, count: int) -> dict:
-    """Prune a copy for each point and evaluate it on all samples."""
-    found = {}
-    for name, group in graph.items():
-        if group.protected is None:
-            for ratio in RATIOS:
-                plan = fl.Plan.from_ratios(graph, scores, {name: ratio})
-                found[name, plan.kept[name]] = fl.evaluate(fl.prune(graph, plan), task, max_samples=count)
-    return found
+OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "sweep.json"
+PIXELS, BATCH = 64, 128  # of part a
+FIRST = 64  # samples of the first complete picture
+METRICS = ("accuracy", "loss")
 
 
-def measure(graph: fl.ChannelGraph, task: fl.tasks.Classification, count: int, rounds: int) -> dict:
+def resnet50(samples: int) -> tuple[fl.ChannelGraph, fl.tasks.Classification]:
+    """Return ResNet-50, untrained, with noise to look at: what it costs does not depend on what it has learnt."""
+    from torchvision import models
+
+    torch.manual_seed(0)
+    noise = TensorDataset(torch.randn(samples, 3, PIXELS, PIXELS), torch.arange(samples) % 10)
+    task = fl.tasks.Classification(noise, noise, classes=10, name="noise")
+    return fl.trace(models.resnet50(num_classes=10).eval(), task.example_input), task
+
+
+def pruned(graph: fl.ChannelGraph, point: Point) -> nn.Module:
+    """Cut a point's channels out of a copy, as torch-pruning does it."""
+    model = copy.deepcopy(graph.model)
+    connections = tp.DependencyGraph().build_dependency(model, graph.example_input)
+    root = model.get_submodule(point.group)
+    group = connections.get_pruning_group(root, tp.prune_conv_out_channels, idxs=list(point.plan.removed[point.group]))
+    group.prune()
+    return model
+
+
+def seconds(run: Callable[[], object]) -> tuple[float, object]:
+    start = time.perf_counter()
+    found = run()
+    return time.perf_counter() - start, found
+
+
+def compare(curves: fl.Curves, naive: dict[tuple[str, int], dict]) -> float:
+    """Return the largest difference of any point's accuracy or loss."""
+    values = curves.frame.set_index(["group", "kept", "metric"])["value"]
+    return max(abs(values[*place, m] - found[m]) for place, found in naive.items() for m in METRICS)
+
+
+def against_pruning(every: int, samples: int = 256) -> dict:
+    """Part a: ResNet-50, all groups, the ratios 0.1 to 0.9; the naive loop copies, prunes and evaluates."""
+    graph, task = resnet50(samples)
     scores = fl.score(graph)
-    options = {"ratios": RATIOS, "max_samples": count, "progress": False}
-    ways = {
-        "one_evaluation": lambda: fl.evaluate(graph.model, task, max_samples=count),
-        "naive": lambda: naive(graph, scores, task, count),
-        "float32": lambda: fl.sweep(graph, scores, task, **options),
-        "bfloat16": lambda: fl.sweep(graph, scores, task, dtype="bfloat16", **options),
-    }
-    best = dict.fromkeys(ways, float("inf"))
-    results = {}
-    for _ in range(rounds):
-        for name, run in ways.items():
-            start = time.perf_counter()
-            results[name] = run()
-            best[name] = min(best[name], time.perf_counter() - start)
-    frame = results["float32"].frame.set_index(["group", "kept", "metric"])["value"]
-    apart = max(
-        abs(frame[group, kept, metric] - point[metric])
-        for (group, kept), point in results["naive"].items()
-        for metric in ("accuracy", "loss")
-    )
+    grid = points(graph, scores, RATIOS, 1)
+    naive, taken = {}, dict.fromkeys(("naive", "float32", "bfloat16", "first float32", "first bfloat16"), 0.0)
+    found = {}
+
+    def sweep(name: str, dtype: str, count: int, batch: int) -> None:
+        spent, found[name] = seconds(
+            lambda: fl.sweep(graph, scores, task, dtype=dtype, max_samples=count, batch_size=batch, progress=False)
+        )
+        taken[name] += spent / 2
+
+    for half in (grid[::2], grid[1::2]):  # interleaved: what else runs on the machine meets all alike
+        for dtype in ("float32", "bfloat16"):
+            sweep(dtype, dtype, samples, BATCH)
+            sweep(f"first {dtype}", dtype, FIRST, FIRST)
+        for point in half[::every]:
+            spent, naive[point.group, point.kept] = seconds(
+                lambda point=point: fl.evaluate(pruned(graph, point), task, batch_size=FIRST)
+            )
+            taken["naive"] += spent * len(half) / len(half[::every])
     return {
-        "points": len(results["naive"]),
-        "samples": count,
-        "seconds": {name: round(value, 2) for name, value in best.items()},
-        "over_naive": {name: round(best["naive"] / best[name], 2) for name in ("float32", "bfloat16")},
-        "in_evaluations": {name: round(best[name] / best["one_evaluation"], 1) for name in best},
-        "largest_difference_to_naive": float(f"{apart:.1e}"),
+        "what": f"ResNet-50, {PIXELS} px, {samples} samples, {len(grid)} points",
+        "seconds": {name: round(value, 1) for name, value in taken.items()},
+        "over_naive": {name: round(taken["naive"] / value, 2) for name, value in taken.items() if name != "naive"},
+        "first_picture_over_all": round(taken["float32"] / taken["first float32"], 2),
+        "largest_difference_to_naive": float(f"{compare(found['float32'], naive):.1e}"),
+        "peak_megabytes": {what: memory(what) for what in ("training", "float32", "bfloat16")},
     }
+
+
+def against_evaluating(every: int, samples: int = 2000, everything: int = 10_000, tolerance: float = 0.02) -> dict:
+    """Part b: the shipped ResNet-20; of the naive loop only the evaluation counts."""
+    task = fl.tasks.fashion_mnist()
+    graph = fl.trace(fl.models.load("resnet20-fashion"), task.example_input)
+    scores = fl.score(graph)
+    grid = points(graph, scores, RATIOS, 1)
+    few, full, taken, found = (
+        {},
+        {},
+        dict.fromkeys(("naive", "naive, all", "float32", "bfloat16", "tolerance"), 0.0),
+        {},
+    )
+    ways = {
+        "float32": {"max_samples": samples},
+        "bfloat16": {"max_samples": samples, "dtype": "bfloat16"},
+        "tolerance": {"max_samples": everything, "tolerance": tolerance, "dtype": "bfloat16"},
+    }
+    rounds = 4
+    for part in range(rounds):
+        for name, options in ways.items():
+            spent, found[name] = seconds(lambda o=options: fl.sweep(graph, scores, task, progress=False, **o))
+            taken[name] += spent / rounds
+        for point in grid[part::rounds]:
+            model, place = fl.prune(graph, point.plan), (point.group, point.kept)
+            for name, results, count in (("naive", few, samples), ("naive, all", full, everything)):
+                spent, results[place] = seconds(lambda m=model, c=count: fl.evaluate(m, task, max_samples=c))
+                taken[name] += spent
+    return {
+        "what": f"resnet20-fashion, {samples} samples, {len(grid)} points",
+        "seconds": {name: round(value, 1) for name, value in taken.items()},
+        "over_naive": {name: round(taken["naive"] / taken[name], 2) for name in ("float32", "bfloat16")},
+        "largest_difference_to_naive": float(f"{compare(found['float32'], few):.1e}"),
+        f"tolerance {tolerance}, {everything} samples": {
+            dtype: {
+                "over_naive": round(taken["naive, all"] / taken[f"{dtype}, tolerance"], 1),
+                **within(found[f"{dtype}, tolerance"], full, tolerance),
+            }
+            for dtype in ("float32", "bfloat16")
+        },
+    }
+
+
+def within(curves: fl.Curves, full: dict[tuple[str, int], dict], tolerance: float) -> dict:
+    """Return how near the points are to the accuracies on all samples."""
+    frame = curves.frame.query("metric == 'accuracy' and ratio > 0").set_index(["group", "kept"])
+    apart = [abs(frame.loc[place, "value"] - value["accuracy"]) for place, value in full.items()]
+    return {
+        "samples_per_point": round(float(frame["samples"].mean())),
+        "points_compared": len(apart),
+        "share_within": round(sum(a <= tolerance for a in apart) / len(apart), 3),
+        "largest_difference": round(max(apart), 4),
+    }
+
+
+def linear(every: int) -> dict:
+    """Part c: seconds by the number of samples."""
+    task = fl.tasks.fashion_mnist()
+    graph = fl.trace(fl.models.load("resnet20-fashion"), task.example_input)
+    scores = fl.score(graph)
+    counts = (512, 1024, 2048, 4096)
+    best = dict.fromkeys(counts, float("inf"))
+    for _ in range(2):
+        for count in counts:
+            run = lambda c=count: fl.sweep(graph, scores, task, max_samples=c, dtype="bfloat16", progress=False)  # noqa: E731
+            best[count] = min(best[count], seconds(run)[0])
+    return {"what": "resnet20-fashion, bfloat16: seconds by samples", **{str(n): round(s, 1) for n, s in best.items()}}
+
+
+def memory(what: str) -> int:
+    """Return the megabytes that a process of its own takes at most, above what it takes before."""
+    command = [sys.executable, __file__, "--memory", what]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_memory(what: str) -> int:
+    graph, task = resnet50(BATCH)
+    scores = fl.score(graph)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if what == "training":
+        fl.fit(graph.model, task, 1, batch_size=BATCH, progress=False)
+    else:
+        fl.sweep(graph, scores, task, ratios=(0.5,), dtype=what, batch_size=BATCH, progress=False)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+
+
+def parts(chosen: str, every: int) -> Iterator[tuple[str, dict]]:
+    for name, run in {"a": against_pruning, "b": against_evaluating, "c": linear}.items():
+        if chosen in ("all", name):
+            yield run.__name__, run(every)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2)
-    rounds = parser.parse_args().rounds
-    from torchvision.models import resnet50
-
-    fashion = fl.tasks.fashion_mnist()
-    torch.manual_seed(0)
-    noise = TensorDataset(torch.randn(16, 3, 128, 128), torch.arange(16) % 10)
-    pictures = fl.tasks.Classification(noise, noise, classes=10, name="noise")
-    large = resnet50(num_classes=10).eval()
-    result = {
-        "command": f"python tests/benchmarks/sweep.py --rounds {rounds}",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "resnet20-fashion": measure(
-            fl.trace(fl.models.load("resnet20-fashion"), fashion.example_input), fashion, 256, rounds
-        ),
-        "resnet50, 128 px, untrained": measure(fl.trace(large, pictures.example_input), pictures, 16, rounds),
-    }
-    text = json.dumps(result, indent=2)
-    print(text)
-    (ROOT / "data" / "results").mkdir(exist_ok=True)
-    (ROOT / "data" / "results" / "sweep.json").write_text(text + "\n")
+    parser.add_argument("--part", choices=["all", "a", "b", "c"], default="all")
+    parser.add_argument("--every", type=int, default=1, help="give the naive loop only every k-th point, and scale up")
+    parser.add_argument("--memory", choices=["training", "float32", "bfloat16"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        print(measure_memory(options.memory))
+        return
+    result = json.loads(OUTPUT.read_text()) if options.part != "all" and OUTPUT.exists() else {}
+    result["command"] = f"python tests/benchmarks/sweep.py --every {options.every}"
+    result["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    for name, found in parts(options.part, options.every):
+        result[name] = found
+        print(name, json.dumps(found, indent=2), flush=True)
+        OUTPUT.parent.mkdir(exist_ok=True)
+        OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

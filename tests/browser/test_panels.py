@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
 
 CELLS = [
     """import fpgmlab as fl
@@ -164,6 +168,26 @@ def test_what_does_not_apply_is_said_and_the_picture_goes(shown: SimpleNamespace
     expect(page.locator(".fl-panels")).to_be_visible()
 
 
+def begin(shown: SimpleNamespace, code: str) -> Locator:
+    """Start the last cell with some code that waits for the panel: what is done now must reach the kernel meanwhile."""
+    cell = shown.page.locator(".jp-NotebookPanel .jp-CodeCell").last
+    cell.locator(".jp-InputArea-editor .cm-content").click()
+    shown.page.keyboard.press("Control+a")
+    shown.page.keyboard.insert_text(code)
+    shown.page.keyboard.press("Control+Enter")
+    shown.expect(cell.locator(".jp-InputPrompt").first).to_contain_text("[*]")
+    return cell
+
+
+def test_the_gamma_panel_answers_while_a_cell_runs(shown: SimpleNamespace):
+    cell = begin(shown, "import time\nold = panel.plan\nwhile panel.plan == old: time.sleep(0.1)\nprint('moved')")
+    slider = shown.page.locator(".fl-gamma input[type=range]")
+    slider.focus()
+    slider.press("PageUp")
+    shown.expect(cell.locator(".jp-OutputArea-output").last).to_have_text(re.compile("moved"), timeout=30_000)
+    slider.press("Home")
+
+
 def test_the_gamma_panel_moves_with_its_slider(shown: SimpleNamespace):
     page, expect = shown.page, shown.expect
     slider, words = page.locator(".fl-gamma input[type=range]"), page.locator(".fl-words")
@@ -223,15 +247,7 @@ def test_the_sweep_goes_on_while_cells_run_and_can_be_cancelled_and_resumed(show
     resume = page.get_by_role("button", name="Resume the sweep")
     resume.click()
     wait_for_more(shown, seen)
-    # A long cell is running: the click must reach the kernel all the same.
-    cell = page.locator(".jp-NotebookPanel .jp-CodeCell").last
-    cell.locator(".jp-InputArea-editor .cm-content").click()
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text(
-        "import time\nwhile sweeper.state == 'running': time.sleep(0.1)\nprint('after', sweeper.state)"
-    )
-    page.keyboard.press("Control+Enter")
-    expect(cell.locator(".jp-InputPrompt").first).to_contain_text("[*]")
+    cell = begin(shown, "import time\nwhile sweeper.state == 'running': time.sleep(0.1)\nprint('after', sweeper.state)")
     page.get_by_role("button", name="Cancel").click()
     expect(panel).to_have_attribute("data-state", "cancelled", timeout=30_000)
     expect(cell.locator(".jp-OutputArea-output").last).to_have_text(re.compile("after cancelled"))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 from torch import Tensor, nn
+from torchmetrics.classification import MulticlassF1Score
 
 import fpgmlab as fl
 from fpgmlab.sensitivity.work import OutOfMemory
@@ -55,6 +56,22 @@ def test_workers_give_the_same(
             one, other = (replace(curves, changes={}) for curves in (one, other))
         assert same(one, other)
     assert not any("fpgmlab" in name for names in client.run(plugins_of).values() for name in names)
+
+
+def test_workers_recalibrate_on_the_training_data(client: Client):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)]
+    graph = fl.trace(nn.Sequential(*layers).eval(), small_task().example_input)
+    there = run(graph, None, client=client, recalibrate=1)
+    assert same(there, run(graph, None, recalibrate=1))
+    assert not same(there, run(graph, None, client=client, surgery=True))
+
+
+def test_workers_keep_states_of_a_tasks_own_metrics(graph: fl.ChannelGraph, client: Client, tmp_path: Path):
+    task = replace(small_task(), metrics={"f1": lambda: MulticlassF1Score(3)})
+    there = run(graph, tmp_path, task, client=client, metrics=["f1"])
+    assert same(there, run(graph, None, task, metrics=["f1"]))
+    assert same(there, fl.Curves.load(tmp_path))
 
 
 def plugins_of(dask_worker: object) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -187,6 +188,11 @@ def test_ratios_that_leave_the_same_channels_are_one_point(learnt: fl.ChannelGra
     assert first[first["metric"] == "loss"]["kept"].tolist() == [4, 2]
 
 
+def test_the_ratio_0_is_the_unpruned_network(untrained: fl.ChannelGraph, tmp_path: Path):
+    assert same(run(untrained, tmp_path, ratios=(0.5, 0, 0.25)), run(untrained, None, ratios=(0.25, 0.5)))
+    assert run(untrained, tmp_path, ratios=(0.25, 0.5)).complete  # is the same sweep
+
+
 def test_bfloat16_stays_close(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
     scores, options = fl.score(learnt), {"ratios": (0.5,), "max_samples": 60, "metrics": ["loss"], **QUIET}
     one, two = (fl.sweep(learnt, scores, task, dtype=d, **options).frame["value"] for d in ("float32", "bfloat16"))
@@ -197,8 +203,12 @@ def test_bfloat16_stays_close(learnt: fl.ChannelGraph, task: fl.tasks.Classifica
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ratios": ()}, "ratios must be numbers with 0 < ratio < 1; got \\[\\]"),
-        ({"ratios": (0.5, 1.0)}, "0 < ratio < 1"),
+        ({"ratios": ()}, "ratios must be numbers with 0 <= ratio < 1, at least one of them > 0; got \\[\\]"),
+        ({"ratios": (0.5, 1.0)}, "0 <= ratio < 1"),
+        ({"ratios": (0.5, -0.1)}, "0 <= ratio < 1"),
+        ({"ratios": (0, 0.0)}, "at least one of them > 0; got \\[0, 0.0\\]"),
+        ({"recalibrate": -1}, "recalibrate must be a whole number of at least 0; got -1"),
+        ({"recalibrate": True}, "recalibrate must be a whole number of at least 0; got True"),
         ({"metrics": ["acuracy"]}, "unknown metric 'acuracy': did you mean 'accuracy'"),
         ({"metrics": []}, "metrics must be at least one"),
         ({"memory": 0}, "memory must be a number of bytes > 0; got 0"),

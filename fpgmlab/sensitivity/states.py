@@ -1,0 +1,130 @@
+"""Metrics that are no means over samples, such as F1 or the area under a curve: what each batch adds to them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+if TYPE_CHECKING:
+    import torchmetrics
+
+Part = tuple[int, bytes, bytes]  # samples, state, the unpruned network's state; as safetensors
+
+
+@dataclass(frozen=True)
+class States:
+    """The states of a torchmetrics metric after each batch, with the unpruned network's: they merge.
+
+    Attributes
+    ----------
+    parts : tuple of (int, bytes, bytes)
+        For each batch: samples, the state, and the unpruned network's, both as safetensors, so that they compare equal
+        bit by bit.
+    higher_is_better : bool
+    found : tuple of float, optional
+        Value and ends of the interval, where they are known already.
+    metric : torchmetrics.Metric, optional
+        A fresh one. Without it (read from disk) nothing else than what was found is known.
+    """
+
+    parts: tuple[Part, ...] = ()
+    higher_is_better: bool = True
+    found: tuple[float, float, float] | None = field(default=None, compare=False)
+    metric: torchmetrics.Metric | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are in all batches."""
+        return sum(samples for samples, _, _ in self.parts)
+
+    @property
+    def mean(self) -> float:
+        """The metric on all samples."""
+        return self.found[0] if self.found else compute(self.fresh(), [load(state) for _, state, _ in self.parts])
+
+    @property
+    def reference(self) -> float:
+        """The unpruned network's metric on the same samples."""
+        return compute(self.fresh(), [load(base) for _, _, base in self.parts])
+
+    def __add__(self, other: States) -> States:
+        metric = self.metric if self.metric is not None else other.metric
+        return States(self.parts + other.parts, self.higher_is_better, metric=metric)
+
+    def interval(self, binary: bool = False) -> tuple[float, float, float]:
+        """Return the value and the ends of its 95 % interval, infinite for fewer than three batches.
+
+        The jackknife of the difference to the unpruned network, leaving out one batch at a time, for batches of
+        unequal size (Busing, Meijer & van der Leeden, *Statistics and Computing* 9, 1999, eq. 4 and 5), with Student's
+        quantile for one degree of freedom less than there are batches. Where no batch shows a difference, it is empty.
+
+        Parameters
+        ----------
+        binary : bool
+            Has no effect: only means of samples can be of values 0 and 1.
+        """
+        if self.found is not None:
+            return self.found
+        from scipy.special import stdtrit
+
+        metric, count = self.fresh(), len(self.parts)
+        states, bases = [load(state) for _, state, _ in self.parts], [load(base) for _, _, base in self.parts]
+        value = compute(metric, states)
+        if count < 3:
+            return value, -math.inf, math.inf
+
+        def difference(without: int | None) -> float:
+            stay = [i for i in range(count) if i != without]
+            return compute(metric, [states[i] for i in stay]) - compute(metric, [bases[i] for i in stay])
+
+        whole = difference(None)
+        left_out = torch.tensor([difference(i) for i in range(count)], dtype=torch.float64)
+        h = self.samples / torch.tensor([samples for samples, _, _ in self.parts], dtype=torch.float64)  # n / m_j
+        pseudo = h * whole - (h - 1) * left_out
+        middle = count * whole - ((1 - 1 / h) * left_out).sum()
+        variance = float(((pseudo - middle).square() / (h - 1)).mean())
+        half = float(stdtrit(count - 1, 0.975)) * math.sqrt(variance)
+        return value, value - half, value + half
+
+    def fresh(self) -> torchmetrics.Metric:
+        """Return a metric whose state may be set; a `ValueError` where there is none."""
+        if self.metric is None:
+            raise ValueError(
+                "these curves hold a metric of a task's own, as states of its batches: to compute it, read them with "
+                "the task, Curves.load(path, task=task)"
+            )
+        return copy.copy(self.metric)  # others may be computing, too
+
+
+def compute(metric: torchmetrics.Metric, states: Sequence[dict[str, Tensor]]) -> float:
+    """Return the metric on the samples of several states; the metric's own state is overwritten."""
+    for name, reduction in metric._reductions.items():
+        found = [state[name] for state in states if name in state]  # an empty list leaves nothing
+        if isinstance(metric._defaults[name], list):
+            setattr(metric, name, [torch.cat(found)] if found else [])
+        else:
+            setattr(metric, name, reduction(torch.stack(found)))
+    return float(type(metric).compute(metric))  # the class's: without the memory of the object's
+
+
+def state_of(metric: torchmetrics.Metric, outputs: Tensor, targets: object) -> bytes:
+    """Return a metric's state after one batch, as safetensors; the metric itself is fresh afterwards."""
+    from torchmetrics.utilities import dim_zero_cat
+
+    # On the CPU, where it will be computed: metrics hold more tensors than their states.
+    outputs, targets = tree_map_only(Tensor, Tensor.cpu, (outputs, targets))
+    metric.reset()
+    metric.update(outputs.float() if outputs.is_floating_point() else outputs, targets)
+    lists = {name: dim_zero_cat(s) for name, s in metric.metric_state.items() if isinstance(s, list) and s}
+    plain = {name: s for name, s in metric.metric_state.items() if isinstance(s, Tensor)}
+    found = save({name: state.detach().contiguous() for name, state in {**plain, **lists}.items()})
+    metric.reset()
+    return found
