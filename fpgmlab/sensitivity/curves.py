@@ -54,7 +54,8 @@ class Curves:
         """The curves as a table, a row for each point, by group in network order, metric and ascending ratio.
 
         Columns group, ratio (the fraction really removed), kept, metric, value, low, high (the ends of a 95 %
-        interval), samples. The ratio 0 is the unpruned network.
+        interval), samples. The ratio 0 is the unpruned network, on all samples seen; a point that ended earlier is this
+        plus its mean difference to the unpruned network on the samples that it has seen.
         """
         import pandas as pd
 
@@ -65,8 +66,15 @@ class Curves:
             kept = sorted({k for group, k, _ in self.sums if group == name}, reverse=True)
             for k in kept:
                 sums = self.sums[name, k, metric]
-                rows.append((name, 1 - k / width, k, metric, *sums.interval(is_binary(metric)), sums.samples))
+                shift = 0.0 if sums.samples == self.whole[metric].samples else value - sums.reference
+                found = self._on_all(sums.interval(is_binary(metric)), shift, is_binary(metric))
+                rows.append((name, 1 - k / width, k, metric, *found, sums.samples))
         return pd.DataFrame(rows, columns=COLUMNS)
+
+    @staticmethod
+    def _on_all(interval: tuple[float, float, float], shift: float, binary: bool) -> tuple[float, ...]:
+        """Move a value and its interval from the unpruned network on its own samples to that on all."""
+        return tuple(min(1.0, max(0.0, end + shift)) if binary else end + shift for end in interval)
 
     @property
     def base(self) -> dict[str, float]:

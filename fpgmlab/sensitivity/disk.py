@@ -113,7 +113,8 @@ def _states_columns(sums: Sequence[Paired | States], computed: bool) -> dict[str
 
     state = pa.struct([("samples", pa.int64()), ("state", pa.large_binary()), ("base", pa.large_binary())])
     states = [part if isinstance(part, States) else None for part in sums]
-    found = [part.interval() if part and part.parts and (computed or part.found) else None for part in states]
+    known = [part and part.parts and (computed or part.found) for part in states]
+    found = [(*part.interval(), part.reference) if yes else None for part, yes in zip(states, known, strict=True)]
     parts = [[dict(zip(("samples", "state", "base"), p, strict=True)) for p in s.parts] if s else None for s in states]
     return {
         "states": pa.array(parts, pa.list_(state)),

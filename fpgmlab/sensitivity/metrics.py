@@ -65,6 +65,7 @@ def _change(task: object, outputs: Tensor, base: Tensor, targets: object) -> Ten
     return (outputs.float() - base.float()).flatten(1).square().mean(dim=1)
 
 
+USUAL = ("accuracy", "loss", "agreement")  # what a sweep measures when nothing else is asked for
 METRICS = {
     metric.name: metric
     for metric in (

@@ -30,14 +30,14 @@ class States:
         bit by bit.
     higher_is_better : bool
     found : tuple of float, optional
-        Value and ends of the interval, where they are known already.
+        Value, ends of the interval and the unpruned network's value, where they are known already.
     metric : torchmetrics.Metric, optional
         A fresh one. Without it (read from disk) nothing else than what was found is known.
     """
 
     parts: tuple[Part, ...] = ()
     higher_is_better: bool = True
-    found: tuple[float, float, float] | None = field(default=None, compare=False)
+    found: tuple[float, float, float, float] | None = field(default=None, compare=False)
     metric: torchmetrics.Metric | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -53,7 +53,7 @@ class States:
     @property
     def reference(self) -> float:
         """The unpruned network's metric on the same samples."""
-        return compute(self.fresh(), [load(base) for _, _, base in self.parts])
+        return self.found[3] if self.found else compute(self.fresh(), [load(base) for _, _, base in self.parts])
 
     def __add__(self, other: States) -> States:
         metric = self.metric if self.metric is not None else other.metric
@@ -72,7 +72,7 @@ class States:
             Has no effect: only means of samples can be of values 0 and 1.
         """
         if self.found is not None:
-            return self.found
+            return self.found[:3]
         from scipy.special import stdtrit
 
         metric, count = self.fresh(), len(self.parts)

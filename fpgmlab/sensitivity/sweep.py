@@ -13,6 +13,7 @@ import torch
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.rounding import Scores
 from fpgmlab.sensitivity.curves import Curves
+from fpgmlab.sensitivity.metrics import USUAL
 from fpgmlab.sensitivity.points import RATIOS, points
 from fpgmlab.sensitivity.progress import Progress, begun, unfinished
 from fpgmlab.sensitivity.requests import check_numbers, checked_metrics, samples_in
@@ -30,7 +31,7 @@ def sweep(
     task: object,
     *,
     ratios: Sequence[float] = RATIOS,
-    metrics: Sequence[str] = ("accuracy", "loss"),
+    metrics: Sequence[str] = USUAL,
     max_samples: int | None = None,
     batch_size: int = 256,
     memory: float = 4e9,
@@ -47,9 +48,10 @@ def sweep(
 ) -> Curves:
     """Measure how each group alone bears pruning: a metric at several ratios, all other groups whole.
 
-    Batches are outside, groups and ratios inside: each batch runs the whole network once, and each point only the
-    layers after the group's first consumer; what comes before is answered from memory. The outputs are those of the
-    really pruned network. After every batch the curves exist, with intervals.
+    Batches are outside, groups and ratios inside: each batch runs the whole network once, and each point only what
+    depends on the group's consumers; the rest is remembered. The network is run from a recording of its operations,
+    with batch norms folded and activations fused into the convolutions; where none can be made, module by module. The
+    outputs are those of the really pruned network. After every batch the curves exist, with intervals.
 
     Parameters
     ----------
@@ -75,7 +77,7 @@ def sweep(
     multiple : int
         Keep a multiple of so many channels, or all of them.
     dtype : {"float32", "bfloat16"}
-        Of the computation; bfloat16 by autocast.
+        Of weights and activations; bfloat16 is quicker where the processor has it, and rounds to three digits.
     tolerance : float, optional
         End a point when half its interval, in the first of ``metrics``, is at most this.
     surgery : bool

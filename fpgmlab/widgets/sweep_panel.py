@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.sensitivity import Curves
+from fpgmlab.sensitivity.metrics import USUAL
 from fpgmlab.sensitivity.points import RATIOS
 from fpgmlab.widgets.bundle import script, sheet
 from fpgmlab.widgets.prompt import PromptWidget
@@ -77,7 +78,7 @@ class SweepPanel(PromptWidget):
         *,
         path: str | os.PathLike[str] | None = None,
         ratios: Sequence[float] = RATIOS,
-        metrics: Sequence[str] = ("accuracy", "loss"),
+        metrics: Sequence[str] = USUAL,
         max_samples: int | None = None,
         batch_size: int = 256,
         dtype: str = "float32",

@@ -251,7 +251,7 @@ def test_the_sweep_goes_on_while_cells_run_and_can_be_cancelled_and_resumed(show
     page.get_by_role("button", name="Cancel").click()
     expect(panel).to_have_attribute("data-state", "cancelled", timeout=30_000)
     expect(cell.locator(".jp-OutputArea-output").last).to_have_text(re.compile("after cancelled"))
-    assert shown.ask("print(len(sweeper.curves.frame))") == str(2 * 12 * 3)
+    assert shown.ask("print(len(sweeper.curves.frame))") == str(3 * 12 * 3)
 
 
 def test_the_curves_are_read_by_pointer_keyboard_and_as_a_table(shown: SimpleNamespace):

@@ -13,13 +13,13 @@ import pytest
 import fpgmlab as fl
 from tests.notebooks.running import ROOT, check_every_cell_ran, check_figures, run
 
-FIGURES = ("pictures", "filters", "scores", "plan", "recovery")
+FIGURES = ("pictures", "filters", "scores", "sensitivity", "plan", "recovery")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("quickstart")
-    run("00_quickstart", output, train_samples=2000, val_samples=1000, epochs=1)
+    run("00_quickstart", output, train_samples=2000, val_samples=1000, sweep_samples=200, epochs=1)
     return output
 
 
@@ -35,6 +35,10 @@ def test_it_leaves_figures_models_and_a_report(folder: Path):
     assert set(report["accuracy"]) == {"original", "pruned", "fine_tuned"}
     assert report["accuracy"]["fine_tuned"] > report["accuracy"]["pruned"]
     assert report["cost"]["macs_remaining"] <= 0.5
+    assert report["accuracy"]["pruned"] < 0.5
+    assert report["kept"]["conv1"] == 16
+    assert report["kept"]["layer2.0.conv2"] >= 24
+    assert report["kept"]["layer3.0.conv2"] >= 48
     assert set(report["cost"]["pruned"]) == {"macs", "params", "bytes"}
     assert set(report["latency_ms"]) == {"original", "small"}
     assert max(entry["max_rel_error"] for entry in report["onnx"].values()) <= 1e-4

@@ -135,7 +135,7 @@ def other_labels(graph: fl.ChannelGraph) -> dict:
         (other_pictures, r"data: samples 10 to 19"),
         (other_labels, r"data: samples 0 to 9"),
         (lambda graph: {"ratios": (0.5,)}, r"ratios: stored \[0.25, 0.5\], now \[0.5\]"),
-        (lambda graph: {"metrics": ["kl"]}, r"metrics: stored \['accuracy', 'loss'\], now \['kl'\]"),
+        (lambda graph: {"metrics": ["kl"]}, r"metrics: stored \['accuracy', 'loss', 'agreement'\], now \['kl'\]"),
         (lambda graph: {"multiple": 2}, r"multiple: stored 1, now 2"),
         (lambda graph: {"dtype": "bfloat16"}, r"dtype: stored 'float32', now 'bfloat16'"),
         (lambda graph: {"batch_size": 5}, r"batch_size: stored 10, now 5"),

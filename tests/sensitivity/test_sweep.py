@@ -133,6 +133,11 @@ def test_points_end_when_their_interval_is_narrow_enough(learnt: fl.ChannelGraph
     early = points[points["samples"] < 90]
     # What is cut off at 0 or 1 is narrower than the interval itself.
     assert ((early["high"] - early["low"]) / 2 <= 0.12).all()
+    # What ended early is told by its difference, on the samples it has seen, to the unpruned network on all.
+    for row in early.itertuples():
+        sums = curves.sums[row.group, row.kept, "accuracy"]
+        expected = curves.base["accuracy"] + (sums.value - sums.base) / sums.samples
+        assert row.value == pytest.approx(min(1.0, expected))
     loose = fl.sweep(learnt, scores, task, tolerance=1.0, **options, **QUIET)
     assert loose.complete
     assert loose.frame["samples"].unique().tolist() == [10]

@@ -316,10 +316,10 @@ def test_groups_that_cannot_be_measured_are_told(data: Gated):
 
 def test_the_payload_is_the_frame_and_small(make: Callable, job: tuple):
     frame = swept(job)
-    grid = filled_grid(empty_grid(job[0], ["accuracy", "loss"]), frame)
+    grid = filled_grid(empty_grid(job[0], ["accuracy", "loss", "agreement"]), frame)
     points = np.frombuffer(points_payload(grid, frame.sample(frac=1, random_state=0)), np.float32)
-    points = points.reshape(2, -1, 4)
-    assert grid["shares"] == [True, False]
+    points = points.reshape(3, -1, 4)
+    assert grid["shares"] == [True, False, True]
     for metric, mine in zip(grid["metrics"], points, strict=True):
         table = frame[frame["metric"] == metric]
         np.testing.assert_array_equal(mine, table[["value", "low", "high", "samples"]].to_numpy(np.float32))
@@ -327,7 +327,7 @@ def test_the_payload_is_the_frame_and_small(make: Callable, job: tuple):
         assert [k for kept in grid["kept"] for k in kept] == table["kept"].tolist()
         assert grid["groups"] == list(dict.fromkeys(table["group"]))
         assert grid["channels"] == [job[0][name].channels for name in grid["groups"]]
-    assert points.nbytes == 16 * len(frame)  # 37 groups at 9 ratios and 0, two metrics: 12 kB
+    assert points.nbytes == 16 * len(frame)  # 37 groups at 9 ratios and 0, three metrics: 18 kB
 
 
 def narrow_and_wide() -> pd.DataFrame:
