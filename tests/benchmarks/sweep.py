@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """How fast the sweep is, against pruning a copy with torch-pruning and evaluating it for each point.
 
-python tests/benchmarks/sweep.py              # 45 minutes on 2 cores; writes data/results/sweep.json
-python tests/benchmarks/sweep.py --every 3    # 20 minutes: the naive loop's time from every third point
-python tests/benchmarks/sweep.py --part a     # only one of the parts a, b, c
+python tests/benchmarks/sweep.py              # 35 minutes on 2 cores; writes data/results/sweep.json
+python tests/benchmarks/sweep.py --every 3    # 15 minutes: the naive loop's time from every third point
+python tests/benchmarks/sweep.py --part a     # only one of the parts a, b, c, d
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import copy
 import json
 import platform
-import resource
+import re
 import subprocess
 import sys
 import time
@@ -77,10 +77,10 @@ def against_pruning(every: int, samples: int = 256) -> dict:
         spent, found[name] = seconds(
             lambda: fl.sweep(graph, scores, task, dtype=dtype, max_samples=count, batch_size=batch, progress=False)
         )
-        taken[name] += spent / 2
+        taken[name] += spent
 
-    for half in (grid[::2], grid[1::2]):  # interleaved: what else runs on the machine meets all alike
-        for dtype in ("float32", "bfloat16"):
+    for half in (grid[::2], grid[1::2]):  # the sweeps in the middle: what else runs on the machine meets all alike
+        for dtype in ("float32", "bfloat16") if naive else ():
             sweep(dtype, dtype, samples, BATCH)
             sweep(f"first {dtype}", dtype, FIRST, FIRST)
         for point in half[::every]:
@@ -94,7 +94,6 @@ def against_pruning(every: int, samples: int = 256) -> dict:
         "over_naive": {name: round(taken["naive"] / value, 2) for name, value in taken.items() if name != "naive"},
         "first_picture_over_all": round(taken["float32"] / taken["first float32"], 2),
         "largest_difference_to_naive": float(f"{compare(found['float32'], naive):.1e}"),
-        "peak_megabytes": {what: memory(what) for what in ("training", "float32", "bfloat16")},
     }
 
 
@@ -104,27 +103,24 @@ def against_evaluating(every: int, samples: int = 2000, everything: int = 10_000
     graph = fl.trace(fl.models.load("resnet20-fashion"), task.example_input)
     scores = fl.score(graph)
     grid = points(graph, scores, RATIOS, 1)
-    few, full, taken, found = (
-        {},
-        {},
-        dict.fromkeys(("naive", "naive, all", "float32", "bfloat16", "tolerance"), 0.0),
-        {},
-    )
     ways = {
-        "float32": {"max_samples": samples},
-        "bfloat16": {"max_samples": samples, "dtype": "bfloat16"},
-        "tolerance": {"max_samples": everything, "tolerance": tolerance, "dtype": "bfloat16"},
+        f"{dtype}{name}": {**options, "dtype": dtype}
+        for dtype in ("float32", "bfloat16")
+        for name, options in {
+            "": {"max_samples": samples, "batch_size": 500},
+            ", tolerance": {"max_samples": everything, "batch_size": 250, "tolerance": tolerance},
+        }.items()
     }
-    rounds = 4
-    for part in range(rounds):
-        for name, options in ways.items():
-            spent, found[name] = seconds(lambda o=options: fl.sweep(graph, scores, task, progress=False, **o))
-            taken[name] += spent / rounds
-        for point in grid[part::rounds]:
+    few, full, found = {}, {}, {}
+    taken = dict.fromkeys(("naive", "naive, all", *ways), 0.0)
+    for half in (grid[::2], grid[1::2]):
+        for name, options in ways.items() if few else ():
+            taken[name], found[name] = seconds(lambda o=options: fl.sweep(graph, scores, task, progress=False, **o))
+        for point in half[::every]:
             model, place = fl.prune(graph, point.plan), (point.group, point.kept)
             for name, results, count in (("naive", few, samples), ("naive, all", full, everything)):
                 spent, results[place] = seconds(lambda m=model, c=count: fl.evaluate(m, task, max_samples=c))
-                taken[name] += spent
+                taken[name] += spent * len(half) / len(half[::every])
     return {
         "what": f"resnet20-fashion, {samples} samples, {len(grid)} points",
         "seconds": {name: round(value, 1) for name, value in taken.items()},
@@ -166,32 +162,43 @@ def linear(every: int) -> dict:
     return {"what": "resnet20-fashion, bfloat16: seconds by samples", **{str(n): round(s, 1) for n, s in best.items()}}
 
 
-def memory(what: str) -> int:
-    """Return the megabytes that a process of its own takes at most, above what it takes before."""
-    command = [sys.executable, __file__, "--memory", what]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def memory(every: int) -> dict:
+    """Part d: megabytes that a process of its own takes at most, above what it takes before."""
+
+    def peak(what: str) -> int:
+        command = [sys.executable, __file__, "--memory", what]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    peaks = {what: peak(what) for what in ("training", "float32", "bfloat16")}
+    return {"what": f"ResNet-50, {PIXELS} px, {BATCH} samples at a time: peak megabytes", **peaks}
 
 
 def measure_memory(what: str) -> int:
     graph, task = resnet50(BATCH)
     scores = fl.score(graph)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_kilobytes()
     if what == "training":
         fl.fit(graph.model, task, 1, batch_size=BATCH, progress=False)
     else:
         fl.sweep(graph, scores, task, ratios=(0.5,), dtype=what, batch_size=BATCH, progress=False)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    return (peak_kilobytes() - before) // 1024
+
+
+def peak_kilobytes() -> int:
+    """Return the most memory that this process has had (`resource` would also count its parent's)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
 def parts(chosen: str, every: int) -> Iterator[tuple[str, dict]]:
-    for name, run in {"a": against_pruning, "b": against_evaluating, "c": linear}.items():
+    for name, run in {"a": against_pruning, "b": against_evaluating, "c": linear, "d": memory}.items():
         if chosen in ("all", name):
             yield run.__name__, run(every)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=["all", "a", "b", "c"], default="all")
+    parser.add_argument("--part", choices=["all", "a", "b", "c", "d"], default="all")
     parser.add_argument("--every", type=int, default=1, help="give the naive loop only every k-th point, and scale up")
     parser.add_argument("--memory", choices=["training", "float32", "bfloat16"], help=argparse.SUPPRESS)
     options = parser.parse_args()
