@@ -128,7 +128,7 @@ class Program:
             args = [_filled(arg, values) for arg in step.args]
             if i in masks:
                 x = args[0]
-                args[0] = x * masks[i].to(x.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
+                args[0] = x * masks[i].to(x.device, x.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
             kwargs = {key: _filled(arg, values) for key, arg in step.kwargs.items()} if step.kwargs else {}
             call = step.call.into if i in tail.over else step.call
             values[step.writes] = call(*args, **kwargs)
