@@ -49,8 +49,8 @@ def equal_loss(
     scores = curves.scores if scores is None else scores
     top = max((float(curve.measured.max()) for curve in free.values()), default=0.0)
 
-    def plan(share: float) -> Plan:
-        ratios = {name: ratio_at(curve, share * top) for name, curve in free.items()}
+    def plan(share: float) -> Plan:  # twice: a share below one must reach the top too, where curves at chance are flat
+        ratios = {name: ratio_at(curve, 2 * share * top) for name, curve in free.items()}
         return Plan.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)
 
     return at_ratio_or_budget(graph, plan, {"macs": macs, "params": params, "bytes": bytes})
