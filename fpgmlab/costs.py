@@ -95,6 +95,30 @@ class CostModel:
         form[-1, -1] += self._other_macs if kind == "macs" else 0
         return form
 
+    def macs_terms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the MACs as products of two entries of z (see `counts`), each ascribed to the group that makes them.
+
+        Returns
+        -------
+        places : ndarray of int, (terms, 3)
+            The group, -1 for what belongs to none, and the positions of the two entries of z.
+        macs : ndarray, (terms,)
+            What their product is multiplied by. The sum over all terms is ``z @ form("macs") @ z``.
+        """
+        counts = self.counts
+        of_cell = np.full(counts.shape[1], -1)
+        for group, where in enumerate(self._groups):
+            of_cell[np.unique(self._cell_of[where])] = group
+        last = counts.shape[1] - 1
+        terms: dict[tuple[int, int, int], float] = {(-1, last, last): float(self._other_macs)}
+        for first, second, factor, divisor, positions in self._weights:
+            for j in counts[second].nonzero()[0]:  # the channels that the layer makes
+                for i in counts[first].nonzero()[0]:
+                    each = counts[first, i] * counts[second, j] * factor * positions / divisor
+                    place = (int(of_cell[j]), int(i), int(j))
+                    terms[place] = terms.get(place, 0.0) + float(each)
+        return np.array(list(terms), dtype=int).reshape(-1, 3), np.array(list(terms.values()))
+
     def macs_shares(self) -> np.ndarray:
         """Return each group's share of the MACs, those of the layers that make its channels, (groups,)."""
         macs = _products(self._weights, self._fixed + self._per_cell @ self._sizes) * self._weights[:, 4]

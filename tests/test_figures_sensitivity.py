@@ -48,7 +48,7 @@ def steps(count: int = 9) -> pd.DataFrame:
     predicted = random.gamma(1, 0.02, count)
     measured = np.cumsum(predicted + random.gamma(0.3, 0.02, count))
     groups = [f"layer{i // 4}.{i}.conv1" for i in range(count)]
-    return pd.DataFrame({"group": groups, "ratio": 0.5, "kept": 8, "predicted": predicted,
+    return pd.DataFrame({"group": groups, "ratio": 0.5, "kept": 8, "metric": "accuracy", "predicted": predicted,
                          "predicted_so_far": np.cumsum(predicted), "measured_so_far": measured,
                          "low": measured - 0.01, "high": measured + 0.02, "samples": 100})  # fmt: skip
 
@@ -67,7 +67,7 @@ FIGURES: dict[str, Make] = {
     "tradeoff": lambda s: figures.tradeoff(plans(), {"macs": 1.0, "value": 0.9}, metric="accuracy", style=s),
     "tradeoff, 8": lambda s: figures.tradeoff(plans(8, low=False).assign(macs=lambda f: f["macs"] * 4e7), style=s),
     "additivity": lambda s: figures.additivity(steps(), style=s),
-    "additivity, 40": lambda s: figures.additivity(steps(40), "loss", style=s),
+    "additivity, 40": lambda s: figures.additivity(steps(40).assign(metric="loss"), style=s),
 }
 FEW: dict[str, Make] = {
     "one group": lambda s: figures.sensitivity_curves(curves(1), style=s),
@@ -297,7 +297,7 @@ def test_additivity_takes_the_table_of_the_function_of_that_name(tiny: torch.nn.
     scores = fl.score(graph, "l2")
     curves = fl.sweep(graph, scores, task, ratios=(0.5,), max_samples=32, progress=False)
     table = fl.additivity(graph, curves, fl.Plan.uniform(graph, scores, 0.25), task, metric="loss")
-    axis = figures.additivity(table, "loss").axes[0]
+    axis = figures.additivity(table).axes[0]
     np.testing.assert_allclose(axis.lines[1].get_xydata(), table[["predicted_so_far", "measured_so_far"]])
     assert axis.get_xlabel() == "predicted rise of loss"
 

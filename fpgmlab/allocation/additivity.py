@@ -20,7 +20,9 @@ from fpgmlab.surgery import simulate
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["group", "ratio", "kept", "predicted", "predicted_so_far", "measured_so_far", "low", "high", "samples"]
+COLUMNS = [
+    "group", "ratio", "kept", "metric", "predicted", "predicted_so_far", "measured_so_far", "low", "high", "samples",
+]  # fmt: skip
 
 
 @torch.no_grad()
@@ -55,7 +57,7 @@ def additivity(
     -------
     pandas.DataFrame
         A row for each group that the plan prunes, in network order. ``group``; ``ratio``, the fraction removed;
-        ``kept``; ``predicted``, by how much the metric gets worse when this group alone is pruned;
+        ``kept``; ``metric``; ``predicted``, by how much the metric gets worse when this group alone is pruned;
         ``predicted_so_far``, the sum down to this row; ``measured_so_far``, by how much it gets worse when
         all groups down to this row are pruned; ``low`` and ``high``, the ends of its 95 % interval; ``samples``. All in
         the metric's unit, positive is worse. The last row is the whole plan.
@@ -80,7 +82,8 @@ def additivity(
         ends = [(base - v if rule.higher_is_better else v - base) for v in each.interval(rule.binary)]
         rows.append((ends[0], *sorted(ends[1:]), each.samples))
     table["predicted_so_far"] = table["predicted"].cumsum()
-    for i, column in enumerate(COLUMNS[5:]):
+    table["metric"] = metric
+    for i, column in enumerate(["measured_so_far", "low", "high", "samples"]):
         table[column] = [row[i] for row in rows]
     return table[COLUMNS]
 

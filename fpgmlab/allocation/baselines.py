@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fpgmlab.allocation.degradation import Degradation, check_names, chosen_metric, degradations, within_limits
+from fpgmlab.allocation.locking import check_locked, with_locked
 from fpgmlab.budgets import at_ratio_or_budget
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.plan import Plan
@@ -24,6 +25,7 @@ def equal_loss(
     multiple: int = 1,
     max_ratio: float = 1.0,
     protect: Sequence[str] = (),
+    locked: Mapping[str, int] | None = None,
 ) -> Plan:
     """Let every group lose the same: each is pruned to the largest ratio whose own drop is below one threshold.
 
@@ -32,7 +34,7 @@ def equal_loss(
 
     Parameters
     ----------
-    graph, curves, scores, macs, params, bytes, multiple, max_ratio, protect
+    graph, curves, scores, macs, params, bytes, multiple, max_ratio, protect, locked
         As in `fpgmlab.allocate`; the same groups stay whole.
     metric : str
         Whose drop is meant.
@@ -43,7 +45,8 @@ def equal_loss(
         As `fpgmlab.allocate`.
     """
     check_rounding(multiple, max_ratio)
-    protect = check_names(graph, protect)
+    locked = check_locked(graph, locked)
+    protect = (*check_names(graph, protect), *locked)
     known = degradations(graph, curves, chosen_metric(curves, metric))
     free = within_limits(known, curves, graph, protect)
     scores = curves.scores if scores is None else scores
@@ -51,7 +54,8 @@ def equal_loss(
 
     def plan(share: float) -> Plan:  # twice: a share below one must reach the top too, where curves at chance are flat
         ratios = {name: ratio_at(curve, 2 * share * top) for name, curve in free.items()}
-        return Plan.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)
+        free_plan = Plan.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)
+        return with_locked(graph, scores, free_plan, locked)
 
     return at_ratio_or_budget(graph, plan, {"macs": macs, "params": params, "bytes": bytes})
 

@@ -110,7 +110,7 @@ class LatencyTable:
     def milliseconds(self, graph: ChannelGraph, counts: np.ndarray) -> np.ndarray:
         """Return the latency for many rows of `fpgmlab.costs.CostModel.counts`, (rows, counts) -> (rows,)."""
         total = np.zeros(len(counts))
-        for i, name in self._places(graph):
+        for i, name in self.places(graph):
             grid = self.grids[self.layers[name]]
             # A table of one row is that of a depthwise layer: its inputs are its outputs.
             total += self.calls[name] * grid.at(counts[:, 2 * i], counts[:, 2 * i + 1])
@@ -120,13 +120,14 @@ class LatencyTable:
         """Return the nearest quadratic form, as `fpgmlab.costs.CostModel.form` has for MACs: it leads the search."""
         counts = graph.costs.counts
         sides = np.zeros((len(counts),) * 2)
-        for i, name in self._places(graph):
+        for i, name in self.places(graph):
             rows = np.array([len(counts) - 1, 2 * i])[:, None]
             columns = np.array([len(counts) - 1, 2 * i + 1])[None]
             sides[rows, columns] += self.calls[name] * self.grids[self.layers[name]].bilinear()
         return counts.T @ sides @ counts
 
-    def _places(self, graph: ChannelGraph) -> list[tuple[int, str]]:
+    def places(self, graph: ChannelGraph) -> list[tuple[int, str]]:
+        """Return each layer of the table with its position among the graph's; refuse the table of another network."""
         at = {layer.name: i for i, layer in enumerate(graph.layers)}
         for name, source in self.layers.items():
             if name not in at:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpgmlab.allocation.degradation import Degradation, check_names, chosen_metric, degradations, within_limits
+from fpgmlab.allocation.locking import check_locked
 from fpgmlab.allocation.problem import Problem, problem
 from fpgmlab.allocation.search import best, pool
 from fpgmlab.graph import ChannelGraph, ChannelGroup
@@ -35,6 +36,7 @@ def allocate(
     multiple: int = 8,
     max_ratio: float = 1.0,
     protect: Sequence[str] = (),
+    locked: Mapping[str, int] | None = None,
     table: LatencyTable | None = None,
 ) -> Plan:
     """Choose how much of each group to remove so that as little as possible is lost within a budget.
@@ -64,6 +66,8 @@ def allocate(
         No group loses more than this fraction.
     protect : sequence of str
         Names of groups that stay whole.
+    locked : mapping of str to int, optional
+        How many channels groups keep whatever the budget: the others are chosen around them.
     table : LatencyTable, optional
         For a ``latency`` budget; see `fpgmlab.latency_table`.
 
@@ -89,7 +93,8 @@ def allocate(
     if kind == "latency" and table is None:
         raise ValueError("latency= needs table=: measure one with fpgmlab.latency_table(graph)")
     check_rounding(multiple, max_ratio)
-    protect = check_names(graph, protect)
+    locked = check_locked(graph, locked)
+    protect = (*check_names(graph, protect), *locked)
     known = degradations(graph, curves, chosen_metric(curves, metric))
     free = within_limits(known, curves, graph, protect)
     scores = curves.scores if scores is None else scores
@@ -97,6 +102,7 @@ def allocate(
         raise ValueError("the curves do not hold the scores they were made with: give scores=")
     options = {name: _options(graph[name], curve, multiple, max_ratio) for name, curve in free.items()}
     options = {name: each for name, each in options.items() if len(each[0]) > 1}
+    options |= {name: (np.array([kept]), np.zeros(1)) for name, kept in locked.items()}
     form = table.form(graph) if kind == "latency" else graph.costs.form(kind)
     task = problem(graph, scores, options, form)
     choices = pool(task)
@@ -107,7 +113,7 @@ def allocate(
         raise ValueError(
             f"{kind}={budget} cannot be reached: at least {least:.4f} of the {kind} remain with multiple={multiple}, "
             f"max_ratio={max_ratio}, {len(graph) - len(options)} of {len(graph)} groups whole (protected, or not "
-            "measured), and nothing removed beyond the largest ratio measured"
+            f"measured), {len(locked)} locked, and nothing removed beyond the largest ratio measured"
         )
     return task.plan(graph, scores, choices[fits[0]])
 

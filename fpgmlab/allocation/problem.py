@@ -24,9 +24,9 @@ class Problem:
     names : tuple of str
         The groups.
     kept : tuple of ndarray
-        For each group its options, descending: the first keeps all.
+        For each group its options, descending. The first keeps all, unless it is the only one.
     degradations : tuple of ndarray
-        For each group what each option degrades, ascending from 0.
+        For each group what each option degrades beyond the first, ascending from 0.
     cells : tuple of (slice, ndarray)
         For each group where its cells lie in z, and what each option keeps of them, (options, cells).
     whole : ndarray
@@ -113,7 +113,7 @@ class Problem:
         """Return one row as a plan."""
         removed = {}
         for name, options, option in zip(self.names, self.kept, choice, strict=True):
-            if option:
+            if options[option] < graph[name].channels:
                 removed[name] = lowest(graph[name], scores, graph[name].channels - int(options[option]))
         return Plan({name: group.channels for name, group in graph.items()}, removed)
 
@@ -132,7 +132,8 @@ def problem(
     scores : mapping of str to Tensor
         The channels with the lowest go first.
     options : mapping of str to (ndarray, ndarray)
-        For each group that may be pruned: kept channels, descending from all, and what each degrades.
+        For each group that may be pruned: kept channels, descending from all, and what each degrades. A group with
+        one option keeps that.
     form : ndarray
         Of the cost; see `fpgmlab.costs.CostModel.form`.
     """

@@ -13,10 +13,10 @@ from fpgmlab.figures.sweeps import worse_word
 from fpgmlab.sensitivity.metrics import METRICS
 
 _NAMED = 3  # steps whose group is named
-_COLUMNS = ("group", "predicted_so_far", "measured_so_far", "low", "high")
+_COLUMNS = ("group", "metric", "predicted_so_far", "measured_so_far", "low", "high")
 
 
-def additivity(frame: pd.DataFrame, metric: str = "accuracy", *, style: Style | None = None) -> Figure:
+def additivity(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
     """Show what was predicted by adding up each group's own change against what the joint pruning really does.
 
     A point for each step at which one more group is pruned; both axes have one scale, and on the diagonal the changes
@@ -25,10 +25,9 @@ def additivity(frame: pd.DataFrame, metric: str = "accuracy", *, style: Style | 
     Parameters
     ----------
     frame : pandas.DataFrame
-        From `fpgmlab.additivity`: group, predicted_so_far, measured_so_far (how much worse the metric is once this
-        group and those of the rows above are pruned), low and high, the ends of the measured one's interval.
-    metric : str
-        Which one the frame is of; a fraction such as "accuracy" is shown in points.
+        From `fpgmlab.additivity`: group, metric, predicted_so_far, measured_so_far (how much worse the metric is once
+        this group and those of the rows above are pruned), low and high, the ends of the measured one's interval. A
+        fraction such as "accuracy" is shown in points.
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
@@ -44,6 +43,7 @@ def additivity(frame: pd.DataFrame, metric: str = "accuracy", *, style: Style | 
     if not np.isfinite(values).all():
         group = frame["group"][~np.isfinite(values).all(axis=1)].iloc[0]
         raise ValueError(f"predicted and measured must be finite numbers; group {group!r} has others")
+    metric = frame["metric"].iloc[0]
     what = worse_word(metric, None).split()[0] if metric in METRICS else "worsening"
     # Predictions are sums and may pass 1; what was measured of a fraction cannot.
     share = metric in ("accuracy", "agreement") and np.abs(values[:, 1]).max() <= 1

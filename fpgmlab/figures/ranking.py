@@ -181,7 +181,7 @@ def _set_scale(axis: Axes, drop: float, ratio: float | None, limit: float, share
     if ratio is None:
         amount = f"{100 * drop:g} points" if share and drop != 0.01 else "1 point" if share else f"{drop:g}"
         axis.set(xlim=(0, 1), xlabel=f"tolerated ratio: {worse} up to {amount}")
-        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0))
         return
     axis.set(xlim=(min(-0.05 * limit, 1.1 * axis.dataLim.x0 if np.isfinite(axis.dataLim.x0) else 0), 1.05 * limit))
     axis.set_xlabel(f"{worse} at ratio {ratio:.0%}" if f"{ratio:.0%}" == f"{100 * ratio:g}%" else f"{worse} at {ratio}")

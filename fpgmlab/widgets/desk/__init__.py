@@ -1,0 +1,1 @@
+"""The plan editor's plain data and its work in the background."""

@@ -1,0 +1,173 @@
+"""What the plan editor's browser side works with: groups, an exact cost model, curves and latencies, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from fpgmlab.allocation import LatencyTable
+from fpgmlab.allocation.degradation import Degradation, degradations
+from fpgmlab.graph import ChannelGraph, ChannelGroup
+from fpgmlab.rounding import Scores, lowest
+from fpgmlab.sensitivity import Curves
+from fpgmlab.sensitivity.metrics import METRICS
+
+Json = dict[str, object]
+
+
+def desk_payload(
+    graph: ChannelGraph, curves: Curves, scores: Scores, max_ratio: float = 1.0, table: LatencyTable | None = None
+) -> Json:
+    """Return everything that the browser needs to compute what a plan costs and degrades.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    curves : Curves
+        May lack groups.
+    scores : mapping of str to Tensor
+        The channels with the lowest go first: where a group's channels do not all cost the same, it matters.
+    max_ratio : float
+        No group loses more than this fraction.
+    table : LatencyTable, optional
+
+    Returns
+    -------
+    dict
+        Of what JSON knows. ``groups``: a list, in network order. ``cells``: the sizes of all cells. ``macs``, ``sizes``:
+        terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
+        `fpgmlab.costs.CostModel`). ``metrics``: name, unpruned value, and a curve, or None, for each group.
+        ``latency``: the table's grids, and its layers' counts over z; or None.
+
+    Raises
+    ------
+    ValueError
+        When the curves or the table are of another network.
+    """
+    return {
+        "network": type(graph.model).__name__,
+        "groups": [_group(graph, name, scores, max_ratio) for name in graph],
+        "cells": np.bincount(graph.costs.cells).tolist(),
+        "macs": _macs(graph),
+        "sizes": _sizes(graph),
+        "metrics": [_metric(graph, curves, name) for name in curves.base],
+        "latency": None if table is None else _latency(graph, table),
+    }
+
+
+def cells_kept(graph: ChannelGraph, name: str, removed: tuple[int, ...]) -> list[int]:
+    """Return how many channels of each of a group's cells stay when some of its channels go."""
+    mine = graph.costs.cells[graph.channels_of(name)]
+    first = int(mine.min())
+    stay = np.delete(mine, list(removed)) - first
+    return np.bincount(stay, minlength=int(mine.max()) - first + 1).tolist()
+
+
+def _group(graph: ChannelGraph, name: str, scores: Scores, max_ratio: float) -> Json:
+    group = graph[name]
+    mine = graph.costs.cells[graph.channels_of(name)]
+    first, count = int(mine.min()), int(mine.max() - mine.min()) + 1
+    return {
+        "name": name,
+        "channels": group.channels,
+        "step": group.step,
+        "least": max(1, math.ceil((1 - max_ratio) * group.channels - 1e-9)),
+        "protected": group.protected,
+        "stage": stage(name),
+        "producers": list(group.producers),
+        "consumers": list(group.consumers),
+        "first": first,  # its first cell
+        "cells": count,
+        # Where channels of a group cost differently: what each number of kept channels leaves of each cell.
+        "table": _cell_table(graph, group, scores) if count > 1 and group.protected is None else None,
+    }
+
+
+def _cell_table(graph: ChannelGraph, group: ChannelGroup, scores: Scores) -> list[list[int]]:
+    """Return for step, 2 step, ... channels kept how many stay of each cell."""
+    counts = range(group.step, group.channels + 1, group.step)
+    return [cells_kept(graph, group.name, lowest(group, scores, group.channels - kept)) for kept in counts]
+
+
+def stage(name: str) -> str:
+    """Return the part of a network that a group belongs to, by its name.
+
+    >>> [stage(name) for name in ("conv1", "layer3.0.conv2", "features.3", "model.4.cv1.conv")]
+    ['conv1', 'layer3', 'features', 'model.4']
+    """
+    parts = name.split(".")
+    if len(parts) == 1:
+        return name
+    return ".".join(parts[:2]) if len(parts) > 2 and parts[1].isdigit() and not parts[0][-1].isdigit() else parts[0]
+
+
+def _macs(graph: ChannelGraph) -> Json:
+    places, macs = graph.costs.macs_terms()
+    return {"group": places[:, 0].tolist(), "i": places[:, 1].tolist(), "j": places[:, 2].tolist(), "macs": macs.tolist()}
+
+
+def _sizes(graph: ChannelGraph) -> Json:
+    params, size = (graph.costs.form(kind) for kind in ("params", "bytes"))
+    params, size = (np.triu(each + np.tril(each, -1).T) for each in (params, size))
+    i, j = ((params != 0) | (size != 0)).nonzero()
+    return {"i": i.tolist(), "j": j.tolist(), "params": params[i, j].tolist(), "bytes": size[i, j].tolist()}
+
+
+def _metric(graph: ChannelGraph, curves: Curves, name: str) -> Json:
+    known = degradations(graph, curves, name)
+    frame = curves.frame
+    frame = frame[frame["metric"] == name]
+    tables = dict(iter(frame.groupby("group", sort=False)))
+    unmeasurable = set(curves.unmeasurable)
+    return {
+        "name": name,
+        "value": float(curves.base[name]),
+        "higher_is_better": curves.higher_is_better(name),
+        "share": name in METRICS and METRICS[name].binary,
+        "samples": int(frame["samples"].max()),
+        "curves": [
+            _curve(known[group], tables[group]) if group in known and group not in unmeasurable else None
+            for group in graph
+        ],
+        "unmeasurable": [group in unmeasurable for group in graph],
+    }
+
+
+def _curve(curve: Degradation, table) -> Json | None:
+    """Return a curve by falling number of kept channels, up to its last finite point; None without any."""
+    points = table.sort_values("kept", ascending=False).iloc[: len(curve.kept)]
+    if len(points) < 2:
+        return None
+    return {
+        "kept": curve.kept.tolist(),
+        "drop": _short(curve.drop),
+        **{name: _short(points[name]) for name in ("value", "low", "high")},
+    }
+
+
+def _short(values) -> list[float | None]:
+    """Return numbers with seven digits, and None for those that JSON does not know."""
+    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
+
+
+def _latency(graph: ChannelGraph, table: LatencyTable) -> Json:
+    counts = graph.costs.counts
+
+    def linear(row: int) -> list[list[int]]:
+        return [[int(cell), int(counts[row, cell])] for cell in counts[row].nonzero()[0]]
+
+    grids = list(table.grids)
+    return {
+        "runtime": table.runtime,
+        "batch": table.batch,
+        "grids": [
+            {"inputs": grid.inputs, "outputs": grid.outputs, "ms": grid.ms} for grid in table.grids.values()
+        ],
+        "layers": [
+            {"inputs": linear(2 * i), "outputs": linear(2 * i + 1), "grid": grids.index(table.layers[name]),
+             "calls": table.calls[name]}
+            for i, name in table.places(graph)
+        ],
+    }  # fmt: skip

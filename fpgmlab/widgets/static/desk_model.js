@@ -1,0 +1,130 @@
+// What a plan costs and degrades, by the same arithmetic as the kernel's: pure functions of the kept channels.
+
+/** Return the calculations on what the kernel sent; see widgets/desk/payload.py. A plan is the kept channels of each group. */
+export function deskModel(desk) {
+  const { groups, cells, macs, sizes, latency } = desk;
+  const whole = groups.map((group) => group.channels);
+  const z = new Float64Array(cells.length + 1).fill(1);
+
+  /** Put the kept channels of each cell into z; `chosen` has the cells of channels that were not chosen by score. */
+  function fill(kept, chosen) {
+    groups.forEach((group, g) => {
+      if (group.cells === 1) {
+        z[group.first] = kept[g];
+        return;
+      }
+      const row = chosen?.[g]?.[kept[g]] ?? group.table?.[kept[g] / group.step - 1] ?? cells.slice(group.first, group.first + group.cells);
+      row.forEach((count, i) => (z[group.first + i] = count));
+    });
+  }
+
+  /** Return MACs, parameters, bytes, the MACs of each group, and milliseconds (NaN without a latency table). */
+  function cost(kept, chosen) {
+    fill(kept, chosen);
+    const byGroup = new Float64Array(groups.length);
+    let all = 0, params = 0, bytes = 0;
+    for (let t = 0; t < macs.macs.length; t++) {
+      const value = macs.macs[t] * z[macs.i[t]] * z[macs.j[t]];
+      all += value;
+      if (macs.group[t] >= 0) byGroup[macs.group[t]] += value;
+    }
+    for (let t = 0; t < sizes.i.length; t++) {
+      const product = z[sizes.i[t]] * z[sizes.j[t]];
+      params += sizes.params[t] * product;
+      bytes += sizes.bytes[t] * product;
+    }
+    return { macs: Math.round(all), params: Math.round(params), bytes: Math.round(bytes), byGroup, latency: latency ? milliseconds() : NaN };
+  }
+
+  function milliseconds() {
+    let total = 0;
+    for (const { inputs, outputs, grid, calls } of latency.layers) {
+      total += calls * atGrid(latency.grids[grid], linear(inputs), linear(outputs));
+    }
+    return total;
+  }
+
+  function linear(terms) {
+    let sum = 0;
+    for (const [cell, each] of terms) sum += each * z[cell];
+    return sum;
+  }
+
+  /** Return what a metric is expected to be: the sum of the drops that each group's removal alone causes. */
+  function predict(metric, kept) {
+    const unknown = [];
+    let drop = 0, spread = 0;
+    groups.forEach((group, g) => {
+      if (kept[g] === group.channels) return;
+      const found = at(metric.curves[g], kept[g]);
+      if (!found || found.beyond) unknown.push(g);
+      if (found) {
+        drop += found.drop;
+        spread += found.half ** 2;
+      }
+    });
+    const worst = metric.share ? (metric.higher_is_better ? 0 : 1) : metric.higher_is_better ? -Infinity : Infinity;
+    const value = metric.higher_is_better ? Math.max(worst, metric.value - drop) : Math.min(worst, metric.value + drop);
+    return { value, drop, half: Math.sqrt(spread), unknown };
+  }
+
+  /** Return the numbers of channels that a group may keep, ascending; the last is all of them. */
+  function allowed(g, multiple) {
+    const { channels, step, least, protected: reason } = groups[g];
+    if (reason) return [channels];
+    const unit = leastCommonMultiple(step, multiple), counts = [];
+    for (let kept = unit; kept < channels; kept += unit) if (kept >= least) counts.push(kept);
+    return [...counts, channels];
+  }
+
+  /** Return the allowed number nearest to a ratio, half upwards: fpgmlab.rounding.kept_channels in the browser. */
+  function snapped(g, ratio, multiple) {
+    if (ratio <= 0) return whole[g];
+    const wish = (1 - ratio) * whole[g];
+    return allowed(g, multiple).reduce((best, kept) => (Math.abs(kept - wish) <= Math.abs(best - wish) + 1e-9 ? kept : best));
+  }
+
+  /** Return the allowed number so many steps on from a number of kept channels; a positive step removes more. */
+  function stepped(g, kept, steps, multiple) {
+    const counts = allowed(g, multiple);
+    let place = steps > 0 ? counts.findLastIndex((n) => n < kept) : counts.findIndex((n) => n > kept);
+    if (place < 0) return steps > 0 ? Math.min(kept, counts[0]) : kept;
+    place -= steps - Math.sign(steps);
+    return counts[Math.max(0, Math.min(counts.length - 1, place))];
+  }
+
+  return { desk, groups, whole, cost, predict, allowed, snapped, stepped };
+}
+
+/** Read a curve at a number of kept channels: drop, half the interval's width, whether that is beyond what was measured. */
+export function at(curve, kept) {
+  if (!curve) return null;
+  const { kept: counts, drop } = curve, last = counts.length - 1;
+  const half = (i) => (Number.isFinite(curve.high[i] - curve.low[i]) ? (curve.high[i] - curve.low[i]) / 2 : 0);
+  if (kept <= counts[last]) return { drop: drop[last], half: half(last), beyond: kept < counts[last] };
+  const after = counts.findIndex((count) => count <= kept);
+  if (counts[after] === kept) return { drop: drop[after], half: half(after), beyond: false };
+  const part = (counts[after - 1] - kept) / (counts[after - 1] - counts[after]);
+  const mix = (a, b) => a + part * (b - a);
+  return { drop: mix(drop[after - 1], drop[after]), half: mix(half(after - 1), half(after)), beyond: false };
+}
+
+function atGrid({ inputs, outputs, ms }, i, o) {
+  const [row, down] = between(inputs, i), [column, right] = between(outputs, o);
+  const below = Math.min(row + 1, inputs.length - 1), beside = Math.min(column + 1, outputs.length - 1);
+  const upper = ms[row][column] * (1 - right) + ms[row][beside] * right;
+  const lower = ms[below][column] * (1 - right) + ms[below][beside] * right;
+  return upper * (1 - down) + lower * down;
+}
+
+function between(measured, count) {
+  const last = measured.length - 1, within = Math.max(measured[0], Math.min(measured[last], count));
+  const place = measured.findLastIndex((n) => n <= within), after = Math.min(place + 1, last);
+  return [place, (within - measured[place]) / Math.max(measured[after] - measured[place], 1)];
+}
+
+function leastCommonMultiple(a, b) {
+  let [x, y] = [a, b];
+  while (y) [x, y] = [y, x % y];
+  return (a * b) / x;
+}
