@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fpgmlab.sensitivity.batches import Reader
 from fpgmlab.sensitivity.curves import Curves
 from fpgmlab.sensitivity.fingerprint import digest
-from fpgmlab.sensitivity.intervals import Paired
+from fpgmlab.sensitivity.intervals import Paired, is_narrow
 from fpgmlab.sensitivity.metrics import is_binary
 from fpgmlab.sensitivity.states import States
 from fpgmlab.sensitivity.work import Job, Part
@@ -88,7 +88,7 @@ def unfinished(job: Job, curves: Curves) -> Sequence[int]:
         if sums.samples == 0:
             return True
         _, low, high = sums.interval(is_binary(name))
-        return (high - low) / 2 > job.tolerance
+        return not is_narrow(low, high, job.tolerance)
 
     return [number for number, place in enumerate(job.places) if wide(curves.sums[(*place, name)])]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fpgmlab.graph import ChannelGraph
+from fpgmlab.sensitivity.intervals import SPARE, is_narrow
 from fpgmlab.sensitivity.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ def extent(frame: pd.DataFrame, metric: str, total: int, tolerance: float | None
     needed = np.full(len(points), float(total))
     narrow = np.zeros(len(points), bool)
     if tolerance is not None:
-        narrow = half <= tolerance
+        narrow = is_narrow(points["low"].to_numpy(float), points["high"].to_numpy(float), tolerance)
         with np.errstate(invalid="ignore"):
-            needed = np.where(narrow, seen, np.minimum(total, np.ceil(seen * (half / tolerance) ** 2)))
+            needed = np.where(narrow, seen, np.minimum(total, np.ceil(seen * (SPARE * half / tolerance) ** 2)))
     left = np.maximum(needed - seen, 0).sum()
     samples = int(mine["samples"].max()) if len(mine) else 0
     widest = float(half.max()) if len(half) else 0.0
