@@ -1,4 +1,5 @@
 # docker build -t fpgmlab . && docker run --rm -p 8888:8888 fpgmlab
+# The desk for the classroom, without code: docker run --rm -p 8866:8866 fpgmlab voila --Voila.ip=0.0.0.0 --no-browser notebooks/05_classroom_desk.ipynb
 # With a GPU: docker run --rm --gpus all -p 8888:8888 fpgmlab (the torch wheels bring CUDA; the host brings the driver).
 # Another base, with Python 3.11 or newer or with apt: docker build --build-arg BASE=python:3.13-slim .
 ARG BASE=debian:bookworm-slim

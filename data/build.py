@@ -6,6 +6,7 @@ python data/build.py trees              # from the images in PyPI's package deep
 python data/build.py resnet20-fashion   # trains it: about half an hour on two CPU cores
 python data/build.py vgg16-fashion      # trains it: about a quarter of an hour
 python data/build.py vgg16-fashion-sparse   # the same, with a penalty on the scales of its batch norms
+python data/build.py resnet20-fashion-sweep   # measures its sensitivity: a quarter of an hour on one CPU core
 """
 
 from __future__ import annotations
@@ -153,9 +154,27 @@ def checkpoint(name: str) -> None:
     print(name, result)
 
 
+# Sweeps: of the shipped networks, on all test pictures, so that a plan can be made at once.
+
+SWEPT = ("resnet20-fashion",)
+
+
+def sweep(name: str) -> None:
+    """Measure how each channel group of a checkpoint bears pruning, and write the curves."""
+    import fpgmlab as fl
+
+    task = fl.tasks.fashion_mnist()
+    graph = fl.trace(fl.models.load(name), task.example_input)
+    path = DATA / "cache" / f"{name}-sweep"  # stopped, it goes on where it was
+    curves = fl.sweep(graph, fl.score(graph, "fpgm"), task, path=path)
+    curves.save(DATA / "sweeps" / f"{name}.parquet")
+    print(name, curves)
+
+
 def main() -> None:
     builders: dict[str, Callable[[], None]] = {"fashion-mnist": fashion_mnist, "trees": trees}
     builders |= {name: lambda name=name: checkpoint(name) for name in CHECKPOINTS}
+    builders |= {f"{name}-sweep": lambda name=name: sweep(name) for name in SWEPT}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=list(builders))
     builders[parser.parse_args().what]()

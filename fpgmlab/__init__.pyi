@@ -4,6 +4,7 @@ from . import criteria as criteria
 from . import figures as figures
 from . import geometry as geometry
 from . import models as models
+from . import sensitivity as sensitivity
 from . import tasks as tasks
 from . import thresholds as thresholds
 from . import widgets as widgets

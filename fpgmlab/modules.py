@@ -53,6 +53,17 @@ def split_name(name: str) -> tuple[str, str]:
     return module, tensor
 
 
+def stage(name: str) -> str:
+    """Return the part of a network that a module belongs to, by its name: down to the first part with a number.
+
+    >>> [stage(name) for name in ("conv1", "layer3.0.conv2", "features.3", "model.4.cv1.conv", "body.layer1.0.conv1")]
+    ['conv1', 'layer3', 'features', 'model.4', 'body.layer1']
+    """
+    parts = name.split(".")
+    numbered = [i for i, part in enumerate(parts[:-1]) if any(letter.isdigit() for letter in part)]
+    return ".".join(parts[: numbered[0] + 1]) if numbered else parts[0]
+
+
 def tensors_in(value: object) -> Iterator[Tensor]:
     """Yield the tensors in nested tuples, lists, dicts and objects with attributes, in order."""
     if isinstance(value, Tensor):

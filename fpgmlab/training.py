@@ -37,6 +37,8 @@ def fit(
     keep: str = "best",
     progress: bool = True,
     on_epoch: Callable[[dict], None] | None = None,
+    on_step: Callable[[dict], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> pd.DataFrame:
     """Train a model in place, on the device where it lies.
 
@@ -70,12 +72,16 @@ def fit(
         Show a progress bar, in a terminal or in a notebook.
     on_epoch : callable, optional
         Called with each finished row of the history.
+    on_step : callable, optional
+        Called after each step with ``{"epoch", "step", "steps", "loss"}``; steps are counted from 1 over all epochs.
+    stop : callable, optional
+        Asked before each step; when it returns True, the training ends as by Ctrl-C.
 
     Returns
     -------
     pandas.DataFrame
         A row for each finished epoch: epoch, train_loss, loss, <task.metric_name>, lr, seconds.
-        ``attrs["interrupted"]`` tells whether it was stopped by Ctrl-C, ``attrs["kept"]`` the epoch of the weights.
+        ``attrs["interrupted"]`` tells whether it was stopped early, ``attrs["kept"]`` the epoch of the weights.
 
     Raises
     ------
@@ -105,6 +111,9 @@ def fit(
                 started, losses = time.perf_counter(), torch.zeros((), device=device)
                 model.train()
                 for step, (inputs, targets) in enumerate(task.train_batches(batch_size, seed=seed * 10007 + epoch), 1):
+                    if stop is not None and stop():
+                        raise KeyboardInterrupt
+                    now = (epoch - 1) * batches + step
                     inputs, targets = inputs.to(device), targets.to(device)
                     if inputs.ndim == 4:
                         inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -123,13 +132,15 @@ def fit(
                     scaler.scale(loss).backward()
                     scaler.unscale_(optim)
                     for extra in extras:
-                        extra.before_step(model, (epoch - 1) * batches + step, epochs * batches)
+                        extra.before_step(model, now, epochs * batches)
                     scaler.step(optim)
                     scaler.update()
                     schedule.step()
                     for extra in extras:
-                        extra.after_step(model, (epoch - 1) * batches + step, epochs * batches)
+                        extra.after_step(model, now, epochs * batches)
                     losses += loss.detach()
+                    if on_step is not None:
+                        on_step({"epoch": epoch, "step": now, "steps": epochs * batches, "loss": loss.item()})
                     bar.update()
                     if step % 10 == 0:
                         bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {losses.item() / step:.3f}", refresh=False)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 import fpgmlab as fl
+from tests.allocation.made import branches, chain
 from tests.networks import NETWORKS, Model, busy, conv, pooled
 from tests.test_tracing import check_cost, random_plan
 
@@ -212,3 +213,40 @@ def test_wrong_input_deep_inside_names_the_module():
     model = busy(Model(lambda m, x: m.block(m.stem(x)), {"stem": conv(3, 8), "block": block}))
     with pytest.raises(fl.TracingError, match=r"failed in 'block\.2'"):
         fl.trace(model, torch.randn(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("make", [branches, lambda: chain(6, 9, 5)], ids=["branches", "chain"])
+def test_terms_of_the_macs_add_up_to_the_cost(make: Callable[[], fl.ChannelGraph]):
+    graph = make()
+    places, macs = graph.costs.macs_terms()
+    groups, cells = list(graph), graph.costs.cells
+    assert places.shape == (len(macs), 3)
+    assert len({tuple(place) for place in places.tolist()}) == len(places)
+    for seed in range(5):
+        plan = random_plan(graph, seed)
+        z = np.append(np.bincount(cells[graph.keep(plan)], minlength=cells.max() + 1), 1)
+        terms = macs * z[places[:, 1]] * z[places[:, 2]]
+        assert round(terms.sum()) == graph.cost(plan).macs
+        assert terms.sum() == pytest.approx(z @ graph.costs.form("macs") @ z)
+    whole = macs * np.append(np.bincount(cells), 1)[places[:, 1:]].prod(axis=1)
+    shares = [whole[places[:, 0] == g].sum() / graph.cost().macs for g in range(len(groups))]
+    assert shares == pytest.approx(graph.frame()["macs_share"].tolist())
+
+
+def test_macs_of_no_group_are_terms_too():
+    model = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.attention, self.head = nn.Linear(4, 8), model, nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.inner(x)
+            return self.head(self.attention(x, x, x, need_weights=False)[0])
+
+    graph = fl.trace(Attention(), torch.randn(1, 5, 4))
+    places, macs = graph.costs.macs_terms()
+    z = np.append(np.bincount(graph.costs.cells), 1)
+    assert round((macs * z[places[:, 1]] * z[places[:, 2]]).sum()) == graph.cost().macs
+    assert macs[places[:, 0] == -1].sum() > 0

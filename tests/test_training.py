@@ -83,6 +83,32 @@ def test_ctrl_c_leaves_a_usable_model(task: fl.tasks.Classification, tiny: nn.Mo
     assert 0 <= fl.evaluate(tiny, task)["accuracy"] <= 1
 
 
+@pytest.mark.parametrize(("steps", "epochs"), [(0, 0), (3, 0), (8, 1), (17, 2)])
+def test_stop_ends_it_as_ctrl_c_does(task: fl.tasks.Classification, tiny: nn.Module, steps: int, epochs: int):
+    tiny.eval()
+    twin, seen = copy.deepcopy(tiny), []
+    history = fl.fit(tiny, task, epochs=5, on_step=seen.append, stop=lambda: len(seen) == steps, **QUIET)
+    assert history.attrs["interrupted"]
+    assert (len(history), len(seen)) == (epochs, steps)
+    assert not tiny.training
+    fl.fit(twin, task, epochs=5, extras=[StopAt(steps)] if steps else [], stop=lambda: steps == 0, **QUIET)
+    assert states_equal(tiny.state_dict(), twin.state_dict())
+
+
+def test_each_step_is_told(task: fl.tasks.Classification, tiny: nn.Module):
+    twin, seen = copy.deepcopy(tiny), []
+    history = fl.fit(tiny, task, epochs=2, on_step=seen.append, stop=lambda: False, **QUIET)
+    assert [row["step"] for row in seen] == list(range(1, 15))
+    assert [row["epoch"] for row in seen] == [1] * 7 + [2] * 7
+    assert {row["steps"] for row in seen} == {14}
+    for epoch, mean in zip((1, 2), history["train_loss"], strict=True):
+        losses = [row["loss"] for row in seen if row["epoch"] == epoch]
+        assert sum(losses) / len(losses) == pytest.approx(mean, rel=1e-6)
+    assert not history.attrs["interrupted"]
+    fl.fit(twin, task, epochs=2, **QUIET)
+    assert states_equal(tiny.state_dict(), twin.state_dict())
+
+
 class Poison(fl.Extra):
     """Make the loss NaN from some call on."""
 

@@ -2,6 +2,7 @@
 
 from fpgmlab.figures.additivity import additivity
 from fpgmlab.figures.agreement import rank_agreement
+from fpgmlab.figures.desk import desk
 from fpgmlab.figures.distances import clustered_order, distance_matrix
 from fpgmlab.figures.files import save_figure
 from fpgmlab.figures.filters import filter_tiles
@@ -22,6 +23,7 @@ __all__ = [
     "VENUES",
     "additivity",
     "clustered_order",
+    "desk",
     "distance_matrix",
     "filter_map",
     "filter_tiles",

@@ -52,12 +52,20 @@ def name_rows(axis: Axis, names: Sequence[str], share: float = 0.32) -> None:
     axis.set_tick_params(length=0)
 
 
-def name_columns(axis: Axis, names: Sequence[str], inches: float) -> None:
+def name_columns(
+    axis: Axis, names: Sequence[str], inches: float, places: np.ndarray | None = None, points: float = 90
+) -> None:
     """Name columns along so many inches in slanted letters; every second or third only where all do not fit."""
-    names = [shortened(name, 90) for name in names]
+    names = [shortened(name, points) for name in names]
     step = -(-int(np.ceil(len(names) * 1.25 * small())) // max(int(inches * 72), 1))
     shown = np.arange(0, len(names), step)
-    axis.set_ticks(shown, [names[i] for i in shown], rotation=60, ha="right", rotation_mode="anchor")
+    axis.set_ticks(
+        shown if places is None else places[shown],
+        [names[i] for i in shown],
+        rotation=60,
+        ha="right",
+        rotation_mode="anchor",
+    )
     axis.set_tick_params(length=2, pad=1)
 
 

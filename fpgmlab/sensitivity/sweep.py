@@ -79,7 +79,7 @@ def sweep(
     dtype : {"float32", "bfloat16"}
         Of weights and activations; bfloat16 is quicker where the processor has it, and rounds to three digits.
     tolerance : float, optional
-        End a point when half its interval, in the first of ``metrics``, is at most this; with 15 % to spare, since it is
+        End a point when half its interval, in the first of ``metrics``, is at most this; with 15 % to spare: it is
         looked at after every batch, and would else end whenever chance has made the interval narrow.
     surgery : bool
         Really prune the network for each point and each batch, and run what is left, instead of simulating it. The

@@ -11,6 +11,7 @@ except ImportError as error:
 from fpgmlab.widgets.explorer import FilterExplorer
 from fpgmlab.widgets.gamma_panel import GammaPanel
 from fpgmlab.widgets.gamma_view import GammaView, gamma_view
+from fpgmlab.widgets.plan_editor import PlanEditor
 from fpgmlab.widgets.scene import FilterScene, filter_scene
 from fpgmlab.widgets.sweep_panel import SweepPanel
 from fpgmlab.widgets.view import FilterView, filter_view
@@ -23,6 +24,7 @@ __all__ = [
     "FilterView",
     "GammaPanel",
     "GammaView",
+    "PlanEditor",
     "SweepPanel",
     "filter_scene",
     "filter_view",

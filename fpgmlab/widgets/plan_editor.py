@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import traitlets
+from torch import nn
 
 from fpgmlab.allocation import LatencyTable, allocate, equal_loss
+from fpgmlab.allocation.forecast import Forecast, forecast
 from fpgmlab.errors import unknown
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.plan import Plan
-from fpgmlab.rounding import Scores, check_rounding, lowest
+from fpgmlab.rounding import Scores, check_rounding
 from fpgmlab.sensitivity import Curves
 from fpgmlab.widgets.bundle import script, sheet
-from fpgmlab.widgets.desk.forecast import Forecast, forecast
-from fpgmlab.widgets.desk.payload import cells_kept, desk_payload
-from fpgmlab.widgets.prompt import PromptWidget
+from fpgmlab.widgets.desk.bars import Bars
+from fpgmlab.widgets.desk.job import in_words
+from fpgmlab.widgets.desk.payload import desk_payload
+from fpgmlab.widgets.desk.report import report_frame
+from fpgmlab.widgets.desk.state import DeskState
+from fpgmlab.widgets.desk.wishes import BUDGETS, carry_out, check_training, read_wish
+from fpgmlab.widgets.desk.workshop import Workshop
 
-BUDGETS = ("macs", "params", "bytes", "latency")
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_CLOSING = 60  # seconds that `close` waits for a batch to end
 
 
-class PlanEditor(PromptWidget):
+class PlanEditor(DeskState):
     """Draw a plan on top of the measured curves, and see what it costs and degrades at once.
 
     A bar for each channel group: its height is the ratio, its background the drop predicted at each height. The totals
-    are computed in the browser with `ChannelGraph.cost`'s own arithmetic, and confirmed by the kernel.
+    are computed in the browser with `ChannelGraph.cost`'s own arithmetic, and confirmed by the kernel. What takes
+    longer runs in a thread, on a copy of the network, one job at a time.
 
     Parameters
     ----------
@@ -52,6 +62,8 @@ class PlanEditor(PromptWidget):
     ----------
     plan : Plan
         What is on the screen. Can be assigned and observed; callbacks may come off the main thread.
+    pruned : nn.Module or None
+        The network that was pruned, or fine-tuned, last. Can be observed.
 
     Raises
     ------
@@ -59,23 +71,18 @@ class PlanEditor(PromptWidget):
         For curves, a plan or a table of another network, and for options out of range.
     """
 
-    _esm = script("common.js", "desk_model.js", "desk_store.js", "desk.js")
-    _css = sheet("common.css", "desk.css")
+    _esm = script(
+        "common.js", "desk_model.js", "desk_store.js", "desk_words.js", "desk_controls.js", "desk_head.js",
+        "desk_gauges.js", "desk_budget.js", "desk_colours.js", "desk_changes.js", "desk_bar.js", "desk_legend.js",
+        "desk_overview.js", "desk_pointer.js", "desk_keys.js", "desk_bars.js", "desk_curve.js", "desk_detail.js",
+        "desk_labels.js", "desk_plans.js", "desk_tradeoff.js", "desk_snapshots.js", "desk_work_chart.js",
+        "desk_work.js", "desk.js",
+    )  # fmt: skip
+    _css = sheet("common.css", "desk.css", "desk_detail.css", "desk_panels.css", "desk_plans.css", "desk_work.css")
 
-    plan = traitlets.Instance(Plan)
-    desk = traitlets.Dict().tag(sync=True)
-    kept = traitlets.List(traitlets.Int()).tag(sync=True)
-    chosen = traitlets.Dict().tag(sync=True)
-    revision = traitlets.Int(0).tag(sync=True)
-    confirmed = traitlets.Dict().tag(sync=True)
-    metric = traitlets.Unicode(allow_none=True).tag(sync=True)
-    multiple = traitlets.Int(1).tag(sync=True)
-    locked = traitlets.List(traitlets.Int()).tag(sync=True)
-    snapshots = traitlets.List(traitlets.Dict()).tag(sync=True)
-    current = traitlets.Int(None, allow_none=True).tag(sync=True)
     results = traitlets.Dict().tag(sync=True)
     work = traitlets.Dict().tag(sync=True)
-    notice = traitlets.Dict().tag(sync=True)
+    pruned = traitlets.Instance(nn.Module, allow_none=True, read_only=True)
 
     def __init__(
         self,
@@ -91,101 +98,27 @@ class PlanEditor(PromptWidget):
         max_ratio: float = 1.0,
     ) -> None:
         check_rounding(multiple, max_ratio)
-        self._graph, self._curves, self._task, self._table = graph, curves, task, table
         self._scores = curves.scores if scores is None else scores
         if not self._scores:
             raise ValueError("the curves do not hold the scores they were made with: give scores=")
-        self._max_ratio = max_ratio
-        self._names = tuple(graph)
-        # Channels of plans that were assigned: they need not be those with the lowest scores.
-        self._assigned: dict[tuple[str, int], tuple[int, ...]] = {}
-        # Messages from the browser, cells and the work in the background come from several threads.
-        self._lock = threading.RLock()
+        bars = Bars(graph, self._scores, table)
+        start = bars.nothing if plan is None else bars.whole(plan)
+        self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
         desk = desk_payload(graph, curves, self._scores, max_ratio, table)
-        nothing = Plan({name: group.channels for name, group in graph.items()}, {})
-        super().__init__(
-            plan=nothing, desk=desk, kept=[group.channels for group in graph.values()], multiple=multiple,
-            metric=_shown(metric, [each["name"] for each in desk["metrics"]], task),
-        )  # fmt: skip
-        self._confirm()
-        if plan is not None:
-            self.plan = plan
+        shown = _shown(metric, [each["name"] for each in desk["metrics"]], task)
+        super().__init__(bars, desk, multiple=multiple, metric=shown)
+        self._shop = Workshop(self._lock, graph, curves, task, table, self._show_work)
+        self._show_work()
+        self.observe(self._show_work, "plan")
+        self.plan = start
         self.on_msg(self._asked)
 
-    # The plan, in the kernel and on the screen ----------------------------------------------------------------------
-
-    @traitlets.validate("plan")
-    def _fits(self, proposal: dict) -> Plan:
-        plan = proposal["value"]
-        self._graph.check(plan)
-        return Plan(
-            {name: group.channels for name, group in self._graph.items()},
-            {name: channels for name, channels in plan.removed.items() if channels},
-        )
-
-    @traitlets.validate("kept")
-    def _can_be_kept(self, proposal: dict) -> list[int]:
-        kept = proposal["value"]
-        if len(kept) != len(self._graph):
-            raise traitlets.TraitError(f"kept must have {len(self._graph)} numbers, one a group; got {len(kept)}")
-        for group, count in zip(self._graph.values(), kept, strict=True):
-            whole = count == group.channels
-            if not (whole or (group.protected is None and 0 < count < group.channels and count % group.step == 0)):
-                raise traitlets.TraitError(f"group {group.name!r} cannot keep {count} of {group.channels} channels")
-        return kept
-
-    @traitlets.observe("plan")
-    def _plan_assigned(self, change: dict) -> None:
-        plan = change["new"]
-        kept = [plan.kept[name] for name in self._names]
-        with self._lock:
-            if self._plan_of(kept) != plan:
-                self._remember(plan)
-            if kept != self.kept:
-                with self.hold_sync():
-                    self.kept, self.revision = kept, self.revision + 1
-            self._confirm()
-
-    @traitlets.observe("kept")
-    def _kept_changed(self, change: dict) -> None:
-        with self._lock:
-            self.plan = self._plan_of(self.kept)
-            self._confirm()
-
-    def _plan_of(self, kept: Sequence[int]) -> Plan:
-        removed = {}
-        for name, count in zip(self._names, kept, strict=True):
-            group = self._graph[name]
-            if count < group.channels:
-                known = self._assigned.get((name, count))
-                removed[name] = lowest(group, self._scores, group.channels - count) if known is None else known
-        return Plan({name: group.channels for name, group in self._graph.items()}, removed)
-
-    def _remember(self, plan: Plan) -> None:
-        """Note the channels of a plan that do not follow the scores, and what the browser needs to know of them."""
-        chosen = {g: dict(rows) for g, rows in self.chosen.items()}
-        for g, name in enumerate(self._names):
-            removed, kept = plan.removed[name], plan.kept[name]
-            if removed:
-                self._assigned[name, kept] = removed
-                if self.desk["groups"][g]["cells"] > 1:
-                    chosen.setdefault(str(g), {})[str(kept)] = cells_kept(self._graph, name, removed)
-        self.chosen = chosen
-
-    def _confirm(self) -> None:
-        """Tell the browser what the kernel makes of the plan."""
-        cost = self._graph.cost(self.plan)
-        ms = None if self._table is None else self._table.latency(self._graph, self.plan)
-        self.confirmed = {
-            "revision": self.revision, "macs": cost.macs, "params": cost.params, "bytes": cost.bytes, "latency": ms,
-        }  # fmt: skip
+    # Making plans ----------------------------------------------------------------------------------------------------
 
     @property
     def forecast(self) -> Forecast | None:
         """What the curves expect of the plan in the metric shown; None without curves."""
-        return None if self.metric is None else forecast(self.desk, self.metric, self.kept)
-
-    # Plans that are made ---------------------------------------------------------------------------------------------
+        return None if self.metric is None else forecast(self._graph, self._curves, self.plan, self.metric)
 
     def fit_budget(self, method: str = "allocate", **budget: float) -> Plan:
         """Take the best plan within a budget; locked bars stay where they are.
@@ -204,13 +137,19 @@ class PlanEditor(PromptWidget):
         methods = {"allocate": allocate, "equal_loss": equal_loss}
         if method not in methods:
             raise ValueError(unknown("method", method, methods))
-        options = {"scores": self._scores, "multiple": self.multiple, "max_ratio": self._max_ratio}
-        locked = {self._names[g]: self.kept[g] for g in self.locked}
-        if method == "allocate":
-            options["table"] = self._table
-        else:
-            options["metric"] = self.metric
-        plan = methods[method](self._graph, self._curves, locked=locked, **options, **budget)
+        for kind in budget:
+            if kind not in BUDGETS:
+                raise ValueError(unknown("budget", kind, BUDGETS))
+        if method == "equal_loss" and "latency" in budget:
+            raise ValueError("equal_loss knows no budget of latency: take method='allocate'")
+        own = {"table": self._table} if method == "allocate" else {"metric": self.metric}
+        with self._lock:
+            names, multiple = list(self._graph), self.multiple
+            locked = {names[place]: self.kept[place] for place in self.locked}
+        plan = methods[method](
+            self._graph, self._curves, scores=self._scores, multiple=multiple, max_ratio=self._max_ratio,
+            locked=locked, **own, **budget,
+        )  # fmt: skip
         self.plan = plan
         return plan
 
@@ -218,10 +157,104 @@ class PlanEditor(PromptWidget):
         """Write the plan as JSON; `Plan.from_json` reads it."""
         self.plan.to_json(path)
 
-    # What the browser asks for ---------------------------------------------------------------------------------------
+    def figure(self, **options: object) -> Figure:
+        """Draw the desk as it is; see `fpgmlab.figures.desk`."""
+        from fpgmlab.figures import desk
 
-    def _asked(self, widget: object, content: dict, buffers: object) -> None:
-        pass
+        return desk(self._graph, self._curves, self.plan, **{"metric": self.metric, **options})
+
+    @property
+    def report(self) -> pd.DataFrame:
+        """What the plan costs and degrades, predicted and, as far as that was done, measured.
+
+        A row for each network ("original", "predicted", "pruned", "fine-tuned") and metric: network, macs, params,
+        bytes, latency (ms), metric, value, low, high (the ends of a 95 % interval), samples.
+        """
+        with self._lock:
+            plan, measured = self.plan, self._shop.measured.get(self.plan, {})
+        return report_frame(self._graph, self._curves, self._table, plan, measured)
+
+    # Work in the background ------------------------------------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Start to measure the pruned, not fine-tuned network of the plan; see `report` and `wait`.
+
+        Raises
+        ------
+        RuntimeError
+            While other work is running; so do `prune`, `fine_tune` and `export`.
+        ValueError
+            Without a task.
+        """
+        self._shop.begin("evaluate", self.plan)
+
+    def prune(self) -> None:
+        """Start to prune the network by the plan; it will be ``pruned``."""
+        self._shop.begin("prune", self.plan)
+
+    def fine_tune(self, epochs: int = 3, lr: float = 0.02) -> None:
+        """Start to train ``pruned``, or what the plan gives when that is of another plan, as `fpgmlab.fit` does.
+
+        Parameters
+        ----------
+        epochs : int
+        lr : float
+            Highest learning rate.
+
+        Raises
+        ------
+        ValueError
+            Without a task, and for options out of range.
+        """
+        check_training(epochs, lr)
+        self._shop.begin("fine-tune", self.plan, epochs=epochs, lr=lr)
+
+    def export(self, folder: str | os.PathLike[str]) -> None:
+        """Start to write ``pruned``, or what the plan gives when that is of another plan, into a folder.
+
+        The weights (`fpgmlab.load` reads them), ONNX, the plan and a report as JSON and as a page: all or nothing.
+        """
+        self._shop.begin("export", self.plan, folder=folder)
+
+    @property
+    def state(self) -> str:
+        """Of the work: "idle", "running", "finished", "cancelled" or "failed"."""
+        return self._shop.state
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why the last work failed."""
+        return self._shop.error
+
+    def cancel(self) -> None:
+        """Ask the work to end soon; a training keeps its best weights so far."""
+        self._shop.cancel()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the work, at most so many seconds; return whether it has come."""
+        return self._shop.wait(timeout)
+
+    def close(self) -> None:
+        """End the work and take the desk off the screen."""
+        shop = getattr(self, "_shop", None)  # ipywidgets closes what was never quite made, too
+        if shop is not None:
+            shop.cancel()
+            shop.wait(_CLOSING)
+        super().close()
+
+    def _show_work(self, change: object = None) -> None:
+        with self._lock:
+            self.work, self.results = self._shop.payload(self.plan), self._shop.results(self._bars)
+            self.set_trait("pruned", None if self._shop.made is None else self._shop.made.model)
+
+    def _asked(self, widget: object, content: object, buffers: object) -> None:
+        try:
+            words = carry_out(self, self._bars, read_wish(content))
+        except Exception as error:  # whatever a network or a disk may raise is shown
+            self._say("error", in_words(error))
+        else:
+            if words:
+                self._say("info", words)
 
 
 def _shown(metric: str | None, known: list[str], task: object) -> str | None:

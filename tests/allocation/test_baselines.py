@@ -43,3 +43,16 @@ def test_what_stays_whole_and_what_cannot_be_reached(graph: fl.ChannelGraph):
         fl.allocation.equal_loss(graph, curves)
     with pytest.raises(ValueError, match="unknown metric 'kl'"):
         fl.allocation.equal_loss(graph, curves, macs=0.5, metric="kl")
+
+
+def test_locked_groups_stay_where_they_are(graph: fl.ChannelGraph):
+    curves = curves_of(graph, rising(graph, 2), "accuracy")
+    held = {"conv1": 5, "layer3.0.conv2": 64}
+    plan = fl.allocation.equal_loss(graph, curves, macs=0.6, locked=held)
+    assert {name: plan.kept[name] for name in held} == held
+    assert graph.cost(plan).macs <= 0.6 * graph.cost().macs
+    assert plan.removed["conv1"] == fl.Plan.from_ratios(graph, curves.scores, {"conv1": 11 / 16}).removed["conv1"]
+    free = fl.allocation.equal_loss(graph, curves, macs=0.6)
+    spared = fl.allocation.equal_loss(graph, curves, macs=0.6, locked={"layer3.0.conv2": 64})
+    assert spared.kept["layer3.0.conv2"] > free.kept["layer3.0.conv2"]
+    assert all(spared.kept[n] <= free.kept[n] for n in graph if n != "layer3.0.conv2")  # the others make up for it

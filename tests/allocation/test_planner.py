@@ -206,3 +206,73 @@ def test_curves_that_do_not_fit_are_refused(graph: fl.ChannelGraph):
         )
     with pytest.raises(ValueError, match="do not hold the scores they were made with: give scores="):
         fl.allocate(graph, curves_of(graph, drops, scores={}), macs=0.5)
+
+
+# Groups whose number of channels is decided already -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["macs", "bytes"])
+def test_hardly_worse_than_the_best_of_all_plans_around_locked_groups(kind: str):
+    gaps = []
+    for seed in range(3):
+        graph = chain(6, 9, 5, 7)
+        drops = rising(graph, seed)
+        held = {"2": 4, "6": 7}
+        curves = curves_of(graph, drops)
+        costs, losses = [], []
+        for first, second in product([6, *drops["0"]], [5, *drops["4"]]):
+            kept = {"0": first, "2": 4, "4": second, "6": 7}
+            removed = {n: tuple(range(graph[n].channels - k)) for n, k in kept.items()}
+            plan = fl.Plan({n: g.channels for n, g in graph.items()}, removed)
+            costs.append(share(graph, plan, kind))
+            losses.append({6: 0.0, **drops["0"]}[first] + {5: 0.0, **drops["4"]}[second])
+        for budget in (0.7, 0.55, 0.4):
+            plan = fl.allocate(graph, curves, multiple=1, locked=held, **{kind: budget})
+            assert (plan.kept["2"], plan.kept["6"]) == (4, 7)
+            assert share(graph, plan, kind) <= budget
+            best = np.array(losses)[np.array(costs) <= budget].min()
+            found = loss_of(graph, curves, plan) - drops["2"][4]
+            gaps.append(found - best)
+    assert min(gaps) > -1e-9  # the oracle is one
+    assert np.mean(gaps) < 0.01
+
+
+def test_locked_groups_keep_the_channels_with_the_highest_scores(graph: fl.ChannelGraph):
+    curves = curves_of(graph, rising(graph, 0))
+    held = {"conv1": 5, "layer2.0.conv2": 32, "fc": 10}  # 5: no multiple of 8
+    plan = fl.allocate(graph, curves, macs=0.6, locked=held)
+    assert {name: plan.kept[name] for name in held} == held
+    assert plan.removed["conv1"] == fl.Plan.from_ratios(graph, curves.scores, {"conv1": 11 / 16}).removed["conv1"]
+    every = fl.allocate(graph, curves, macs=0.9, locked=plan.kept)  # nothing is left to choose
+    assert every == plan
+    drops = rising(graph, 0)
+    del drops["conv1"]  # a group without a curve can be locked, too
+    assert fl.allocate(graph, curves_of(graph, drops), macs=0.6, locked={"conv1": 5}).kept["conv1"] == 5
+
+
+@pytest.mark.parametrize("rule", [fl.allocate, fl.allocation.equal_loss])
+@pytest.mark.parametrize(
+    ("locked", "words"),
+    [
+        ({"conv": 5}, "locked: unknown group 'conv': did you mean 'conv1'"),
+        ({"conv1": 0}, "locked: group 'conv1' can keep from 1 to 16 channels; got 0"),
+        ({"conv1": 17}, "locked: group 'conv1' can keep from 1 to 16 channels; got 17"),
+        ({"fc": 9}, "locked: group 'fc' is protected .*: it keeps all 10"),
+        ({"conv1": 16, "layer3.0.conv2": 64, "layer2.0.conv2": 32, "layer3.1.conv1": 64}, "cannot be reached"),
+    ],
+)
+def test_locks_that_cannot_be(graph: fl.ChannelGraph, rule: Callable, locked: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        rule(graph, curves_of(graph, rising(graph, 0), "accuracy"), macs=0.2, locked=locked)
+
+
+def test_locked_groups_in_blocks():
+    model = torchvision.models.regnet_x_400mf(num_classes=5).eval()
+    graph = fl.trace(model, torch.randn(1, 3, 64, 64))
+    name, group = next((n, g) for n, g in graph.items() if g.step > 1 and g.protected is None)
+    curves = curves_of(graph, rising(graph, 0))
+    with pytest.raises(ValueError, match=f"can keep a multiple of {group.step} from 1 to"):
+        fl.allocate(graph, curves, macs=0.6, locked={name: group.step + 1})
+    plan = fl.allocate(graph, curves, macs=0.6, locked={name: group.step})
+    assert plan.kept[name] == group.step
+    assert fl.agreement(graph, plan) < 1e-4

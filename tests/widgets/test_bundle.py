@@ -8,24 +8,25 @@ import sys
 
 import pytest
 
-from fpgmlab.widgets import FilterExplorer, GammaPanel
+from fpgmlab.widgets import FilterExplorer, GammaPanel, PlanEditor, SweepPanel
 from fpgmlab.widgets.bundle import FOLDER
 from fpgmlab.widgets.explorer import ExplorerPicture
 
+WIDGETS = [ExplorerPicture, GammaPanel, SweepPanel, PlanEditor]
 FILES = sorted(FOLDER.iterdir())
 
 
-@pytest.mark.parametrize("widget", [ExplorerPicture, GammaPanel])
+@pytest.mark.parametrize("widget", WIDGETS)
 def test_one_module_with_one_default_export(widget: type):
     text = str(widget._esm)
     assert not re.search(r"^import ", text, re.MULTILINE)
     assert re.findall(r"^export .*", text, re.MULTILINE) == ["export default { render };"]
-    names = re.findall(r"^(?:async )?(?:function|const) (\w+)", text, re.MULTILINE)
+    names = re.findall(r"^(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
     assert len(names) == len(set(names)), "two files of one bundle use the same name"
 
 
 def test_every_name_that_is_imported_is_in_the_bundle():
-    bundles = [(str(widget._esm), widget) for widget in (ExplorerPicture, GammaPanel)]
+    bundles = [(str(widget._esm), widget) for widget in WIDGETS]
     seen = 0
     for path in FOLDER.glob("*.js"):
         text = path.read_text()
@@ -34,7 +35,7 @@ def test_every_name_that_is_imported_is_in_the_bundle():
             if not all(re.search(rf"^function {name}\b", bundle, re.MULTILINE) for name in own):
                 continue  # the other panel's file
             for name in re.findall(r"\w+", " ".join(re.findall(r"^import \{([^}]*)\}", text, re.MULTILINE))):
-                assert re.search(rf"^function {name}\b", bundle, re.MULTILINE), (path.name, widget, name)
+                assert re.search(rf"^(?:function|const) {name}\b", bundle, re.MULTILINE), (path.name, widget, name)
                 seen += 1
     assert seen > 20
 
@@ -58,3 +59,5 @@ def test_without_anywidget_the_error_says_what_to_install():
 def test_widgets_have_docstrings():
     assert FilterExplorer.__doc__
     assert GammaPanel.__doc__
+    assert SweepPanel.__doc__
+    assert PlanEditor.__doc__

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
 from fpgmlab.allocation import LatencyTable
 from fpgmlab.allocation.degradation import Degradation, degradations
 from fpgmlab.graph import ChannelGraph, ChannelGroup
+from fpgmlab.modules import stage
 from fpgmlab.rounding import Scores, lowest
 from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.metrics import METRICS
@@ -36,8 +36,8 @@ def desk_payload(
     Returns
     -------
     dict
-        Of what JSON knows. ``groups``: a list, in network order. ``cells``: the sizes of all cells. ``macs``, ``sizes``:
-        terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
+        Of what JSON knows. ``groups``: a list, in network order. ``cells``: the sizes of all cells. ``macs``,
+        ``sizes``: terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
         `fpgmlab.costs.CostModel`). ``metrics``: name, unpruned value, and a curve, or None, for each group.
         ``latency``: the table's grids, and its layers' counts over z; or None.
 
@@ -52,7 +52,7 @@ def desk_payload(
         "cells": np.bincount(graph.costs.cells).tolist(),
         "macs": _macs(graph),
         "sizes": _sizes(graph),
-        "metrics": [_metric(graph, curves, name) for name in curves.base],
+        "metrics": [_metric(graph, curves, name) for name, value in curves.base.items() if math.isfinite(value)],
         "latency": None if table is None else _latency(graph, table),
     }
 
@@ -91,21 +91,14 @@ def _cell_table(graph: ChannelGraph, group: ChannelGroup, scores: Scores) -> lis
     return [cells_kept(graph, group.name, lowest(group, scores, group.channels - kept)) for kept in counts]
 
 
-def stage(name: str) -> str:
-    """Return the part of a network that a group belongs to, by its name.
-
-    >>> [stage(name) for name in ("conv1", "layer3.0.conv2", "features.3", "model.4.cv1.conv")]
-    ['conv1', 'layer3', 'features', 'model.4']
-    """
-    parts = name.split(".")
-    if len(parts) == 1:
-        return name
-    return ".".join(parts[:2]) if len(parts) > 2 and parts[1].isdigit() and not parts[0][-1].isdigit() else parts[0]
-
-
 def _macs(graph: ChannelGraph) -> Json:
     places, macs = graph.costs.macs_terms()
-    return {"group": places[:, 0].tolist(), "i": places[:, 1].tolist(), "j": places[:, 2].tolist(), "macs": macs.tolist()}
+    return {
+        "group": places[:, 0].tolist(),
+        "i": places[:, 1].tolist(),
+        "j": places[:, 2].tolist(),
+        "macs": macs.tolist(),
+    }
 
 
 def _sizes(graph: ChannelGraph) -> Json:
@@ -118,7 +111,7 @@ def _sizes(graph: ChannelGraph) -> Json:
 def _metric(graph: ChannelGraph, curves: Curves, name: str) -> Json:
     known = degradations(graph, curves, name)
     frame = curves.frame
-    frame = frame[frame["metric"] == name]
+    frame = frame[frame["metric"] == name].sort_values("kept", ascending=False)
     tables = dict(iter(frame.groupby("group", sort=False)))
     unmeasurable = set(curves.unmeasurable)
     return {
@@ -126,7 +119,7 @@ def _metric(graph: ChannelGraph, curves: Curves, name: str) -> Json:
         "value": float(curves.base[name]),
         "higher_is_better": curves.higher_is_better(name),
         "share": name in METRICS and METRICS[name].binary,
-        "samples": int(frame["samples"].max()),
+        "samples": curves.whole[name].samples,
         "curves": [
             _curve(known[group], tables[group]) if group in known and group not in unmeasurable else None
             for group in graph
@@ -136,14 +129,14 @@ def _metric(graph: ChannelGraph, curves: Curves, name: str) -> Json:
 
 
 def _curve(curve: Degradation, table) -> Json | None:
-    """Return a curve by falling number of kept channels, up to its last finite point; None without any."""
-    points = table.sort_values("kept", ascending=False).iloc[: len(curve.kept)]
-    if len(points) < 2:
+    """Return a curve by falling number of kept channels, as its table is, up to its last finite point, or None."""
+    known = len(curve.kept)
+    if known < 2:
         return None
     return {
         "kept": curve.kept.tolist(),
         "drop": _short(curve.drop),
-        **{name: _short(points[name]) for name in ("value", "low", "high")},
+        **{name: _short(table[name].to_numpy()[:known]) for name in ("value", "low", "high")},
     }
 
 

@@ -5,6 +5,7 @@ export function deskModel(desk) {
   const { groups, cells, macs, sizes, latency } = desk;
   const whole = groups.map((group) => group.channels);
   const z = new Float64Array(cells.length + 1).fill(1);
+  const counted = {}; // by multiple and group: the numbers that are allowed, asked for at each move of a pointer
 
   /** Put the kept channels of each cell into z; `chosen` has the cells of channels that were not chosen by score. */
   function fill(kept, chosen) {
@@ -70,11 +71,8 @@ export function deskModel(desk) {
 
   /** Return the numbers of channels that a group may keep, ascending; the last is all of them. */
   function allowed(g, multiple) {
-    const { channels, step, least, protected: reason } = groups[g];
-    if (reason) return [channels];
-    const unit = leastCommonMultiple(step, multiple), counts = [];
-    for (let kept = unit; kept < channels; kept += unit) if (kept >= least) counts.push(kept);
-    return [...counts, channels];
+    const known = (counted[multiple] ??= []);
+    return (known[g] ??= allowedOf(groups[g], multiple));
   }
 
   /** Return the allowed number nearest to a ratio, half upwards: fpgmlab.rounding.kept_channels in the browser. */
@@ -100,13 +98,20 @@ export function deskModel(desk) {
 export function at(curve, kept) {
   if (!curve) return null;
   const { kept: counts, drop } = curve, last = counts.length - 1;
-  const half = (i) => (Number.isFinite(curve.high[i] - curve.low[i]) ? (curve.high[i] - curve.low[i]) / 2 : 0);
+  const half = (i) => (curve.high[i] === null || curve.low[i] === null ? 0 : (curve.high[i] - curve.low[i]) / 2); // null: no end
   if (kept <= counts[last]) return { drop: drop[last], half: half(last), beyond: kept < counts[last] };
   const after = counts.findIndex((count) => count <= kept);
   if (counts[after] === kept) return { drop: drop[after], half: half(after), beyond: false };
   const part = (counts[after - 1] - kept) / (counts[after - 1] - counts[after]);
   const mix = (a, b) => a + part * (b - a);
   return { drop: mix(drop[after - 1], drop[after]), half: mix(half(after - 1), half(after)), beyond: false };
+}
+
+function allowedOf({ channels, step, least, protected: reason }, multiple) {
+  if (reason) return [channels];
+  const unit = leastCommonMultiple(step, multiple), found = [];
+  for (let kept = unit; kept < channels; kept += unit) if (kept >= least) found.push(kept);
+  return [...found, channels];
 }
 
 function atGrid({ inputs, outputs, ms }, i, o) {

@@ -7,7 +7,7 @@ const HISTORY = 500; // plans that can be undone
  * What one view of the desk shows, in one place: the plan, its history, the selection, the snapshots.
  *
  * The browser computes and keeps all of it; the kernel is told of each plan that is not just passed through, and answers with its own totals.
- * Views call the methods and listen with `on(what, callback)`: "plan", "selection", "locks", "metric", "snapshots", "results", "confirmed", "desk".
+ * Views call the methods and listen with `on(what, callback)`: "plan", "selection", "locks", "metric", "snapshots", "results", "confirmed", "work", "history", "budget".
  */
 export function deskStore(widget, signal) {
   const listeners = new Map();
@@ -127,12 +127,19 @@ export function deskStore(widget, signal) {
   store.results = () => widget.get("results");
   store.work = () => widget.get("work");
   store.notice = () => widget.get("notice");
+  store.dismiss = () => trait("notice", {});
+  let budget = null; // what was asked to remain last: { kind, share }
+  store.budget = () => budget;
+  store.setBudget = (asked) => {
+    budget = asked;
+    tell("budget");
+  };
 
   // Snapshots: plans with a name, each knows from which it came ---------------------------------------------------
   store.snapshots = () => widget.get("snapshots");
   store.current = () => widget.get("current");
   store.addSnapshot = (name) => {
-    const all = store.snapshots(), id = 1 + Math.max(-1, ...all.map((each) => each.id));
+    const all = store.snapshots(), id = 1 + Math.max(0, ...all.map((each) => each.id));
     widget.set("snapshots", [...all, { id, name: name || `plan ${id}`, parent: store.current(), kept: [...settled] }]);
     trait("current", id);
   };
@@ -143,10 +150,11 @@ export function deskStore(widget, signal) {
     widget.set("snapshots", store.snapshots().filter((each) => each.id !== id).map((each) => (each.parent === id ? { ...each, parent } : each)));
     trait("current", store.current() === id ? parent : store.current());
   };
+  /** Show a snapshot; null is the unpruned network. */
   store.restore = (id) => {
     const found = store.snapshots().find((each) => each.id === id);
     trait("current", id);
-    store.kept = [...found.kept];
+    store.kept = [...(found?.kept ?? store.calculator.whole)];
     changed();
     store.commit();
   };

@@ -1,0 +1,74 @@
+"""What the curves expect of a metric under a plan, with an interval."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fpgmlab.allocation.degradation import chosen_metric, degradations
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.plan import Plan
+from fpgmlab.sensitivity import Curves
+from fpgmlab.sensitivity.metrics import is_binary
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A metric's expected value under a plan.
+
+    Attributes
+    ----------
+    value : float
+        The unpruned network's, less the sum of what each group's removal alone degrades; see `predicted`.
+    half : float
+        Half the width of its 95 % interval, the groups' errors taken as independent.
+    unknown : tuple of str
+        Pruned groups of which too little was measured: their share is missing, or only a lower bound.
+    """
+
+    value: float
+    half: float
+    unknown: tuple[str, ...]
+
+
+def forecast(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | None = None) -> Forecast:
+    """Return what a metric is expected to be under a plan, also where it goes beyond what was measured.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    curves : Curves
+        May lack groups.
+    plan : Plan
+    metric : str, optional
+        One that the curves have; as in `fpgmlab.allocate` when left out.
+
+    Raises
+    ------
+    ValueError
+        When the plan or the curves are of another network.
+    """
+    graph.check(plan)
+    metric = chosen_metric(curves, metric)
+    known = degradations(graph, curves, metric)
+    frame = curves.frame
+    tables = dict(iter(frame[frame["metric"] == metric].groupby("group", sort=False)))
+    drop, spread, unknown = 0.0, 0.0, []
+    for name in (name for name in graph if plan.removed.get(name)):
+        kept = plan.kept[name]
+        if name not in known or len(known[name].kept) < 2 or name in curves.unmeasurable:
+            unknown.append(name)
+            continue
+        curve = known[name]
+        if kept < curve.kept[-1]:
+            unknown.append(name)
+        points = tables[name].sort_values("kept", ascending=False).iloc[: len(curve.kept)]
+        halves = ((points["high"] - points["low"]) / 2).replace(math.inf, 0.0).to_numpy()
+        drop += float(curve.at(kept))
+        spread += float(np.interp(kept, curve.kept[::-1], halves[::-1])) ** 2
+    value = curves.base[metric] + (-drop if curves.higher_is_better(metric) else drop)
+    if is_binary(metric):
+        value = min(1.0, max(0.0, value))
+    return Forecast(value, math.sqrt(spread), tuple(unknown))

@@ -1,0 +1,126 @@
+"""Numbers of kept channels, as the bars show them, and the plans that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fpgmlab.allocation import LatencyTable
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.plan import Plan
+from fpgmlab.rounding import Scores, checked_scores, lowest
+from fpgmlab.widgets.desk.payload import Json, cells_kept
+
+
+class Bars:
+    """What each bar can show, and which channels go when it shows it.
+
+    Those with the lowest scores go, unless a plan that was assigned removes others: then these, whenever the bar has
+    the number of that plan.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    scores : mapping of str to Tensor
+        Of all groups that are not protected.
+    table : LatencyTable, optional
+
+    Attributes
+    ----------
+    last : Plan
+        The plan that was made, or remembered, last.
+
+    Raises
+    ------
+    ValueError
+        For scores that are missing, of wrong length or NaN.
+    """
+
+    def __init__(self, graph: ChannelGraph, scores: Scores, table: LatencyTable | None) -> None:
+        for group in graph.values():
+            if group.protected is None:
+                checked_scores(group, scores)
+        self._graph, self._scores, self._table = graph, scores, table
+        self._widths = {name: group.channels for name, group in graph.items()}
+        self._others: dict[tuple[str, int], tuple[int, ...]] = {}  # by group and number kept
+        self.last = self.nothing
+
+    @property
+    def nothing(self) -> Plan:
+        """The plan that removes nothing."""
+        return Plan(self._widths, {})
+
+    def whole(self, plan: Plan) -> Plan:
+        """Return a plan with an entry for every group.
+
+        Raises
+        ------
+        ValueError
+            For a plan of another network, in the words of `ChannelGraph.check`.
+        """
+        if plan is self.last:  # the bars' own, after each of their moves
+            return plan
+        self._graph.check(plan)
+        return Plan(self._widths, plan.removed)
+
+    def kept(self, plan: Plan) -> list[int]:
+        """Return how many channels each group keeps under a plan, in network order."""
+        kept = plan.kept
+        return [kept[name] for name in self._widths]
+
+    def check(self, kept: Sequence[int]) -> None:
+        """Raise a `ValueError` for numbers of channels that the groups cannot keep."""
+        if len(kept) != len(self._graph):
+            raise ValueError(f"kept must be {len(self._graph)} numbers, one for each group; got {len(kept)}")
+        for group, count in zip(self._graph.values(), kept, strict=True):
+            if count == group.channels:
+                continue
+            if group.protected is not None:
+                raise ValueError(f"group {group.name!r} is protected ({group.protected}): it keeps {group.channels}")
+            if not 0 < count < group.channels or count % group.step:
+                unit = f"a multiple of {group.step} " if group.step > 1 else ""
+                raise ValueError(f"group {group.name!r} can keep {unit}from 1 to {group.channels}; got {count}")
+
+    def plan(self, kept: Sequence[int]) -> Plan:
+        """Return the plan that numbers of channels stand for."""
+        removed, last = {}, self.last.removed
+        for (name, width), count in zip(self._widths.items(), kept, strict=True):
+            if width - len(last[name]) == count:
+                removed[name] = last[name]
+            else:
+                removed[name] = self._others.get((name, count)) or self._lowest(name, width - count)
+        self.last = Plan(self._widths, removed)
+        return self.last
+
+    def remember(self, plan: Plan) -> bool:
+        """Let the bars stand for a `whole` plan's own channels from now on; tell whether they stood for others."""
+        changed = False
+        for name, removed in plan.removed.items():
+            key = (name, self._widths[name] - len(removed))
+            rest = self._lowest(name, len(removed))
+            if removed == rest:
+                changed |= self._others.pop(key, rest) != rest
+            elif self._others.get(key) != removed:
+                self._others[key] = removed
+                changed = True
+        self.last = plan
+        return changed
+
+    @property
+    def chosen(self) -> dict[str, dict[str, list[int]]]:
+        """For the browser: where a plan's own channels go and not all cost the same, what stays of each cell."""
+        chosen: dict[str, dict[str, list[int]]] = {}
+        places = {name: str(g) for g, name in enumerate(self._widths)}
+        for (name, kept), removed in self._others.items():
+            cells = cells_kept(self._graph, name, removed)
+            if len(cells) > 1:
+                chosen.setdefault(places[name], {})[str(kept)] = cells
+        return chosen
+
+    def totals(self, plan: Plan) -> Json:
+        """Return what a plan costs: macs, params, bytes, and the latency in ms, None without a table."""
+        cost = self._graph.cost(plan)
+        ms = None if self._table is None else self._table.latency(self._graph, plan)
+        return {"macs": cost.macs, "params": cost.params, "bytes": cost.bytes, "latency": ms}
+
+    def _lowest(self, name: str, count: int) -> tuple[int, ...]:
+        return lowest(self._graph[name], self._scores, count) if count else ()

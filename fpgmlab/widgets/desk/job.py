@@ -1,0 +1,192 @@
+"""One piece of work in a thread of its own, and what it has to show meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from fpgmlab.plan import Plan
+from fpgmlab.widgets.sweep_view import Pace, duration
+
+
+class Cancelled(KeyboardInterrupt):
+    """The work was asked to end: training takes it for Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A pruned network.
+
+    Attributes
+    ----------
+    model : nn.Module
+    plan : Plan
+    epochs : int
+        Of its fine-tuning so far.
+    """
+
+    model: nn.Module
+    plan: Plan
+    epochs: int = 0
+
+
+class LossTrace:
+    """The loss by step, thinned to what a chart can show: neighbours become their mean.
+
+    Parameters
+    ----------
+    most : int
+        Points are joined in pairs when there are so many; even.
+
+    Attributes
+    ----------
+    points : list of [int, float]
+        The last step of each point, and the mean loss.
+    """
+
+    def __init__(self, most: int = 400) -> None:
+        self.points: list[list[float]] = []
+        self._most, self._each = most, 1  # steps in a point
+        self._sum, self._count = 0.0, 0
+
+    def add(self, step: int, loss: float) -> None:
+        """Take down the loss of the next step."""
+        self._sum += loss
+        self._count += 1
+        if self._count < self._each:
+            return
+        self.points = [*self.points, [step, self._sum / self._each]]
+        self._sum, self._count = 0.0, 0
+        if len(self.points) == self._most:
+            pairs = zip(self.points[::2], self.points[1::2], strict=True)
+            self.points = [[step, (before + loss) / 2] for (_, before), (step, loss) in pairs]
+            self._each *= 2
+
+
+class Job:
+    """One piece of work.
+
+    Parameters
+    ----------
+    kind : str
+        Such as "evaluate".
+    on_update : callable
+        Called in the thread when there is more to show, at most every ``interval`` seconds.
+    interval : float
+        Seconds.
+
+    Attributes
+    ----------
+    words : str
+        How far it is.
+    share : float
+        The same as a share of the work, 0 to 1.
+    trace : LossTrace
+    epochs : list of dict
+        Finished rows of a training's history.
+    steps : int
+        How many a training will have in all.
+    made : Made or None
+        The newest network that it made; good, whatever becomes of the job.
+    thread : Thread or None
+        In which it is done.
+    """
+
+    def __init__(self, kind: str, on_update: Callable[[], None], interval: float = 0.25) -> None:
+        self.kind, self.words, self.share = kind, "", 0.0
+        self.trace, self.epochs, self.steps = LossTrace(), [], 0
+        self.made: Made | None = None
+        self.thread: threading.Thread | None = None
+        self._on_update, self._interval = on_update, interval
+        self._told, self._pace = float("-inf"), Pace()
+        self._stopping = threading.Event()
+
+    def start(self, do: Callable[[], object], on_end: Callable[[object, BaseException | None], None]) -> None:
+        """Do it in a thread, which ends with a call of ``on_end``: the result or None, and the error or None."""
+
+        def work() -> None:
+            result, error = None, None
+            try:
+                result = do()
+            except Cancelled:
+                pass
+            except BaseException as caught:  # nobody else would hear of it: networks and data sets raise what they like
+                error = caught
+            on_end(result, error)
+
+        # A daemon: a kernel that is shut down does not wait for it.
+        self.thread = threading.Thread(target=work, name=f"fpgmlab {self.kind}", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end soon."""
+        self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopping.is_set()
+
+    def check(self) -> None:
+        """Raise `Cancelled` when it was asked to end."""
+        if self.stopping:
+            raise Cancelled
+
+    def tell(self, words: str, done: float, total: float, *, at_once: bool = False) -> None:
+        """Say how far it is, in words and as so much of the work.
+
+        Parameters
+        ----------
+        words : str
+        done, total : float
+            In a unit that takes the same time throughout.
+        at_once : bool
+            Whatever was said a moment ago.
+        """
+        now = time.monotonic()
+        if now - self._told < self._interval and not at_once:
+            return
+        self._told = now
+        self._pace.note(now, done)
+        left = self._pace.seconds_left(now, total - done)
+        self.words = words + ("." if left is None else f"; {duration(left)} left.")
+        self.share = min(1.0, done / total)
+        self._on_update()
+
+
+class Watched:
+    """A task that says before each batch of validation data how many samples are through.
+
+    Parameters
+    ----------
+    task : task
+    on_batch : callable
+        Called with the number of samples; may raise an exception.
+    """
+
+    def __init__(self, task: object, on_batch: Callable[[int], None]) -> None:
+        self._task, self._on_batch = task, on_batch
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._task, name)
+
+    def val_batches(self, *args: object, **options: object) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the task's own batches."""
+        seen = 0
+        for inputs, targets in self._task.val_batches(*args, **options):
+            self._on_batch(seen)
+            yield inputs, targets
+            seen += len(inputs)
+
+
+def in_words(error: BaseException) -> str:
+    """Return an error for people: what an error of ours says, with its kind where others raised it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename!r}" if error.filename else str(error.strerror)
+    if isinstance(error, (ValueError, RuntimeError, FloatingPointError)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,148 @@
+"""What the desk can do with a plan: evaluate, prune, fine-tune, export. Each runs in a thread, step by step."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fpgmlab.allocation import LatencyTable
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.plan import Plan
+from fpgmlab.sensitivity import Curves
+from fpgmlab.surgery import prune
+from fpgmlab.tasks import evaluate
+from fpgmlab.training import fit
+from fpgmlab.widgets.desk.export import write_folder
+from fpgmlab.widgets.desk.job import Job, Made, Watched
+from fpgmlab.widgets.desk.report import Measured, epochs_words, report_frame
+
+_TRAINING = 3  # a training step takes about as long as so many evaluations: forward, and twice that backward
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a job works on: its own copy of the graph, and all that belongs to the plan.
+
+    Attributes
+    ----------
+    graph : ChannelGraph
+    curves : Curves
+    task : task or None
+    table : LatencyTable or None
+    plan : Plan
+    made : Made or None
+        The network that was pruned by this plan, when there is one.
+    measured : mapping
+        What was measured of this plan before.
+    """
+
+    graph: ChannelGraph
+    curves: Curves
+    task: object
+    table: LatencyTable | None
+    plan: Plan
+    made: Made | None
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job.
+
+    Attributes
+    ----------
+    words : str
+    measured : mapping
+        By kind of network ("pruned", "fine-tuned"), the metric, the loss and how many samples.
+    files : tuple of str
+    cancelled : bool
+    """
+
+    words: str
+    measured: Measured = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    cancelled: bool = False
+
+
+def evaluating(job: Job, order: Order) -> Outcome:
+    """Measure the pruned network on the task's validation data."""
+    job.tell("Pruning", 0, 1, at_once=True)
+    model = prune(order.graph, order.plan)
+    samples = len(order.task.val)
+
+    def on_batch(seen: int) -> None:
+        job.tell(f"Evaluating: {seen:,} of {samples:,} samples", seen, samples)
+        job.check()
+
+    task = Watched(order.task, on_batch)
+    found = evaluate(model, task)
+    name = task.metric_name
+    words = f"Evaluated: {name} {found[name]:.4g}, loss {found['loss']:.4g} on {found['samples']:,} samples."
+    return Outcome(words, measured={"pruned": found})
+
+
+def pruning(job: Job, order: Order) -> Outcome:
+    """Prune the network."""
+    _pruned(job, order)
+    return Outcome(f"Pruned: {order.graph.cost(order.plan)}.")
+
+
+def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
+    """Train the pruned network, from where it is; when that is cancelled, the best weights so far stay."""
+    made = order.made or _pruned(job, order)
+    model, samples = copy.deepcopy(made.model), len(order.task.val)
+    each = _TRAINING * len(order.task.train) + samples
+    job.check()
+
+    def stepped(row: Mapping) -> None:
+        job.steps = row["steps"]
+        job.trace.add(row["step"], row["loss"])
+        trained = row["step"] * epochs * _TRAINING * len(order.task.train) / row["steps"]
+        words = f"Epoch {row['epoch']} of {epochs}: step {row['step']:,} of {row['steps']:,}, loss {row['loss']:.3f}"
+        job.tell(words, trained + len(job.epochs) * samples, epochs * each)
+
+    def validating(seen: int) -> None:
+        epoch = len(job.epochs) + 1
+        words = f"Epoch {epoch} of {epochs}: validating, {seen:,} of {samples:,} samples"
+        job.tell(words, epoch * each - samples + seen, epochs * each)
+        job.check()
+
+    def finished(row: Mapping) -> None:
+        job.epochs = [*job.epochs, {name: row[name] for name in ("epoch", "train_loss", "loss", task.metric_name)}]
+
+    task = Watched(order.task, validating)
+    history = fit(
+        model, task, epochs, lr=lr, progress=False, on_step=stepped, on_epoch=finished, stop=lambda: job.stopping
+    )
+    early, kept, name = history.attrs["interrupted"], history.attrs["kept"], task.metric_name
+    if not kept:
+        return Outcome("Cancelled before the first epoch was through: the weights are as before.", cancelled=True)
+    row = history.set_index("epoch").loc[kept]
+    found = {"loss": float(row["loss"]), name: float(row[name]), "samples": samples}
+    begin = f"Cancelled after {len(history)} of" if early else "Fine-tuned for"
+    values = f"{name} {found[name]:.4g}, loss {found['loss']:.4g}"
+    words = f"{begin} {epochs_words(epochs)}: {values} with the weights of epoch {kept}."
+    job.made = Made(model, order.plan, made.epochs + kept)
+    return Outcome(words, {"fine-tuned": found}, cancelled=early)
+
+
+def exporting(job: Job, order: Order, folder: str | os.PathLike[str]) -> Outcome:
+    """Write the pruned network, the plan and a report into a folder."""
+    made = order.made or _pruned(job, order)
+
+    def told(words: str, step: int, steps: int) -> None:
+        job.check()
+        job.tell(words, step, steps, at_once=True)
+
+    frame = report_frame(order.graph, order.curves, order.table, order.plan, order.measured)
+    checks = () if order.task is None else (next(iter(order.task.val_batches(16)))[0],)
+    files = write_folder(folder, order.graph, order.plan, made.model, frame, checks, made.epochs, told)
+    return Outcome(f"Exported {len(files)} files to {os.fspath(folder)}.", files=files)
+
+
+def _pruned(job: Job, order: Order) -> Made:
+    job.tell("Pruning", 0, 1, at_once=True)
+    job.made = Made(prune(order.graph, order.plan), order.plan)
+    return job.made

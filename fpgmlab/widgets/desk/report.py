@@ -1,0 +1,154 @@
+"""What is known of a plan, as a table, as JSON and as a page to read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from fpgmlab.allocation import LatencyTable
+from fpgmlab.allocation.forecast import forecast
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.plan import Plan
+from fpgmlab.sensitivity import Curves
+from fpgmlab.sensitivity.metrics import is_binary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Measured = Mapping[str, Mapping[str, float]]  # by kind of network: the metric, "loss", "samples"
+COLUMNS = ["network", "macs", "params", "bytes", "latency", "metric", "value", "low", "high", "samples"]
+
+
+def report_frame(
+    graph: ChannelGraph, curves: Curves, table: LatencyTable | None, plan: Plan, measured: Measured
+) -> pd.DataFrame:
+    """Return what a plan costs and degrades, predicted and measured.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    curves : Curves
+    table : LatencyTable, optional
+    plan : Plan
+    measured : mapping
+        Of the networks "pruned" and "fine-tuned", as far as they were evaluated: `fpgmlab.evaluate`'s dict.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each network ("original", "predicted", "pruned", "fine-tuned") and metric. ``macs``, ``params``,
+        ``bytes``; ``latency`` in ms, NaN without a table; ``metric``; ``value``; ``low`` and ``high``, the ends
+        of a prediction's 95 % interval, NaN where there is none; ``samples``.
+    """
+    import pandas as pd
+
+    def costs(of: Plan | None) -> tuple[float, ...]:
+        cost = graph.cost(of)
+        return cost.macs, cost.params, cost.bytes, math.nan if table is None else table.latency(graph, of)
+
+    before, after, rows = costs(None), costs(plan), []
+    for metric, value in curves.base.items():
+        rows.append(("original", *before, metric, value, math.nan, math.nan, curves.whole[metric].samples))
+    for metric in curves.base:
+        value, low, high = _expected(graph, curves, plan, metric)
+        rows.append(("predicted", *after, metric, value, low, high, curves.whole[metric].samples))
+    if not curves.base:
+        rows = [(name, *cost, None, *[math.nan] * 3, 0) for name, cost in (("original", before), ("predicted", after))]
+    for network, found in measured.items():
+        for metric in (name for name in found if name != "samples"):
+            rows.append((network, *after, metric, found[metric], math.nan, math.nan, int(found["samples"])))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def report_json(graph: ChannelGraph, plan: Plan, frame: pd.DataFrame, parity: Mapping, epochs: int) -> dict:
+    """Return a report as plain data that strict JSON can hold.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    plan : Plan
+    frame : pandas.DataFrame
+        See `report_frame`.
+    parity : mapping
+        How well the exported file agrees.
+    epochs : int
+        Of the exported network's fine-tuning.
+    """
+    groups = plan.frame(graph)
+    return {
+        "network": type(graph.model).__name__,
+        "fine_tuned_epochs": epochs,
+        "results": [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")],
+        "groups": [{name: _plain(value) for name, value in row.items()} for row in groups.to_dict("records")],
+        "parity": dict(parity),
+    }
+
+
+def report_page(report: Mapping) -> str:
+    """Return a report (see `report_json`) as a page in Markdown."""
+    results, groups, parity = report["results"], report["groups"], report["parity"]
+    epochs = report["fine_tuned_epochs"]
+    before = next(row for row in results if row["network"] == "original")
+    after = next(row for row in results if row["network"] == "predicted")
+    costs = [
+        (name, f"{before[key]:,.{digits}f}", f"{after[key]:,.{digits}f}", f"{100 * after[key] / before[key]:.1f} %")
+        for name, key, digits in (
+            ("MACs", "macs", 0), ("parameters", "params", 0), ("bytes", "bytes", 0), ("latency, ms", "latency", 3),
+        )
+        if before[key] is not None
+    ]  # fmt: skip
+    values = [
+        (
+            row["network"],
+            row["metric"],
+            f"{row['value']:.5g}",
+            _interval(row["low"], row["high"]),
+            f"{row['samples']:,}",
+        )
+        for row in results
+        if row["value"] is not None
+    ]
+    bars = [
+        (f"`{row['group']}`", str(row["channels"]), str(row["kept"]), f"{100 * row['ratio']:.1f} %",
+         f"{100 * row['macs_share']:.1f} %", row["protected"])
+        for row in groups
+    ]  # fmt: skip
+    trained = f"fine-tuned for {epochs_words(epochs)}" if epochs else "not fine-tuned"
+    parts = [
+        f"# {report['network']}, pruned\n\nThe exported network is {trained}.",
+        "## Costs\n\n" + _table(("", "original", "pruned", "remain"), costs),
+        "## Results\n\nPredicted is the sum of what each group's removal alone does, before any fine-tuning.\n\n"
+        + _table(("network", "metric", "value", "95 % interval", "samples"), values),
+        "## Channel groups\n\n"
+        + _table(("group", "channels", "kept", "removed", "share of all MACs", "protected"), bars),
+        f"## ONNX\n\nOpset {parity['opset']}. On {parity['examples']} examples ONNX Runtime and torch differ by at "
+        f"most {parity['max_abs_error']:.2e} ({parity['max_rel_error']:.2e} of the largest output).",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def epochs_words(epochs: int) -> str:
+    """Return a number of epochs in words."""
+    return f"{epochs} epoch{'s' if epochs > 1 else ''}"
+
+
+def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> tuple[float, float, float]:
+    found = forecast(graph, curves, plan, metric)
+    low, high = found.value - found.half, found.value + found.half
+    if found.unknown:  # a part of the drop is missing: no interval holds
+        return found.value, math.nan, math.nan
+    return (found.value, max(0.0, low), min(1.0, high)) if is_binary(metric) else (found.value, low, high)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.5g} to {high:.5g}"
+
+
+def _plain(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

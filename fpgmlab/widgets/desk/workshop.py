@@ -1,0 +1,179 @@
+"""The one job at a time behind the desk, and what came of the last."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from fpgmlab.allocation import LatencyTable
+from fpgmlab.graph import ChannelGraph
+from fpgmlab.plan import Plan
+from fpgmlab.sensitivity import Curves
+from fpgmlab.widgets.desk.bars import Bars
+from fpgmlab.widgets.desk.job import Job, Made, in_words
+from fpgmlab.widgets.desk.jobs import Order, Outcome, evaluating, exporting, fine_tuning, pruning
+from fpgmlab.widgets.desk.payload import Json
+from fpgmlab.widgets.desk.report import Measured, epochs_words
+
+JOBS = {"evaluate": evaluating, "prune": pruning, "fine-tune": fine_tuning, "export": exporting}
+_NEED_TASK = ("evaluate", "fine-tune")
+
+
+class Workshop:
+    """Does one job at a time, on a copy of the network: other cells may use, or change, the network meanwhile.
+
+    Parameters
+    ----------
+    lock : threading.Condition
+        Held by whoever changes something; let go of by `wait`.
+    graph, curves, task, table
+        As in `PlanEditor`.
+    on_change : callable
+        Called, with the lock held, when there is something new to show.
+
+    Attributes
+    ----------
+    state : {"idle", "running", "finished", "cancelled", "failed"}
+    error : BaseException or None
+        Why the last job failed.
+    made : Made or None
+        The network that was pruned last.
+    measured : dict
+        By plan, what was measured.
+    """
+
+    def __init__(
+        self,
+        lock: threading.Condition,
+        graph: ChannelGraph,
+        curves: Curves,
+        task: object,
+        table: LatencyTable | None,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._lock, self._on_change = lock, on_change
+        self._graph, self._curves, self._task, self._table = graph, curves, task, table
+        self._job: Job | None = None
+        self._training: Job | None = None  # the last: its chart stays
+        self._words, self._files = "", ()
+        self.state, self.error = "idle", None
+        self.made: Made | None = None
+        self.measured: dict[Plan, Measured] = {}
+
+    def begin(self, kind: str, plan: Plan, **options: object) -> None:
+        """Start a job.
+
+        Raises
+        ------
+        RuntimeError
+            While another is running.
+        ValueError
+            When it needs a task, and there is none.
+        """
+        with self._lock:
+            if self.state == "running":
+                raise RuntimeError(f"{self._job.kind} is running: cancel() it, or wait() for its end")
+            if self._why(kind):
+                raise ValueError(f"{kind}: {self._why(kind)}")
+            job = self._job = Job(kind, self._updated)
+            self._training = job if kind == "fine-tune" else self._training
+            self.state, self.error, self._words, self._files = "running", None, "", ()
+            self._on_change()
+            try:
+                # Here and not in the thread: the caller's next line may change the network.
+                graph = copy.deepcopy(self._graph)
+            except Exception as error:
+                self._ended(job, plan, None, error)
+                return
+            made = self.made if self.made is not None and self.made.plan == plan else None
+            order = Order(graph, self._curves, self._task, self._table, plan, made, self.measured.get(plan, {}))
+            job.start(partial(JOBS[kind], job, order, **options), partial(self._ended, job, plan))
+
+    def cancel(self) -> None:
+        """Ask the job to end soon."""
+        with self._lock:
+            if self.state == "running":
+                self._job.stop()
+                self._on_change()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for its end, at most so many seconds; return whether it has come. Its own callbacks do not wait."""
+        with self._lock:
+            if self._job is not None and threading.current_thread() is self._job.thread:
+                return self.state != "running"
+            return self._lock.wait_for(lambda: self.state != "running", timeout)
+
+    def payload(self, plan: Plan) -> Json:
+        """Return what a desk with this plan shows of the work."""
+        job, training, running = self._job, self._training, self.state == "running"
+        why = {kind: f"{self._job.kind} is running" if running else self._why(kind) for kind in JOBS}
+        stopping = running and job.stopping
+        words = job.words if running else self._words
+        return {
+            "running": job.kind if running else None,
+            "stopping": stopping,
+            "state": self.state,
+            "words": "Cancelling: what is under way is still coming to its end." if stopping else words,
+            "share": (1.0 if self.state == "finished" else job.share) if job is not None else 0.0,
+            "message": "" if self.error is None else in_words(self.error),
+            "can": {kind: not reason for kind, reason in why.items()},
+            "why": {kind: reason for kind, reason in why.items() if reason},
+            "steps": [] if training is None else [[step, _finite(loss)] for step, loss in training.trace.points],
+            "epochs": [] if training is None else [_plain(row) for row in training.epochs],
+            "total": 0 if training is None else training.steps,
+            "metric": getattr(self._task, "metric_name", None),
+            "files": list(self._files),
+            "pruned": self._of_made(plan),
+        }
+
+    def results(self, bars: Bars) -> Json:
+        """Return what was measured by the numbers of kept channels, of plans that the bars still stand for."""
+        kept = {plan: bars.kept(plan) for plan in self.measured}
+        return {
+            ",".join(map(str, numbers)): {network: _plain(found) for network, found in self.measured[plan].items()}
+            for plan, numbers in kept.items()
+            if bars.plan(numbers) == plan
+        }
+
+    def _why(self, kind: str) -> str:
+        needed = kind in _NEED_TASK and self._task is None
+        return "no task was given: PlanEditor(graph, curves, task)" if needed else ""
+
+    def _of_made(self, plan: Plan) -> Json | None:
+        if self.made is None:
+            return None
+        trained = f", fine-tuned for {epochs_words(self.made.epochs)}" if self.made.epochs else ", not fine-tuned"
+        return {"words": f"{self._graph.cost(self.made.plan)}{trained}", "current": self.made.plan == plan}
+
+    # What comes from the job's thread --------------------------------------------------------------------------------
+
+    def _updated(self) -> None:
+        with self._lock:
+            self._on_change()
+
+    def _ended(self, job: Job, plan: Plan, outcome: Outcome | None, error: BaseException | None) -> None:
+        with self._lock:
+            self.made = job.made or self.made
+            self.error = error
+            if outcome is not None:
+                self._files, self._words = outcome.files, outcome.words
+                if outcome.measured:
+                    self.measured[plan] = self.measured.get(plan, {}) | outcome.measured
+            else:
+                self._words = f"Failed: {job.kind}." if error is not None else f"Cancelled: {job.kind}."
+            cancelled = outcome is None or outcome.cancelled
+            self.state = "failed" if error is not None else "cancelled" if cancelled else "finished"
+            self._lock.notify_all()
+            self._on_change()
+
+
+def _plain(row: Mapping[str, float]) -> Json:
+    """Return numbers by name, and None for those that JSON does not know."""
+    return {name: _finite(value) for name, value in row.items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

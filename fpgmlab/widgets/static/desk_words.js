@@ -1,0 +1,59 @@
+// Numbers as the panels of the desk write them, and the kinds of cost.
+
+/** Return a count as people write it: 2.03 G, 272 k, 52.4 MB (with the unit "B"). */
+export function wordsAmount(value, unit = "") {
+  const [size, word] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([least]) => value >= 0.9995 * least) ?? [1, ""];
+  const number = size === 1 ? String(Math.round(value)) : (value / size).toPrecision(3);
+  return word + unit === "" ? number : `${number} ${word}${unit}`;
+}
+
+function wordsTime(ms) {
+  return `${ms >= 999.5 ? Math.round(ms) : ms.toPrecision(3)} ms`;
+}
+
+/** Return what a plan costs, as far as it is known of this network: kind, name, and how a value is written. */
+export function wordsKinds(desk) {
+  const kinds = [
+    { kind: "macs", name: "MACs", title: "MACs", text: (value) => wordsAmount(value) },
+    { kind: "params", name: "parameters", title: "Parameters", text: (value) => wordsAmount(value) },
+    { kind: "bytes", name: "bytes", title: "File size", text: (value) => wordsAmount(value, "B") },
+  ];
+  if (!desk.latency) return kinds;
+  const { runtime, batch } = desk.latency;
+  return [...kinds, { kind: "latency", name: "latency", title: "Latency", of: runtime, note: `a batch of ${batch}`, text: wordsTime }];
+}
+
+/** Return what remains of the whole: 49.3 %. */
+export function wordsShare(now, all) {
+  return `${all > 0 ? ((100 * now) / all).toFixed(1) : "–"} %`;
+}
+
+/** Return a metric's value: shares as per cent, others with four digits. */
+export function wordsValue(metric, value) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  return metric.share ? `${(100 * value).toFixed(1)} %` : wordsDigits(value);
+}
+
+/** Return half an interval's width, in points for shares; nothing where there is none. */
+export function wordsSpread(metric, half) {
+  return half === 0 ? "" : `± ${metric.share ? (100 * half).toFixed(1) : half.toPrecision(2)}`;
+}
+
+function wordsDigits(value) {
+  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toPrecision(Math.abs(value) < 1 ? 3 : 4);
+}
+
+/** Return a number with its noun: 1 group, 2 groups. */
+export function wordsCount(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** Return a text that is written only when it is another. */
+export function wordsIn(node) {
+  let shown = null;
+  return (words) => {
+    if (words === shown) return;
+    shown = words;
+    node.textContent = words;
+  };
+}
