@@ -7,13 +7,16 @@ import time
 
 # The time from a pointer's or a key's event to the first task after the next frame: all that changed has been painted.
 CLOCK = """() => {
-  const clock = { painted: [], confirmed: [] }, desk = document.querySelector(".fl-desk");
+  const clock = { painted: [], since: [], confirmed: [] }, desk = document.querySelector(".fl-desk");
   window.deskClock = clock;
   const painted = (event) => {
-    const begun = event.timeStamp;
+    const begun = event.timeStamp, received = performance.now();
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => clock.painted.push(performance.now() - begun);
+      port1.onmessage = () => {
+        clock.painted.push(performance.now() - received);
+        clock.since.push(performance.now() - begun);
+      };
       port2.postMessage(0);
     });
   };

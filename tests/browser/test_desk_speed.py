@@ -17,19 +17,24 @@ from tests.browser.desk import CLOCK, drag_at_random, quantile, settle
 
 MOVES, RELEASES = (240, 24) if "FPGMLAB_DESK_RESULTS" in os.environ else (60, 6)
 GENEROUS = 10
-FIRST = """import time
-import torch, torchvision
+FIRST = """import torch, torchvision
 import fpgmlab as fl, fpgmlab.widgets
 from tests.allocation.made import curves_of, rising
 fl.widgets.PlanEditor(graph := fl.trace(fl.models.load("resnet20-fashion"), torch.randn(1, 1, 28, 28)),
                       curves_of(graph, rising(graph, 0), "accuracy")).close()
 graph = fl.trace({model}, torch.randn(1, {channels}, {pixels}, {pixels}))
 curves = curves_of(graph, rising(graph, 0), "accuracy")"""
-OPEN = """begun = time.perf_counter()
-editor = fl.widgets.PlanEditor(graph, curves)
-spent = time.perf_counter() - begun
-editor"""
-# Milliseconds: from a pointer's move to the painted picture, and what a whole desk may take to open in the kernel.
+OPEN = "editor = fl.widgets.PlanEditor(graph, curves); editor"
+WATCH = """() => {
+  const old = document.querySelector(".fl-desk"), begun = performance.now();
+  window.opened = new Promise((resolve) => new MutationObserver((_, observer) => {
+    const desk = [...document.querySelectorAll(".fl-desk")].find((each) => each !== old);
+    if (!desk) return;
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - begun)));
+  }).observe(document.body, { childList: true, subtree: true }));
+}"""
+# Milliseconds from a pointer's move to the painted picture.
 NETWORKS = {
     "resnet20-fashion": ('fl.models.load("resnet20-fashion")', 1, 28, 16),
     "resnet152": ("torchvision.models.resnet152(num_classes=10).eval()", 3, 64, 33),
@@ -38,33 +43,44 @@ OPENING, CONFIRMING = 1000, 100
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_moves_are_painted_and_confirmed_at_once(open_notebook: Callable, ask: Callable, name: str):
+def test_moves_are_painted_and_confirmed_at_once(open_notebook: Callable, name: str):
     model, channels, pixels, painting = NETWORKS[name]
-    cells = [FIRST.format(model=model, channels=channels, pixels=pixels), OPEN, "print(spent)"]
+    cells = [FIRST.format(model=model, channels=channels, pixels=pixels), OPEN, "print(len(graph))"]
     page = open_notebook(cells, viewport={"width": 1280, "height": 1600}, seconds=120)
     page.locator(".fl-desk .fl-bar").first.wait_for()
     settle(page)
     page.evaluate(CLOCK)
     drag_at_random(page, MOVES, RELEASES)
     clock = page.evaluate("() => window.deskClock")
-    opening = 1000 * float(ask(page, "print(spent)"))
+    opening = opened_again(page)
     found = {
         "groups": page.locator(".fl-bar").count(),
         "moves": len(clock["painted"]),
-        "move_to_paint_ms": {"median": quantile(clock["painted"], 0.5), "p95": quantile(clock["painted"], 0.95)},
+        # From the pointer's own time, with what is waited for the next frame; and from when the page hears of it.
+        "move_to_paint_ms": {"median": quantile(clock["since"], 0.5), "p95": quantile(clock["since"], 0.95)},
+        "received_to_paint_ms": {"median": quantile(clock["painted"], 0.5), "p95": quantile(clock["painted"], 0.95)},
         "releases": len(clock["confirmed"]),
         "release_to_confirmed_ms": {
             "median": quantile(clock["confirmed"], 0.5),
             "p95": quantile(clock["confirmed"], 0.95),
         },
-        "opening_ms": opening,
+        "opening_ms": opening,  # from running the cell to the painted desk
     }
     _note(name, found)
     assert found["moves"] >= 0.9 * MOVES
     assert found["releases"] >= 0.7 * RELEASES  # a drag that ends where it began changes nothing
-    assert found["move_to_paint_ms"]["p95"] < GENEROUS * painting
+    assert found["received_to_paint_ms"]["p95"] < GENEROUS * painting
     assert found["release_to_confirmed_ms"]["p95"] < GENEROUS * CONFIRMING
     assert opening < GENEROUS * OPENING
+
+
+def opened_again(page: object) -> float:
+    """Return the milliseconds from running the editor's cell once more to its desk, painted."""
+    cell = page.locator(".jp-NotebookPanel .jp-CodeCell").nth(1)
+    cell.locator(".jp-InputArea-editor .cm-content").click()
+    page.evaluate(WATCH)
+    page.keyboard.press("Control+Enter")
+    return page.evaluate("() => window.opened")
 
 
 def _note(name: str, found: dict) -> None:

@@ -104,7 +104,11 @@ class Workshop:
         with self._lock:
             if self._job is not None and threading.current_thread() is self._job.thread:
                 return self.state != "running"
-            return self._lock.wait_for(lambda: self.state != "running", timeout)
+            ended = self._lock.wait_for(lambda: self.state != "running", timeout)
+            thread = None if self._job is None else self._job.thread
+        if ended and thread is not None:
+            thread.join()  # an interpreter that exits now would meet it among its last lines
+        return ended
 
     def payload(self, plan: Plan) -> Json:
         """Return what a desk with this plan shows of the work."""

@@ -63,6 +63,21 @@ export function beforeNextPicture(draw) {
   };
 }
 
+/** Return a function that calls `draw` once it has not been called itself for a moment, and now and then until it rests. */
+export function onceRested(draw, signal, rest = 60, latest = 400) {
+  let soon = null, since = null;
+  signal.addEventListener("abort", () => clearTimeout(soon));
+  return () => {
+    const now = performance.now();
+    since ??= now;
+    clearTimeout(soon);
+    soon = setTimeout(() => {
+      since = null;
+      draw();
+    }, Math.max(0, Math.min(rest, since + latest - now)));
+  };
+}
+
 /** Listen to changes of a widget's model until the view is closed. */
 export function listen(model, names, callback, signal) {
   for (const name of names) model.on(`change:${name}`, callback);

@@ -21,7 +21,10 @@ export function barOf(group, g, macsOfTallest, macs) {
   const lock = element("div", { class: "fl-bar-lock", "aria-hidden": "true" }, barLock());
   const node = element("div", { class: `fl-slot${group.protected ? " fl-protected" : ""}`, "data-g": g, title: group.protected && `Protected: ${group.protected}` }, lock, slider, strip, name);
   let shown = null, most = 1, words = "";
-  const drawn = { macs: null, selected: null, focus: null, locked: null, text: null };
+  const drawn = { macs: null, selected: null, focus: null, locked: null, text: null, stop: null };
+  const stopAt = (stop) => {
+    if (stop !== drawn.stop) slider.tabIndex = (drawn.stop = stop) ? 0 : -1; // one tab stop for all bars
+  };
 
   return {
     node, slider,
@@ -64,13 +67,17 @@ export function barOf(group, g, macsOfTallest, macs) {
         drawn.focus = focus;
         node.classList.toggle("fl-current", focus);
       }
-      const stop = focus ? 0 : -1; // one tab stop for all bars; a bar that had the focus only between two pictures gives it up
-      if (slider.tabIndex !== stop) slider.tabIndex = stop;
+      stopAt(focus);
       if (locked !== drawn.locked) {
         drawn.locked = locked;
         node.classList.toggle("fl-locked", locked);
         if (!group.protected) slider.setAttribute("aria-disabled", String(locked));
       }
+    },
+    /** Take the keys. */
+    focus() {
+      stopAt(true);
+      slider.focus({ preventScroll: true });
     },
     /** Show what is being typed, or nothing. */
     setTyped(text) {

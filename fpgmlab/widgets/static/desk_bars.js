@@ -48,8 +48,7 @@ export function barsView(store, signal) {
 
   /** Make a bar the one that is worked with: it is scrolled into view, and gets the keys. */
   const goTo = (g) => {
-    bars[g].slider.tabIndex = 0;
-    bars[g].slider.focus({ preventScroll: true });
+    bars[g].focus();
     const slot = bars[g].node, left = slot.offsetLeft - 40, right = slot.offsetLeft + slot.offsetWidth + 40;
     if (left < scroller.scrollLeft) scroller.scrollLeft = left;
     else if (right > scroller.scrollLeft + scroller.clientWidth) scroller.scrollLeft = right - scroller.clientWidth;

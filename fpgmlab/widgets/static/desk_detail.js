@@ -1,4 +1,4 @@
-import { beforeNextPicture, element } from "./common.js";
+import { beforeNextPicture, element, onceRested } from "./common.js";
 import { changesTogether } from "./desk_changes.js";
 import { barPercent, lossNumber, lossUnit, lossWords } from "./desk_colours.js";
 import { controlButton, controlKeys, controlLabelled } from "./desk_controls.js";
@@ -76,6 +76,7 @@ export function detailView(store, signal) {
     tell[3](`All change by the same ratio.${fixed ? ` ${wordsCount(fixed, "bar")} locked or protected: ${fixed === 1 ? "it stays" : "they stay"}.` : ""}`);
   };
 
+  const sayLock = wordsIn(lock);
   const draw = beforeNextPicture(() => {
     if (signal.aborted) return;
     const metric = store.metric(), totals = store.totals(), locked = store.locked(), several = store.selected.size > 1;
@@ -83,10 +84,11 @@ export function detailView(store, signal) {
     else drawOne(store.focus, metric, totals);
     const prunable = [...store.selected].filter((g) => !groups[g].protected), on = prunable.length > 0 && prunable.every((g) => locked.has(g));
     lock.hidden = prunable.length === 0;
-    lock.textContent = on ? "Unlock" : "Lock";
+    sayLock(on ? "Unlock" : "Lock");
     drawInputs(false);
   });
-  for (const what of ["plan", "metric", "selection", "locks"]) store.on(what, draw);
+  for (const what of ["metric", "selection", "locks"]) store.on(what, draw);
+  store.on("plan", onceRested(draw, signal)); // text in a picture takes long to lay out: not at each move
   draw();
   return node;
 }

@@ -1,4 +1,4 @@
-import { beforeNextPicture, element } from "./common.js";
+import { beforeNextPicture, element, onceRested } from "./common.js";
 import { controlButton, controlKeys, controlLabelled } from "./desk_controls.js";
 import { planName, planOnDesk, plansOf } from "./desk_plans.js";
 import { tradeoffView } from "./desk_tradeoff.js";
@@ -56,7 +56,7 @@ export function snapshotsView(store, signal) {
     drawDesk();
   });
   for (const what of ["snapshots", "metric", "results", "confirmed"]) store.on(what, drawAll);
-  store.on("plan", beforeNextPicture(() => plans.length && drawDesk()));
+  store.on("plan", onceRested(beforeNextPicture(() => plans.length && drawDesk()), signal)); // a table is laid out as a whole: not at each move
   drawAll();
   return node;
 }

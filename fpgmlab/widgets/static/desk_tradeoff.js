@@ -1,4 +1,4 @@
-import { beforeNextPicture, element, niceSteps, shape } from "./common.js";
+import { beforeNextPicture, element, niceSteps, onceRested, shape } from "./common.js";
 import { planOnDesk, plansOf } from "./desk_plans.js";
 import { labelMarks, labelPlace } from "./desk_labels.js";
 import { wordsShare, wordsValue } from "./desk_words.js";
@@ -51,7 +51,7 @@ export function tradeoffView(store, signal) {
   }
   const all = beforeNextPicture(() => draw(true));
   for (const what of ["snapshots", "metric", "results", "confirmed"]) store.on(what, all);
-  store.on("plan", beforeNextPicture(() => draw(false)));
+  store.on("plan", onceRested(beforeNextPicture(() => draw(false)), signal));
   const watch = new ResizeObserver(([{ contentRect }]) => {
     if (contentRect.width === 0 || Math.round(contentRect.width) === width) return;
     width = Math.round(contentRect.width);
