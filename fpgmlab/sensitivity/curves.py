@@ -174,4 +174,4 @@ class Curves:
         return f"Curves of {len(self.widths)} groups, {', '.join(self.whole)}, on up to {samples} samples{state}"
 
     def _repr_html_(self) -> str:
-        return self.frame.to_html(index=False)
+        return f"<p>{self!r}</p>{self.frame.to_html(index=False, max_rows=12)}"

@@ -195,10 +195,10 @@ def peak_kilobytes() -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
-def parts(chosen: str, every: int) -> Iterator[tuple[str, dict]]:
-    for name, run in {"a": against_pruning, "b": against_evaluating, "c": linear, "d": memory}.items():
-        if chosen in ("all", name):
-            yield run.__name__, run(every)
+def parts(chosen: str, every: int) -> Iterator[tuple[str, str, dict]]:
+    for part, run in {"a": against_pruning, "b": against_evaluating, "c": linear, "d": memory}.items():
+        if chosen in ("all", part):
+            yield part, run.__name__, run(every)
 
 
 def main() -> None:
@@ -211,10 +211,9 @@ def main() -> None:
         print(measure_memory(options.memory))
         return
     result = json.loads(OUTPUT.read_text()) if options.part != "all" and OUTPUT.exists() else {}
-    result["command"] = f"python tests/benchmarks/sweep.py --every {options.every}"
     result["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    for name, found in parts(options.part, options.every):
-        result[name] = found
+    for part, name, found in parts(options.part, options.every):
+        result[name] = {"command": f"python tests/benchmarks/sweep.py --part {part} --every {options.every}"} | found
         print(name, json.dumps(found, indent=2), flush=True)
         OUTPUT.parent.mkdir(exist_ok=True)
         OUTPUT.write_text(json.dumps(result, indent=2) + "\n")

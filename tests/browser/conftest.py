@@ -47,11 +47,11 @@ class Lab:
     folder: Path
 
 
-def _missing(what: str) -> None:
-    """Skip, or fail where the browser tests are asked for."""
+def _missing(what: str, remedy: str) -> None:
+    """Skip and say how to get it, or fail where the browser tests are asked for."""
     if os.environ.get("FPGMLAB_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"FPGMLAB_REQUIRE_BROWSER=1, but there is no {what}", pytrace=False)
-    pytest.skip(f"no {what}")
+        pytest.fail(f"FPGMLAB_REQUIRE_BROWSER=1, but there is no {what}: {remedy}", pytrace=False)
+    pytest.skip(f"no {what}: {remedy}")
 
 
 @pytest.fixture(scope="session")
@@ -59,11 +59,11 @@ def browser() -> Iterator[object]:
     """Chromium, without a window."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
-        _missing("Chromium on the PATH")
+        _missing("Chromium on the PATH", "apt-get install chromium")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        _missing("playwright")
+        _missing("playwright", "pip install playwright")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=list(QUIET))
         yield chromium
@@ -102,7 +102,7 @@ def lab(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
         finally:
             server.terminate()
             try:
-                server.wait(20)
+                server.wait(8)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()

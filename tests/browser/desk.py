@@ -66,13 +66,13 @@ DISPATCH = """async (keys) => {
 
 
 def press_at_random(page: object, edits: int, seed: int = 0) -> None:
-    """Press keys on the bars: a quarter of them on the keyboard, the others as fast as they are taken."""
+    """Press keys on the bars: a tenth of them on the keyboard, the others as fast as they are taken."""
     page.locator(".fl-bar[tabindex='0']").focus()
     draw = random.Random(seed)
     keys = [draw.choice(KEYS) for _ in range(edits)]
-    for key in keys[: edits // 4]:
+    for key in keys[: edits // 10]:
         page.keyboard.press(key)
-    parts = [key.split("+") for key in keys[edits // 4 :]]
+    parts = [key.split("+") for key in keys[edits // 10 :]]
     page.evaluate(DISPATCH, [[p[-1], "Control" in p, "Shift" in p, draw.choice((0, 0, 1, 2, 4, 8))] for p in parts])
 
 

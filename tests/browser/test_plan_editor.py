@@ -150,15 +150,15 @@ def test_two_editors_of_one_graph_do_not_meddle(shown: SimpleNamespace):
     assert kept_on_screen(shown.page) == before == kept_in_kernel(shown)
 
 
-def tab_to(page: object, name: str, most: int = 80) -> None:
-    """Go on with Tab until a control of this name has the focus."""
+def tab_to(page: object, name: str, key: str = "Tab", most: int = 80) -> None:
+    """Go on with Tab, or back with Shift+Tab, until a control of this name has the focus."""
     told = "() => [document.activeElement?.getAttribute('aria-label'), document.activeElement?.textContent, " \
         "document.activeElement?.labels?.[0]?.textContent]"  # fmt: skip
     for _ in range(most):
         if name in page.evaluate(told):
             return
-        page.keyboard.press("Tab")
-    pytest.fail(f"no Tab leads to {name!r}")
+        page.keyboard.press(key)
+    pytest.fail(f"no {key} leads to {name!r}")
 
 
 def tab_to_bars(page: object) -> None:
@@ -173,8 +173,8 @@ def tab_to_bars(page: object) -> None:
 def test_from_the_plan_to_onnx_by_keyboard_alone(shown: SimpleNamespace):
     page, desk = shown.page, shown.page.locator(".fl-desk")
     shown.ask("editor.plan = fl.Plan.uniform(graph, curves.scores, 0.0)")
-    page.evaluate("() => document.querySelector('.fl-desk select').focus()")
-    tab_to(page, "Per cent to keep")
+    page.keyboard.press("Escape")  # from the cell's text to the cell; the desk is before it
+    tab_to(page, "Per cent to keep", "Shift+Tab")
     page.keyboard.press("Control+a")
     page.keyboard.type("70")
     tab_to(page, "Fit")
@@ -187,7 +187,8 @@ def test_from_the_plan_to_onnx_by_keyboard_alone(shown: SimpleNamespace):
         page.keyboard.press(key)
     settle(page)
     assert kept_in_kernel(shown) == kept_on_screen(page)
-    page.locator(".fl-bar[tabindex='0']").focus()  # the question to the kernel took the focus
+    page.keyboard.press("Escape")  # the question to the kernel took the focus
+    tab_to(page, "Evaluate", "Shift+Tab")
     endings = {"Evaluate": r"Evaluated: accuracy 0\.\d+", "Prune": "Pruned: ", "Fine-tune": "Fine-tuned for 3 epochs"}
     for name, words in endings.items():
         tab_to(page, name)
