@@ -30,7 +30,6 @@ def test_a_point_is_what_the_pruned_network_measures(fashion: fl.tasks.Classific
     found = fl.evaluate(fl.prune(graph, plan), fashion)
     assert found["accuracy"] == pytest.approx(frame["accuracy"], abs=3e-4)
     assert found["loss"] == pytest.approx(frame["loss"], rel=1e-3)
-    assert fl.evaluate(graph.model, fashion)["accuracy"] == pytest.approx(curves.base["accuracy"], abs=3e-4)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
