@@ -7,10 +7,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import yaml
+
+import fpgmlab as fl
+from fpgmlab.criteria.scoring import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -76,6 +80,16 @@ def test_readme_commands_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert {"lab", "test", "demo"} <= named <= targets
+
+
+@pytest.mark.parametrize("page", ["README.md", "COMING_FROM.md"])
+def test_what_the_pages_name_exists(page: str):
+    names = set(re.findall(r"\bfl((?:\.[A-Za-z_]\w*)+)", (ROOT / page).read_text()))
+    assert len(names) > 12
+    for name in names:
+        attrgetter(name[1:])(fl)  # or an AttributeError
+    for criterion in re.findall(r'fl\.score\(graph, "(\w+)"', (ROOT / page).read_text()):
+        resolve(criterion)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
