@@ -80,6 +80,6 @@ def match_attributes(module: nn.Module) -> None:
         module.num_channels = len(weight)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(weight)
-    elif isinstance(module, nn.modules.batchnorm._NormBase):
+    elif hasattr(module, "num_features") and hasattr(module, "running_mean"):  # also of a frozen batch norm
         tensors = (weight, module.running_mean)
         module.num_features = next((len(t) for t in tensors if t is not None), module.num_features)

@@ -215,9 +215,9 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
     Parameters
     ----------
     model : nn.Module
-    example_input : Tensor, tuple or dict
-        What the model is called with: one tensor, positional or keyword arguments. Costs are for this size, for one
-        example of the batch.
+    example_input : Tensor, list, tuple or dict
+        What the model is called with: one tensor, a list of pictures (3, height, width) as torchvision's detectors take
+        it, positional or keyword arguments. Costs are for this size, for one example of the batch.
     protect : sequence of str
         Names of modules that shall keep their channels: layers, or blocks with everything in them.
 

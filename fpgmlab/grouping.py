@@ -9,7 +9,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fpgmlab.tracing import Trace, TracedLayer
+from fpgmlab.layers import TracedLayer
+from fpgmlab.recorder import Trace
 
 PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
 
@@ -18,7 +19,7 @@ PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
 class Layer:
     """A layer that a group touches. Channels are numbered over all groups; -1 is a channel that no group has.
 
-    ``kind``, ``positions`` and ``dim`` are as in `fpgmlab.tracing.TracedLayer`.
+    ``kind``, ``positions`` and ``dim`` are as in `fpgmlab.layers.TracedLayer`.
     """
 
     name: str
@@ -51,6 +52,7 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
     channel_of[0] = -1
     # Channels that one layer makes, or that must stay equally many, are one group.
     makers = [channel_of[layer.outputs] for layer in layers if _makes(layer)]
+    channel_of[~np.isin(channel_of, np.concatenate([[-1], *makers]))] = -1  # made by no layer
     parts = [[channel_of[part] for part in equal] for equal in trace.parts]
     links = [vector[vector >= 0] for vector in (*makers, *(np.concatenate(equal) for equal in parts))]
     group_of = _components(trace.labels, ((v[:-1], v[1:]) for v in links if len(v) > 1))
@@ -70,13 +72,15 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
     group_index = np.repeat(np.arange(len(starts)), np.diff([*starts, len(order)])) if len(order) else np.zeros(0, int)
     roles = _roles(numbered, group_index, len(starts))
     frozen: dict[int, str] = {}
-    for labels, reason in trace.frozen:
+    mixed = [ids for ids in map(np.concatenate, trace.parts) if (channel_of[ids] < 0).any()]
+    beside = [(ids, "shares a grouped convolution or a split with fixed channels") for ids in mixed]
+    for labels, reason in (*trace.frozen, *beside):
         for group in _groups_in(number[channel_of[labels]], group_index):
             frozen.setdefault(group, reason)
     found = []
     for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         mine = [
-            [number[part] - start for part in equal]
+            [number[part[part >= 0]] - start for part in equal]
             for equal in parts
             if group in _groups_in(number[np.concatenate(equal)], group_index)
         ]

@@ -213,7 +213,12 @@ def _along(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, o
     position, default = {"normalize": (2, 1), "softmax": (1, None), "log_softmax": (1, None)}.get(name, (1, -1))
     dim = kwargs.get("dim", args[position] if len(args) > position else default)
     unknown = not isinstance(dim, int) or isinstance(dim, bool)
-    if name in {"glu", "topk"} or unknown or (dim % label.ndim) in varying(label):
+    if name == "glu" and not unknown and varying(label) == [dim % label.ndim]:
+        first, second = label.chunk(2, dim)  # one half times the sigmoid of the other
+        to.equal_parts([first.reshape(-1), second.reshape(-1)])
+        to.tie(first, second)
+        return to.put(out, torch.where(first > 0, first, second))
+    if name == "topk" or unknown or (dim % label.ndim) in varying(label):
         to.freeze(label, f"{name!r} runs over its channels")
         label = None
     for result in tensors_in(out):  # sort also gives the places

@@ -98,7 +98,12 @@ def _check_moved(
     proportional = name == "chunk" or (name == "tensor_split" and isinstance(sizes, int)) or isinstance(sizes, Width)
     if proportional and even and complete and bool((source > 0).all()):
         return to.equal_parts(parts)
-    to.freeze(before, f"{name!r} takes some of its channels by fixed position")
+    written = f" (of {_written(sizes)} channels, as the model's code says)" if name.startswith("split") else ""
+    to.freeze(before, f"{name!r} takes some of its channels by fixed position{written}")
+
+
+def _written(sizes: object) -> str:
+    return str(sizes) if isinstance(sizes, int) else " and ".join(str(int(size)) for size in sizes)
 
 
 def _by_position(name: str, source: Tensor, args: tuple, kwargs: dict) -> bool:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from fpgmlab.cutting import cuts, kept_of, masked, match_attributes
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.grouping import PRODUCERS, Layer
-from fpgmlab.modules import eval_mode
+from fpgmlab.modules import eval_mode, split_name
 from fpgmlab.plan import Plan
 from fpgmlab.provenance import add_plan
 from fpgmlab.tracing import call, left_as_it_is
@@ -58,11 +58,10 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
             continue
         for name, cut in cuts(layer, modules, keep_in, keep_out):
             _replace(holders, name, cut)
-        if layer.kind != "tensor":
-            module = modules[layer.name]
-            if isinstance(module, nn.modules.batchnorm._NormBase):
-                module.num_features = int(keep_out.sum())  # it may have no tensor to tell
-            match_attributes(module)
+        module = modules[split_name(layer.name)[0] if layer.kind == "tensor" else layer.name]
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.num_features = int(keep_out.sum())  # it may have no tensor to tell
+        match_attributes(module)
     if any(plan.removed.values()):
         _try_run(pruned, graph)
     add_plan(pruned, plan)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from fpgmlab.labels import give_up, rule_for, unique_pairs, words
-from fpgmlab.layers import TracedLayer, layer_rule, makes_channels
-from fpgmlab.modules import eval_mode, named_tensors, split_name, tensors_in
-from fpgmlab.movement import MOVEMENT, SIZED, move
+from fpgmlab.labels import give_up, rule_for, words
+from fpgmlab.layers import layer_rule, makes_channels
+from fpgmlab.modules import eval_mode, split_name, tensors_in
+from fpgmlab.movement import MOVEMENT, move
+from fpgmlab.recorder import Trace, TraceRecorder, TracingError
 from fpgmlab.widths import Width, widths_in, with_widths
 
 # What tells nothing about channels, or only what a pruned tensor would tell as well.
@@ -35,22 +34,6 @@ _HARMLESS = words(
 )
 
 
-class TracingError(ValueError):
-    """A model that could not be traced; the message says where."""
-
-
-@dataclass
-class Trace:
-    """Everything that one labelled forward pass has seen."""
-
-    layers: dict[str, TracedLayer] = field(default_factory=dict)
-    pairs: list[np.ndarray] = field(default_factory=list)  # each (n, 2): labels of one and the same channel
-    frozen: list[tuple[np.ndarray, str]] = field(default_factory=list)
-    parts: list[list[np.ndarray]] = field(default_factory=list)  # label vectors that must stay equally long
-    labels: int = 1  # the next free label
-    other_macs: int = 0  # of convolutions and linear layers whose channels nobody can remove
-
-
 def trace_labels(model: nn.Module, example_input: object) -> Trace:
     """Run a model once in eval mode and record which channels belong together.
 
@@ -58,8 +41,8 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
     ----------
     model : nn.Module
         Left as it is.
-    example_input : Tensor, tuple or dict
-        What the model is called with: one tensor, positional or keyword arguments.
+    example_input : Tensor, list, tuple or dict
+        What the model is called with: one tensor or list (of pictures), positional or keyword arguments.
 
     Raises
     ------
@@ -71,7 +54,7 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
         raise TracingError(
             f"{type(model).__name__} has no weights yet ({lazy[0]!r} is lazy): run it once, then trace it."
         )
-    mode = _LabelMode(model, batch=next((len(t) for t in tensors_in(example_input) if t.ndim), 1))
+    mode = _LabelMode(model, batch=_examples(example_input))
     with left_as_it_is(model), eval_mode(model), torch.inference_mode(False), torch.enable_grad(), mode.watching(model):
         arguments = pytree.tree_map(mode.differentiable, example_input)
         try:
@@ -83,19 +66,34 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
             shapes = [tuple(tensor.shape) for tensor in tensors_in(example_input)]
             raise TracingError(
                 f"{type(model).__name__} could not be traced: its forward pass with example_input {shapes} failed in "
-                f"{mode.where}: {error}. Pass an example_input that the model takes, on the model's device."
+                f"{mode.to.where}: {error}. Pass an example_input that the model takes, on the model's device."
             ) from error
-        mode.finish(list(_outputs(outputs)))
-    return mode.trace
+        for output in _outputs(outputs):
+            mode.to.check_seen(output, "return")
+            mode.to.freeze(mode.to.get(output), "it is the model's output")
+        mode.to.finish()
+    return mode.to.trace
 
 
 def call(model: nn.Module, example_input: object) -> object:
-    """Call a model with one tensor, a tuple of positional or a dict of keyword arguments."""
+    """Call a model with one tensor or list, a tuple of positional or a dict of keyword arguments."""
     if isinstance(example_input, dict):
         return model(**example_input)
     if isinstance(example_input, tuple):
         return model(*example_input)
     return model(example_input)
+
+
+def _examples(example_input: object) -> int:
+    """Return the number of examples; pictures in a list, as torchvision's detectors take them, have no batch."""
+    items = example_input.values() if isinstance(example_input, dict) else example_input
+    for item in items if isinstance(example_input, (dict, tuple)) else (example_input,):
+        tensors = list(tensors_in(item))
+        if isinstance(item, list) and tensors and all(tensor.ndim == 3 for tensor in tensors):
+            return len(tensors)
+        if batched := [tensor for tensor in tensors if tensor.ndim]:
+            return len(batched[0])
+    return 1
 
 
 @contextmanager
@@ -140,9 +138,9 @@ class _Unseen(TorchDispatchMode):
         with self.tracer.running(), torch._C.DisableTorchFunction():
             out = func(*args, **(kwargs or {}))
             tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            give_up(self.tracer, tensors, f"enters code that tracing cannot see ({func}, in a script or the like)")
+            give_up(self.tracer.to, tensors, f"enters code that tracing cannot see ({func}, in a script or the like)")
             for result in tensors_in(out):
-                self.tracer.put(result, None)
+                self.tracer.to.put(result, None)
         return out
 
 
@@ -151,28 +149,17 @@ class _LabelMode(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, batch: int) -> None:
         super().__init__()
-        self.batch = batch
-        self.trace = Trace()
+        self.to = TraceRecorder(model, batch)
         self.unseen = _Unseen(self)
         self.inside = 0  # torch functions that are running
-        self.modules = dict(model.named_modules())
-        self.names = named_tensors(model)
-        self.stack: list[str] = []
-        self.label_of = WeakTensorKeyDictionary()
-        self.other_uses: dict[str, str] = {}  # a model's tensor: what else than its layer takes it
-        self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
 
     def differentiable(self, leaf: object) -> object:
         """Return a copy of an input that gives every result a grad_fn: a result without a label was computed unseen."""
         if isinstance(leaf, Tensor):
             leaf = leaf.detach().clone()
             leaf = leaf.requires_grad_() * 1 if leaf.is_floating_point() else leaf
-            self.put(leaf, None)
+            self.to.put(leaf, None)
         return leaf
-
-    @property
-    def where(self) -> str:
-        return repr(self.stack[-1]) if self.stack and self.stack[-1] else "the model itself"
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
@@ -180,7 +167,7 @@ class _LabelMode(TorchFunctionMode):
         for name, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue
-            handles.append(module.register_forward_pre_hook(lambda *_, name=name: self.stack.append(name)))
+            handles.append(module.register_forward_pre_hook(lambda *_, name=name: self.to.stack.append(name)))
             handles.append(module.register_forward_hook(self._leave))
         try:
             yield
@@ -189,98 +176,13 @@ class _LabelMode(TorchFunctionMode):
                 handle.remove()
 
     def _leave(self, *_: object) -> None:
-        self.stack.pop()
-
-    def finish(self, outputs: Sequence[Tensor]) -> None:
-        """Freeze what leaves the model, and layers whose tensors something else takes as well."""
-        for output in outputs:
-            self._check_seen(output, "return")
-            self.freeze(self.get(output), "it is the model's output")
-        for layer in self.trace.layers.values():
-            own = [
-                n for n in self.names.values() if layer.name in ((n,) if layer.kind == "tensor" else split_name(n)[:1])
-            ]
-            tensors = {n for n, other in self.trace.layers.items() if other.kind == "tensor" and other is not layer}
-            used = next((n for n in own if n in self.other_uses or n in tensors), None)
-            if used is not None:
-                by = self.other_uses.get(used, "an elementwise operation")
-                for labels in (layer.inputs, layer.outputs):
-                    self.freeze(None if labels is None else torch.from_numpy(labels), f"{used!r} also enters {by!r}")
-
-    # What the rules in fpgmlab.labels, movement and layers call ------------------------------------------------------
-
-    def get(self, tensor: Tensor) -> Tensor | None:
-        return self.label_of.get(tensor)
-
-    def put(self, tensor: object, label: Tensor | None) -> None:
-        if isinstance(tensor, Tensor):
-            self.label_of[tensor] = label
-
-    def tie(self, left: Tensor, right: Tensor) -> None:
-        pairs = unique_pairs(left, right)
-        fixed = (pairs == 0).any(dim=1)
-        self.freeze(pairs[fixed], "added to channels of fixed width")
-        self.trace.pairs.append(pairs[~fixed].numpy())
-
-    def freeze(self, label: Tensor | None, reason: str) -> None:
-        if label is not None:
-            self.freeze_ids(label.reshape(-1).numpy(), reason)
-
-    def freeze_ids(self, ids: np.ndarray, reason: str) -> None:
-        """Freeze channels without a torch function: the model's own code may be running."""
-        ids = np.unique(ids[ids > 0])
-        if len(ids):
-            place = f" in {self.where}" if self.stack else ""
-            self.trace.frozen.append((ids, reason + place))
-
-    def equal_parts(self, parts: Sequence[Tensor]) -> None:
-        self.trace.parts.append([part.numpy() for part in parts])
-
-    def is_model_tensor(self, tensor: Tensor) -> bool:
-        return id(tensor) in self.names
-
-    def slice_model_tensor(self, tensor: Tensor, dim: int, label: Tensor) -> None:
-        self.record(TracedLayer(self.names[id(tensor)], "tensor", outputs=label.numpy(), dim=dim))
-
-    def name_of(self, tensor: Tensor | None) -> str | None:
-        return self.names.get(id(tensor))
-
-    def known(self, layer: str) -> TracedLayer | None:
-        return self.trace.layers.get(layer)
-
-    def record(self, layer: TracedLayer) -> None:
-        """Add a layer; one that runs twice must see the same channels twice."""
-        self.claimed.add(layer.name)
-        known = self.trace.layers.setdefault(layer.name, layer)
-        if known is layer:
-            return
-        same = (known.kind, known.dim, known.groups) == (layer.kind, layer.dim, layer.groups)
-        for mine, other in ((known.inputs, layer.inputs), (known.outputs, layer.outputs)):
-            if mine is None or other is None:
-                continue
-            if same and mine.shape == other.shape:
-                self.tie(torch.from_numpy(mine), torch.from_numpy(other))
-            else:
-                for labels in (mine, other):
-                    self.freeze(torch.from_numpy(labels), f"{layer.name!r} is used in two ways")
-        known.positions += layer.positions
-
-    def new_labels(self, count: int) -> Tensor:
-        start = self.trace.labels
-        self.trace.labels += count
-        return torch.arange(start, start + count)
-
-    def add_macs(self, macs: int) -> None:
-        self.trace.other_macs += macs
-
-    def current_module(self) -> str:
-        return self.stack[-1] if self.stack else ""
+        self.to.stack.pop()
 
     # One torch function --------------------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Callable, types: Sequence, args: tuple = (), kwargs: dict | None = None) -> Any:
         with self.running():
-            self.claimed = set()
+            self.to.claimed = set()
             return self._see(func, types, args, kwargs or {})
 
     @contextmanager
@@ -302,39 +204,50 @@ class _LabelMode(TorchFunctionMode):
         leaves = pytree.tree_leaves((args, kwargs))
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         for tensor in inputs:
-            self._check_seen(tensor, name)
+            self.to.check_seen(tensor, name)
         if not args and "input" in kwargs:
             args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
-        label = self.get(args[0]) if args and isinstance(args[0], Tensor) else None
+        label = self.to.get(args[0]) if args and isinstance(args[0], Tensor) else None
         if label is not None and name in {"shape", "size", "numel", "nelement", "len"}:
             return self._count(name, args, kwargs, label)
-        self._check_widths(name, widths_in(leaves), inputs)
+        own = self.to.per_channel(name, inputs)
+        for layer, tensor in own:
+            self.to.put(tensor, torch.from_numpy(layer.outputs).reshape(tensor.shape))
+        self.to.check_widths(name, widths_in(leaves), inputs)
         out = func(*args, **kwargs)
         results = list(tensors_in(out))
         for result in results:
-            if result not in self.label_of:
-                self.put(result, None)
-        if any(self.get(tensor) is not None for tensor in inputs) or makes_channels(name):
+            if result not in self.to.label_of:
+                self.to.put(result, None)
+        if not any(result is tensor for result in results for tensor in inputs):
+            for layer, _ in own:
+                self.to.record(layer)
+        if any(self.to.get(tensor) is not None for tensor in inputs) or makes_channels(name):
             self._apply(name, func, args, kwargs, out)
-        for owned in filter(self.is_model_tensor, inputs):
-            full = self.name_of(owned)
-            if not {full, split_name(full)[0]} & self.claimed and any(result is not owned for result in results):
-                self.other_uses.setdefault(full, name)
+        for _, tensor in own:
+            self.to.put(tensor, None)
+        for owned in filter(self.to.is_model_tensor, inputs):
+            full = self.to.name_of(owned)
+            if not {full, split_name(full)[0]} & self.to.claimed and any(result is not owned for result in results):
+                self.to.other_uses.setdefault(full, name)
         return out
 
     def _apply(self, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
         results = list(tensors_in(out))
         if (rule := layer_rule(name)) is not None:
-            rule(self, name, args, kwargs, out)
+            others = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
+            give_up(self.to, [other for other in others if other is not args[0]], f"enters {name!r} beside its input")
+            if self.to.get(args[0]) is not None or makes_channels(name):
+                rule(self.to, name, args, kwargs, out)
         elif name in MOVEMENT and results:
-            move(self, name, func, args, kwargs, out)
+            move(self.to, name, func, args, kwargs, out)
         elif (rule := rule_for(name)) is not None and results:
-            rule(self, name, func, args, kwargs, out)
+            rule(self.to, name, func, args, kwargs, out)
         elif name not in _HARMLESS:
             tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            give_up(self, tensors, f"enters {name!r}, which mixes or hides channels,")
+            give_up(self.to, tensors, f"enters {name!r}, which mixes or hides channels,")
             for result in results:
-                self.put(result, None)
+                self.to.put(result, None)
 
     def _count(self, name: str, args: tuple, kwargs: dict, label: Tensor) -> Any:
         ids = label.reshape(-1).numpy()
@@ -344,28 +257,11 @@ class _LabelMode(TorchFunctionMode):
             return Width.of(count, ids, self._relied_on) if label.numel() > 1 else count
         if name == "len":
             if label.size(0) > 1:
-                self.freeze(label, "its number of channels is asked for by 'len'")
+                self.to.freeze(label, "its number of channels is asked for by 'len'")
             return int.__add__(sizes[0], 0)
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         return sizes if dim is None else sizes[dim]
 
     def _relied_on(self, ids: np.ndarray, reason: str) -> None:
         if self.inside == 0:  # the model's own code, not that of a torch function
-            self.freeze_ids(ids, reason)
-
-    def _check_widths(self, name: str, widths: list[Width], inputs: list[Tensor]) -> None:
-        """A number of channels may shape the tensor that it was read from; anything else relies on it."""
-        labels = [self.get(tensor) for tensor in inputs]
-        if name in SIZED and any(label is not None for label in labels):
-            return  # the rule looks where they stand
-        for width in widths:
-            own = any(label is not None and np.isin(width.ids, label.numpy()).all() for label in labels)
-            if not own or name != "split":
-                self.freeze_ids(width.ids, f"its number of channels shapes another tensor through {name!r}")
-
-    def _check_seen(self, tensor: Tensor, name: str) -> None:
-        if tensor.grad_fn is not None and tensor not in self.label_of and not self.is_model_tensor(tensor):
-            raise TracingError(
-                f"a tensor that {name!r} takes in {self.where} was computed by code that tracing cannot see (a "
-                "scripted module, a custom autograd function). Replace that part by plain torch operations."
-            )
+            self.to.freeze_ids(ids, reason)

@@ -424,6 +424,156 @@ def transposed_depthwise_with_multiplier(m, x):
     return m.fc(pooled(m.up(m.conv(x).relu()).relu()))
 
 
+# Scales and shifts that are no layer ---------------------------------------------------------------------------------
+
+
+class FrozenNorm(nn.Module):
+    """A batch norm made of four buffers, computed on the buffers first (``view_first=False``) or on their views."""
+
+    def __init__(self, channels: int, view_first: bool) -> None:
+        super().__init__()
+        self.num_features, self.view_first = channels, view_first
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.rand(channels) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tensors = [self.weight, self.bias, self.running_mean, self.running_var]
+        if self.view_first:
+            tensors = [tensor.reshape(1, -1, 1, 1) for tensor in tensors]
+        weight, bias, mean, var = tensors
+        scale = weight * (var + 1e-5).rsqrt()
+        shift = bias - mean * scale
+        if not self.view_first:
+            scale, shift = (tensor.to(x.dtype)[None, :, None, None] for tensor in (scale, shift))
+        return x * scale + shift
+
+
+@network(
+    {"conv1": None, "conv2": None} | HEAD,
+    lambda: {
+        "conv1": conv(3, 8),
+        "norm1": FrozenNorm(8, view_first=True),
+        "conv2": conv(8, 6),
+        "norm2": FrozenNorm(6, view_first=False),
+        "fc": nn.Linear(6, 5),
+    },
+)
+def frozen_norms(m, x):
+    return m.fc(pooled(m.norm2(m.conv2(m.norm1(m.conv1(x)).relu()))))
+
+
+@network(
+    {"conv": None, "last": None, "fc1": None} | HEAD,
+    lambda: {
+        "conv": conv(3, 8),
+        "gamma": nn.Parameter(torch.rand(8) + 0.5),
+        "beta": nn.Parameter(torch.rand(1, 8, 1)),
+        "last": conv(8, 6),
+        "delta": nn.Parameter(torch.rand(6)),
+        "fc1": nn.Linear(6, 7),
+        "fc": nn.Linear(7, 5),
+    },
+)
+def viewed_scales(m, x):
+    x = m.conv(x)
+    x = m.gamma.abs().view(1, x.shape[1], 1, 1) * x + m.beta.unsqueeze(-1) / m.gamma.view(1, -1, 1, 1)
+    return m.fc(m.fc1(pooled(m.last(x)) * torch.sigmoid(m.delta)).relu())
+
+
+@network(
+    {"conv": "exactly 8"} | HEAD,
+    lambda: {"conv": conv(3, 8), "gamma": nn.Parameter(torch.rand(8)), "fc": nn.Linear(8, 5)},
+)
+def scale_viewed_by_a_literal(m, x):
+    return m.fc(pooled(m.conv(x) * m.gamma.view(1, 8, 1, 1)))
+
+
+@network(
+    {"a": None, "last": None} | HEAD,
+    lambda: {
+        "a": conv(3, 8),
+        "b": conv(3, 8),
+        "gamma": nn.Parameter(torch.rand(8)),
+        "last": conv(16, 6),
+        "fc": nn.Linear(6, 5),
+    },
+    producers={"a": ("a", "b")},
+)
+def scale_of_two_layers(m, x):
+    scale = m.gamma[None, :, None, None]
+    return m.fc(pooled(m.last(torch.cat([m.a(x) * scale, m.b(x) * scale], 1))))
+
+
+@network(
+    {"conv": "also enters"} | HEAD,
+    lambda: {"conv": conv(3, 8), "gamma": nn.Parameter(torch.rand(8)), "fc": nn.Linear(8, 5)},
+)
+def scale_used_elsewhere(m, x):
+    return m.fc(pooled(m.conv(x) * m.gamma.view(1, -1, 1, 1))) + m.gamma.norm()
+
+
+@network(
+    {"conv": "fixed width", "last": None} | HEAD,
+    lambda: {
+        "mean": torch.rand(3),
+        "scale": nn.Parameter(torch.rand(3) + 0.5),
+        "conv": conv(3, 3),
+        "last": conv(3, 6),
+        "fc": nn.Linear(6, 5),
+    },
+)
+def scale_of_the_input(m, x):
+    x = (x - m.mean.view(-1, 1, 1)) * m.scale.view(1, -1, 1, 1)
+    return m.fc(pooled(m.last(m.conv(x) * m.scale.view(-1, 1, 1))))
+
+
+@network(
+    {"conv": "fixed channels", "last": None} | HEAD,
+    lambda: {
+        "conv": conv(3, 5),
+        "scale": nn.Parameter(torch.rand(3)),
+        "grouped": conv(8, 4, groups=2),
+        "last": conv(4, 6),
+        "fc": nn.Linear(6, 5),
+    },
+    steps={"grouped": 2},
+)
+def scaled_input_beside_channels(m, x):
+    x = torch.cat([m.conv(x), x * m.scale.view(1, -1, 1, 1)], 1)
+    return m.fc(pooled(m.last(m.grouped(x))))
+
+
+@network(
+    {"conv": "also enters", "other": "also enters", "last": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "other": conv(3, 8), "last": conv(8, 6), "fc": nn.Linear(14, 5)},
+)
+def shifted_by_another_layers_bias(m, x):
+    shifted = m.last(m.conv(x) + m.other.bias.view(1, -1, 1, 1))
+    return m.fc(pooled(torch.cat([shifted, m.other(x)], 1)))
+
+
+@network(
+    {"conv": "beside its input", "last": None} | HEAD,
+    lambda: {
+        "conv": conv(3, 8),
+        "gamma": nn.Parameter(torch.rand(8)),
+        "last": conv(8, 6),
+        "fc": nn.Linear(6, 5),
+    },
+)
+def scale_as_a_kernel(m, x):
+    kernel = F.conv2d(x[:, :1], m.gamma.view(-1, 1, 1, 1))
+    return m.fc(pooled(m.last(m.conv(x) * m.gamma.view(1, -1, 1, 1)))) + kernel.mean()
+
+
+@network(
+    {"conv": "fixed width", "last": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "gamma": nn.Parameter(torch.rand(8)), "last": conv(8, 6), "fc": nn.Linear(6, 5)},
+)
+def softmax_over_the_scale(m, x):
+    return m.fc(pooled(m.last(m.conv(x) * m.gamma.view(1, -1, 1, 1).softmax(1))))
+
+
 # Splits and shuffles -------------------------------------------------------------------------------------------------
 
 
@@ -446,6 +596,23 @@ def gated_by_half_the_width(m, x):
     x = m.conv(x)
     a, b = torch.split(x, x.shape[1] // 2, dim=1)
     return m.fc(pooled(m.last(a * b.sigmoid())))
+
+
+@network(
+    {"conv": None, "last": None} | HEAD,
+    lambda: {"conv": conv(3, 12), "last": conv(6, 7), "fc": nn.Linear(7, 5)},
+    channels={"conv": 6},
+)
+def gated_by_glu(m, x):
+    return m.fc(pooled(m.last(F.glu(m.conv(x), dim=1))))
+
+
+@network(
+    {"conv": None, "last": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "last": conv(8, 7), "fc": nn.Linear(28, 5)},
+)
+def glu_over_space(m, x):
+    return m.fc(F.adaptive_avg_pool2d(m.last(F.glu(m.conv(x), -1)), 2).flatten(1))
 
 
 @network(
@@ -474,6 +641,15 @@ def c2f(m, x):
 def split_in_fixed_sizes(m, x):
     a, b = torch.split(m.conv(x), [5, 3], dim=1)
     return m.fc(pooled(torch.cat([m.a(a), m.b(b)], 1)))
+
+
+@network(
+    {"conv": "of 4 and 4 channels, as the model's code says"} | HEAD,
+    lambda: {"conv": conv(3, 8), "a": conv(4, 6), "fc": nn.Linear(10, 5)},
+)
+def split_in_fixed_halves(m, x):
+    a, b = m.conv(x).split((4, 4), 1)
+    return m.fc(pooled(torch.cat([m.a(a), b], 1)))
 
 
 @network(

@@ -14,10 +14,10 @@ import fpgmlab as fl
 PACKAGE = Path(fl.__file__).parent
 # The rooms, top to bottom: a file imports only from rows above its own.
 ROOMS = [
-    "errors", "files", "unpickling", "assets", "widths", "modules", "labels", "movement", "layers", "tracing",
-    "geometry", "grouping", "cutting", "costs", "graph", "crosscheck", "criteria", "rounding", "budgets", "thresholds",
-    "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks", "recalibration", "sensitivity",
-    "allocation", "extras", "training", "artifacts", "runtimes", "export", "figures", "widgets",
+    "errors", "files", "unpickling", "assets", "widths", "modules", "labels", "movement", "layers", "recorder",
+    "tracing", "geometry", "grouping", "cutting", "costs", "graph", "crosscheck", "criteria", "rounding", "budgets",
+    "thresholds", "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks", "recalibration",
+    "sensitivity", "allocation", "extras", "training", "artifacts", "runtimes", "export", "figures", "widgets",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,11 +83,12 @@ def test_network(network: Network):
     for name, group in graph.items():
         assert group.step == network.steps.get(name, 1) or group.protected
 
-    check_cost(graph, None, model, functional=network.name in {"keywords_only", "weight_standardised"})
+    functional = network.name in {"keywords_only", "weight_standardised", "scale_as_a_kernel"}
+    check_cost(graph, None, model, functional)
     plan = random_plan(graph)
     assert fl.agreement(graph, plan) <= 1e-5
     small = fl.prune(graph, plan)
-    check_cost(graph, plan, small, functional=network.name in {"keywords_only", "weight_standardised"})
+    check_cost(graph, plan, small, functional)
 
     small.train()
     sum(out.float().pow(2).sum() for out in tensors_in(call(small, example)) if out.requires_grad).backward()
@@ -273,6 +275,21 @@ def test_tied_weights_stay_tied():
     graph = fl.trace(network.build(), network.inputs())
     small = fl.prune(graph, random_plan(graph))
     assert small.one.weight is small.two.weight
+
+
+def test_a_frozen_norm_keeps_its_own_record(tmp_path: Path):
+    network = next(n for n in NETWORKS if n.name == "frozen_norms")
+    graph = fl.trace(network.build(), network.inputs())
+    tensors = ("weight", "bias", "running_mean", "running_var")
+    assert set(graph["conv1"].channelwise) == {f"norm1.{name}" for name in tensors}
+    small = fl.prune(graph, random_plan(graph))
+    for norm in (small.norm1, small.norm2):
+        assert norm.num_features == len(norm.weight) == len(norm.running_var)
+    fl.save(small, tmp_path / "small.safetensors")
+    loaded = fl.load(tmp_path / "small.safetensors", network.build())
+    with torch.no_grad():
+        assert torch.equal(loaded(graph.example_input), small(graph.example_input))
+    assert loaded.norm1.num_features == small.norm1.num_features < 8
 
 
 def test_fixed_outputs_are_protected_by_every_container():
