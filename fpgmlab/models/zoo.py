@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+from fpgmlab.assets import fetch
 from fpgmlab.errors import unknown
 from fpgmlab.files import data_dir
 from fpgmlab.models.resnet import ResNet
 from fpgmlab.models.vgg import VGG
+from fpgmlab.models.yolov5 import SIZES, YOLOv5
+from fpgmlab.models.yolov5_checkpoint import fit_classes, read_yolov5
 from fpgmlab.provenance import Provenance, set_provenance
 from fpgmlab.weights import read_weights
 
@@ -38,24 +44,98 @@ def vgg16(classes: int = 10, channels: int = 3, width: float = 1.0) -> VGG:
     return build("vgg16", classes=classes, channels=channels, width=width)
 
 
+def yolov5(
+    size: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    classes: int | Sequence[str] | None = None,
+    channels: int | None = None,
+    width: float = 1.0,
+    release: str | None = None,
+) -> YOLOv5:
+    """Return a YOLOv5, untrained or with the weights of an official checkpoint, its names and anchors.
+
+    Parameters
+    ----------
+    size : {"n", "s", "m", "l", "x"}, optional
+        Found in the checkpoint when left out.
+    weights : path-like, optional
+        A ``.pt`` file that YOLOv5 wrote, of release 4.0 or later. It is read as data: nothing in it is executed.
+    classes : int or sequence of str, optional
+        How many, or their names; those of the checkpoint when left out, else 80. Others than in the checkpoint get new
+        rows in the head; boxes and objectness keep the trained ones.
+    channels : int, optional
+        Of the image; those of the checkpoint when left out, else 3.
+    width : float
+        Factor on the channels of every layer; a checkpoint has 1.
+    release : {"6.x", "5.0"}, optional
+        Found in the checkpoint when left out, else 6.x; see `YOLOv5`.
+
+    Returns
+    -------
+    YOLOv5
+        In eval mode when it has weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such checkpoint.
+    ValueError
+        For a checkpoint that is damaged or of another network, that does not have the size, channels, width or release
+        asked for, and for an unknown size or release.
+    """
+    if weights is None:
+        options = {"classes": 80 if classes is None else classes, "channels": 3 if channels is None else channels}
+        if size not in SIZES:
+            raise ValueError(unknown("size of YOLOv5", size, SIZES))
+        return build(f"yolov5{size}", **options, width=width, release=release or "6.x")
+    found = read_yolov5(weights)
+    asked = {"size": size, "channels": channels, "width": None if width == 1 else width, "release": release}
+    has = {"size": found.size, "channels": found.channels, "width": 1.0, "release": found.release}
+    if wrong := [f"{key} {asked[key]!r}" for key in asked if asked[key] not in (None, has[key])]:
+        raise ValueError(
+            f"{str(weights)!r} is YOLOv5{found.size} of release {found.release} for {found.channels} channels; asked "
+            f"for {', '.join(wrong)}. Leave out what the checkpoint tells."
+        )
+    model = build(
+        f"yolov5{found.size}",
+        classes=list(found.names) if classes is None else classes,
+        channels=found.channels,
+        release=found.release,
+    )
+    model.load_state_dict(fit_classes(found.tensors, model.state_dict()))
+    return model.eval()
+
+
 _ARCHITECTURES = {
     **{f"resnet{depth}": (ResNet, {"depth": depth}) for depth in (20, 32, 56, 110)},
     "vgg16": (VGG, {}),
+    **{f"yolov5{size}": (YOLOv5, {"size": size}) for size in SIZES},
 }
+_FETCHED = ("yolov5s-coco",)  # assets that `yolov5` reads
 
 
-def build(architecture: str, *, classes: int = 10, channels: int = 3, width: float = 1.0) -> nn.Module:
+def build(
+    architecture: str,
+    *,
+    classes: int | Sequence[str] = 10,
+    channels: int = 3,
+    width: float = 1.0,
+    release: str | None = None,
+) -> nn.Module:
     """Return an untrained model.
 
     Parameters
     ----------
-    architecture : {"resnet20", "resnet32", "resnet56", "resnet110", "vgg16"}
-    classes : int
-        Number of outputs.
+    architecture : {"resnet20", "resnet32", "resnet56", "resnet110", "vgg16", "yolov5n", ..., "yolov5x"}
+    classes : int or sequence of str
+        Number of outputs; a detector also takes their names.
     channels : int
         Channels of the input image: 1 for grey, 3 for colour.
     width : float
         Factor on the channels of every layer.
+    release : {"6.x", "5.0"}, optional
+        Of YOLOv5 only; 6.x when left out.
 
     Raises
     ------
@@ -64,12 +144,21 @@ def build(architecture: str, *, classes: int = 10, channels: int = 3, width: flo
     """
     if architecture not in _ARCHITECTURES:
         raise ValueError(unknown("architecture", architecture, _ARCHITECTURES))
-    for name, value in (("classes", classes), ("channels", channels), ("width", width)):
+    make, fixed = _ARCHITECTURES[architecture]
+    detector = make is YOLOv5
+    if not detector and (release is not None or not isinstance(classes, int)):
+        raise ValueError(f"{architecture} takes a number of classes and no release; got {classes!r} and {release!r}")
+    if isinstance(classes, str):
+        raise ValueError(f"classes must be a number or a list of names; got {classes!r}")
+    count = classes if isinstance(classes, int) else len(classes)
+    for name, value in (("classes", count), ("channels", channels), ("width", width)):
         if not value > 0:
             raise ValueError(f"{name} must be > 0; got {value!r}")
-    make, fixed = _ARCHITECTURES[architecture]
-    model = make(**fixed, classes=classes, channels=channels, width=width)
-    set_provenance(model, Provenance(architecture, {"classes": classes, "channels": channels, "width": width}))
+    options = {"classes": classes if isinstance(classes, int) else list(classes), "channels": channels, "width": width}
+    if detector:
+        options["release"] = release or "6.x"
+    model = make(**fixed, **options)
+    set_provenance(model, Provenance(architecture, options))
     return model
 
 
@@ -84,18 +173,22 @@ def load(name: str, device: str | torch.device = "cpu") -> nn.Module:
     Parameters
     ----------
     name : str
-        One of `available`.
+        One of `available`, or ``"yolov5s-coco"``, which `fpgmlab.assets` fetches when it is first asked for.
     device : str or torch.device
 
     Raises
     ------
     ValueError
         For an unknown name, with the nearest match.
+    OSError
+        When it had to be fetched and could not be.
     """
-    names = available()
+    names = [*available(), *_FETCHED]
     if name not in names:
         hint = f" {name!r} is an architecture: build({name!r}) makes it untrained." if name in _ARCHITECTURES else ""
         raise ValueError(unknown("model", name, names) + hint)
+    if name in _FETCHED:
+        return yolov5(weights=fetch(name)).to(device)
     weights = read_weights(data_dir() / "checkpoints" / f"{name}.safetensors")
     model = build(weights.record["architecture"], **weights.record["options"])
     model.load_state_dict(weights.tensors)

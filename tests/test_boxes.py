@@ -1,0 +1,169 @@
+"""Boxes: decoding against a loop, suppression by hand, letterboxing there and back."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import fpgmlab as fl
+from fpgmlab.models.boxes import GREY, corners, decode, detect, letterbox, suppress, to_input
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_decoding_is_what_a_loop_over_cells_gives():
+    maps = [torch.randn(2, 3 * 7, 2, 3), torch.randn(2, 3 * 7, 1, 2)]
+    anchors = torch.rand(2, 3, 2) * 50
+    strides = (8, 16)
+    expected = [[], []]
+    for raw, sides, stride in zip(maps, anchors.tolist(), strides, strict=True):
+        for picture in range(2):
+            for anchor, (width, height) in enumerate(sides):
+                for row in range(raw.shape[2]):
+                    for column in range(raw.shape[3]):
+                        s = [sigmoid(v) for v in raw[picture, 7 * anchor : 7 * anchor + 7, row, column].tolist()]
+                        centre = [(2 * s[0] - 0.5 + column) * stride, (2 * s[1] - 0.5 + row) * stride]
+                        size = [(2 * s[2]) ** 2 * width, (2 * s[3]) ** 2 * height]
+                        expected[picture].append(centre + size + s[4:])
+    torch.testing.assert_close(decode(maps, anchors, strides), torch.tensor(expected))
+
+
+def test_corners():
+    assert corners(torch.tensor([[10.0, 20, 4, 6]])).tolist() == [[8, 17, 12, 23]]
+
+
+def decoded(*rows: list[float]) -> Tensor:
+    return torch.tensor([rows])
+
+
+def test_of_two_boxes_of_a_class_that_overlap_the_stronger_stays():
+    found = suppress(
+        decoded(
+            [50, 50, 20, 20, 0.6, 0.9, 0.1],
+            [51, 50, 20, 20, 0.9, 0.9, 0.1],  # on top of the first, and surer
+            [50, 50, 20, 20, 0.8, 0.1, 0.9],  # another class
+            [150, 50, 20, 20, 0.9, 0.5, 0.1],  # elsewhere
+            [250, 50, 20, 20, 0.4, 0.5, 0.5],  # 0.2: not sure enough
+        )
+    )[0]
+    torch.testing.assert_close(found["scores"], torch.tensor([0.81, 0.72, 0.45]))
+    assert found["labels"].tolist() == [0, 1, 0]
+    assert found["boxes"].tolist() == [[41, 40, 61, 60], [40, 40, 60, 60], [140, 40, 160, 60]]
+
+
+def test_the_overlap_allowed_and_the_limit():
+    boxes = decoded([50, 50, 20, 20, 0.9, 1, 0], [60, 50, 20, 20, 0.8, 1, 0])  # IoU 1/3
+    assert len(suppress(boxes, iou=0.34)[0]["scores"]) == 2
+    assert len(suppress(boxes, iou=0.33)[0]["scores"]) == 1
+    assert suppress(boxes, limit=1)[0]["scores"].tolist() == [pytest.approx(0.9)]
+    assert suppress(boxes.flip(1), iou=0.9, candidates=1)[0]["scores"].tolist() == [pytest.approx(0.9)]
+
+
+def test_a_box_may_be_of_several_classes_on_request():
+    boxes = decoded([50, 50, 20, 20, 1.0, 0.7, 0.6])
+    assert suppress(boxes)[0]["labels"].tolist() == [0]
+    assert suppress(boxes, several=True)[0]["labels"].tolist() == [0, 1]
+
+
+def test_with_one_class_the_objectness_is_the_score():
+    assert suppress(decoded([50, 50, 20, 20, 0.8, 0.5]))[0]["scores"].tolist() == [pytest.approx(0.8)]
+
+
+def test_pictures_keep_apart_and_may_have_nothing():
+    both = torch.cat((decoded([50, 50, 20, 20, 0.9, 1, 0]), decoded([50, 50, 20, 20, 0.1, 1, 0])))
+    first, second = suppress(both)
+    assert (len(first["boxes"]), second["boxes"].shape, second["labels"].dtype) == (1, (0, 4), torch.int64)
+
+
+sides = st.integers(1, 300)
+
+
+@given(width=sides, height=sides, size=st.sampled_from([32, 96, 128]), square=st.booleans(), enlarge=st.booleans())
+def test_boxes_go_there_and_back(width: int, height: int, size: int, square: bool, enlarge: bool):
+    picture = np.zeros((height, width, 3), np.uint8)
+    filled, placement = letterbox(picture, size, square=square, enlarge=enlarge)
+    assert all(n % 32 == 0 and 0 < n <= size for n in filled.shape[:2])
+    assert not square or filled.shape == (size, size, 3)
+    boxes = torch.tensor([[0, 0, width, height], [width / 3, height / 4, width / 2, height]], dtype=torch.double)
+    placed = placement.place(boxes)
+    torch.testing.assert_close(placement.restore(placed), boxes)
+    left, top, right, bottom = placed[0].round().long().tolist()
+    assert not filled[top:bottom, left:right].any()  # the black picture is where the box of all of it goes,
+    filled[top:bottom, left:right] = GREY
+    assert (filled == GREY).all()  # and all around is grey
+    assert enlarge or (right - left <= width and bottom - top <= height)
+
+
+def test_a_spot_is_where_its_box_goes():
+    picture = np.zeros((90, 160, 3), np.uint8)
+    picture[30:60, 40:80] = 255
+    filled, placement = letterbox(picture, 320)
+    assert filled.shape == (192, 320, 3)
+    left, top, right, bottom = placement.place(torch.tensor([[40.0, 30, 80, 60]])).round().long()[0].tolist()
+    assert (left, top, right, bottom) == (80, 66, 160, 126)
+    assert (filled[top + 2 : bottom - 2, left + 2 : right - 2] > 250).all()
+    assert (filled[top + 2 : bottom - 2, : left - 2] == 0).all()
+
+
+def test_boxes_end_at_the_pictures_edge():
+    _, placement = letterbox(np.zeros((50, 100, 3), np.uint8), 64, square=True)
+    assert placement.restore(torch.tensor([[-10.0, -10, 100, 100]])).tolist() == [[0, 0, 100, 50]]
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)],
+    ids=["grey", "alpha", "float", "empty"],
+)
+def test_other_arrays_are_refused(picture: np.ndarray):
+    with pytest.raises(ValueError, match=r"must be \(height, width, 3\) uint8, RGB; got .*convert"):
+        letterbox(picture)
+
+
+def test_a_size_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="size must be a multiple of 32 > 0; got 100"):
+        letterbox(np.zeros((9, 9, 3), np.uint8), 100)
+
+
+def test_the_input_is_in_0_to_1_with_channels_first():
+    x = to_input([np.full((32, 64, 3), (0, 51, 255), np.uint8)])
+    assert x.shape == (1, 3, 32, 64)
+    assert x[0, :, 0, 0].tolist() == pytest.approx([0, 0.2, 1])
+
+
+class OneBox(nn.Module):
+    """Says that there is one object, in the cell of the second column and first row."""
+
+    strides = (32,)
+    anchors = torch.tensor([[[32.0, 16.0]]])
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        assert not self.training
+        raw = torch.full((len(x), 6, x.shape[2] // 32, x.shape[3] // 32), -9.0)
+        raw[:, :4, 0, 1] = 0.0  # the middle of the cell, the size of the anchor
+        raw[:, 4, 0, 1] = 9.0
+        return (raw,)
+
+
+def test_what_is_found_lies_in_the_picture_and_the_model_stays_in_its_mode():
+    model = OneBox().train()
+    found = detect(model, np.zeros((64, 128, 3), np.uint8), 64)  # half the size: 64 x 32
+    assert found["boxes"].tolist() == [[64, 16, 128, 48]]
+    assert found["labels"].tolist() == [0]
+    assert model.training
+
+
+def test_a_network_of_the_zoo_detects():
+    model = fl.models.yolov5("n", classes=["a", "b"])
+    found = detect(model, np.zeros((50, 70, 3), np.uint8), 64, confidence=0.0)
+    assert len(found["boxes"]) > 0
+    assert bool((found["boxes"] >= 0).all())
+    assert bool((found["boxes"] <= torch.tensor([70, 50, 70, 50])).all())
