@@ -119,6 +119,13 @@ def test_the_order_of_objects_does_not_matter():
     torch.testing.assert_close(*totals)
 
 
+def test_channels_last_maps_give_the_same():
+    targets, raw = torch.tensor(TARGETS["one"]), maps(3)
+    last = [each.contiguous(memory_format=torch.channels_last) for each in raw]
+    loss = yolov5_loss(last, targets, ANCHORS, STRIDES).total
+    torch.testing.assert_close(loss, yolov5_loss(raw, targets, ANCHORS, STRIDES).total)
+
+
 def test_weights_scale_their_terms():
     raw, targets = maps(3), torch.tensor(TARGETS["one"])
     plain = yolov5_loss(raw, targets, ANCHORS, STRIDES)

@@ -106,7 +106,7 @@ def yolov5_loss(
         batch, _, rows, columns = raw.shape
         said = raw.float().view(batch, len(sides), -1, rows, columns)  # (batch, anchors, 5 + classes, rows, columns)
         sides = sides.to(said) / stride  # in cells
-        wanted = torch.zeros_like(said[:, :, 4])
+        wanted = torch.zeros_like(said[:, :, 4], memory_format=torch.contiguous_format)  # maps may be channels-last
         matches = match(targets, sides, rows, columns, options.ratio)
         if len(matches.label):
             place = (matches.image, matches.anchor, matches.row, matches.column)

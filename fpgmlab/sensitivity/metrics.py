@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from fpgmlab.modules import tensors_in
 from fpgmlab.sensitivity.intervals import Paired, kl_divergence
 
 PerSample = Callable[[object, Tensor, Tensor, object], Tensor]  # task, outputs, unpruned outputs, targets
@@ -61,11 +63,13 @@ def _kl(task: object, outputs: Tensor, base: Tensor, targets: object) -> Tensor:
     return kl_divergence(outputs, base)
 
 
-def _change(task: object, outputs: Tensor, base: Tensor, targets: object) -> Tensor:
-    return (outputs.float() - base.float()).flatten(1).square().mean(dim=1)
+def _change(task: object, outputs: object, base: object, targets: object) -> Tensor:
+    pairs = zip(tensors_in(outputs), tensors_in(base), strict=True)
+    squares = [(ours.float() - before.float()).flatten(1).square() for ours, before in pairs]
+    return torch.cat(squares, dim=1).mean(dim=1)
 
 
-USUAL = ("accuracy", "loss", "agreement")  # what a sweep measures when nothing else is asked for
+USUAL = ("accuracy", "loss", "agreement")  # what a sweep measures unless a task has usual_metrics
 METRICS = {
     metric.name: metric
     for metric in (

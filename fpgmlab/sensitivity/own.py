@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from fpgmlab.errors import unknown
+from fpgmlab.modules import tensors_in
 from fpgmlab.sensitivity.metrics import METRICS, Metric
 from fpgmlab.sensitivity.states import States, compute, state_of
 
@@ -26,7 +28,11 @@ class Own:
     metric: torchmetrics.Metric
 
     binary = False
-    labels = True
+
+    @property
+    def labels(self) -> bool:
+        """Whether it needs targets: not where the metric says ``unlabelled``; it gets the unpruned outputs instead."""
+        return not getattr(self.metric, "unlabelled", False)
 
     @property
     def higher_is_better(self) -> bool:
@@ -38,9 +44,11 @@ class Own:
         """The states of no batch."""
         return States((), self.higher_is_better, metric=self.metric)
 
-    def of(self, task: object, outputs: Tensor, base: object, targets: object) -> tuple[int, bytes]:
+    def of(self, task: object, outputs: object, base: object, targets: object) -> tuple[int, bytes]:
         """Return the number of samples of one batch, and the metric's state after it."""
-        return len(outputs), state_of(self.metric, outputs, targets)
+        samples = len(next(tensors_in(outputs)))
+        wanted = targets if self.labels else tree_map_only(Tensor, Tensor.float, base)
+        return samples, state_of(self.metric, outputs, wanted)
 
     def sums(self, values: tuple[int, bytes], base: tuple[int, bytes]) -> States:
         """Return the states of one batch."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral, Real
 
+from fpgmlab.sensitivity.metrics import USUAL
 from fpgmlab.sensitivity.own import named
 
 
-def checked_metrics(metrics: str | Sequence[str], task: object) -> tuple[str, ...]:
-    """Return the names of metrics as a tuple; an error says which do not exist or cannot be used."""
+def checked_metrics(metrics: str | Sequence[str] | None, task: object) -> tuple[str, ...]:
+    """Return the names of metrics as a tuple, or the task's usual ones; an error says which cannot be used."""
+    metrics = getattr(task, "usual_metrics", USUAL) if metrics is None else metrics
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     for name in names:
         named(name, task)

@@ -115,14 +115,15 @@ def compute(metric: torchmetrics.Metric, states: Sequence[dict[str, Tensor]]) ->
     return float(type(metric).compute(metric))  # the class's: without the memory of the object's
 
 
-def state_of(metric: torchmetrics.Metric, outputs: Tensor, targets: object) -> bytes:
+def state_of(metric: torchmetrics.Metric, outputs: object, targets: object) -> bytes:
     """Return a metric's state after one batch, as safetensors; the metric itself is fresh afterwards."""
     from torchmetrics.utilities import dim_zero_cat
 
     # On the CPU, where it will be computed: metrics hold more tensors than their states.
     outputs, targets = tree_map_only(Tensor, Tensor.cpu, (outputs, targets))
+    outputs = tree_map_only(Tensor, lambda t: t.float() if t.is_floating_point() else t, outputs)
     metric.reset()
-    metric.update(outputs.float() if outputs.is_floating_point() else outputs, targets)
+    metric.update(outputs, targets)
     lists = {name: dim_zero_cat(s) for name, s in metric.metric_state.items() if isinstance(s, list) and s}
     plain = {name: s for name, s in metric.metric_state.items() if isinstance(s, Tensor)}
     found = save({name: state.detach().contiguous() for name, state in {**plain, **lists}.items()})

@@ -13,7 +13,6 @@ import torch
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.rounding import Scores
 from fpgmlab.sensitivity.curves import Curves
-from fpgmlab.sensitivity.metrics import USUAL
 from fpgmlab.sensitivity.points import RATIOS, points
 from fpgmlab.sensitivity.progress import Progress, begun, unfinished
 from fpgmlab.sensitivity.requests import check_numbers, checked_metrics, samples_in
@@ -31,7 +30,7 @@ def sweep(
     task: object,
     *,
     ratios: Sequence[float] = RATIOS,
-    metrics: Sequence[str] = USUAL,
+    metrics: str | Sequence[str] | None = None,
     max_samples: int | None = None,
     batch_size: int = 256,
     memory: float = 4e9,
@@ -62,11 +61,12 @@ def sweep(
         Its validation data is used, in order.
     ratios : sequence of float
         0 <= ratio < 1, in any order, rounded for each group to what it may keep.
-    metrics : sequence of {"accuracy", "loss", "agreement", "kl", "change"}, or names in ``task.metrics``
-        The last three of these need no labels: they compare with the unpruned network's outputs (share of equal
-        answers, KL divergence of the class probabilities in nats, mean squared change of the outputs). Those of the
-        task are by torchmetrics; their states are kept for each batch and point. Their interval is a jackknife that
-        leaves out one batch at a time, infinite for fewer than three batches.
+    metrics : sequence of {"accuracy", "loss", "agreement", "kl", "change"}, or names in ``task.metrics``, optional
+        When left out, ``task.usual_metrics``, or the first three of these. The last three of them need no labels: they
+        compare with the unpruned network's outputs (share of equal answers, KL divergence of the class probabilities
+        in nats, mean squared change of the outputs). Those of the task are by torchmetrics; their states are kept for
+        each batch and point. Their interval is a jackknife that leaves out one batch at a time, infinite for fewer
+        than three batches.
     max_samples : int, optional
         Only the first so many examples; all when there are fewer.
     batch_size : int

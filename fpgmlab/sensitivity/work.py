@@ -124,7 +124,9 @@ class Bench:
             metric.check(values)
             return values
         except Exception as error:
-            free = ", ".join(repr(name) for name, other in METRICS.items() if not other.labels)
+            names = [*(getattr(self._job.task, "metrics", None) or ()), *METRICS]
+            known = [named(name, self._job.task) for name in names]
+            free = ", ".join(repr(other.name) for other in known if not other.labels)
             raise ValueError(
                 f"{type(self._job.task).__name__} cannot give the metric {metric.name!r}: {type(error).__name__}: "
                 f"{error}. These need no labels: metrics=[{free}]"

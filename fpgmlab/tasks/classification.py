@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from fpgmlab.tasks.sets import check_sets, class_names, drawn_parts
+
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
@@ -55,19 +57,8 @@ class Classification:
     higher_is_better = True
 
     def __post_init__(self) -> None:
-        for role, data in (("train", self.train), ("val", self.val)):
-            if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
-                raise TypeError(
-                    f"{role} must be a map-style data set with __len__ and __getitem__; got {type(data).__name__}"
-                )
-            if len(data) == 0:
-                raise ValueError(f"{role} is empty: {type(data).__name__} of length 0; at least one example is needed")
-        classes = self.classes if self.classes is not None else getattr(self.val, "classes", None)
-        if classes is None:
-            raise ValueError("classes must be their number or names: the validation data set has no 'classes'")
-        names = tuple(str(i) for i in range(classes)) if isinstance(classes, int) else tuple(map(str, classes))
-        if len(names) < 2:
-            raise ValueError(f"a classification needs at least 2 classes; got {len(names)}")
+        check_sets(self.train, self.val)
+        names = class_names(self.classes, self.val, 2, "classification")
         object.__setattr__(self, "classes", names)
 
     @cached_property
@@ -92,15 +83,7 @@ class Classification:
         seed : int
             Of the draw.
         """
-        parts = {}
-        for role, count in (("train", train), ("val", val)):
-            data = getattr(self, role)
-            if count is None:
-                continue
-            if not 1 <= count <= len(data):
-                raise ValueError(f"{role}={count}: must be 1 to {len(data)}, the examples that {self.name} has")
-            drawn = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
-            parts[role] = Subset(data, sorted(drawn.tolist()))
+        parts = drawn_parts(self, train, val, seed)
         return replace(self, classes=self.classes, **parts)
 
     def train_batches(self, batch_size: int = 128, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

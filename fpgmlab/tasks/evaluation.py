@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from fpgmlab.modules import device_of, eval_mode
 
@@ -14,7 +15,7 @@ def evaluate(
     task: object,
     *,
     max_samples: int | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> dict[str, float]:
     """Measure a model's loss and metric on the validation data, in eval mode, on the device where it lies.
 
@@ -28,8 +29,8 @@ def evaluate(
         See `fpgmlab.tasks`.
     max_samples : int, optional
         Only the first so many examples.
-    batch_size : int
-        Examples in one forward pass.
+    batch_size : int, optional
+        Examples in one forward pass; when left out, the task's ``eval_batch_size``, or 256.
 
     Returns
     -------
@@ -37,6 +38,7 @@ def evaluate(
         ``{"loss": mean loss, <task.metric_name>: value, "samples": count}``.
     """
     device = device_of(model)
+    batch_size = batch_size or getattr(task, "eval_batch_size", 256)
     metric = task.metric().to(device)
     total, samples = 0.0, 0
     with eval_mode(model):
@@ -44,6 +46,6 @@ def evaluate(
             inputs, targets = inputs.to(device), targets.to(device)
             outputs = model(inputs)
             total += float(task.loss(outputs, targets)) * len(inputs)
-            metric.update(outputs.float(), targets)
+            metric.update(tree_map_only(Tensor, Tensor.float, outputs), targets)
             samples += len(inputs)
     return {"loss": total / samples, task.metric_name: float(metric.compute()), "samples": samples}

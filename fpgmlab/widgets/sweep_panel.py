@@ -78,13 +78,14 @@ class SweepPanel(PromptWidget):
         *,
         path: str | os.PathLike[str] | None = None,
         ratios: Sequence[float] = RATIOS,
-        metrics: Sequence[str] = USUAL,
+        metrics: str | Sequence[str] | None = None,
         max_samples: int | None = None,
         batch_size: int = 256,
         dtype: str = "float32",
         tolerance: float | None = None,
     ) -> None:
         self._what = (graph, scores, task)
+        metrics = getattr(task, "usual_metrics", USUAL) if metrics is None else metrics
         metrics = [metrics] if isinstance(metrics, str) else list(metrics)
         if not metrics:
             raise ValueError("metrics must be at least one; got []")

@@ -1,0 +1,174 @@
+"""Pictures with boxes: what every data set of a detection task is, and what is done about boxes that are wrong."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+ORIENTATION = 274  # the EXIF tag; 5 to 8 lie on their side
+CAMERAS = ("JPEG", "MPO")  # formats whose orientation counts; in PNG it may come after the pixels, slow to find
+
+
+@dataclass(frozen=True)
+class Box:
+    """One labelled box and where it was read.
+
+    Attributes
+    ----------
+    label : int
+        Number of its class, from 0.
+    corners : tuple of float
+        Left, top, right, bottom, in pixels.
+    where : str
+        File and line, or file and number of the annotation.
+    """
+
+    label: int
+    corners: tuple[float, float, float, float]
+    where: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its file, its ``(width, height)`` and its boxes; none of them makes it background."""
+
+    path: Path
+    size: tuple[int, int]
+    boxes: tuple[Box, ...] = ()
+
+
+class BoxedPictures(Dataset):
+    """A map-style data set of ``(image, boxes, labels)``, read from files when asked for.
+
+    An image is uint8 (3, height, width), RGB; boxes are float (count, 4) as left, top, right, bottom in pixels;
+    labels int64 (count,). Grey pictures get three equal channels; transparent ones are laid on white.
+
+    Parameters
+    ----------
+    pictures : iterable of Picture
+        Boxes are clipped to the picture; those that nothing is left of, and repeated ones, are dropped. One warning
+        for each kind says how many they were, and where the first is.
+    classes : sequence of str
+        Their names.
+    source : str
+        The file that describes them, for messages.
+
+    Raises
+    ------
+    ValueError
+        When there are no pictures; for a class number that does not exist, or coordinates that are no numbers.
+    """
+
+    def __init__(self, pictures: Iterable[Picture], classes: Sequence[str], source: str) -> None:
+        self.classes = tuple(map(str, classes))
+        self.source = source
+        noted: dict[str, list[str]] = {}
+        self.paths, self.sizes, self.boxes, self.labels = [], [], [], []
+        for picture in pictures:
+            kept = _checked(picture, self.classes, noted)
+            self.paths.append(picture.path)
+            self.sizes.append(picture.size)
+            self.boxes.append(torch.tensor([corners for _, corners in kept], dtype=torch.float32).reshape(-1, 4))
+            self.labels.append(torch.tensor([label for label, _ in kept], dtype=torch.int64))
+        if not self.paths:
+            raise ValueError(f"{source}: no pictures; at least one is needed")
+        for what, where in noted.items():
+            warnings.warn(f"{source}: {len(where)} {what}; the first: {where[0]}", UserWarning, stacklevel=3)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        image = read_picture(self.paths[index])
+        found, said = (image.shape[2], image.shape[1]), self.sizes[index]
+        if found != said:
+            raise ValueError(
+                f"{str(self.paths[index])!r} has {found[0]} x {found[1]} pixels, but {self.source} was made for "
+                f"{said[0]} x {said[1]}: its boxes would lie elsewhere. Give the picture that was labelled."
+            )
+        return image, self.boxes[index].clone(), self.labels[index].clone()
+
+
+def read_picture(path: Path) -> Tensor:
+    """Return a picture as uint8 (3, height, width), a JPEG turned upright as its EXIF data say.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        When it is not there or cannot be read, with its path.
+    """
+    from PIL import Image, ImageOps
+
+    with _naming(path), Image.open(path) as opened:
+        picture = ImageOps.exif_transpose(opened) if opened.format in CAMERAS else opened
+        if picture.mode.startswith("I"):  # 16 or 32 bits of grey, which PIL would cut off at 255
+            grey = np.asarray(picture, dtype=np.float64)
+            picture = Image.fromarray((grey / (65535 if grey.max() > 255 else 255) * 255).clip(0, 255).astype(np.uint8))
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture)
+        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return width and height of an upright picture without reading its pixels; errors as in `read_picture`."""
+    from PIL import Image
+
+    with _naming(path), Image.open(path) as picture:
+        width, height = picture.size
+        turned = picture.format in CAMERAS and picture.getexif().get(ORIENTATION, 1) >= 5
+        return (height, width) if turned else (width, height)
+
+
+class _naming:
+    """Give errors of reading a picture its path."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        if not self._path.is_file():
+            raise FileNotFoundError(f"no picture {str(self._path)!r}")
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (OSError, SyntaxError)):  # PIL raises SyntaxError for broken PNG
+            raise ValueError(
+                f"{str(self._path)!r} cannot be read as a picture ({error}): it is damaged or of another format. "
+                "Restore it, or take it out of the data set."
+            ) from error
+
+
+def _checked(
+    picture: Picture, classes: Sequence[str], noted: dict[str, list[str]]
+) -> list[tuple[int, tuple[float, float, float, float]]]:
+    """Return label and corners of the good boxes, each once; note the others by what is wrong."""
+    width, height = picture.size
+    kept: dict[tuple[int, tuple[float, float, float, float]], None] = {}
+    for box in picture.boxes:
+        if not 0 <= box.label < len(classes):
+            raise ValueError(
+                f"{box.where}: class number {box.label} does not exist; with {len(classes)} classes it must be 0 to "
+                f"{len(classes) - 1}"
+            )
+        if not np.isfinite(box.corners).all():
+            raise ValueError(f"{box.where}: the box {box.corners} must be four finite numbers")
+        left, top, right, bottom = box.corners
+        inside = (max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height)))
+        if not (inside[2] > inside[0] and inside[3] > inside[1]):
+            noted.setdefault("boxes of no size or outside their picture were dropped", []).append(box.where)
+            continue
+        # Half a pixel is what rounding makes of a box at the edge.
+        if max(abs(a - b) for a, b in zip(inside, box.corners, strict=True)) > 0.5:
+            noted.setdefault("boxes reached beyond their picture and were clipped", []).append(box.where)
+        if (box.label, inside) in kept:
+            noted.setdefault("boxes were there twice and are counted once", []).append(box.where)
+        kept[box.label, inside] = None
+    return list(kept)
