@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -23,14 +23,6 @@ TORCHVISION = {
     "retinanet": lambda: detection.retinanet_resnet50_fpn(**NO_WEIGHTS, **SMALL),
     "faster_rcnn": lambda: detection.fasterrcnn_resnet50_fpn(**NO_WEIGHTS, **SMALL, box_score_thresh=0.0),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=TORCHVISION)

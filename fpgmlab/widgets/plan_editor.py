@@ -17,12 +17,12 @@ from fpgmlab.rounding import Scores, check_rounding
 from fpgmlab.sensitivity import Curves
 from fpgmlab.widgets.bundle import script, sheet
 from fpgmlab.widgets.desk.bars import Bars
-from fpgmlab.widgets.desk.job import in_words
 from fpgmlab.widgets.desk.payload import desk_payload
 from fpgmlab.widgets.desk.report import report_frame
 from fpgmlab.widgets.desk.state import DeskState
 from fpgmlab.widgets.desk.wishes import BUDGETS, carry_out, check_training, read_wish
 from fpgmlab.widgets.desk.workshop import Workshop
+from fpgmlab.widgets.failures import in_words
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,6 +17,7 @@ from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.metrics import USUAL
 from fpgmlab.sensitivity.points import RATIOS
 from fpgmlab.widgets.bundle import script, sheet
+from fpgmlab.widgets.failures import in_words
 from fpgmlab.widgets.prompt import PromptWidget
 from fpgmlab.widgets.sweep_run import SweepRun
 from fpgmlab.widgets.sweep_view import Extent, Pace, empty_grid, extent, filled_grid, points_payload, status_words
@@ -221,7 +222,7 @@ class SweepPanel(PromptWidget):
             self.status = {
                 "words": "Cancelling: a forward pass is still under way." if stopping else words,
                 "share": 0.0 if now is None else now.share(self._pace.ahead(clock) if running else 0.0),
-                "message": _in_words(self.error),
+                "message": "" if self.error is None else in_words(self.error),
                 "start": "Resume" if goes_on else "Start",
                 "can_start": not running and not (state == "finished" and same),
                 "can_cancel": running and not stopping,
@@ -247,9 +248,3 @@ class SweepPanel(PromptWidget):
         with self._lock:  # a click may arrive when it is too late for it
             if wish in acts and self.status[f"can_{wish}"]:
                 acts[wish]()
-
-
-def _in_words(error: Exception | None) -> str:
-    if error is None:
-        return ""
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

@@ -32,6 +32,12 @@ def test_a_point_is_what_the_pruned_network_measures(fashion: fl.tasks.Classific
     assert found["loss"] == pytest.approx(frame["loss"], rel=1e-3)
 
 
+def test_a_notebook_shows_a_few_rows():
+    page = fl.sensitivity.shipped("resnet20-fashion")._repr_html_()
+    assert page.startswith("<p>Curves of 12 groups")
+    assert page.count("<tr") <= 14
+
+
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"unknown sweep 'resnet20-fashon': did you mean 'resnet20-fashion'"):
         fl.sensitivity.shipped("resnet20-fashon")

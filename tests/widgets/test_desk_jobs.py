@@ -20,7 +20,8 @@ import fpgmlab as fl
 from fpgmlab.runtimes import onnx_session, run_onnx
 from fpgmlab.widgets import PlanEditor
 from fpgmlab.widgets.desk.export import FILES
-from fpgmlab.widgets.desk.job import LossTrace, in_words
+from fpgmlab.widgets.desk.job import LossTrace
+from fpgmlab.widgets.failures import in_words
 from tests.allocation.made import curves_of, rising
 from tests.conftest import blobs
 from tests.widgets.test_sweep_panel import SECONDS, Gated

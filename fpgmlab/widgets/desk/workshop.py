@@ -13,10 +13,11 @@ from fpgmlab.graph import ChannelGraph
 from fpgmlab.plan import Plan
 from fpgmlab.sensitivity import Curves
 from fpgmlab.widgets.desk.bars import Bars
-from fpgmlab.widgets.desk.job import Job, Made, in_words
+from fpgmlab.widgets.desk.job import Job, Made
 from fpgmlab.widgets.desk.jobs import Order, Outcome, evaluating, exporting, fine_tuning, pruning
 from fpgmlab.widgets.desk.payload import Json
 from fpgmlab.widgets.desk.report import Measured, epochs_words
+from fpgmlab.widgets.failures import in_words
 
 JOBS = {"evaluate": evaluating, "prune": pruning, "fine-tune": fine_tuning, "export": exporting}
 _NEED_TASK = ("evaluate", "fine-tune")
