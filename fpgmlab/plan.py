@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpgmlab.budgets import at_ratio_or_budget
 from fpgmlab.errors import unknown
-from fpgmlab.files import atomic_path
 from fpgmlab.graph import ChannelGraph
-from fpgmlab.rounding import Scores, check_rounding, kept_channels, lowest
+from fpgmlab.plan_files import plan_text, read_plan
+from fpgmlab.rounding import Scores, check_rounding, kept_channels, lowest, prunable
 from fpgmlab.thresholds import global_cut
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FORMAT = "fpgmlab-plan/1"
 
 
 @dataclass(frozen=True)
@@ -137,18 +133,20 @@ class Plan:
         bytes: float | None = None,
         multiple: int = 1,
         max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
     ) -> Plan:
         """Remove the same fraction of every group that is not protected.
 
         Give either the ``ratio``, or one budget (``macs``, ``params`` or ``bytes``: what may remain, as a fraction of
-        the original); then the smallest ratio that meets it is taken. The other parameters are those of `from_ratios`.
+        the original); then the smallest ratio that meets it is taken. The groups named in ``protect`` stay whole as
+        well. The other parameters are those of `from_ratios`.
 
         Raises
         ------
         ValueError
             As `from_ratios`; when not exactly one of them is given; when a budget cannot be reached, with what can.
         """
-        free = [name for name, group in graph.items() if group.protected is None]
+        free = prunable(graph, protect)
 
         def plan(r: float) -> Plan:
             return cls.from_ratios(graph, scores, dict.fromkeys(free, r), multiple=multiple, max_ratio=max_ratio)
@@ -168,6 +166,7 @@ class Plan:
         floor: float = 0.0,
         multiple: int = 1,
         max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
     ) -> Plan:
         """Remove the channels with the lowest scores of the whole network, wherever they are.
 
@@ -187,6 +186,8 @@ class Plan:
         floor : float
             0 <= floor <= 1: the share of its channels that each group keeps, whatever the scores; at least one channel,
             one in each block of a grouped convolution.
+        protect : sequence of str
+            Names of groups that stay whole as well, and are not among those compared.
 
         Raises
         ------
@@ -197,7 +198,7 @@ class Plan:
             raise ValueError(f"floor must be a share of a group's channels, 0 to 1; got {floor}")
 
         def plan(r: float) -> Plan:
-            cut = global_cut(graph, scores, r)
+            cut = global_cut(graph, scores, r, protect)
             # A group that lies below the threshold as a whole keeps what the rounding leaves it.
             ratios = {n: min(k / graph[n].channels, math.nextafter(1.0, 0.0)) for n, k in cut.below.items()}
             limit = min(max_ratio, 1 - floor)
@@ -216,12 +217,14 @@ class Plan:
         *,
         multiple: int = 1,
         max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
     ) -> Plan:
         """Remove a fraction that depends on depth: of the first, the middle and the last third of the prunable groups.
 
-        The other parameters are those of `from_ratios`.
+        The groups named in ``protect`` stay whole; practice leaves the first one alone. The other parameters are those
+        of `from_ratios`.
         """
-        free = [name for name, group in graph.items() if group.protected is None]
+        free = prunable(graph, protect)
         thirds = np.array_split(np.array(free, dtype=object), 3)
         ratios = {name: r for part, r in zip(thirds, (shallow, middle, deep), strict=True) for name in part}
         return cls.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)
@@ -230,13 +233,7 @@ class Plan:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the plan as JSON text, and write it to ``path`` when given."""
-        groups = {name: {"channels": w, "removed": list(self.removed[name])} for name, w in self.widths.items()}
-        lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in groups.items())
-        text = f'{{\n  "format": {json.dumps(FORMAT)},\n  "groups": {{\n{lines}\n  }}\n}}\n'
-        if path is not None:
-            with atomic_path(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        return text
+        return plan_text(self.widths, self.removed, path)
 
     @classmethod
     def from_json(cls, source: str | os.PathLike[str]) -> Plan:
@@ -249,19 +246,7 @@ class Plan:
         ValueError
             When it is not a plan.
         """
-        inline = isinstance(source, str) and source.lstrip().startswith("{")
-        name = "the text" if inline else repr(str(source))
-        text = source if inline else Path(source).read_text(encoding="utf-8")
-        try:
-            data = json.loads(text)
-            if data["format"] != FORMAT:
-                raise ValueError(f"format {data['format']!r} instead of {FORMAT!r}")
-            groups = data["groups"]
-            return cls(
-                {g: e["channels"] for g, e in groups.items()}, {g: tuple(e["removed"]) for g, e in groups.items()}
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{name} is not a plan of fpgmlab: {error}") from error
+        return read_plan(source, cls)
 
     # Looking at plans ----------------------------------------------------------------------------------------------
 

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fpgmlab.errors import unknown
-from fpgmlab.graph import ChannelGroup
+from fpgmlab.graph import ChannelGraph, ChannelGroup
 
 Scores = Mapping[str, Tensor]
+
+
+def check_names(graph: ChannelGraph, protect: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names of groups as a tuple; a `ValueError` says which do not exist."""
+    names = (protect,) if isinstance(protect, str) else tuple(protect)
+    for name in names:
+        if name not in graph:
+            raise ValueError(f"protect: {unknown('group', name, graph)}")
+    return names
+
+
+def prunable(graph: ChannelGraph, protect: str | Sequence[str] = ()) -> list[str]:
+    """Return the names of the groups that are not protected, without those named in ``protect``."""
+    protect = check_names(graph, protect)
+    return [name for name, group in graph.items() if group.protected is None and name not in protect]
 
 
 def allowed_kept(group: ChannelGroup, multiple: int = 1) -> range | list[int]:

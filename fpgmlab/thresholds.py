@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpgmlab.graph import ChannelGraph, ChannelGroup
-from fpgmlab.rounding import Scores, checked_scores
+from fpgmlab.rounding import Scores, checked_scores, prunable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ class GlobalCut:
     below: dict[str, int]
 
 
-def global_cut(graph: ChannelGraph, scores: Scores, ratio: float) -> GlobalCut:
+def global_cut(graph: ChannelGraph, scores: Scores, ratio: float, protect: Sequence[str] = ()) -> GlobalCut:
     """Return the threshold below which a share of all channels of the prunable groups lies.
 
     Parameters
@@ -41,8 +42,10 @@ def global_cut(graph: ChannelGraph, scores: Scores, ratio: float) -> GlobalCut:
         (channels,) for each prunable group.
     ratio : float
         0 <= ratio <= 1. Of equal scores those of earlier groups go below first.
+    protect : sequence of str
+        Names of groups that are left out as well.
     """
-    names, owner, values = _pooled(graph, scores)
+    names, owner, values = _pooled(graph, scores, protect)
     order = np.argsort(values, kind="stable")
     count = math.floor(ratio * len(values) + 1e-9)
     below = np.bincount(owner[order[:count]], minlength=len(names))
@@ -88,9 +91,11 @@ def least_kept(group: ChannelGroup, floor: float) -> int:
     return max(group.step, math.ceil(floor * group.channels - 1e-9))
 
 
-def _pooled(graph: ChannelGraph, scores: Scores) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _pooled(
+    graph: ChannelGraph, scores: Scores, protect: Sequence[str] = ()
+) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return the prunable groups, and for each of their channels its group's number and its score."""
-    names = [name for name, group in graph.items() if group.protected is None]
+    names = prunable(graph, protect)
     if not names:
         raise ValueError("every group of the graph is protected: no threshold can remove anything")
     each = [checked_scores(graph[name], scores) for name in names]

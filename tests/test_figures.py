@@ -102,6 +102,17 @@ def clothes(style: figures.style) -> Figure:
     return figures.pictures(filters(16, 1, 12), names, ["ankle boot", *names[1:-1], "pullover"], style=style)
 
 
+def crowns(networks: int, count: int, style: figures.style) -> Figure:
+    random = torch.Generator().manual_seed(networks)
+    low = torch.tensor([[10.0, 40], [130, 150]]) + 60 * torch.rand(count, 2, 2, generator=random)
+    boxes = torch.cat([low, low + 8 + 40 * torch.rand(count, 2, 2, generator=random)], dim=2)
+    found = [{"boxes": b, "scores": torch.ones(2), "labels": torch.arange(2)} for b in boxes]
+    wanted = torch.cat([torch.arange(2.0).expand(count, 2)[..., None], boxes], dim=2)
+    names = ["before", "pruned to half", "recovered"][:networks]
+    images = torch.rand(count, 3, 256, 256, generator=random)
+    return figures.detections(images, dict.fromkeys(names, found), wanted, ["oak", "fir"], style=style)
+
+
 def distances(n: int) -> torch.Tensor:
     return pairwise_distances(filters(n).flatten(1))
 
@@ -139,8 +150,10 @@ FIGURES: dict[str, Make] = {
     "tiles, 128": lambda s: figures.filter_tiles(filters(128), torch.arange(128.0).square(), range(50), style=s),
     "tiles, colour": lambda s: figures.filter_tiles(filters(32, 3, 7), torch.arange(32.0), style=s),
     "pictures": clothes,
+    "detections": lambda s: crowns(1, 5, s),
+    "detections, 3 networks": lambda s: crowns(3, 2, s),
 }
-UNLABELLED = {"tiles, grey", "tiles, 128", "tiles, colour", "pictures"}
+UNLABELLED = {"tiles, grey", "tiles, 128", "tiles, colour", "pictures", "detections", "detections, 3 networks"}
 
 
 @pytest.fixture
@@ -365,6 +378,10 @@ def test_the_threshold_splits_the_histogram():
         (lambda: figures.gamma_before_after(gammas(2), gammas(2), "channel"), "one of 'network', 'layer'; not 'chan"),
         (lambda: figures.slimming_curve(slimming(), metric="loss"), "metric='loss'"),
         (lambda: figures.pictures(filters(2, 1), ["a"]), "1 labels"),
+        (lambda: figures.detections(filters(2, 3), {}), "at least one network"),
+        (lambda: figures.detections(filters(2, 1), {"a": []}), r"\(n, 3, height, width\).* got \(2, 1, 3, 3\)"),
+        (lambda: figures.detections(filters(2, 3), {"a": []}), "a: detections of 0 pictures, but there are 2"),
+        (lambda: figures.detections(filters(1, 3), {"a": [{}]}, torch.ones(1, 5)), r"\(1, boxes, 5\).*got \(1, 5\)"),
     ],
 )
 def test_bad_input_is_named(call: Callable[[], object], message: str):

@@ -16,8 +16,9 @@ PACKAGE = Path(fl.__file__).parent
 ROOMS = [
     "errors", "files", "unpickling", "assets", "widths", "modules", "labels", "movement", "layers", "recorder",
     "tracing", "geometry", "grouping", "cutting", "costs", "graph", "crosscheck", "criteria", "rounding", "budgets",
-    "thresholds", "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks", "recalibration",
-    "sensitivity", "allocation", "extras", "training", "artifacts", "runtimes", "export", "figures", "widgets",
+    "thresholds", "plan_files", "plan", "comparison", "provenance", "surgery", "weights", "models", "tasks",
+    "recalibration", "sensitivity", "allocation", "extras", "training", "artifacts", "runtimes", "export", "figures",
+    "widgets",
 ]  # fmt: skip
 
 

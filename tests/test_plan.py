@@ -92,6 +92,19 @@ def test_by_depth_takes_thirds(graph: fl.ChannelGraph, scores: dict):
     assert [plan.ratios[name] for name in free] == [0.0] * 4 + [0.5] * 4 + [0.25] * 4
 
 
+def test_protect_is_as_if_the_graph_was_traced_so(graph: fl.ChannelGraph, scores: dict):
+    names = ["conv1", "layer2.1.conv1"]
+    sealed = fl.trace(graph.model, graph.example_input, protect=names)
+    for make in (
+        lambda g, **o: Plan.uniform(g, scores, macs=0.6, **o),
+        lambda g, **o: Plan.by_depth(g, scores, 0.2, 0.5, 0.3, max_ratio=0.4, **o),
+        lambda g, **o: Plan.global_threshold(g, scores, 0.4, **o),
+    ):
+        assert make(graph, protect=names) == make(sealed) != make(graph)
+        with pytest.raises(ValueError, match="protect: unknown group 'conv': did you mean 'conv1'"):
+            make(graph, protect=["conv"])
+
+
 def test_json_both_ways(graph: fl.ChannelGraph, scores: dict, tmp_path: Path):
     plan = Plan.uniform(graph, scores, 0.3)
     text = plan.to_json(tmp_path / "plan.json")

@@ -16,6 +16,7 @@ from fpgmlab.sensitivity.metrics import Metric
 from fpgmlab.sensitivity.own import Own, named
 from fpgmlab.sensitivity.states import States
 from fpgmlab.surgery import simulate
+from fpgmlab.tasks.batching import eval_batch_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def additivity(
     *,
     metric: str | None = None,
     max_samples: int | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> pd.DataFrame:
     """Hold the predicted degradation of a plan against the measured one, as its groups are pruned one after another.
 
@@ -50,8 +51,8 @@ def additivity(
         One that the curves have; as in `fpgmlab.allocate` when left out.
     max_samples : int, optional
         Only the first so many examples; as many as the curves have seen when left out.
-    batch_size : int
-        Examples in one forward pass.
+    batch_size : int, optional
+        Examples in one forward pass; when left out, the task's ``eval_batch_size``, or 256.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def additivity(
     names = list(removed)
     steps = [Plan(plan.widths, {name: removed[name] for name in names[: i + 1]}) for i in range(len(names))]
     rule = named(metric, task)
-    sums = _joint(graph, steps, task, rule, count, batch_size)
+    sums = _joint(graph, steps, task, rule, count, eval_batch_size(task, batch_size))
     rows = []
     for each in sums:
         base = each.reference

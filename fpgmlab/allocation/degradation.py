@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -126,15 +126,6 @@ def predicted(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | Non
         for kept in (plan.kept.get(name, graph[name].channels),)
     ]
     return pd.DataFrame(rows, columns=["group", "ratio", "kept", "predicted"])
-
-
-def check_names(graph: ChannelGraph, protect: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names of groups as a tuple; a `ValueError` says which do not exist."""
-    names = (protect,) if isinstance(protect, str) else tuple(protect)
-    for name in names:
-        if name not in graph:
-            raise ValueError(f"protect: {unknown('group', name, graph)}")
-    return names
 
 
 def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpgmlab.allocation.degradation import Degradation, check_names, chosen_metric, degradations, within_limits
+from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradations, within_limits
 from fpgmlab.allocation.locking import check_locked
 from fpgmlab.allocation.problem import Problem, problem
 from fpgmlab.allocation.search import best, pool
 from fpgmlab.graph import ChannelGraph, ChannelGroup
 from fpgmlab.plan import Plan
-from fpgmlab.rounding import Scores, allowed_kept, check_rounding
+from fpgmlab.rounding import Scores, allowed_kept, check_names, check_rounding
 from fpgmlab.sensitivity import Curves
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from fpgmlab.figures.additivity import additivity
 from fpgmlab.figures.agreement import rank_agreement
 from fpgmlab.figures.desk import desk
+from fpgmlab.figures.detections import detections
 from fpgmlab.figures.distances import clustered_order, distance_matrix
 from fpgmlab.figures.files import save_figure
 from fpgmlab.figures.filters import filter_tiles
@@ -24,6 +25,7 @@ __all__ = [
     "additivity",
     "clustered_order",
     "desk",
+    "detections",
     "distance_matrix",
     "filter_map",
     "filter_tiles",
