@@ -56,6 +56,8 @@ def export_onnx(
 ) -> ExportReport:
     """Write a model as ONNX with a dynamic batch size, and check it.
 
+    The input is called ``input``, a single output ``output``, several ``output_0``, ``output_1`` and so on.
+
     Parameters
     ----------
     model : nn.Module
@@ -109,7 +111,10 @@ def export_onnx(
 
 
 def _export(model: nn.Module, example_input: Tensor, path: Path, opset: int | None, exporter: str) -> str:
-    names = {"input_names": ["input"], "output_names": ["output"]}
+    with torch.no_grad():
+        count = len(list(tensors_in(model(example_input))))
+    outputs = ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
+    names = {"input_names": ["input"], "output_names": outputs}
     errors = {}
     if exporter == "dynamo" or (exporter == "auto" and (opset is None or opset >= 18)):
         try:
@@ -128,7 +133,7 @@ def _export(model: nn.Module, example_input: Tensor, path: Path, opset: int | No
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # that it is the older exporter is known
-            axes = {"input": {0: "batch"}, "output": {0: "batch"}}
+            axes = {name: {0: "batch"} for name in ("input", *outputs)}
             torch.onnx.export(
                 model, (example_input,), os.fspath(path), dynamo=False, dynamic_axes=axes, opset_version=opset, **names
             )

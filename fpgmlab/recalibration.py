@@ -13,9 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from fpgmlab.modules import device_of
+from fpgmlab.tasks.batching import train_batch_size
 
 
-def recalibrate(model: nn.Module, task: object, *, batches: int = 8, batch_size: int = 128) -> None:
+def recalibrate(model: nn.Module, task: object, *, batches: int = 8, batch_size: int | None = None) -> None:
     """Estimate the running statistics of a model's batch norms anew on training data, in place; no weight changes.
 
     After pruning, the means and variances that batch norms keep are those of sums that had more terms. Each becomes
@@ -30,23 +31,25 @@ def recalibrate(model: nn.Module, task: object, *, batches: int = 8, batch_size:
         Its training data is used: the first of ``task.train_batches(batch_size, seed=0)``.
     batches : int
         How many; all when there are fewer.
-    batch_size : int
-        At least 2.
+    batch_size : int, optional
+        At least 2; when left out, the task's ``train_batch_size``, or 128.
 
     Raises
     ------
     ValueError
         For numbers out of range.
     """
+    batch_size = train_batch_size(task, batch_size)
     for name, value, least in (("batches", batches, 1), ("batch_size", batch_size, 2)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
     estimate(model, training_inputs(task, batches, batch_size))
 
 
-def training_inputs(task: object, batches: int = 8, batch_size: int = 128) -> list[object]:
+def training_inputs(task: object, batches: int = 8, batch_size: int | None = None) -> list[object]:
     """Return the inputs of a task's first training batches."""
-    return [inputs for inputs, _ in islice(task.train_batches(batch_size, seed=0), batches)]
+    size = train_batch_size(task, batch_size)
+    return [inputs for inputs, _ in islice(task.train_batches(size, seed=0), batches)]
 
 
 def estimate(model: nn.Module, batches: Sequence[object]) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from fpgmlab.extras import Extra
 from fpgmlab.modules import device_of
+from fpgmlab.tasks.batching import train_batch_size
 from fpgmlab.tasks.evaluation import evaluate
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def fit(
     lr: float = 0.05,
     optimizer: str = "sgd",
     weight_decay: float = 5e-4,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     extras: Sequence[Extra] = (),
     seed: int = 0,
     amp: str = "auto",
@@ -59,7 +60,8 @@ def fit(
     optimizer : {"sgd", "adamw"}
     weight_decay : float
         L2 penalty (SGD) or decoupled decay (AdamW) on all parameters.
-    batch_size : int
+    batch_size : int, optional
+        Examples in a step; when left out, the task's ``train_batch_size``, or 128. Fewer when there are not so many.
     extras : sequence of Extra
         Each adds a loss term or acts after a step, such as `fpgmlab.Distill`.
     seed : int
@@ -92,6 +94,7 @@ def fit(
     """
     import pandas as pd
 
+    batch_size = train_batch_size(task, batch_size)
     _check(epochs, lr, optimizer, batch_size, amp, keep)
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: nothing to train")
@@ -110,6 +113,7 @@ def fit(
             for epoch in range(1, epochs + 1):
                 started, losses = time.perf_counter(), torch.zeros((), device=device)
                 model.train()
+                step = 0
                 for step, (inputs, targets) in enumerate(task.train_batches(batch_size, seed=seed * 10007 + epoch), 1):
                     if stop is not None and stop():
                         raise KeyboardInterrupt
@@ -144,6 +148,8 @@ def fit(
                     bar.update()
                     if step % 10 == 0:
                         bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {losses.item() / step:.3f}", refresh=False)
+                if not step:
+                    raise ValueError(f"task.train_batches({batch_size}) gave no batch: choose a smaller batch_size")
                 row = {"epoch": epoch, "train_loss": losses.item() / step} | evaluate(model, task)
                 row |= {"lr": schedule.get_last_lr()[0], "seconds": time.perf_counter() - started}
                 row.pop("samples")

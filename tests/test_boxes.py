@@ -9,10 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
 import fpgmlab as fl
-from fpgmlab.models.boxes import GREY, corners, decode, detect, letterbox, suppress, to_input
+from fpgmlab.models.boxes import corners, decode, detect, suppress, to_input
+from fpgmlab.models.letterbox import GREY, letterbox
 
 
 def sigmoid(x: float) -> float:
@@ -128,6 +130,17 @@ def test_other_arrays_are_refused(picture: np.ndarray):
         letterbox(picture)
 
 
+@pytest.mark.parametrize("size", [320.0, "64", (64, 64), 0, -32])
+def test_a_size_that_is_none_is_refused(size: object):
+    with pytest.raises(ValueError, match="size must be a multiple of 32 > 0; got "):
+        letterbox(np.zeros((9, 9, 3), np.uint8), size)
+
+
+def test_a_picture_of_pil_is_taken_as_it_is():
+    picture = Image.new("RGB", (9, 5), (0, 51, 255))
+    assert letterbox(picture, 32)[0].shape == (32, 32, 3)
+
+
 def test_a_size_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="size must be a multiple of 32 > 0; got 100"):
         letterbox(np.zeros((9, 9, 3), np.uint8), 100)
@@ -167,3 +180,42 @@ def test_a_network_of_the_zoo_detects():
     assert len(found["boxes"]) > 0
     assert bool((found["boxes"] >= 0).all())
     assert bool((found["boxes"] <= torch.tensor([70, 50, 70, 50])).all())
+
+
+def test_boxes_that_are_no_numbers_are_no_detections():
+    sound = [50, 50, 20, 20, 0.9, 1, 0]
+    odd = [[math.nan if i == n else v for n, v in enumerate(sound)] for i in range(6)]
+    odd += [[math.inf if i == n else v for n, v in enumerate(sound)] for i in range(4)]
+    for several in (False, True):
+        found = suppress(decoded(*odd, sound), several=several)[0]
+        assert found["boxes"].tolist() == [[40, 40, 60, 60]]
+
+
+def test_thousands_of_boxes_are_limited():
+    many = torch.rand(1, 20_000, 7) * torch.tensor([640, 640, 9, 9, 1, 1, 1])
+    assert len(suppress(many, 0.0, several=True)[0]["boxes"]) == 300
+    assert len(suppress(torch.zeros(1, 0, 7))[0]["boxes"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "said"),
+    [
+        (torch.zeros(5, 7), {}, r"decoded must be \(batch, boxes, 5 \+ classes\), of decode; got \(5, 7\)"),
+        (torch.zeros(1, 5, 5), {}, r"got \(1, 5, 5\)"),
+        ([torch.zeros(1, 21, 2, 2)], {}, "got list"),
+        (torch.zeros(1, 5, 7), {"confidence": 25}, "confidence must be from 0 to 1; got 25"),
+        (torch.zeros(1, 5, 7), {"iou": 45}, "iou must be from 0 to 1; got 45"),
+    ],
+)
+def test_what_cannot_be_suppressed_is_told(given: object, options: dict, said: str):
+    with pytest.raises(ValueError, match=said):
+        suppress(given, **options)
+
+
+def test_broken_and_other_networks_are_told():
+    model = fl.models.yolov5("n", classes=2)
+    nn.init.constant_(model.model[3].conv.weight, math.nan)
+    with pytest.raises(ValueError, match=r"YOLOv5 gives numbers that are infinite or none \(NaN\)"):
+        detect(model, np.zeros((50, 70, 3), np.uint8), 64)
+    with pytest.raises(TypeError, match=r"must give raw maps and have anchors and strides, .*; got ResNet"):
+        detect(fl.models.resnet20(), np.zeros((50, 70, 3), np.uint8), 64)

@@ -243,32 +243,3 @@ def test_a_task_can_be_sent_and_subsets_keep_what_it_is(task: Detection):
     assert set(part.metrics) == {"map50", "map", "agreement_map50", "agreement_map"}
     with pytest.raises(ValueError, match="val=7: must be 1 to 6"):
         task.subset(val=7)
-
-
-def test_bad_options_and_data_are_named(task: Detection):
-    data = Squares()
-    with pytest.raises(ValueError, match="size must be a multiple of 32, the head's stride; got 100"):
-        Detection(data, data, size=100)
-    with pytest.raises(ValueError, match=r"the classes of train must be \['a', 'b'\]; it has \['red', 'green'\]"):
-        Detection(data, data, classes=["a", "b"], size=64)
-    with pytest.raises(TypeError, match="train must be a map-style data set"):
-        Detection(iter([]), data, size=64)
-    with pytest.raises(ValueError, match="at least 1 class; got 0"):
-        Detection([data[0]], [data[0]], classes=[], size=64)
-    with pytest.raises(ValueError, match="picture 1: label 1 is out of range; with 1 classes"):
-        next(Detection(list(data), list(data), classes=1, size=64).val_batches(4))
-    image, boxes, labels = data[0]
-    with pytest.raises(TypeError, match=r"must be uint8 \(3, height, width\), RGB; got torch.float32"):
-        next(Detection([(image.float(), boxes, labels)], data, classes=2, size=64).train_batches(1))
-    with pytest.raises(ValueError, match=r"boxes must be \(1, 4\)"):
-        next(Detection([(image, boxes[:0], labels)], data, classes=2, size=64).train_batches(1))
-    with pytest.raises(ValueError, match="picture 0 has a box without width or height"):
-        next(Detection([(image, boxes[:, [0, 1, 0, 3]], labels)], data, classes=2, size=64).train_batches(1))
-    for bad in ({"flip": 1.5}, {"scale": 1}, {"colour": -0.1}):
-        with pytest.raises(ValueError, match=f"{next(iter(bad))} must be from 0 to 1"):
-            BoxAugment(**bad)
-    graph_error = "These need no labels: .*'agreement_map50', 'agreement_map'"
-    model = TinyDetector().eval()
-    graph = fl.trace(model, task.example_input)
-    with pytest.raises(ValueError, match=graph_error):
-        fl.sweep(graph, fl.score(graph, "l2"), task, metrics="accuracy", progress=False)

@@ -1,8 +1,7 @@
-"""Pictures with boxes read from files: written by hand, good and bad."""
+"""Pictures of all kinds, and broken ones."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ import torch
 from PIL import Image
 
 import fpgmlab as fl
-from fpgmlab.tasks import coco_boxes, yolo_boxes
+from fpgmlab.tasks import yolo_boxes
+from fpgmlab.tasks.detection_data import picture_size, read_picture
 
 
 def draw(path: Path, size: tuple[int, int] = (40, 30), mode: str = "RGB", **options: object) -> Path:
@@ -19,23 +19,6 @@ def draw(path: Path, size: tuple[int, int] = (40, 30), mode: str = "RGB", **opti
     pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 4), dtype=np.uint8)
     Image.fromarray(pixels, "RGBA").convert(mode).save(path, **options)
     return path
-
-
-def coco_file(folder: Path, boxes: list[dict], **more: object) -> Path:
-    draw(folder / "pictures" / "a.png")
-    draw(folder / "pictures" / "b.png", (21, 50))
-    images = [
-        {"id": 7, "file_name": "pictures/a.png", "width": 40, "height": 30},
-        {"id": 3, "file_name": "pictures/b.png", "width": 21, "height": 50},
-    ]
-    categories = [{"id": 9, "name": "dog"}, {"id": 2, "name": "cat"}]
-    path = folder / "boxes.json"
-    path.write_text(json.dumps({"images": images, "categories": categories, "annotations": boxes} | more))
-    return path
-
-
-def box(image: int, category: int, bbox: list[float], number: int = 1, **more: object) -> dict:
-    return {"id": number, "image_id": image, "category_id": category, "bbox": bbox, **more}
 
 
 def yolo_folder(root: Path, labels: dict[str, str], yaml: str = "names: [cat, dog]\ntrain: images/train\n") -> Path:
@@ -46,161 +29,6 @@ def yolo_folder(root: Path, labels: dict[str, str], yaml: str = "names: [cat, do
     path = root / "data.yaml"
     path.write_text(yaml)
     return path
-
-
-def test_coco_boxes_of_each_picture(tmp_path: Path):
-    data = coco_boxes(coco_file(tmp_path, [box(7, 9, [1, 2, 10, 20]), box(7, 2, [0, 0, 40, 30], 2)]))
-    assert data.classes == ("cat", "dog")
-    assert len(data) == 2
-    image, boxes, labels = data[0]
-    assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 30, 40))
-    with Image.open(tmp_path / "pictures" / "a.png") as picture:
-        assert np.array_equal(image.permute(1, 2, 0).numpy(), np.array(picture))
-    assert boxes.tolist() == [[1, 2, 11, 22], [0, 0, 40, 30]]
-    assert labels.tolist() == [1, 0]
-    image, boxes, labels = data[1]  # background
-    assert (tuple(image.shape), tuple(boxes.shape), tuple(labels.shape)) == ((3, 50, 21), (0, 4), (0,))
-
-
-def test_coco_with_pictures_elsewhere(tmp_path: Path):
-    path = coco_file(tmp_path, [])
-    moved = tmp_path / "other" / "boxes.json"
-    moved.parent.mkdir()
-    path.rename(moved)
-    with pytest.raises(FileNotFoundError, match=r"image 7: no picture .*a\.png.*Pass images="):
-        coco_boxes(moved)
-    assert len(coco_boxes(moved, tmp_path)) == 2
-
-
-@pytest.mark.parametrize(
-    ("bad", "said"),
-    [
-        (box(7, 9, [0, 0, 5, 5]) | {"category_id": 1}, r"annotation 1: there is no category with the id 1; .*\[2, 9\]"),
-        (box(8, 9, [0, 0, 5, 5]), "annotation 1: there is no image with the id 8"),
-        (box(7, 9, [0, 0, 5]), "annotation 1: it must have image_id, category_id and bbox"),
-        ({"id": 4, "image_id": 7}, "annotation 4: it must have image_id"),
-        (box(7, 9, [0, float("nan"), 5, 5]), r"annotation 1: the box .* must be four finite numbers"),
-    ],
-)
-def test_a_bad_annotation_is_named(tmp_path: Path, bad: dict, said: str):
-    with pytest.raises(ValueError, match=said):
-        coco_boxes(coco_file(tmp_path, [bad]))
-
-
-def test_boxes_that_are_wrong_are_counted(tmp_path: Path):
-    boxes = [box(7, 9, [-5, 10, 10, 50], 1), box(7, 9, [35, 0, 10, 5], 2)]  # two reach beyond
-    boxes += [box(7, 9, [50, 50, 5, 5], 3), box(7, 9, [5, 5, 0, 9], 4)]  # outside; no width
-    boxes += [box(3, 2, [1, 1, 5, 5], 5), box(3, 2, [1, 1, 5, 5], 6), box(3, 9, [1, 1, 5, 5], 7)]  # one twice
-    with pytest.warns(UserWarning, match="the first: ") as caught:
-        data = coco_boxes(coco_file(tmp_path, boxes))
-    said = sorted(str(warning.message) for warning in caught)
-    assert len(said) == 3
-    assert "1 boxes were there twice" in said[0]
-    assert "annotation 6" in said[0]
-    assert "2 boxes of no size or outside" in said[1]
-    assert "annotation 3" in said[1]
-    assert "2 boxes reached beyond" in said[2]
-    assert "annotation 1" in said[2]
-    assert data[0][1].tolist() == [[0, 10, 5, 30], [35, 0, 40, 5]]
-    assert data[1][2].tolist() == [0, 1]
-
-
-def test_crowds_are_left_out(tmp_path: Path):
-    path = coco_file(tmp_path, [box(7, 9, [1, 1, 9, 9], iscrowd=1), box(7, 9, [2, 2, 9, 9], 2, iscrowd=0)])
-    with pytest.warns(UserWarning, match="1 regions marked iscrowd were left out"):
-        assert len(coco_boxes(path)[0][1]) == 1
-
-
-def test_other_files_are_not_coco(tmp_path: Path):
-    path = tmp_path / "boxes.json"
-    with pytest.raises(FileNotFoundError, match="no file"):
-        coco_boxes(path)
-    for text, said in (("{", "is no JSON"), ("[]", "'images' is missing"), ('{"images": []}', "'annotations' is miss")):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=said):
-            coco_boxes(path)
-    path.write_text('{"images": [], "annotations": [], "categories": []}')
-    with pytest.raises(ValueError, match="no pictures"):
-        coco_boxes(path)
-
-
-def test_yolo_boxes_of_each_picture(tmp_path: Path):
-    polygon = "1 0.1 0.2 0.5 0.2 0.5 0.6 0.2 0.9\n"
-    path = yolo_folder(tmp_path, {"a": "0 0.5 0.5 0.5 0.2\n\n" + polygon, "b": ""})
-    draw(tmp_path / "images" / "train" / "deeper" / "c.png")  # no label file: background, as an empty one
-    data = yolo_boxes(path, "train")
-    assert data.classes == ("cat", "dog")
-    assert [len(data[i][1]) for i in range(3)] == [2, 0, 0]
-    torch.testing.assert_close(data[0][1], torch.tensor([[10.0, 12, 30, 18], [4, 6, 20, 27]]))
-    assert data[0][2].tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("names", ["[cat, dog]", "{0: cat, 1: dog}"])
-def test_yolo_lists_and_folders(tmp_path: Path, names: str):
-    yolo_folder(tmp_path / "set", {"a": "1 0.5 0.5 0.5 0.2", "b": "0 0.5 0.5 0.5 0.2"})
-    (tmp_path / "set" / "some.txt").write_text("images/train/b.png\n\n./images/train/a.png\n")
-    path = tmp_path / "data.yaml"
-    path.write_text(f"path: set\nnc: 2\nnames: {names}\ntrain: some.txt\nval: [images/train, some.txt]\n")
-    data = yolo_boxes(path, "train")
-    assert [labels.tolist() for _, _, labels in (data[0], data[1])] == [[0], [1]]
-    assert data.classes == ("cat", "dog")
-    assert len(yolo_boxes(path, "val")) == 4
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("2 0.5 0.5 0.1 0.1", "class number 2 does not exist; with 2 classes it must be 0 to 1"),
-        ("-1 0.5 0.5 0.1 0.1", "class number -1 does not exist"),
-        ("0 0.5 0.5 0.1", "must be a whole class number and x y width height"),
-        ("0.5 0.5 0.5 0.1 0.1", "must be a whole class number"),
-        ("nan 0.5 0.5 0.1 0.1", "must be a whole class number"),
-        ("cat 0.5 0.5 0.1 0.1", "must be numbers only"),
-        ("0 20 15 4 4", "looks like pixels"),
-        ("0 nan 0.5 0.1 0.1", "must be four finite numbers"),
-    ],
-)
-def test_a_bad_line_is_named(tmp_path: Path, line: str, said: str):
-    path = yolo_folder(tmp_path, {"a": f"0 0.5 0.5 0.1 0.1\n{line}\n"})
-    with pytest.raises(ValueError, match=rf"a\.txt, line 2: .*{said}"):
-        yolo_boxes(path, "train")
-
-
-def test_yolo_boxes_beyond_the_picture_are_clipped(tmp_path: Path):
-    path = yolo_folder(tmp_path, {"a": "0 0.0 0.5 0.5 0.2\n"})
-    with pytest.warns(UserWarning, match=r"1 boxes reached beyond their picture and were clipped; .*a\.txt, line 1"):
-        data = yolo_boxes(path, "train")
-    torch.testing.assert_close(data[0][1], torch.tensor([[0.0, 12, 10, 18]]))
-
-
-@pytest.mark.parametrize(
-    ("yaml", "error", "said"),
-    [
-        (
-            "names: [a]\ntrain: nowhere\n",
-            FileNotFoundError,
-            r"yaml: train: 'nowhere': neither a folder nor a list",
-        ),
-        ("names: [a]\ntrain: list.txt\n", FileNotFoundError, r"list\.txt, line 2: no picture"),
-        ("names: [a]\ntrain: empty\n", FileNotFoundError, "no pictures in"),
-        ("names: [a]\ntrain: bare\n", FileNotFoundError, "none of 1 pictures has a label file; expected .*p.txt"),
-        ("names: [a]\nval: images/train\n", ValueError, "no entry 'train'; there are .*'names', 'val'"),
-        ("names: [a]\nnc: 2\ntrain: images/train\n", ValueError, "nc is 2, but there are 1 names"),
-        ("names: {1: a}\ntrain: images/train\n", ValueError, "names must be numbered 0 to 0"),
-        ("names: a\ntrain: images/train\n", ValueError, "names must be a list"),
-        ("train: images/train\n", ValueError, "is no data.yaml"),
-        ("names: [a\n", ValueError, "is no YAML"),
-    ],
-)
-def test_a_bad_data_yaml_is_named(tmp_path: Path, yaml: str, error: type, said: str):
-    path = yolo_folder(tmp_path, {"a": ""}, yaml)
-    (tmp_path / "list.txt").write_text("images/train/a.png\nimages/train/z.png\n")
-    (tmp_path / "empty").mkdir()
-    draw(tmp_path / "bare" / "p.png")
-    with pytest.raises(error, match=said):
-        yolo_boxes(path, "train")
-    with pytest.raises(FileNotFoundError, match="no file"):
-        yolo_boxes(tmp_path / "other.yaml", "train")
 
 
 def test_pictures_of_all_kinds(tmp_path: Path):
@@ -244,11 +72,61 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path):
         yolo_boxes(path, "train")
 
 
-def test_a_picture_of_another_size_is_named(tmp_path: Path):
-    data = coco_boxes(coco_file(tmp_path, []))
-    draw(tmp_path / "pictures" / "a.png", (30, 40))
-    with pytest.raises(ValueError, match=r"a\.png' has 30 x 40 pixels, but .*boxes\.json was made for 40 x 30"):
-        data[0]
+@pytest.mark.parametrize(
+    ("mode", "suffix", "options"),
+    [
+        ("L", "jpg", {}),
+        ("LA", "png", {}),
+        ("1", "png", {}),
+        ("P", "gif", {}),
+        ("CMYK", "jpg", {}),
+        ("YCbCr", "tif", {}),
+        ("RGBA", "webp", {"lossless": True}),
+        ("RGB", "gif", {"save_all": True, "append_images": [Image.new("RGB", (40, 30))] * 2}),
+        ("RGB", "tif", {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}),
+    ],
+)
+@pytest.mark.parametrize("size", [(40, 30), (1, 50), (1, 1)])
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, suffix: str, options: dict, size: tuple[int, int]):
+    path = draw(tmp_path / f"a.{suffix}", size, mode, **options)
+    image = read_picture(path)
+    assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, *size[::-1]))
+    assert picture_size(path) == size
+    with Image.open(path) as first:
+        if not first.has_transparency_data:
+            assert np.array_equal(image.permute(1, 2, 0).numpy(), np.array(first.convert("RGB")))
+
+
+@pytest.mark.parametrize(("white", "kind"), [(65535, np.uint16), (255, np.uint16), (1, np.float32), (255, np.float32)])
+def test_deep_greys_keep_their_levels(tmp_path: Path, white: int, kind: type):
+    levels = np.linspace(0, 1, 40 * 30).reshape(30, 40)
+    Image.fromarray((levels * white).astype(kind)).save(tmp_path / "a.tif")
+    image = read_picture(tmp_path / "a.tif")
+    assert float((image - torch.from_numpy(levels * 255)).abs().max()) <= 1
+    assert int(image.max()) == 255
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"<svg/>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes):
+    (tmp_path / "a.jpg").write_bytes(content)
+    for read in (read_picture, picture_size):
+        with pytest.raises(ValueError, match=r"a\.jpg' cannot be read as a picture .* take it out of the data set"):
+            read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "tif"])
+def test_cut_pictures_are_named(tmp_path: Path, suffix: str):
+    whole = draw(tmp_path / f"a.{suffix}", (200, 150)).read_bytes()
+    for part in (0.02, 0.3, 0.9):
+        (tmp_path / f"b.{suffix}").write_bytes(whole[: int(part * len(whole))])
+        with pytest.raises(ValueError, match=rf"b\.{suffix}' cannot be read as a picture"):
+            read_picture(tmp_path / f"b.{suffix}")
+
+
+def test_a_picture_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match=r"a\.png' cannot be read as a picture .*1200 pixels"):
+        read_picture(draw(tmp_path / "a.png"))
 
 
 def test_trees_are_all_there():

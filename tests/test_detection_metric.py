@@ -39,13 +39,26 @@ def pictures(count: int = 12, classes: int = 3, boxes: int = 9) -> tuple[Tensor,
     return torch.cat([moved, torch.rand(count, boxes, 1), said], dim=2), targets
 
 
+def with_crowds(targets: Tensor, share: float) -> Tensor:
+    """Return targets some of which are crowds, larger than single objects."""
+    crowd = (targets[..., :1] >= 0) & (torch.rand(*targets.shape[:2], 1) < share)
+    grown = targets[..., 1:] + torch.tensor([-8.0, -8, 8, 8])
+    return torch.where(crowd, torch.cat([-2 - targets[..., :1], grown], dim=2), targets)
+
+
 def by_pycocotools(found: Tensor, targets: Tensor) -> tuple[float, float]:
     """Return mean average precision at 0.5:0.95 and at 0.5."""
     wanted = [
-        {"image_id": i, "category_id": int(r[0]), "bbox": xywh(r[1:]), "area": float((r[3] - r[1]) * (r[4] - r[2]))}
+        {
+            "image_id": i,
+            "category_id": int(r[0] if r[0] >= 0 else -2 - r[0]),
+            "iscrowd": int(r[0] < -1),
+            "bbox": xywh(r[1:]),
+            "area": float((r[3] - r[1]) * (r[4] - r[2])),
+        }
         for i, rows in enumerate(targets)
         for r in rows
-        if r[0] >= 0
+        if r[0] != -1
     ]
     results = [
         {"image_id": i, "category_id": int(r[5]), "bbox": xywh(r[:4]), "score": float(r[4])}
@@ -58,7 +71,7 @@ def by_pycocotools(found: Tensor, targets: Tensor) -> tuple[float, float]:
             "info": {},
             "images": [{"id": i} for i in range(len(targets))],
             "categories": [{"id": i} for i in range(int(targets[..., 0].max()) + 1)],
-            "annotations": [a | {"id": i, "iscrowd": 0} for i, a in enumerate(wanted, 1)],
+            "annotations": [a | {"id": i} for i, a in enumerate(wanted, 1)],
         }
         coco.createIndex()
         evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
@@ -73,10 +86,12 @@ def xywh(box: Tensor) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
+@pytest.mark.parametrize("crowds", [0.0, 0.3])
 @pytest.mark.parametrize("seed", range(4))
-def test_it_is_what_pycocotools_says(seed: int):
+def test_it_is_what_pycocotools_says(seed: int, crowds: float):
     torch.manual_seed(seed)
     found, targets = pictures()
+    targets = with_crowds(targets, crowds)
     expected = by_pycocotools(found, targets)
     assert 0.05 < expected[0] < expected[1] < 0.95  # neither trivial
     for kind, value in zip(("map", "map50"), expected, strict=True):
@@ -123,6 +138,15 @@ def test_nothing_to_find_and_nothing_found():
     background = BoxPrecision(Given())
     background.update(found[:2], torch.cat([targets[:1], torch.full_like(targets[:1], -1.0)]))
     assert math.isfinite(float(background.compute()))
+
+
+def test_a_crowd_is_neither_to_be_found_nor_wrong_to_find():
+    found = torch.tensor([[[0.0, 0, 9, 9, 0.5, 0], [50, 50, 59, 59, 0.9, 0], [52, 52, 59, 59, 0.8, 0]]])
+    single, crowd = [0.0, 0, 0, 9, 9], [-2.0, 40, 40, 80, 80]
+    for truth, value in (([single, crowd], 1.0), ([crowd], 0.0), ([single, [0.0, *crowd[1:]]], 51 / 101 / 3)):
+        metric = BoxPrecision(Given(), "map50")
+        metric.update(found, torch.tensor([truth]))
+        assert float(metric.compute()) == pytest.approx(value, abs=1e-6)
 
 
 def test_a_kind_that_does_not_exist():

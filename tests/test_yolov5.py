@@ -95,6 +95,12 @@ def test_options_that_do_not_exist_are_named():
         fl.models.yolov5("n", classes=[])
     with pytest.raises(ValueError, match="a number or a list of names; got 'tree'"):
         fl.models.yolov5("n", classes="tree")
+    with pytest.raises(ValueError, match=r"a number or a list of names; got 2\.0"):
+        fl.models.yolov5("n", classes=2.0)
+    with pytest.raises(ValueError, match=r"unknown size .* To read a file: yolov5\(weights='best\.pt'\)"):
+        fl.models.yolov5("best.pt")
+    with pytest.raises(ValueError, match=r"unknown model .* To read a file of YOLOv5: yolov5\(weights='best\.pt'\)"):
+        fl.models.load("best.pt")
     with pytest.raises(ValueError, match="resnet20 takes a number of classes and no release"):
         fl.models.build("resnet20", release="5.0")
 

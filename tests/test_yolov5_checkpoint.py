@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
+import math
 import os
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,13 +76,23 @@ def test_what_the_checkpoint_is_not_cannot_be_asked_for(tmp_path: Path):
 
 FAMILIES = {
     "YOLOv8": ["model.0.conv.weight", "model.22.cv2.0.0.conv.weight", "model.22.dfl.conv.weight"],
+    "YOLOv10": ["model.0.conv.weight", "model.23.one2one_cv2.0.0.conv.weight", "model.23.dfl.conv.weight"],
     "YOLOv3": ["model.0.conv.weight", "model.28.m.0.weight"],
+    "YOLOv3 or YOLOv4": ["module_list.0.Conv2d.weight", "module_list.0.BatchNorm2d.weight"],
+    "YOLOv4": ["down1.conv1.conv.0.weight", "neek.conv1.conv.0.weight", "head.conv1.conv.0.weight"],
     "YOLOv5-seg": ["model.0.conv.weight", "model.24.m.0.weight", "model.24.proto.cv1.conv.weight"],
     "YOLOv5-cls": ["model.0.conv.weight", "model.9.conv.conv.weight", "model.9.linear.weight"],
     "P6": ["model.0.conv.weight", "model.33.m.3.weight"],
-    "YOLOv7": ["model.0.conv.weight", "model.105.m.0.weight"],
+    "YOLOv6": ["backbone.stem.block.conv.weight", "backbone.ERBlock_2.0.rbr_dense.conv.weight"],
+    "YOLOv7": ["model.0.conv.weight", "model.105.m.0.weight", "model.105.ia.0.implicit"],
+    "YOLOX": ["backbone.backbone.stem.conv.conv.weight", "backbone.backbone.dark2.0.conv.weight"],
+    "PP-YOLOE": ["backbone.stem.0.conv.weight", "head.pred_cls.0.weight"],
+    "RT-DETR": ["model.0.stem1.conv.weight", "model.28.decoder.layers.0.self_attn.in_proj_weight"],
+    "MMDetection": ["backbone.stem.conv.conv.weight", "bbox_head.head_module.convs_pred.0.weight"],
     "BottleneckCSP": ["model.0.conv.conv.weight", "model.2.cv4.conv.weight"],
+    "a network whose batch norms were fused": ["model.0.conv.weight", "model.0.conv.bias"],
     "Faster R-CNN": ["backbone.body.conv1.weight", "rpn.head.conv.0.0.weight"],
+    "SSD": ["backbone.features.0.0.0.0.weight", "head.classification_head.module_list.0.0.0.weight"],
     "a classification network": ["conv1.weight", "layer1.0.conv1.weight", "fc.weight"],
 }
 
@@ -88,6 +102,17 @@ def test_other_networks_are_called_by_their_name(tmp_path: Path, family: str):
     torch.save({name: torch.zeros(4, 3, 1, 1) for name in FAMILIES[family]}, tmp_path / "a.pt")
     with pytest.raises(ValueError, match=rf"a\.pt' cannot be used as a YOLOv5 detector: it looks like .*{family}"):
         read_yolov5(tmp_path / "a.pt")
+
+
+def test_torchvisions_classifiers_are_called_so(tmp_path: Path):
+    from torchvision import models
+
+    for make in (models.resnet18, models.mobilenet_v3_small, models.squeezenet1_0, models.vit_b_16, models.swin_t):
+        with torch.device("meta"):
+            names = list(make().state_dict())
+        torch.save({name: torch.zeros(1) for name in names}, tmp_path / "a.pt")
+        with pytest.raises(ValueError, match="it looks like a classification network; only detectors"):
+            read_yolov5(tmp_path / "a.pt")
 
 
 class Evil:
@@ -104,11 +129,56 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path):
     model = fl.models.yolov5("n", classes=NAMES)
     torch.save({"model": Evil(tmp_path / "done")}, tmp_path / "a.pt")
     torch.save(official(model, Evil(tmp_path / "done")), tmp_path / "b.pt")
-    with pytest.raises(ValueError, match=r"is <Record of posix\.mkdir>; expected a Record of a torch module"):
+    with pytest.raises(ValueError, match=r"it is an object of posix\.mkdir; expected a torch module"):
         read_yolov5(tmp_path / "a.pt")
-    with pytest.raises(ValueError, match="names of type Record for 2 classes"):
+    with pytest.raises(ValueError, match="its class names are not a list of text"):
         read_yolov5(tmp_path / "b.pt")
     assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrap", "names"),
+    [
+        (lambda model: nn.DataParallel(model), NAMES),
+        (lambda model: {"model": nn.Sequential(OrderedDict(model=nn.Sequential(OrderedDict(model=model))))}, NAMES),
+        (lambda model: {f"module.{name}": tensor for name, tensor in model.state_dict().items()}, ["0", "1"]),
+        (lambda model: {"model": None, "ema": model}, NAMES),
+        (lambda model: {"model": model, "ema": None, "optimizer": None}, NAMES),
+        (lambda model: {"epoch": 3, "model": model, "optimizer": adam(model), "opt": argparse.Namespace(a=1)}, NAMES),
+        (lambda model: {"state_dict": model.state_dict(), "epoch": 1}, ["0", "1"]),
+        (lambda model: {"model_state_dict": model.state_dict()}, ["0", "1"]),
+    ],
+    ids=[
+        "parallel",
+        "wrapped twice",
+        "parallel state",
+        "average only",
+        "stripped",
+        "unstripped",
+        "state",
+        "model state",
+    ],
+)
+def test_wrapped_networks_are_found(tmp_path: Path, wrap: Callable[[YOLOv5], object], names: list[str]):
+    model = busy(fl.models.yolov5("n", classes=NAMES))
+    torch.save(wrap(model), tmp_path / "a.pt")
+    loaded = fl.models.yolov5(weights=tmp_path / "a.pt")
+    assert list(loaded.names) == names
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def adam(model: nn.Module) -> dict[str, object]:
+    optimizer = torch.optim.Adam(model.parameters())
+    sum(parameter.sum() for parameter in model.parameters()).backward()
+    optimizer.step()
+    return optimizer.state_dict()
+
+
+def test_other_anchors_are_kept(tmp_path: Path):
+    model = busy(fl.models.yolov5("n", classes=NAMES))
+    model.model[-1].anchors.copy_(torch.arange(18.0).view(3, 3, 2) / 4 + 1)
+    torch.save(official(model), tmp_path / "a.pt")
+    assert fl.models.yolov5(weights=tmp_path / "a.pt").anchors[2, 2].tolist() == [32 * 5.0, 32 * 5.25]
 
 
 def test_a_truncated_file_is_told(tmp_path: Path):
@@ -144,6 +214,14 @@ def damaged(tensors: dict[str, Tensor], kind: str) -> object:
         return state | {"model.24.m.0.weight": torch.zeros(20, 64, 1, 1)}
     if kind == "flat":
         return state | {"model.1.conv.weight": torch.zeros(40)}
+    if kind == "repeated":
+        return state | {"model.24.m.0.weight": torch.zeros(1, 64, 1, 1).expand(3 * 10**9, 64, 1, 1)}
+    if kind == "not numbers":
+        return state | {"model.3.conv.weight": torch.full_like(state["model.3.conv.weight"], math.nan)}
+    if kind == "overflow":
+        return state | {"model.3.bn.running_var": torch.full((64,), 1e5).half()}
+    if kind == "quantised":
+        return state | {"model.3.conv.weight": state["model.3.conv.weight"].to(torch.int8)}
     if kind == "nothing":
         return {}
     return {"optimizer": {}, "model": None}
@@ -152,7 +230,7 @@ def damaged(tensors: dict[str, Tensor], kind: str) -> object:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("first half", r"it lacks 'model\.24\.m\.0\.weight'; its \d+ tensors are 'model\.0\.conv\.weight', "),
+        ("first half", r"it lacks 'model\.24\.m\.0\.weight'; it has 174 tensors, of the modules model\.0 to model\.8,"),
         ("last half", r"it lacks 'model\.0\.conv\.weight'"),
         ("some missing", r"it looks like YOLOv5n of release 6\.x with 2 classes, but lacks 'model\.13\.cv1.* in all\)"),
         ("one more", r"and has 'model\.25\.weight' that the network does not know"),
@@ -160,8 +238,12 @@ def damaged(tensors: dict[str, Tensor], kind: str) -> object:
         ("width", r"'model\.1' has 40 channels and 'model\.6' 3 bottlenecks, as no size .*\(n 32 and 3, s 64 and 3, "),
         ("head", r"its head has 20 rows .* expected 3 \* \(5 \+ classes\) rows"),
         ("flat", r"'model\.1\.conv\.weight' has shape \(40,\); expected 4 dimensions"),
+        ("repeated", r"'model\.24\.m\.0\.weight' has shape \(3000000000, .*, but the file holds 64 numbers of it"),
+        ("not numbers", r"'model\.3\.conv\.weight' has 18432 of 18432 numbers that are infinite or none \(NaN\)"),
+        ("overflow", r"'model\.3\.bn\.running_var' has 64 of 64 numbers that are infinite .* half precision"),
+        ("quantised", r"'model\.3\.conv\.weight' is of type torch\.int8; expected torch\.float32"),
         ("nothing", "its tensors are none; expected 'model"),
-        ("no model", "expected a Record of a torch module, or a dict of tensors"),
+        ("no model", r"it is a dict with keys \['optimizer', 'model'\]; expected a torch module, or a dict of tensors"),
     ],
 )
 def test_what_is_wrong_with_a_checkpoint_is_told(tmp_path: Path, tensors: dict[str, Tensor], kind: str, message: str):
@@ -174,6 +256,12 @@ def test_another_activation_and_a_wrong_number_of_names_are_told(tmp_path: Path)
     model = fl.models.yolov5("n", classes=NAMES)
     torch.save(official(model, ["tree"]), tmp_path / "a.pt")
     with pytest.raises(ValueError, match="1 names for 2 classes"):
+        read_yolov5(tmp_path / "a.pt")
+    nested: list = ["x"]
+    for _ in range(40):
+        nested = [nested, nested]  # written out it would fill the memory
+    torch.save(official(model, nested), tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="its class names are not a list of text"):
         read_yolov5(tmp_path / "a.pt")
     model.model[3].act = nn.LeakyReLU()
     torch.save(official(model), tmp_path / "b.pt")

@@ -21,7 +21,7 @@ def equal_loss(
     macs: float | None = None,
     params: float | None = None,
     bytes: float | None = None,
-    metric: str = "accuracy",
+    metric: str | None = None,
     multiple: int = 1,
     max_ratio: float = 1.0,
     protect: Sequence[str] = (),
@@ -36,8 +36,8 @@ def equal_loss(
     ----------
     graph, curves, scores, macs, params, bytes, multiple, max_ratio, protect, locked
         As in `fpgmlab.allocate`; the same groups stay whole.
-    metric : str
-        Whose drop is meant.
+    metric : str, optional
+        Whose drop is meant; accuracy when left out, or where the curves have none what `fpgmlab.allocate` goes by.
 
     Raises
     ------
@@ -47,6 +47,8 @@ def equal_loss(
     check_rounding(multiple, max_ratio)
     locked = check_locked(graph, locked)
     protect = (*check_names(graph, protect), *locked)
+    if metric is None and "accuracy" in curves.base:
+        metric = "accuracy"
     known = degradations(graph, curves, chosen_metric(curves, metric))
     free = within_limits(known, curves, graph, protect)
     scores = curves.scores if scores is None else scores

@@ -1,19 +1,15 @@
-"""Boxes: raw maps of a detector decoded, duplicates suppressed, pictures letterboxed and boxes mapped back."""
+"""Boxes: raw maps of a detector decoded, duplicates suppressed, boxes mapped back to the picture."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from fpgmlab.models.letterbox import letterbox
 from fpgmlab.modules import device_of, eval_mode
-
-GREY = 114  # what fills the border of a letterboxed picture, as in YOLOv5's training
 
 
 def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:
@@ -110,9 +106,24 @@ def suppress(
     list of dict
         ``boxes`` (n, 4) as left, top, right, bottom in pixels, ``scores`` (n,), ``labels`` (n,) int64: what
         torchmetrics takes.
+
+    Raises
+    ------
+    ValueError
+        For boxes of another shape, and a confidence or overlap that is not from 0 to 1.
+
+    Notes
+    -----
+    Boxes with numbers that are infinite or none are no detections.
     """
     from torchvision.ops import batched_nms
 
+    if not isinstance(decoded, Tensor) or decoded.ndim != 3 or decoded.shape[2] < 6:
+        found = tuple(decoded.shape) if isinstance(decoded, Tensor) else type(decoded).__name__
+        raise ValueError(f"decoded must be (batch, boxes, 5 + classes), of decode; got {found}")
+    for name, value in (("confidence", confidence), ("iou", iou)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be from 0 to 1; got {value!r}")
     found = []
     for picture in decoded:
         scores = picture[:, 4:5] * picture[:, 5:] if picture.shape[1] > 6 else picture[:, 4:5]  # (boxes, classes)
@@ -124,96 +135,11 @@ def suppress(
             index = (scores >= confidence).nonzero().squeeze(1)
             scores, labels = scores[index], labels[index]
         strongest = scores.argsort(descending=True, stable=True)[:candidates]
+        strongest = strongest[picture[index[strongest], :4].isfinite().all(dim=1)]
         boxes, scores, labels = corners(picture[index[strongest], :4]), scores[strongest], labels[strongest]
         keep = batched_nms(boxes, scores, labels, iou)[:limit]
         found.append({"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]})
     return found
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a picture lies in its letterboxed version.
-
-    Attributes
-    ----------
-    width, height : int
-        Of the picture, in pixels.
-    scale_x, scale_y : float
-        Pixels of the letterboxed version for one of the picture.
-    left, top : int
-        Where the picture begins.
-    """
-
-    width: int
-    height: int
-    scale_x: float
-    scale_y: float
-    left: int
-    top: int
-
-    def place(self, boxes: Tensor) -> Tensor:
-        """Return boxes (n, 4) of the picture, left, top, right, bottom, in the letterboxed version."""
-        return boxes * self._scales(boxes) + boxes.new_tensor([self.left, self.top] * 2)
-
-    def restore(self, boxes: Tensor) -> Tensor:
-        """Return boxes (n, 4) of the letterboxed version in the picture, cut at its edges."""
-        boxes = (boxes - boxes.new_tensor([self.left, self.top] * 2)) / self._scales(boxes)
-        return boxes.clamp_min(0).minimum(boxes.new_tensor([self.width, self.height] * 2))
-
-    def _scales(self, boxes: Tensor) -> Tensor:
-        return boxes.new_tensor([self.scale_x, self.scale_y] * 2)
-
-
-def letterbox(
-    picture: np.ndarray, size: int = 640, *, multiple: int = 32, square: bool = False, enlarge: bool = True
-) -> tuple[np.ndarray, Placement]:
-    """Scale a picture so that its longer side is ``size``, and fill up with grey to multiples of ``multiple``.
-
-    Parameters
-    ----------
-    picture : array, (height, width, 3) uint8
-        RGB.
-    size : int
-        Longer side in pixels; a multiple of ``multiple``.
-    multiple : int
-        Of height and width: the largest stride of the network.
-    square : bool
-        Fill up to size times size, so that pictures of different shape make a batch.
-    enlarge : bool
-        Also scale up a picture that is smaller.
-
-    Returns
-    -------
-    array, (height, width, 3) uint8
-    Placement
-        Maps boxes there and back.
-
-    Raises
-    ------
-    ValueError
-        For an array of another shape or kind, and for a size that is not a multiple.
-    """
-    picture = np.asarray(picture)
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
-        raise ValueError(
-            f"a picture must be (height, width, 3) uint8, RGB; got {picture.shape} {picture.dtype}. "
-            "PIL.Image.open(path).convert('RGB') makes it so."
-        )
-    if size <= 0 or size % multiple:
-        raise ValueError(f"size must be a multiple of {multiple} > 0; got {size}")
-    height, width = picture.shape[:2]
-    scale = size / max(height, width)
-    scale = scale if enlarge else min(scale, 1.0)
-    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
-    if (new_height, new_width) != (height, width):
-        pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
-        pixels = F.interpolate(pixels, (new_height, new_width), mode="bilinear", antialias=True)
-        picture = pixels[0].permute(1, 2, 0).numpy()
-    full = (size, size) if square else tuple(math.ceil(n / multiple) * multiple for n in (new_height, new_width))
-    top, left = (full[0] - new_height) // 2, (full[1] - new_width) // 2
-    filled = np.full((*full, 3), GREY, np.uint8)
-    filled[top : top + new_height, left : left + new_width] = picture
-    return filled, Placement(width, height, new_width / width, new_height / height, left, top)
 
 
 def to_input(pictures: Sequence[np.ndarray]) -> Tensor:
@@ -232,7 +158,7 @@ def detect(
     model : nn.Module
         Gives raw maps and has ``anchors`` and ``strides``, as `YOLOv5` does; left in the mode it is in.
     picture : array, (height, width, 3) uint8
-        RGB, of any size.
+        RGB, of any size, upright (``PIL.ImageOps.exif_transpose``).
     size : int
         Longer side in pixels that the network sees.
     confidence, iou : float
@@ -242,9 +168,26 @@ def detect(
     -------
     dict
         ``boxes`` (n, 4) in pixels of the picture, ``scores``, ``labels``; on the CPU.
+
+    Raises
+    ------
+    TypeError
+        For another kind of network.
+    ValueError
+        See `letterbox` and `suppress`; and when the network gives numbers that are none.
     """
+    if not all(hasattr(model, name) for name in ("anchors", "strides")):
+        raise TypeError(
+            f"model must give raw maps and have anchors and strides, as fpgmlab.models.yolov5; got "
+            f"{type(model).__name__}"
+        )
     filled, placement = letterbox(picture, size, multiple=max(model.strides))
     with eval_mode(model):
         maps = model(to_input([filled]).to(device_of(model)))
+    if not all(bool(level.isfinite().all()) for level in maps):
+        raise ValueError(
+            f"{type(model).__name__} gives numbers that are infinite or none (NaN) for this picture: its weights are "
+            "broken. Load it again, or go back to before the training that did it."
+        )
     (found,) = suppress(decode(maps, model.anchors, model.strides), confidence, iou)
     return {"boxes": placement.restore(found["boxes"].cpu())} | {k: found[k].cpu() for k in ("scores", "labels")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,25 +11,13 @@ import torch
 from torch import Tensor
 
 from fpgmlab.models.yolov5 import SIZES, YOLOv5
+from fpgmlab.models.yolov5_families import family, some, span
 from fpgmlab.unpickling import Record, read_checkpoint, tensors_of
 
 _HEAD = "model.24"
 _EXTRA = f"{_HEAD}.anchor_grid"  # the anchors once more, in older files
-# Other networks by a part of a tensor's name; the first that fits is told.
-_FAMILIES = (
-    ((".dfl.",), "YOLOv8 or a later network of Ultralytics, or its anchor-free variant of YOLOv5"),
-    ((".one2one_cv2.", ".one2one_cv3."), "YOLOv10 or a later end-to-end network of Ultralytics"),
-    ((f"{_HEAD}.proto.",), "a segmentation network (YOLOv5-seg)"),
-    ((".linear.weight",), "a classification network (YOLOv5-cls, YOLOv8-cls)"),
-    (("model.33.m.3.",), "YOLOv5 for 1280 px with four levels (P6)"),
-    (("model.2.cv4.",), "YOLOv5 of release 3.1 or older (BottleneckCSP)"),
-    (("model.28.m.0.weight", "module_list."), "YOLOv3"),
-    (("model.105.", "model.77.", ".rbr_dense"), "YOLOv6 or YOLOv7"),
-    (("backbone.dark", "backbone.backbone.dark"), "YOLOX"),
-    (("roi_heads.", "rpn."), "Faster R-CNN of torchvision"),
-    (("head.classification_head.",), "RetinaNet or SSD of torchvision"),
-    (("fc.weight", "classifier."), "a classification network"),
-)
+_HOLD = ("ema", "model", "state_dict", "model_state_dict")  # where a checkpoint holds its network, the best first
+_STEM = re.compile(r"(.*)model\.0\.conv\.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +87,12 @@ def fit_classes(tensors: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> d
 
 
 def _understood(content: object) -> YOLOv5Checkpoint:
-    tree = content
-    if isinstance(content, dict) and ("model" in content or "ema" in content):
-        tree = content.get("model") if content.get("ema") is None else content["ema"]
-    found = tensors_of(tree)
-    tensors = {n: t.float() if t.is_floating_point() else t for n, t in found.items() if n != _EXTRA}
+    held = [content[key] for key in _HOLD if content.get(key) is not None] if isinstance(content, dict) else []
+    tree = held[0] if held else content
+    tensors = {name: tensor for name, tensor in _unwrapped(tensors_of(tree)).items() if name != _EXTRA}
     _check_family(tensors)
     _check_activations(tree)
+    _check_extents(tensors)
     release = "5.0" if "model.0.conv.conv.weight" in tensors else "6.x"
     channels = _inputs(tensors, release)
     rows, anchors = _tensor(tensors, f"{_HEAD}.m.0.weight", 4), _tensor(tensors, f"{_HEAD}.anchors", 3)
@@ -115,21 +103,30 @@ def _understood(content: object) -> YOLOv5Checkpoint:
         )
     names = _names(tree, len(rows) // 3 - 5)
     size = _size(tensors, release)
-    with torch.device("meta"):  # shapes only
+    with torch.random.fork_rng(devices=[]):  # for its shapes; on the device "meta" it would take seconds, once
         model = YOLOv5(size, len(names), channels, release=release)
     _check_tensors(tensors, model.state_dict(), f"YOLOv5{size} of release {release} with {len(names)} classes")
+    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     return YOLOv5Checkpoint(size, release, channels, names, tensors)
+
+
+def _unwrapped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return tensors without what a wrapper (DataParallel, AutoShape) puts before all of their names."""
+    prefix = next((found[1] for found in map(_STEM.match, tensors) if found), "")
+    if not all(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def _check_family(tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError for another network, saying which one it looks like."""
-    for signs, family in _FAMILIES:
-        if any(sign in name for name in tensors for sign in signs):
-            raise ValueError(
-                f"it looks like {family}; only detectors of releases 4.0 to 7.0 with three levels are read"
-            )
+    if found := family(tensors):
+        raise ValueError(
+            f"it looks like {found}; only detectors of releases 4.0 to 7.0 with three levels are read. Build another "
+            "network with its own code: fpgmlab.trace takes it as it is"
+        )
     if not any(name.startswith("model.") for name in tensors):
-        raise ValueError(f"its tensors are {_some(tensors)}; expected 'model.0.conv.weight' and so on")
+        raise ValueError(f"{span(tensors)}; expected 'model.0.conv.weight' and so on")
 
 
 def _check_activations(tree: object) -> None:
@@ -145,6 +142,14 @@ def _check_activations(tree: object) -> None:
             stack.extend(children.values())
     if kinds - {"SiLU"}:
         raise ValueError(f"its activation is {', '.join(sorted(kinds))}; only networks with SiLU can be read")
+
+
+def _check_extents(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for a tensor that repeats its numbers: a small file could ask for all of the memory."""
+    for name, tensor in tensors.items():
+        held = tensor.untyped_storage().nbytes() // tensor.itemsize
+        if tensor.numel() > held:
+            raise ValueError(f"{name!r} has shape {tuple(tensor.shape)}, but the file holds {held} numbers of it")
 
 
 def _inputs(tensors: Mapping[str, Tensor], release: str) -> int:
@@ -164,22 +169,31 @@ def _size(tensors: Mapping[str, Tensor], release: str) -> str:
     listed = ", ".join(f"{size} {w} and {d}" for size, (w, d) in known.items())
     raise ValueError(
         f"'model.1' has {width} channels and 'model.6' {depth} bottlenecks, as no size of release {release} has "
-        f"({listed}). A network of your own can be traced and pruned as it is; it needs its own code to be loaded."
+        f"({listed}). Was it pruned already? What fpgmlab.save wrote, fpgmlab.load reads; a network of your own can be "
+        "traced and pruned as it is, but needs its own code to be loaded."
     )
 
 
 def _names(tree: object, count: int) -> tuple[str, ...]:
     """Return the classes' names: from the module, where it says them, else their numbers."""
-    state = tree.state if isinstance(tree, Record) else None
-    names = state.get("names") if isinstance(state, dict) else None
+    names = _told_names(tree)
     if isinstance(names, dict):  # {0: "person", ...} since release 6.2
         names = [names[key] for key in sorted(names, key=int)] if _are_numbers(names) else None
     if names is None:
         return tuple(map(str, range(count)))
-    if not isinstance(names, (list, tuple)) or len(names) != count:
-        told = f"{len(names)} names" if isinstance(names, (list, tuple)) else f"names of type {type(names).__name__}"
-        raise ValueError(f"it has {told} for {count} classes")
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, (str, int)) for name in names):
+        raise ValueError("its class names are not a list of text")
+    if len(names) != count:
+        raise ValueError(f"it has {len(names)} names for {count} classes")
     return tuple(map(str, names))
+
+
+def _told_names(tree: object) -> object:
+    """Return what a module says of its classes' names, or the only module that it wraps."""
+    while isinstance(tree, Record) and isinstance(tree.state, dict) and "names" not in tree.state:
+        children = list(tree.state["_modules"].values())
+        tree = children[0] if len(children) == 1 else None
+    return tree.state["names"] if isinstance(tree, Record) and isinstance(tree.state, dict) else None
 
 
 def _are_numbers(keys: Iterable[object]) -> bool:
@@ -188,18 +202,20 @@ def _are_numbers(keys: Iterable[object]) -> bool:
 
 def _tensor(tensors: Mapping[str, Tensor], name: str, dims: int) -> Tensor:
     if name not in tensors:
-        raise ValueError(f"it lacks {name!r}; its {len(tensors)} tensors are {_some(tensors)}")
+        raise ValueError(
+            f"it lacks {name!r}; {span(tensors)}, expected model.0 to {_HEAD}. Is it whole, and a standard size?"
+        )
     if tensors[name].ndim != dims:
         raise ValueError(f"{name!r} has shape {tuple(tensors[name].shape)}; expected {dims} dimensions")
     return tensors[name]
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
-    """Raise ValueError unless these are the network's tensors, all of them and no others."""
+    """Raise ValueError unless these are the network's tensors, all of them, no others, and of sound numbers."""
     missing, foreign = [n for n in wanted if n not in tensors], [n for n in tensors if n not in wanted]
     if missing or foreign:
         raise ValueError(
-            f"it looks like {what}, but lacks {_some(missing)} of {len(wanted)} tensors and has {_some(foreign)} that "
+            f"it looks like {what}, but lacks {some(missing)} of {len(wanted)} tensors and has {some(foreign)} that "
             "the network does not know"
         )
     wrong = [n for n in wanted if tensors[n].shape != wanted[n].shape]
@@ -209,9 +225,11 @@ def _check_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], 
             f"it looks like {what}, but {len(wrong)} tensors have another shape: {first!r} has "
             f"{tuple(tensors[first].shape)}, expected {tuple(wanted[first].shape)}. Was it pruned already?"
         )
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f", ... ({len(listed)} in all)" if len(listed) > 4 else ""
-    return ", ".join(map(repr, listed[:4])) + more if listed else "none"
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise ValueError(f"{name!r} is of type {tensor.dtype}; expected {wanted[name].dtype}. Was it quantised?")
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(
+                f"{name!r} has {int((~tensor.isfinite()).sum())} of {tensor.numel()} numbers that are infinite or none "
+                "(NaN): the training went astray, or half precision could not hold them. Give an earlier checkpoint"
+            )

@@ -87,7 +87,8 @@ def yolov5(
     if weights is None:
         options = {"classes": 80 if classes is None else classes, "channels": 3 if channels is None else channels}
         if size not in SIZES:
-            raise ValueError(unknown("size of YOLOv5", size, SIZES))
+            hint = f". To read a file: yolov5(weights={size!r})" if str(size).endswith(_READ) else ""
+            raise ValueError(unknown("size of YOLOv5", size, SIZES) + hint)
         return build(f"yolov5{size}", **options, width=width, release=release or "6.x")
     found = read_yolov5(weights)
     asked = {"size": size, "channels": channels, "width": None if width == 1 else width, "release": release}
@@ -112,6 +113,7 @@ _ARCHITECTURES = {
     "vgg16": (VGG, {}),
     **{f"yolov5{size}": (YOLOv5, {"size": size}) for size in SIZES},
 }
+_READ = (".pt", ".pth")  # files that `yolov5` reads
 _FETCHED = ("yolov5s-coco",)  # assets that `yolov5` reads
 
 
@@ -148,7 +150,7 @@ def build(
     detector = make is YOLOv5
     if not detector and (release is not None or not isinstance(classes, int)):
         raise ValueError(f"{architecture} takes a number of classes and no release; got {classes!r} and {release!r}")
-    if isinstance(classes, str):
+    if isinstance(classes, str | float) or classes is None:
         raise ValueError(f"classes must be a number or a list of names; got {classes!r}")
     count = classes if isinstance(classes, int) else len(classes)
     for name, value in (("classes", count), ("channels", channels), ("width", width)):
@@ -185,7 +187,8 @@ def load(name: str, device: str | torch.device = "cpu") -> nn.Module:
     """
     names = [*available(), *_FETCHED]
     if name not in names:
-        hint = f" {name!r} is an architecture: build({name!r}) makes it untrained." if name in _ARCHITECTURES else ""
+        hint = f". {name!r} is an architecture: build({name!r}) makes it untrained." if name in _ARCHITECTURES else ""
+        hint = f". To read a file of YOLOv5: yolov5(weights={name!r})" if str(name).endswith(_READ) else hint
         raise ValueError(unknown("model", name, names) + hint)
     if name in _FETCHED:
         return yolov5(weights=fetch(name)).to(device)

@@ -60,14 +60,17 @@ class Curves:
         import pandas as pd
 
         rows = []
-        for name, metric in ((n, m) for n in self.widths for m, base in self.whole.items() if base.samples):
-            width, value = self.widths[name], self.base[metric]
+        bases, known = self.base, {metric: {} for metric in self.whole}
+        for name, metric in ((n, m) for n in self.widths for m in bases):
+            width, value = self.widths[name], bases[metric]
             rows.append((name, 0.0, width, metric, value, value, value, self.whole[metric].samples))
             kept = sorted({k for group, k, _ in self.sums if group == name}, reverse=True)
             for k in kept:
                 sums = self.sums[name, k, metric]
                 shift = 0.0 if sums.samples == self.whole[metric].samples else value - sums.reference
-                found = self._on_all(sums.interval(is_binary(metric)), shift, is_binary(metric))
+                with_known = {"known": known[metric]} if isinstance(sums, States) else {}
+                interval = sums.interval(is_binary(metric), **with_known)
+                found = self._on_all(interval, shift, is_binary(metric))
                 rows.append((name, 1 - k / width, k, metric, *found, sums.samples))
         return pd.DataFrame(rows, columns=COLUMNS)
 

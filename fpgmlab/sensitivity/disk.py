@@ -49,7 +49,7 @@ def write_curves(path: str | os.PathLike[str], curves: Curves, record: Mapping[s
         **{n: pa.array([getattr(part, n, None) for part in sums], pa.float64()) for n in ("value", "base", "square")},
     }
     if any(isinstance(part, States) for part in sums):
-        columns |= _states_columns(sums, curves.complete or record is None)
+        columns |= _states_columns(sums, [metric for _, _, metric in keys], curves.complete or record is None)
     metadata = {
         "format": FORMAT,
         "widths": dict(curves.widths),
@@ -107,14 +107,18 @@ def read_curves(path: str | os.PathLike[str]) -> tuple[Curves, Mapping[str, Any]
         ) from error
 
 
-def _states_columns(sums: Sequence[Paired | States], computed: bool) -> dict[str, Any]:
+def _states_columns(sums: Sequence[Paired | States], metrics: Sequence[str], computed: bool) -> dict[str, Any]:
     """Return the states of metrics of a task's own, and, unless it takes too long, what follows from them."""
     import pyarrow as pa
 
     state = pa.struct([("samples", pa.int64()), ("state", pa.large_binary()), ("base", pa.large_binary())])
     states = [part if isinstance(part, States) else None for part in sums]
     known = [part and part.parts and (computed or part.found) for part in states]
-    found = [(*part.interval(), part.reference) if yes else None for part, yes in zip(states, known, strict=True)]
+    computed_already: dict[str, dict] = {metric: {} for metric in metrics}
+    found = [
+        part.all_found(computed_already[metric]) if yes else None
+        for part, yes, metric in zip(states, known, metrics, strict=True)
+    ]
     parts = [[dict(zip(("samples", "state", "base"), p, strict=True)) for p in s.parts] if s else None for s in states]
     return {
         "states": pa.array(parts, pa.list_(state)),

@@ -11,7 +11,7 @@ from torch import Tensor
 from fpgmlab.modules import tensors_in
 from fpgmlab.sensitivity.intervals import Paired, kl_divergence
 
-PerSample = Callable[[object, Tensor, Tensor, object], Tensor]  # task, outputs, unpruned outputs, targets
+PerSample = Callable[[object, object, object, object], Tensor]  # task, outputs, unpruned outputs, targets
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,28 @@ class Metric:
             raise ValueError(f"one sample must give one number, (1,); got {shape}")
 
 
-def _right(task: object, outputs: Tensor, base: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(dim=1) == targets).float()
+def _logits(outputs: object) -> Tensor:
+    """Return outputs that are logits, (samples, classes); else raise a `TypeError`."""
+    if isinstance(outputs, Tensor) and outputs.ndim == 2:
+        return outputs
+    found = f"one of {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+    raise TypeError(f"it takes logits, one tensor (samples, classes); the network gives {found}")
 
 
-def _loss(task: object, outputs: Tensor, base: Tensor, targets: Tensor) -> Tensor:
+def _right(task: object, outputs: object, base: object, targets: Tensor) -> Tensor:
+    return (_logits(outputs).argmax(dim=1) == targets).float()
+
+
+def _loss(task: object, outputs: object, base: object, targets: object) -> Tensor:
     return task.loss(outputs, targets, reduction="none")
 
 
-def _same(task: object, outputs: Tensor, base: Tensor, targets: object) -> Tensor:
-    return (outputs.argmax(dim=1) == base.argmax(dim=1)).float()
+def _same(task: object, outputs: object, base: object, targets: object) -> Tensor:
+    return (_logits(outputs).argmax(dim=1) == _logits(base).argmax(dim=1)).float()
 
 
-def _kl(task: object, outputs: Tensor, base: Tensor, targets: object) -> Tensor:
-    return kl_divergence(outputs, base)
+def _kl(task: object, outputs: object, base: object, targets: object) -> Tensor:
+    return kl_divergence(_logits(outputs), _logits(base))
 
 
 def _change(task: object, outputs: object, base: object, targets: object) -> Tensor:

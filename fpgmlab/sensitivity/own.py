@@ -50,6 +50,17 @@ class Own:
         wanted = targets if self.labels else tree_map_only(Tensor, Tensor.float, base)
         return samples, state_of(self.metric, outputs, wanted)
 
+    @property
+    def of_agreement(self) -> bool:
+        """Whether it tells how far outputs agree with the unpruned network's: the more the better."""
+        return not self.labels and self.higher_is_better
+
+    def alone(self, outputs: object) -> float:
+        """Return the metric of the outputs of one sample with themselves."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one sample is too few for many
+            return compute(self.nothing.fresh(), [load(self.of(None, outputs, outputs, None)[1])])
+
     def sums(self, values: tuple[int, bytes], base: tuple[int, bytes]) -> States:
         """Return the states of one batch."""
         return States(((*values, base[1]),), self.higher_is_better, metric=self.metric)

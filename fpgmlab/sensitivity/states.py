@@ -59,7 +59,9 @@ class States:
         metric = self.metric if self.metric is not None else other.metric
         return States(self.parts + other.parts, self.higher_is_better, metric=metric)
 
-    def interval(self, binary: bool = False) -> tuple[float, float, float]:
+    def interval(
+        self, binary: bool = False, known: dict[tuple[bytes, ...], float] | None = None
+    ) -> tuple[float, float, float]:
         """Return the value and the ends of its 95 % interval, infinite for fewer than three batches.
 
         The jackknife of the difference to the unpruned network, leaving out one batch at a time, for batches of
@@ -70,20 +72,22 @@ class States:
         ----------
         binary : bool
             Has no effect: only means of samples can be of values 0 and 1.
+        known : dict, optional
+            The metric on joined states, where it is known already; what is computed is added. The unpruned network's is
+            the same for all points of a sweep.
         """
         if self.found is not None:
             return self.found[:3]
         from scipy.special import stdtrit
 
-        metric, count = self.fresh(), len(self.parts)
-        states, bases = [load(state) for _, state, _ in self.parts], [load(base) for _, _, base in self.parts]
-        value = compute(metric, states)
+        known, count = {} if known is None else known, len(self.parts)
+        value = self._on([state for _, state, _ in self.parts], known)
         if count < 3:
             return value, -math.inf, math.inf
 
         def difference(without: int | None) -> float:
-            stay = [i for i in range(count) if i != without]
-            return compute(metric, [states[i] for i in stay]) - compute(metric, [bases[i] for i in stay])
+            stay = [part for i, part in enumerate(self.parts) if i != without]
+            return self._on([state for _, state, _ in stay], known) - self._on([base for _, _, base in stay], known)
 
         whole = difference(None)
         left_out = torch.tensor([difference(i) for i in range(count)], dtype=torch.float64)
@@ -93,6 +97,16 @@ class States:
         variance = float(((pseudo - middle).square() / (h - 1)).mean())
         half = float(stdtrit(count - 1, 0.975)) * math.sqrt(variance)
         return value, value - half, value + half
+
+    def all_found(self, known: dict[tuple[bytes, ...], float]) -> tuple[float, float, float, float]:
+        """Return value, ends of the interval and the unpruned network's value; ``known`` as in `interval`."""
+        return self.found or (*self.interval(known=known), self._on([base for _, _, base in self.parts], known))
+
+    def _on(self, states: Sequence[bytes], known: dict[tuple[bytes, ...], float]) -> float:
+        key = tuple(states)
+        if key not in known:
+            known[key] = compute(self.fresh(), [load(state) for state in states])
+        return known[key]
 
     def fresh(self) -> torchmetrics.Metric:
         """Return a metric whose state may be set; a `ValueError` where there is none."""

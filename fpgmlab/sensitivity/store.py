@@ -44,8 +44,6 @@ class Store:
         if not head.exists():
             if file.exists():
                 raise ValueError(f"{str(file)!r} belongs to no sweep: {_HEAD!r} is missing beside it. {self._cure}")
-            with atomic_path(head) as temporary:
-                temporary.write_text(json.dumps({"format": FORMAT, **self._identity}, indent=1), encoding="utf-8")
             return begun
         try:
             stored = json.loads(head.read_text(encoding="utf-8"))
@@ -71,6 +69,10 @@ class Store:
 
     def save(self, progress: Progress) -> None:
         """Write the progress; at any moment either the old or the new one is there."""
+        head = self._folder / _HEAD
+        if not head.exists():  # not before: a sweep that was refused leaves a folder that is free for another one
+            with atomic_path(head) as temporary:
+                temporary.write_text(json.dumps({"format": FORMAT, **self._identity}, indent=1), encoding="utf-8")
         record = {name: value for name, value in vars(progress).items() if name != "curves"}
         write_curves(self._folder / NAME, progress.curves, {**record, "identity": digest(self._identity)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from fpgmlab.sensitivity.progress import Progress, begun, unfinished
 from fpgmlab.sensitivity.requests import check_numbers, checked_metrics, samples_in
 from fpgmlab.sensitivity.store import stored
 from fpgmlab.sensitivity.work import Job, Work, here, opened, parts
+from fpgmlab.tasks.batching import eval_batch_size
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,7 +34,7 @@ def sweep(
     ratios: Sequence[float] = RATIOS,
     metrics: str | Sequence[str] | None = None,
     max_samples: int | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     memory: float = 4e9,
     multiple: int = 1,
     dtype: str = "float32",
@@ -69,8 +71,8 @@ def sweep(
         than three batches.
     max_samples : int, optional
         Only the first so many examples; all when there are fewer.
-    batch_size : int
-        Examples in one forward pass.
+    batch_size : int, optional
+        Examples in one forward pass; when left out, the task's ``eval_batch_size``, or 256.
     memory : float
         Bytes that the remembered activations may take; a batch that would need more is cut. Where memory runs out all
         the same, the batch is halved, with a warning.
@@ -135,9 +137,16 @@ def sweep(
         When the model or the task cannot be sent to workers.
     ReplayError
         When the model's control flow depends on the values.
+
+    Warns
+    -----
+    RuntimeWarning
+        Before the first batch, when the unpruned network gives no answer that a metric of agreement counts, such as a
+        detector that detects nothing: all its values will be 0. When memory runs out.
     """
     grid = points(graph, scores, ratios, multiple)
     names = checked_metrics(metrics, task)
+    batch_size = eval_batch_size(task, batch_size)
     check_numbers(batch_size, memory, dtype, tolerance, recalibrate)
     total = samples_in(task, max_samples)
     mode = {"surgery": bool(surgery or recalibrate), "recalibrate": int(recalibrate)}
@@ -178,6 +187,8 @@ def _working(
         limit = state.limit
         if not limit or memory < state.memory:  # else as before, so that the parts are the same
             limit = min(bench.limit(memory), limit or job.batch_size)
+        if not state.done and (words := bench.silence(stop)):
+            warnings.warn(words, RuntimeWarning, stacklevel=5)  # the caller of `sweep`
         if client is None:
             yield here(bench, stop), limit
             return

@@ -17,7 +17,8 @@ from fpgmlab.sensitivity.batches import Reader, cut, cuts, on_device
 from fpgmlab.sensitivity.curves import Curves
 from fpgmlab.sensitivity.fingerprint import digest
 from fpgmlab.sensitivity.measuring import measured
-from fpgmlab.sensitivity.metrics import METRICS, Metric
+from fpgmlab.sensitivity.metrics import Metric
+from fpgmlab.sensitivity.offer import given, silence
 from fpgmlab.sensitivity.own import Own, named
 from fpgmlab.sensitivity.points import Point
 from fpgmlab.sensitivity.pruned import pruning
@@ -94,7 +95,7 @@ class Bench:
         Raises
         ------
         ValueError
-            For a metric that it cannot give, with those that need no labels.
+            For a metric that it cannot give, with those that it can.
         ReplayError
             For a model that does not do the same each time.
         """
@@ -107,7 +108,7 @@ class Bench:
             return max(1, int(memory / max(1, look.nbytes)))
         kept = 0
         for metric in self._job.chosen:
-            values = self._try(metric, look.outputs, target)
+            values = given(metric, self._job.task, look.outputs, target)
             if isinstance(metric, Own):
                 batches = -(-self._job.total // self._job.batch_size)
                 kept += metric.nbytes(values, self._job.total, batches) * (len(self._job.points) + 1)
@@ -118,19 +119,16 @@ class Bench:
             )
         return max(1, int(memory / max(1, look.nbytes)))
 
-    def _try(self, metric: Metric | Own, outputs: object, target: object) -> object:
-        try:
-            values = metric.of(self._job.task, outputs, outputs, target)
-            metric.check(values)
-            return values
-        except Exception as error:
-            names = [*(getattr(self._job.task, "metrics", None) or ()), *METRICS]
-            known = [named(name, self._job.task) for name in names]
-            free = ", ".join(repr(other.name) for other in known if not other.labels)
-            raise ValueError(
-                f"{type(self._job.task).__name__} cannot give the metric {metric.name!r}: {type(error).__name__}: "
-                f"{error}. These need no labels: metrics=[{free}]"
-            ) from error
+    def silence(self, stop: Stop | None) -> str | None:
+        """Tell of metrics that will be 0 everywhere, as the unpruned network gives no answer; None without any."""
+        job = self._job
+
+        def samples() -> Iterator[object]:
+            for inputs, _ in job.task.val_batches(job.batch_size, job.total):
+                for i in range(len(inputs)):
+                    yield on_device(cut(inputs, i, i + 1, len(inputs)), None, self._device)[0]
+
+        return silence(job.graph.model, samples(), job.chosen, stop)
 
     @torch.no_grad()
     def measure(self, start: int, end: int, live: Sequence[int], stop: Stop | None) -> Part | None:

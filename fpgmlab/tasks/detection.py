@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.data import Dataset
 
 from fpgmlab.tasks.detection_augment import BoxAugment, Boxed, fitted
+from fpgmlab.tasks.detection_classes import check_classes
+from fpgmlab.tasks.detection_data import crowd_label
 from fpgmlab.tasks.detection_heads import Head, YOLOv5Head
 from fpgmlab.tasks.sets import check_sets, class_names, drawn_parts
 
@@ -31,8 +33,9 @@ class Detection:
     """A detection task: training and validation pictures with boxes, loss and mean average precision.
 
     Inputs are RGB from 0 to 1, (batch, 3, size, size): letterboxed with grey 114 to validate, augmented to train.
-    Targets are one tensor (batch, boxes, 5): label, left, top, right, bottom in pixels of the input, and label -1 in
-    rows that only fill up.
+    Targets are one tensor (batch, boxes, 5): label, left, top, right, bottom in pixels of the input. Label -1 is in
+    rows that only fill up; -2 - c marks a region with a crowd of class c (COCO's ``iscrowd``), where nothing is learned
+    and what is found counts neither way.
 
     For `fpgmlab.sweep` it has the metrics ``"map50"`` and ``"map"``, and without labels ``"agreement_map50"`` and
     ``"agreement_map"``, which take for true what the unpruned network detects, with a confidence of at least 0.25.
@@ -74,6 +77,7 @@ class Detection:
     metric_name = "map50"
     higher_is_better = True
     usual_metrics = ("agreement_map50", "change")  # of a sweep: they need no labels
+    train_batch_size = 8
     eval_batch_size = 16
 
     def __post_init__(self) -> None:
@@ -83,11 +87,11 @@ class Detection:
             own = tuple(getattr(data, "classes", names))
             if own != names and not (isinstance(self.classes, int) and len(own) == self.classes):
                 raise ValueError(f"the classes of {role} must be {list(names)}; it has {list(own)}")
-        if self.size < 1 or self.size % self.head.stride:
-            raise ValueError(f"size must be a multiple of {self.head.stride}, the head's stride; got {self.size}")
+        if not isinstance(self.size, int) or self.size < 1 or self.size % self.head.stride:
+            raise ValueError(f"size must be a multiple of {self.head.stride}, the head's stride; got {self.size!r}")
         object.__setattr__(self, "classes", names)
         own_metrics = {
-            f"{prefix}{kind}": _Precision(self.head, kind, bool(prefix))
+            f"{prefix}{kind}": _Precision(self.head, kind, bool(prefix), names)
             for prefix in ("", "agreement_")
             for kind in ("map50", "map")
         }
@@ -105,6 +109,7 @@ class Detection:
 
     def train_batches(self, batch_size: int = 16, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training data once, shuffled and augmented: ``(batch, 3, size, size)``, ``(batch, boxes, 5)``."""
+        _check_counts(batch_size=batch_size)
         generator = torch.Generator().manual_seed(seed)
         count = len(self.train)
         order = torch.randperm(count, generator=generator).tolist()
@@ -122,6 +127,7 @@ class Detection:
 
     def val_batches(self, batch_size: int = 16, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation data in order, letterboxed, or its first ``max_samples`` pictures."""
+        _check_counts(batch_size=batch_size, max_samples=max_samples)
         count = len(self.val) if max_samples is None else min(max_samples, len(self.val))
         for start in range(0, count, batch_size):
             numbers = range(start, min(start + batch_size, count))
@@ -129,6 +135,7 @@ class Detection:
 
     def loss(self, outputs: object, targets: Tensor, reduction: str = "mean") -> Tensor:
         """Return the head's loss of a batch, or with ``reduction="none"`` of each picture, (batch,)."""
+        check_classes(self.head, outputs, self.classes)
         if reduction == "mean":
             return self.head.loss(outputs, targets)
         each = []
@@ -142,22 +149,30 @@ class Detection:
         return self.metrics["map50"]()
 
     def _read(self, data: Dataset, number: int) -> Boxed:
-        image, boxes, labels = data[number]
+        item = data[number]
         where = f"{self.name}: picture {number}"
-        if not (isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim == 3 and len(image) == 3):
-            found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-            raise TypeError(f"{where} must be uint8 (3, height, width), RGB; got {found}")
+        if not (isinstance(item, tuple | list) and len(item) == 3 and all(isinstance(part, Tensor) for part in item)):
+            found = [type(part).__name__ for part in item] if isinstance(item, tuple | list) else type(item).__name__
+            raise TypeError(f"{where} must be three tensors: image, boxes, labels; got {found}")
+        image, boxes, labels = item
+        if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+            raise TypeError(f"{where} must be uint8 (3, height, width), RGB; got {image.dtype} {tuple(image.shape)}")
+        if labels.ndim != 1 or labels.is_floating_point():
+            raise TypeError(f"{where}: labels must be int64 (count,); got {labels.dtype} {tuple(labels.shape)}")
         if boxes.shape != (len(labels), 4):
             raise ValueError(f"{where}: boxes must be ({len(labels)}, 4), one for each label; got {tuple(boxes.shape)}")
-        if not bool((boxes[:, 2:] > boxes[:, :2]).all()):
-            raise ValueError(f"{where} has a box without width or height (left, top, right, bottom); leave it out")
-        wrong = [int(label) for label in labels if not 0 <= label < len(self.classes)]
-        if wrong:
+        boxes = boxes.float()
+        if not bool((boxes.isfinite() & (boxes[:, 2:] > boxes[:, :2]).all(1, keepdim=True)).all()):
             raise ValueError(
-                f"{where}: label {wrong[0]} is out of range; with {len(self.classes)} classes labels must be 0 to "
-                f"{len(self.classes) - 1}"
+                f"{where} has a box without width or height, or of no numbers (left, top, right, bottom); leave it out"
             )
-        return image, boxes.float(), labels
+        count = len(self.classes)
+        there = torch.where(labels < -1, crowd_label(labels), labels)
+        if wrong := labels[(there < 0) | (there >= count)].tolist():
+            raise ValueError(
+                f"{where}: label {wrong[0]} is out of range; with {count} classes labels must be 0 to {count - 1}"
+            )
+        return image, boxes, labels
 
 
 @dataclass(frozen=True)
@@ -167,14 +182,21 @@ class _Precision:
     head: Head
     kind: str
     unlabelled: bool
+    classes: tuple[str, ...]
 
     def __call__(self) -> BoxPrecision:
         from fpgmlab.tasks.detection_metric import BoxPrecision
 
-        return BoxPrecision(self.head, self.kind, self.unlabelled)
+        return BoxPrecision(self.head, self.kind, self.unlabelled, self.classes)
 
 
 def _stacked(pictures: Sequence[Boxed]) -> tuple[Tensor, Tensor]:
     images = torch.stack([image for image, _, _ in pictures]) / 255
     rows = [torch.cat([labels[:, None].float(), boxes], dim=1) for _, boxes, labels in pictures]
     return images, pad_sequence(rows, batch_first=True, padding_value=-1.0)
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be > 0; got {count}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fpgmlab.models.boxes import GREY, letterbox
+from fpgmlab.models.letterbox import GREY, letterbox
 
 VISIBLE = 0.25  # a box that less is left of is dropped
 SMALLEST = 2.0  # pixels, of a box's sides
@@ -59,7 +59,7 @@ class BoxAugment:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not 0 <= value <= 1 or (name == "scale" and value == 1):
+            if not isinstance(value, int | float) or not 0 <= value <= 1 or (name == "scale" and value == 1):
                 raise ValueError(f"{name} must be from 0 to 1{' (not 1)' if name == 'scale' else ''}; got {value!r}")
 
     def __call__(

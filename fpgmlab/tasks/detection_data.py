@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 ORIENTATION = 274  # the EXIF tag; 5 to 8 lie on their side
+T = TypeVar("T", int, Tensor)
 CAMERAS = ("JPEG", "MPO")  # formats whose orientation counts; in PNG it may come after the pixels, slow to find
 
 
@@ -28,11 +30,14 @@ class Box:
         Left, top, right, bottom, in pixels.
     where : str
         File and line, or file and number of the annotation.
+    crowd : bool
+        Many objects that are not told apart: COCO's ``iscrowd``.
     """
 
     label: int
     corners: tuple[float, float, float, float]
     where: str
+    crowd: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,9 @@ class BoxedPictures(Dataset):
     """A map-style data set of ``(image, boxes, labels)``, read from files when asked for.
 
     An image is uint8 (3, height, width), RGB; boxes are float (count, 4) as left, top, right, bottom in pixels;
-    labels int64 (count,). Grey pictures get three equal channels; transparent ones are laid on white.
+    labels int64 (count,), those of crowds by `crowd_label`. Grey pictures get three equal channels; transparent ones
+    are laid on white; a JPEG is turned upright as its EXIF data say, and its boxes refer to the upright picture; of
+    several frames the first counts.
 
     Parameters
     ----------
@@ -96,6 +103,19 @@ class BoxedPictures(Dataset):
         return image, self.boxes[index].clone(), self.labels[index].clone()
 
 
+def crowd_label(label: T) -> T:
+    """Return what stands for a crowd of a class in labels, -2 - class, and the class of what stands for one."""
+    return -2 - label
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, with a byte order mark or without; ValueError when it is of another kind."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{str(path)!r} is no text in UTF-8: {error}") from error
+
+
 def read_picture(path: Path) -> Tensor:
     """Return a picture as uint8 (3, height, width), a JPEG turned upright as its EXIF data say.
 
@@ -108,9 +128,10 @@ def read_picture(path: Path) -> Tensor:
 
     with _naming(path), Image.open(path) as opened:
         picture = ImageOps.exif_transpose(opened) if opened.format in CAMERAS else opened
-        if picture.mode.startswith("I"):  # 16 or 32 bits of grey, which PIL would cut off at 255
-            grey = np.asarray(picture, dtype=np.float64)
-            picture = Image.fromarray((grey / (65535 if grey.max() > 255 else 255) * 255).clip(0, 255).astype(np.uint8))
+        if picture.mode.startswith(("I", "F")):  # deep greys, which PIL would cut off at 255
+            grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+            white = 65535 if grey.max() > 255 else 1 if picture.mode == "F" and grey.max() <= 1 else 255
+            picture = Image.fromarray((grey / white * 255).clip(0, 255).astype(np.uint8))
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")
@@ -139,7 +160,7 @@ class _naming:
             raise FileNotFoundError(f"no picture {str(self._path)!r}")
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, SyntaxError)):  # PIL raises SyntaxError for broken PNG
+        if isinstance(error, Exception):  # PIL raises nearly any for broken files
             raise ValueError(
                 f"{str(self._path)!r} cannot be read as a picture ({error}): it is damaged or of another format. "
                 "Restore it, or take it out of the data set."
@@ -154,9 +175,10 @@ def _checked(
     kept: dict[tuple[int, tuple[float, float, float, float]], None] = {}
     for box in picture.boxes:
         if not 0 <= box.label < len(classes):
+            hint = ". Are the classes counted from 1?" if box.label == len(classes) else ""
             raise ValueError(
                 f"{box.where}: class number {box.label} does not exist; with {len(classes)} classes it must be 0 to "
-                f"{len(classes) - 1}"
+                f"{len(classes) - 1}{hint}"
             )
         if not np.isfinite(box.corners).all():
             raise ValueError(f"{box.where}: the box {box.corners} must be four finite numbers")
@@ -168,7 +190,8 @@ def _checked(
         # Half a pixel is what rounding makes of a box at the edge.
         if max(abs(a - b) for a, b in zip(inside, box.corners, strict=True)) > 0.5:
             noted.setdefault("boxes reached beyond their picture and were clipped", []).append(box.where)
-        if (box.label, inside) in kept:
+        label = crowd_label(box.label) if box.crowd else box.label
+        if (label, inside) in kept:
             noted.setdefault("boxes were there twice and are counted once", []).append(box.where)
-        kept[box.label, inside] = None
+        kept[label, inside] = None
     return list(kept)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fpgmlab.models.boxes import decode, suppress
 from fpgmlab.models.yolov5 import ANCHORS, STRIDES
+from fpgmlab.models.yolov5_imitation import yolov5_imitation
 from fpgmlab.models.yolov5_loss import LossOptions, yolov5_loss
 
 WEIGHTS = LossOptions()
@@ -91,6 +92,13 @@ class YOLOv5Head:
         image = there.nonzero()[:, :1].to(rows)
         rows = torch.cat([image, rows[:, :1], centre, size], dim=1)
         return yolov5_loss(outputs, rows, self._anchors(outputs[0]), self.strides, self.options).total
+
+    def imitation(self, outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+        """Return how far outputs are from a teacher's, a scalar; see `fpgmlab.models.yolov5_imitation`.
+
+        For ``fl.Distill(teacher, compare=task.head.imitation)``.
+        """
+        return yolov5_imitation(outputs, wanted, self._anchors(outputs[0]), self.strides, self.options)
 
     def detections(self, outputs: Sequence[Tensor], confidence: float) -> list[dict[str, Tensor]]:
         """Return what `fpgmlab.models.boxes.suppress` leaves, a box possibly of several classes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from fpgmlab.tasks.detection_classes import check_classes, classes_of
+from fpgmlab.tasks.detection_data import crowd_label
 from fpgmlab.tasks.detection_heads import Head
 
 MOST = 100  # detections of a class in a picture that count
@@ -23,7 +25,8 @@ class BoxPrecision(Metric):
     """COCO's mean average precision (Lin et al., 2014, arXiv:1405.0312) of a detector's outputs.
 
     The mean over classes of the area under the precision-recall curve, 101 points, at most 100 detections of a class
-    in a picture; by torchmetrics and faster-coco-eval. 0 when there is nothing to find.
+    in a picture; by torchmetrics and faster-coco-eval. What lies in the region of a crowd counts neither way. 0 when
+    there is nothing to find.
 
     Parameters
     ----------
@@ -34,26 +37,34 @@ class BoxPrecision(Metric):
     unlabelled : bool
         ``update`` takes the outputs of the unpruned network in place of targets: what it detects with a confidence
         of at least 0.25 is what is to be found. 1 for the unpruned network itself.
+    classes : sequence of str, optional
+        Of the task: outputs of a network for another number are refused, except where ``unlabelled``.
     """
 
     higher_is_better = True
     full_state_update = False
 
-    def __init__(self, head: Head, kind: str = "map50", unlabelled: bool = False) -> None:
+    def __init__(
+        self, head: Head, kind: str = "map50", unlabelled: bool = False, classes: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
         if kind not in ("map50", "map"):
             raise ValueError(f"kind must be 'map50' or 'map'; not {kind!r}")
-        self.head, self.kind, self.unlabelled = head, kind, unlabelled
+        self.head, self.kind, self.unlabelled, self.classes = head, kind, unlabelled, classes
         for name in ("found", "found_counts", "wanted", "wanted_counts"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, outputs: object, targets: object) -> None:
-        """Add a batch: targets (batch, boxes, 5) as label, left, top, right, bottom, with label -1 for none."""
-        found = [_rows(of_one) for of_one in self.head.detections(outputs, LOW)]
+        """Add a batch: targets as in `fpgmlab.tasks.Detection`."""
+        if self.unlabelled or self.classes is None:
+            classes_of(self.head, outputs)
+        else:
+            check_classes(self.head, outputs, self.classes)
+        found = [_strongest(_rows(of_one)) for of_one in self.head.detections(outputs, LOW)]
         if self.unlabelled:
             wanted = [_strongest(_rows(of_one))[:, :5] for of_one in self.head.detections(targets, SURE)]
         else:
-            wanted = [rows[rows[:, 0] >= 0] for rows in targets]
+            wanted = [rows[rows[:, 0] != -1] for rows in targets]
         for name, pictures in (("found", found), ("wanted", wanted)):
             getattr(self, name).append(torch.cat(pictures))
             counts = torch.tensor([len(rows) for rows in pictures], device=pictures[0].device)
@@ -64,13 +75,14 @@ class BoxPrecision(Metric):
         from torchmetrics.detection import MeanAveragePrecision
 
         found, wanted = self._by_picture("found"), self._by_picture("wanted")
-        if not sum(map(len, wanted)):
+        if not any(bool((rows[:, 0] >= 0).any()) for rows in wanted):
             return torch.tensor(0.0)
-        metric = MeanAveragePrecision(iou_thresholds=OVERLAPS, rec_thresholds=RECALLS, backend="faster_coco_eval")
+        overlaps = OVERLAPS[:1] if self.kind == "map50" else OVERLAPS
+        metric = MeanAveragePrecision(iou_thresholds=overlaps, rec_thresholds=RECALLS, backend="faster_coco_eval")
         metric.warn_on_many_detections = False
         metric.update(
             [{"boxes": rows[:, 1:5], "scores": rows[:, 5], "labels": rows[:, 0].long()} for rows in found],
-            [{"boxes": rows[:, 1:], "labels": rows[:, 0].long()} for rows in wanted],
+            [_truth(rows) for rows in wanted],
         )
         values = metric.compute()
         return values["map_50" if self.kind == "map50" else "map"].clamp(min=0)
@@ -86,7 +98,14 @@ def _rows(detections: Mapping[str, Tensor]) -> Tensor:
     return torch.cat([labels[:, None], boxes, scores[:, None]], dim=1)
 
 
+def _truth(rows: Tensor) -> dict[str, Tensor]:
+    """Return rows of label, left, top, right, bottom as torchmetrics takes them."""
+    labels = rows[:, 0].long()
+    crowd = labels < 0
+    return {"boxes": rows[:, 1:], "labels": torch.where(crowd, crowd_label(labels), labels), "iscrowd": crowd.long()}
+
+
 def _strongest(rows: Tensor) -> Tensor:
-    """Return the rows of each class that count: of more, nothing could find all."""
+    """Return the rows of each class that count, the surest."""
     rows = rows[rows[:, 5].argsort(descending=True, stable=True)]
     return torch.cat([rows[rows[:, 0] == label][:MOST] for label in rows[:, 0].unique()] or [rows])

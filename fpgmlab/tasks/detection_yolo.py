@@ -6,13 +6,14 @@ corners of a polygon, of which the enclosing box is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from fpgmlab.tasks.detection_data import Box, BoxedPictures, Picture, picture_size
+from fpgmlab.tasks.detection_data import Box, BoxedPictures, Picture, picture_size, read_text
+from fpgmlab.tasks.detection_yaml import DataYaml
 
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+FURTHEST = 1.5  # of a coordinate; what is a little beyond the picture is clipped, more is no share of it
 
 
 def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
@@ -23,7 +24,8 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
     path : path-like
         ``data.yaml`` with ``names`` (a list, or a mapping from class numbers) and an entry for each split: a folder of
         pictures, a text file with one path of a picture a line, or a list of these. Relative paths start from the
-        entry ``path``, itself relative to the file, or from the file's folder.
+        entry ``path``, itself relative to the file's folder; where nothing is there, to the folder above or the
+        working directory, as YOLOv5 has it. An entry ``download`` is not run.
     split : str
         ``"train"``, ``"val"`` or another entry.
 
@@ -40,69 +42,36 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
     ``images``. A picture without a label file, or with an empty one, is background.
     """
     path = Path(path)
-    settings = _settings(path)
-    names = _names(settings, path)
-    if settings.get(split) is None:
-        raise ValueError(f"{path}: no entry {split!r}; there are {sorted(map(str, settings))}")
-    root = path.parent / str(settings.get("path") or "")
-    entries = settings[split] if isinstance(settings[split], list) else [settings[split]]
-    files = [file for entry in entries for file in _files(root / str(entry), f"{path}: {split}: {str(entry)!r}")]
+    described = DataYaml.read(path)
+    names = described.names()
+    files = described.pictures(split)
     labelled = [_label_file(file) for file in files]
     if files and not any(label.is_file() for label in labelled):
         raise FileNotFoundError(
-            f"{path}: {split}: none of {len(files)} pictures has a label file; expected {str(labelled[0])!r} for "
-            f"{str(files[0])!r}"
+            f"{described.where(split)}: {split}: none of {len(files)} pictures has a label file; expected "
+            f"{str(labelled[0])!r} for {str(files[0])!r}"
         )
+    _warn_of_strays(files, labelled, f"{path} ({split})")
     pictures = (_picture(file, label) for file, label in zip(files, labelled, strict=True))
     return BoxedPictures(pictures, names, f"{path} ({split})")
 
 
-def _settings(path: Path) -> Mapping[str, Any]:
-    import yaml
+def _warn_of_strays(files: Sequence[Path], labelled: Sequence[Path], source: str) -> None:
+    """Warn of label files without a picture, where a folder of labels belongs to a folder of pictures.
 
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}; expected the data.yaml of a data set in YOLO's layout")
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{str(path)!r} is no YAML: {error}") from error
-    if not isinstance(settings, dict) or "names" not in settings:
-        raise ValueError(f"{str(path)!r} is no data.yaml: it must have names, train and val")
-    return settings
-
-
-def _names(settings: Mapping[str, Any], path: Path) -> list[str]:
-    names = settings["names"]
-    if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise ValueError(f"{path}: names must be numbered 0 to {len(names) - 1}; got {list(names)}")
-        names = [names[number] for number in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise ValueError(f"{path}: names must be a list of class names; got {names!r}")
-    if settings.get("nc", len(names)) != len(names):
-        raise ValueError(f"{path}: nc is {settings['nc']}, but there are {len(names)} names")
-    return list(map(str, names))
-
-
-def _files(place: Path, where: str) -> Iterator[Path]:
-    """Yield the pictures of a folder, with all folders in it, or of a list."""
-    if place.is_dir():
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
-        if not files:
-            raise FileNotFoundError(f"{where}: no pictures in {str(place)!r}")
-        yield from files
-    elif place.is_file():
-        for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), 1):
-            if line.strip():
-                file = place.parent / line.strip()
-                if not file.is_file():
-                    raise FileNotFoundError(f"{place}, line {number}: no picture {str(file)!r}")
-                yield file
-    else:
-        raise FileNotFoundError(
-            f"{where}: neither a folder nor a list at {str(place)!r}. Paths start from the entry 'path', or from the "
-            "folder of data.yaml."
-        )
+    A list may leave out pictures of its folder; their labels are no strays.
+    """
+    known = set(labelled)
+    folders = {label.parent: file.parent for file, label in zip(files, labelled, strict=True)}
+    strays = [
+        label
+        for folder, pictures in folders.items()
+        if folder != pictures
+        for label in sorted(folder.glob("*.txt"))
+        if label not in known and label.name != "classes.txt" and not any(pictures.glob(f"{label.stem}.*"))
+    ]
+    if strays:
+        warnings.warn(f"{source}: {len(strays)} label files have no picture; the first: {strays[0]}", stacklevel=3)
 
 
 def _label_file(file: Path) -> Path:
@@ -117,7 +86,7 @@ def _picture(file: Path, labels: Path) -> Picture:
     size = picture_size(file)
     if not labels.is_file():
         return Picture(file, size)
-    lines = enumerate(labels.read_text(encoding="utf-8").splitlines(), 1)
+    lines = enumerate(read_text(labels).splitlines(), 1)
     return Picture(file, size, tuple(_box(line, size, f"{labels}, line {n}") for n, line in lines if line.strip()))
 
 
@@ -125,11 +94,12 @@ def _box(line: str, size: tuple[int, int], where: str) -> Box:
     try:
         label, *numbers = map(float, line.split())
     except ValueError as error:
-        raise ValueError(f"{where}: {line!r} must be numbers only: class x y width height") from error
+        raise ValueError(f"{where}: {line!r} must be numbers with spaces between: class x y width height") from error
     polygon = len(numbers) >= 6 and len(numbers) % 2 == 0
     if not label.is_integer() or not (len(numbers) == 4 or polygon):
         raise ValueError(
-            f"{where}: {line!r} must be a whole class number and x y width height, or a polygon of at least 3 corners"
+            f"{where}: {line!r} must be a whole class number and x y width height, or a polygon of at least 3 corners; "
+            f"it has {1 + len(numbers)} columns" + (", a confidence too?" if len(numbers) == 5 else "")
         )
     if polygon:
         xs, ys = numbers[::2], numbers[1::2]
@@ -137,6 +107,9 @@ def _box(line: str, size: tuple[int, int], where: str) -> Box:
     else:
         x, y, width, height = numbers
         left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    if max(numbers) > 2:  # a little beyond the picture is clipped; this is another unit
-        raise ValueError(f"{where}: {line!r} looks like pixels; x y width height must be shares of the picture, 0 to 1")
+    if max(numbers) > FURTHEST:
+        raise ValueError(
+            f"{where}: {line!r} looks like pixels{' or keypoints' if polygon else ''}; coordinates must be shares of "
+            "the picture, 0 to 1"
+        )
     return Box(int(label), (left * size[0], top * size[1], right * size[0], bottom * size[1]), where)

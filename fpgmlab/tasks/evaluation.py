@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.modules import device_of, eval_mode
+from fpgmlab.tasks.batching import eval_batch_size
 
 
 @torch.no_grad()
@@ -38,11 +39,10 @@ def evaluate(
         ``{"loss": mean loss, <task.metric_name>: value, "samples": count}``.
     """
     device = device_of(model)
-    batch_size = batch_size or getattr(task, "eval_batch_size", 256)
     metric = task.metric().to(device)
     total, samples = 0.0, 0
     with eval_mode(model):
-        for inputs, targets in task.val_batches(batch_size, max_samples):
+        for inputs, targets in task.val_batches(eval_batch_size(task, batch_size), max_samples):
             inputs, targets = inputs.to(device), targets.to(device)
             outputs = model(inputs)
             total += float(task.loss(outputs, targets)) * len(inputs)

@@ -140,12 +140,19 @@ def _plain(make: Callable[..., Any], *kinds: type) -> Maker:
     return Maker(checked)
 
 
+def _flat(items: Any = ()) -> tuple:
+    """Make a tuple; one of tuples could be a key that takes for ever to hash, unseen by `check_opcodes`."""
+    if not (isinstance(items, list | tuple) and all(isinstance(i, int | float | str | None) for i in items)):
+        raise ValueError("a tuple is made of something other than numbers and text")
+    return tuple(items)
+
+
 def _device(*args: str | int) -> str:
     return ":".join(map(str, args))
 
 
 MAKERS = MappingProxyType(
-    {f"builtins.{make.__name__}": _plain(make, list, tuple) for make in (list, tuple, set, frozenset, dict)}
+    {f"builtins.{make.__name__}": _plain(make, list, tuple) for make in (list, set, frozenset, dict)}
     | {
         "builtins.slice": _plain(slice, int, type(None)),
         "builtins.complex": _plain(complex, float),
@@ -153,7 +160,8 @@ MAKERS = MappingProxyType(
         "builtins.bytearray": Maker(lambda *args: bytearray(_bytes(*args))),
         "_codecs.encode": Maker(_bytes),
         "collections.OrderedDict": _plain(Ordered, list, tuple),
-        "torch.Size": _plain(tuple, list, tuple),
+        "builtins.tuple": Maker(_flat),
+        "torch.Size": Maker(_flat),
         "torch.device": _plain(_device, str, int),
         "torch._utils._rebuild_parameter": Maker(lambda data, *_unused: data),
         "torch._utils._rebuild_parameter_with_state": Maker(lambda data, *_unused: data),

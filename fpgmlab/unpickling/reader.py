@@ -6,7 +6,6 @@ import io
 import math
 import os
 import pickle
-import pickletools
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +13,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from fpgmlab.unpickling.formats import LONGEST, looks_like
 from fpgmlab.unpickling.inert import DTYPES, MAKERS, STORAGES, Building, Loading, Maker, NameType, Record, Storage
+from fpgmlab.unpickling.opcodes import check_opcodes
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that checkpoints before torch 1.6 begin with
 
@@ -37,7 +38,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> object:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}; expected a checkpoint written by torch.save")
+        inside = sorted(str(file) for pattern in ("*.pt", "weights/*.pt") for file in path.glob(pattern))
+        what = f"{str(path)!r} is a folder" + (f" with {inside[:4]}" if inside else "") if path.is_dir() else ""
+        raise FileNotFoundError(f"{what or f'no file {str(path)!r}'}; expected a checkpoint written by torch.save")
     with path.open("rb") as file:
         try:
             return _read(file, path.stat().st_size)
@@ -47,19 +50,22 @@ def read_checkpoint(path: str | os.PathLike[str]) -> object:
 
 
 def _read(file: BinaryIO, size: int) -> object:
-    head = file.read(len(_LEGACY))
-    if head == _LEGACY:
+    head = file.read(LONGEST)
+    if head.startswith(_LEGACY):
         raise ValueError(
             "it has the format before torch 1.6, without a zip archive. Write it anew: "
             "torch.save(torch.load(path, weights_only=True), new_path)"
         )
     if head[:4] != b"PK\x03\x04":
         found = f"it starts with {head[:12]!r}" if head else "it is empty"
-        raise ValueError(f"{found}; expected the zip archive that torch.save writes. Was it fetched completely?")
+        guess = f"It looks like {like}." if (like := looks_like(head)) else "Was it fetched completely?"
+        raise ValueError(f"{found}; expected the zip archive that torch.save writes. {guess}")
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
-        raise ValueError(f"the zip archive is truncated or damaged ({error}). Fetch or write it again.") from error
+        raise ValueError(
+            f"the zip archive is truncated or damaged ({error}): of {size:,} bytes. Fetch or write it again."
+        ) from error
     with archive:
         return _Reader(archive, _checked_prefix(archive, size)).read()
 
@@ -70,7 +76,11 @@ def _checked_prefix(archive: zipfile.ZipFile, size: int) -> str:
     names = [member.filename for member in members]
     prefix = names[0].split("/")[0] if names else ""
     if f"{prefix}/data.pkl" not in names:
-        raise ValueError(f"there is no data.pkl in the zip archive, but {names[:4]}; expected a file of torch.save")
+        packed = [name for name in names if name.endswith((".pt", ".pth"))]
+        hint = f" Unpack {packed[0]!r} first." if packed else ""
+        raise ValueError(
+            f"there is no data.pkl in the zip archive, but {names[:4]}; expected a file of torch.save.{hint}"
+        )
     if any(name.startswith(f"{prefix}/code/") for name in names):
         raise ValueError(
             "it is a TorchScript archive, which holds a program. Save the state dict of the model where you trust it: "
@@ -93,7 +103,7 @@ class _Reader(pickle.Unpickler):
 
     def __init__(self, archive: zipfile.ZipFile, prefix: str) -> None:
         content = archive.read(f"{prefix}/data.pkl")
-        _check_opcodes(content)
+        check_opcodes(content)
         super().__init__(io.BytesIO(content), encoding="utf-8")
         self._archive, self._prefix = archive, prefix
         self._members = frozenset(archive.namelist())
@@ -170,14 +180,6 @@ class _Reader(pickle.Unpickler):
         tensor.__class__ = Loading
         self._tensors.append(tensor)
         return tensor
-
-
-def _check_opcodes(content: bytes) -> None:
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if opcode.name.startswith("EXT"):  # these bypass find_class
-            raise ValueError("its pickle uses extension codes, whose meaning depends on the process that reads them")
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:  # the machine would reserve the memory
-            raise ValueError(f"its pickle numbers an object {argument}, though there are not as many")
 
 
 def _counts(numbers: list[Any]) -> bool:

@@ -32,7 +32,8 @@ def _walk(module: object, prefix: str, depth: int, budget: Iterator[int]) -> Ite
     parameters, buffers, modules = (state.get(key) for key in ("_parameters", "_buffers", "_modules"))
     if not all(isinstance(table, dict) for table in (parameters, buffers, modules)):
         found = f"a dict with keys {list(module)[:8]}" if isinstance(module, dict) else _kind(module)
-        raise ValueError(f"{prefix or 'this'!r} is {found}; expected a Record of a torch module, or a dict of tensors")
+        where = repr(prefix.removesuffix(".")) if prefix else "it"
+        raise ValueError(f"{where} is {found}; expected a torch module, or a dict of tensors")
     if depth > 100 or next(budget, None) is None:
         raise ValueError(f"{prefix[:40]!r} contains itself, or a hundred levels: not the tree of a network")
     hidden = state.get("_non_persistent_buffers_set")
@@ -48,4 +49,4 @@ def _walk(module: object, prefix: str, depth: int, budget: Iterator[int]) -> Ite
 
 
 def _kind(found: object) -> str:
-    return repr(found) if isinstance(found, Record) else f"of type {type(found).__name__}"
+    return f"an object of {found.cls}" if isinstance(found, Record) else f"of type {type(found).__name__}"

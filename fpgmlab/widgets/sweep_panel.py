@@ -81,7 +81,7 @@ class SweepPanel(PromptWidget):
         ratios: Sequence[float] = RATIOS,
         metrics: str | Sequence[str] | None = None,
         max_samples: int | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         dtype: str = "float32",
         tolerance: float | None = None,
     ) -> None:

@@ -23,6 +23,7 @@ from torchmetrics.classification import (
 from torchmetrics.regression import PearsonCorrCoef
 
 import fpgmlab as fl
+from fpgmlab.sensitivity import states
 from fpgmlab.sensitivity.states import States
 from tests.sensitivity.small import run, same, small_graph, small_task, stop_after
 
@@ -65,6 +66,23 @@ def test_values_are_torchmetrics_over_all_samples(graph: fl.ChannelGraph, memory
             assert point["samples"].item() == 45
     assert not curves.higher_is_better("hamming")
     assert curves.higher_is_better("f1")
+
+
+def test_the_unpruned_networks_metric_is_computed_once_for_all_points(
+    graph: fl.ChannelGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    curves = run(graph, None, own_task(), metrics=["f1", "auroc"])
+    points, batches, calls, compute = 4, 4, [], states.compute
+    expected = {key: sums.interval() for key, sums in curves.sums.items()}
+    monkeypatch.setattr(states, "compute", lambda *given: [calls.append(1), compute(*given)][1])
+    frame = curves.frame
+    assert len(calls) <= 2 * (points + 2) * (batches + 1)
+    for row in frame[frame["ratio"] > 0].itertuples():
+        assert (row.value, row.low, row.high) == expected[row.group, row.kept, row.metric]
+    calls.clear()
+    curves.save(tmp_path / "curves.parquet")
+    assert len(calls) <= 2 * (points + 2) * (batches + 1)
+    assert fl.Curves.load(tmp_path / "curves.parquet").frame.equals(frame)
 
 
 def states_of(values: Tensor, base: Tensor, batch: int) -> States:
