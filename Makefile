@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTABLE := $(VENV)/.testable
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,12 +17,17 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[lab,detect,deploy,cluster,test]'
 	touch $@
 
+# Only to test: ultralytics is AGPL-3.0.
+$(TESTABLE): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[ultralytics,ppyoloe]'
+	touch $@
+
 venv: $(READY)  ## build .venv with everything in it
 
 lab: $(READY)  ## open JupyterLab on the quickstart
 	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
 
-test: $(READY)  ## run the tests
+test: $(TESTABLE)  ## run the tests
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)

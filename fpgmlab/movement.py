@@ -24,6 +24,7 @@ MOVEMENT = words(
 )
 SIZED = words("view reshape expand")  # their sizes may be numbers of channels
 _RESHAPE = words("view reshape flatten unflatten")
+_SPLIT_SIZES = ("split_size", "split_size_or_sections", "split_sizes", "sections")
 _PICKING = words("getitem index_select narrow select split split_with_sizes chunk tensor_split unbind roll")
 
 
@@ -91,14 +92,17 @@ def _check_moved(
     whole = all(torch.equal(label.reshape(-1), source.reshape(-1)) for label in labels)
     if whole and not _by_position(name, source, args, kwargs):
         return
-    sizes = kwargs.get("split_size", kwargs.get("split_size_or_sections", args[1] if len(args) > 1 else None))
+    by_name = [kwargs[key] for key in _SPLIT_SIZES if key in kwargs]
+    sizes = (*by_name, *args[1:], None)[0]
     parts = [label.reshape(-1) for label in labels]
     even = len({(len(part), *varying(label)) for part, label in zip(parts, labels, strict=True)}) == 1
     complete = len(varying(source)) == 1 and torch.equal(torch.cat(parts), source.reshape(-1))
     proportional = name == "chunk" or (name == "tensor_split" and isinstance(sizes, int)) or isinstance(sizes, Width)
     if proportional and even and complete and bool((source > 0).all()):
         return to.equal_parts(parts)
-    written = f" (of {_written(sizes)} channels, as the model's code says)" if name.startswith("split") else ""
+    written = (
+        f" (of {_written(sizes)} channels, as the model's code says)" if name.startswith("split") and complete else ""
+    )
     to.freeze(before, f"{name!r} takes some of its channels by fixed position{written}")
 
 

@@ -6,6 +6,8 @@ from fpgmlab.tasks.detection_augment import BoxAugment
 from fpgmlab.tasks.detection_coco import coco_boxes
 from fpgmlab.tasks.detection_data import BoxedPictures
 from fpgmlab.tasks.detection_heads import YOLOv5Head
+from fpgmlab.tasks.detection_ppyoloe import PPYOLOEHead, PPYOLOEMaps
+from fpgmlab.tasks.detection_ultralytics import UltralyticsHead, UltralyticsMaps
 from fpgmlab.tasks.detection_yolo import yolo_boxes
 from fpgmlab.tasks.evaluation import evaluate
 from fpgmlab.tasks.fashion import fashion_mnist
@@ -16,6 +18,10 @@ __all__ = [
     "BoxedPictures",
     "Classification",
     "Detection",
+    "PPYOLOEHead",
+    "PPYOLOEMaps",
+    "UltralyticsHead",
+    "UltralyticsMaps",
     "YOLOv5Head",
     "coco_boxes",
     "evaluate",
