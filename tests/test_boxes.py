@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.ops import batched_nms
 
 import fpgmlab as fl
 from fpgmlab.models.boxes import corners, decode, detect, suppress, to_input
@@ -195,6 +196,18 @@ def test_thousands_of_boxes_are_limited():
     many = torch.rand(1, 20_000, 7) * torch.tensor([640, 640, 9, 9, 1, 1, 1])
     assert len(suppress(many, 0.0, several=True)[0]["boxes"]) == 300
     assert len(suppress(torch.zeros(1, 0, 7))[0]["boxes"]) == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 400), st.integers(1, 40), st.sampled_from([20, 100, 600]))
+def test_a_limit_leaves_the_first_of_all_that_stay(seed: int, count: int, limit: int, size: int):
+    random = torch.Generator().manual_seed(seed)  # the smaller the size, the more boxes overlap
+    rows = torch.rand(1, count, 8, generator=random) * torch.tensor([size, size, 40, 40, 1, 1, 1, 1])
+    scores = (rows[0, :, 4:5] * rows[0, :, 5:]).max(dim=1)
+    keep = batched_nms(corners(rows[0, :, :4]), scores.values, scores.indices, 0.45)[:limit]
+    (found,) = suppress(rows, 0.0, limit=limit)
+    assert torch.equal(found["boxes"], corners(rows[0, keep, :4]))
+    assert torch.equal(found["labels"], scores.indices[keep])
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,9 @@ def test_ranking_of_a_metric_that_is_better_when_lower():
     pd.testing.assert_frame_equal(figures.ranking_table(flipped), figures.ranking_table(frame))
     own = figures.ranking_table(flipped.assign(metric="my error"), higher_is_better=False)
     pd.testing.assert_frame_equal(own, figures.ranking_table(frame))
+    known = flipped.assign(metric="my error")
+    known.attrs["higher_is_better"] = {"my error": False}  # as `Curves.frame` tells of a task's own metrics
+    pd.testing.assert_frame_equal(figures.ranking_table(known), figures.ranking_table(frame))
 
 
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=8), st.integers(0, 8))

@@ -44,7 +44,7 @@ def additivity(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
         group = frame["group"][~np.isfinite(values).all(axis=1)].iloc[0]
         raise ValueError(f"predicted and measured must be finite numbers; group {group!r} has others")
     metric = frame["metric"].iloc[0]
-    what = worse_word(metric, None).split()[0] if metric in METRICS else "worsening"
+    what = worse_word(metric, METRICS[metric].higher_is_better).split()[0] if metric in METRICS else "worsening"
     # Predictions are sums and may pass 1; what was measured of a fraction cannot.
     share = metric in ("accuracy", "agreement") and np.abs(values[:, 1]).max() <= 1
     points = values * (100 if share else 1)

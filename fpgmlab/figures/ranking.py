@@ -13,7 +13,16 @@ from matplotlib.ticker import PercentFormatter
 
 from fpgmlab.figures.parts import legend_above, mark, name_rows, rows
 from fpgmlab.figures.style import BLUE, Style, new_figure
-from fpgmlab.figures.sweeps import checked_groups, hatch, hatched, is_share, one_metric, worse_word, worsening
+from fpgmlab.figures.sweeps import (
+    checked_groups,
+    hatch,
+    hatched,
+    is_higher_better,
+    is_share,
+    one_metric,
+    worse_word,
+    worsening,
+)
 
 _CLOSED = {"marker": "o", "markersize": 4, "mew": 0}
 _OPEN = {"marker": ">", "markersize": 4.5, "mfc": "white", "mew": 0.9}
@@ -47,7 +56,7 @@ def ranking_table(
     unmeasurable : collection of str
         ``curves.unmeasurable``: groups whose removal changed no output. They come last and have no rank.
     higher_is_better : bool, optional
-        Of a metric that is not one of `fpgmlab.sweep`'s.
+        Of a metric of which the frame does not know it.
 
     Returns
     -------
@@ -68,7 +77,7 @@ def ranking_table(
     if ratio is not None and not 0 < ratio < 1:
         raise ValueError(f"ratio must be a number with 0 < ratio < 1; got {ratio}")
     blind = checked_groups(unmeasurable, set(frame["group"]))
-    worse = worsening(frame, metric, higher_is_better)
+    worse = worsening(frame, is_higher_better(frame, metric, higher_is_better))
     found = []
     for group, mine in frame.groupby("group", sort=False):
         if group in blind:
@@ -110,7 +119,7 @@ def sensitivity_ranking(
     table = ranking_table(
         frame, metric, drop=drop, ratio=ratio, unmeasurable=unmeasurable, higher_is_better=higher_is_better
     )
-    share, worse = is_share(frame), worse_word(metric, higher_is_better)
+    share, worse = is_share(frame), worse_word(metric, is_higher_better(frame, metric, higher_is_better))
     with new_figure(5.0, rows(len(table), room=1.0), style) as figure:
         axis = figure.subplots()
         place, known, open_ = np.arange(len(table)), table["value"].notna(), table["beyond"]

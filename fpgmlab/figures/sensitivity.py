@@ -20,6 +20,7 @@ from fpgmlab.figures.sweeps import (
     checked_groups,
     hatch,
     hatched,
+    is_higher_better,
     is_share,
     one_metric,
     worse_word,
@@ -108,12 +109,13 @@ def sensitivity_map(
     frame, metric, unmeasurable, style
         As in `sensitivity_curves`.
     higher_is_better : bool, optional
-        Of a metric that is not one of `fpgmlab.sweep`'s.
+        Of a metric of which the frame does not know it.
     """
     metric, frame = one_metric(frame, metric)
     groups = list(dict.fromkeys(frame["group"]))
     blind = checked_groups(unmeasurable, groups)
-    worse = worsening(frame, metric, higher_is_better)
+    higher_is_better = is_higher_better(frame, metric, higher_is_better)
+    worse = worsening(frame, higher_is_better)
     seen = ~frame["group"].isin(blind)
     limit = max(float(worse["value"][seen].max()), 0.0) if seen.any() else 0.0
     norm = PowerNorm(0.5, vmin=0, vmax=limit or 1.0)

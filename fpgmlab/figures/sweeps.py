@@ -35,26 +35,36 @@ def one_metric(frame: pd.DataFrame, metric: str | None) -> tuple[str, pd.DataFra
     return metric, order.drop(columns="_place").reset_index(drop=True)
 
 
-def worsening(frame: pd.DataFrame, metric: str, higher_is_better: bool | None) -> pd.DataFrame:
+def is_higher_better(frame: pd.DataFrame, metric: str, told: bool | None) -> bool:
+    """Return whether a higher metric is better: as told, else as the sweep that made the frame knows.
+
+    Raises
+    ------
+    ValueError
+        When neither does.
+    """
+    if told is not None:
+        return told
+    known = {name: each.higher_is_better for name, each in METRICS.items()} | frame.attrs.get("higher_is_better", {})
+    if metric not in known:
+        raise ValueError(f"whether a higher {metric!r} is better is not known: give higher_is_better=True or False")
+    return known[metric]
+
+
+def worsening(frame: pd.DataFrame, higher_is_better: bool) -> pd.DataFrame:
     """Return how much worse than the unpruned network each row is; below zero where it is better.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         As `one_metric` returns it.
-    metric : str
-    higher_is_better : bool, optional
-        Known for the metrics of `fpgmlab.sweep`.
+    higher_is_better : bool
 
     Returns
     -------
     pandas.DataFrame
         Columns value, low, high; low <= value <= high.
     """
-    if higher_is_better is None:
-        if metric not in METRICS:
-            raise ValueError(f"whether a higher {metric!r} is better is not known: give higher_is_better=True or False")
-        higher_is_better = METRICS[metric].higher_is_better
     base = frame.groupby("group", sort=False)["value"].transform("first")
     ends = ("low", "high") if higher_is_better else ("high", "low")
     sign = -1.0 if higher_is_better else 1.0
@@ -63,10 +73,9 @@ def worsening(frame: pd.DataFrame, metric: str, higher_is_better: bool | None) -
     return pd.DataFrame(columns)
 
 
-def worse_word(metric: str, higher_is_better: bool | None) -> str:
+def worse_word(metric: str, higher_is_better: bool) -> str:
     """Return how a metric's worsening is called: "drop of accuracy", "rise of loss"."""
-    up = METRICS[metric].higher_is_better if higher_is_better is None else higher_is_better
-    return f"{'drop' if up else 'rise'} of {metric}"
+    return f"{'drop' if higher_is_better else 'rise'} of {metric}"
 
 
 def checked_groups(names: Collection[str], groups: Collection[str]) -> frozenset[str]:

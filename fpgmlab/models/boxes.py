@@ -116,8 +116,6 @@ def suppress(
     -----
     Boxes with numbers that are infinite or none are no detections.
     """
-    from torchvision.ops import batched_nms
-
     if not isinstance(decoded, Tensor) or decoded.ndim != 3 or decoded.shape[2] < 6:
         found = tuple(decoded.shape) if isinstance(decoded, Tensor) else type(decoded).__name__
         raise ValueError(f"decoded must be (batch, boxes, 5 + classes), of decode; got {found}")
@@ -137,9 +135,25 @@ def suppress(
         strongest = scores.argsort(descending=True, stable=True)[:candidates]
         strongest = strongest[picture[index[strongest], :4].isfinite().all(dim=1)]
         boxes, scores, labels = corners(picture[index[strongest], :4]), scores[strongest], labels[strongest]
-        keep = batched_nms(boxes, scores, labels, iou)[:limit]
+        keep = _kept(boxes, scores, labels, iou, limit)
         found.append({"boxes": boxes[keep], "scores": scores[keep], "labels": labels[keep]})
     return found
+
+
+def _kept(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int) -> Tensor:
+    """Return which boxes stay, the first ``limit`` of them; ``scores`` are descending.
+
+    Whether a box stays depends on stronger ones only. So the strongest few are looked at, and more while too few stay:
+    the work grows with their square.
+    """
+    from torchvision.ops import batched_nms
+
+    count = 2 * limit
+    while True:
+        keep = batched_nms(boxes[:count], scores[:count], labels[:count], iou)[:limit]
+        if len(keep) == limit or count >= len(boxes):
+            return keep
+        count *= 2
 
 
 def to_input(pictures: Sequence[np.ndarray]) -> Tensor:

@@ -55,7 +55,8 @@ class Curves:
 
         Columns group, ratio (the fraction really removed), kept, metric, value, low, high (the ends of a 95 %
         interval), samples. The ratio 0 is the unpruned network, on all samples seen; a point that ended earlier is this
-        plus its mean difference to the unpruned network on the samples that it has seen.
+        plus its mean difference to the unpruned network on the samples that it has seen. ``attrs["higher_is_better"]``
+        tells it by metric.
         """
         import pandas as pd
 
@@ -72,7 +73,9 @@ class Curves:
                 interval = sums.interval(is_binary(metric), **with_known)
                 found = self._on_all(interval, shift, is_binary(metric))
                 rows.append((name, 1 - k / width, k, metric, *found, sums.samples))
-        return pd.DataFrame(rows, columns=COLUMNS)
+        frame = pd.DataFrame(rows, columns=COLUMNS)
+        frame.attrs["higher_is_better"] = {metric: self.higher_is_better(metric) for metric in bases}
+        return frame
 
     @staticmethod
     def _on_all(interval: tuple[float, float, float], shift: float, binary: bool) -> tuple[float, ...]:
