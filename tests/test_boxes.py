@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 import fpgmlab as fl
-from fpgmlab.models.boxes import corners, decode, detect, suppress, to_input
+from fpgmlab.models.boxes import corners, decode, decode_sure, detect, suppress, to_input
 from fpgmlab.models.letterbox import GREY, letterbox
 
 
@@ -37,6 +37,21 @@ def test_decoding_is_what_a_loop_over_cells_gives():
                         size = [(2 * s[2]) ** 2 * width, (2 * s[3]) ** 2 * height]
                         expected[picture].append(centre + size + s[4:])
     torch.testing.assert_close(decode(maps, anchors, strides), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.3, 0.5, 0.999])
+def test_decoding_the_sure_ones_gives_the_same_boxes(confidence: float):
+    random = torch.Generator().manual_seed(0)
+    maps = [2 * torch.randn(3, 14, 64 // s, 96 // s, generator=random) for s in (8, 16)]
+    anchors = torch.rand(2, 2, 2, generator=random) * 30
+    every = decode(maps, anchors, (8, 16))
+    sure = decode_sure(maps, anchors, (8, 16), confidence)
+    assert [len(of_one) for of_one in sure] == [int((of_one[:, 4] >= confidence).sum()) for of_one in every]
+    for ours, of_one in zip(sure, every, strict=True):
+        torch.testing.assert_close(ours, of_one[of_one[:, 4] >= confidence])  # but for the sigmoid's last digits
+    for options in ({"several": True}, {}):
+        for one, two in zip(suppress(sure, confidence, **options), suppress(every, confidence, **options), strict=True):
+            torch.testing.assert_close(one, two)
 
 
 def test_corners():
@@ -215,7 +230,7 @@ def test_a_limit_leaves_the_first_of_all_that_stay(seed: int, count: int, limit:
     [
         (torch.zeros(5, 7), {}, r"decoded must be \(batch, boxes, 5 \+ classes\), of decode; got \(5, 7\)"),
         (torch.zeros(1, 5, 5), {}, r"got \(1, 5, 5\)"),
-        ([torch.zeros(1, 21, 2, 2)], {}, "got list"),
+        ([torch.zeros(1, 21, 2, 2)], {}, r"got \[\(1, 21, 2, 2\)\]"),
         (torch.zeros(1, 5, 7), {"confidence": 25}, "confidence must be from 0 to 1; got 25"),
         (torch.zeros(1, 5, 7), {"iou": 45}, "iou must be from 0 to 1; got 45"),
     ],

@@ -66,6 +66,15 @@ def test_other_classes_get_new_rows_and_boxes_keep_the_trained_ones(tmp_path: Pa
         torch.testing.assert_close(new.unflatten(1, (3, 9))[:, :, :5], old.unflatten(1, (3, 7))[:, :, :5])
 
 
+def test_the_shipped_detector_takes_other_classes():
+    shipped, other = fl.models.load("yolov5n-trees"), fl.models.load("yolov5n-trees", classes=["oak", "fir"])
+    assert (shipped.names, other.names) == (("tree",), ("oak", "fir"))
+    for old, new in zip(outputs(shipped), outputs(other), strict=True):
+        torch.testing.assert_close(new.unflatten(1, (3, 7))[:, :, :5], old.unflatten(1, (3, 6))[:, :, :5])
+    with pytest.raises(ValueError, match="only a detector takes other classes; 'resnet20-fashion' is resnet20"):
+        fl.models.load("resnet20-fashion", classes=3)
+
+
 def test_what_the_checkpoint_is_not_cannot_be_asked_for(tmp_path: Path):
     torch.save(fl.models.yolov5("n", classes=2).state_dict(), tmp_path / "a.pt")
     with pytest.raises(

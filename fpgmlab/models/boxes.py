@@ -42,10 +42,40 @@ def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> T
         cell = torch.stack((x, y), dim=-1)  # (rows, columns, 2)
         # (batch, anchors, rows, columns, 5 + classes)
         s = raw.view(batch, sides.shape[0], -1, rows, columns).permute(0, 1, 3, 4, 2).sigmoid()
-        centre = (2 * s[..., :2] - 0.5 + cell) * stride
-        size = (2 * s[..., 2:4]) ** 2 * sides.to(raw)[:, None, None]
-        decoded.append(torch.cat((centre, size, s[..., 4:]), dim=-1).flatten(1, 3))
+        decoded.append(_in_pixels(s, cell, sides.to(raw)[:, None, None], stride).flatten(1, 3))
     return torch.cat(decoded, dim=1)
+
+
+def decode_sure(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int], confidence: float) -> list[Tensor]:
+    """Return what `decode` does, but of each picture only the boxes whose objectness is at least a confidence.
+
+    Nothing else can pass `suppress`, and mostly these are few.
+
+    Parameters
+    ----------
+    maps, anchors, strides
+        As in `decode`.
+    confidence : float
+
+    Returns
+    -------
+    list of Tensor, (boxes, 5 + classes)
+        In the order of `decode`.
+    """
+    levels = []
+    for raw, sides, stride in zip(maps, anchors.unbind(), strides, strict=True):
+        raw = raw.unflatten(1, (len(sides), -1))  # (batch, anchors, 5 + classes, rows, columns)
+        picture, anchor, y, x = (raw[:, :, 4].sigmoid() >= confidence).nonzero(as_tuple=True)
+        s = raw[picture, anchor, :, y, x].sigmoid()  # (boxes, 5 + classes)
+        boxes = _in_pixels(s, torch.stack((x, y), dim=-1), sides.to(raw)[anchor], stride)
+        levels.append(boxes.split(picture.bincount(minlength=len(raw)).tolist()))
+    return [torch.cat(of_one) for of_one in zip(*levels, strict=True)]
+
+
+def _in_pixels(s: Tensor, cell: Tensor, sides: Tensor, stride: int) -> Tensor:
+    """Return the boxes of sigmoids (..., 5 + classes) in cells (..., 2) of anchors with sides (..., 2)."""
+    centre = (2 * s[..., :2] - 0.5 + cell) * stride
+    return torch.cat((centre, (2 * s[..., 2:4]) ** 2 * sides, s[..., 4:]), dim=-1)
 
 
 class Decoded(nn.Module):
@@ -72,7 +102,7 @@ def corners(boxes: Tensor) -> Tensor:
 
 
 def suppress(
-    decoded: Tensor,
+    decoded: Tensor | Sequence[Tensor],
     confidence: float = 0.25,
     iou: float = 0.45,
     *,
@@ -87,8 +117,8 @@ def suppress(
 
     Parameters
     ----------
-    decoded : Tensor, (batch, boxes, 5 + classes)
-        Of `decode`.
+    decoded : Tensor, (batch, boxes, 5 + classes), or sequence of Tensor, (boxes, 5 + classes)
+        Of `decode` or `decode_sure`.
     confidence : float
         Least score: 0.25 for people, 0.001 for mean average precision.
     iou : float
@@ -116,8 +146,9 @@ def suppress(
     -----
     Boxes with numbers that are infinite or none are no detections.
     """
-    if not isinstance(decoded, Tensor) or decoded.ndim != 3 or decoded.shape[2] < 6:
-        found = tuple(decoded.shape) if isinstance(decoded, Tensor) else type(decoded).__name__
+    shapes = [tuple(picture.shape) for picture in decoded]
+    if any(len(shape) != 2 or shape[1] < 6 for shape in shapes):
+        found = tuple(decoded.shape) if isinstance(decoded, Tensor) else shapes
         raise ValueError(f"decoded must be (batch, boxes, 5 + classes), of decode; got {found}")
     for name, value in (("confidence", confidence), ("iou", iou)):
         if not 0 <= value <= 1:

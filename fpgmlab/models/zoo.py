@@ -169,7 +169,7 @@ def available() -> list[str]:
     return sorted(path.stem for path in (data_dir() / "checkpoints").glob("*.safetensors"))
 
 
-def load(name: str, device: str | torch.device = "cpu") -> nn.Module:
+def load(name: str, device: str | torch.device = "cpu", *, classes: int | Sequence[str] | None = None) -> nn.Module:
     """Return a trained model from ``data/checkpoints``, in eval mode.
 
     Parameters
@@ -177,11 +177,13 @@ def load(name: str, device: str | torch.device = "cpu") -> nn.Module:
     name : str
         One of `available`, or ``"yolov5s-coco"``, which `fpgmlab.assets` fetches when it is first asked for.
     device : str or torch.device
+    classes : int or sequence of str, optional
+        Of a detector: others than it knows get new rows in its head; boxes and objectness keep the trained ones.
 
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest match.
+        For an unknown name, with the nearest match, and for other classes of a network that is no detector.
     OSError
         When it had to be fetched and could not be.
     """
@@ -191,8 +193,13 @@ def load(name: str, device: str | torch.device = "cpu") -> nn.Module:
         hint = f". To read a file of YOLOv5: yolov5(weights={name!r})" if str(name).endswith(_READ) else hint
         raise ValueError(unknown("model", name, names) + hint)
     if name in _FETCHED:
-        return yolov5(weights=fetch(name)).to(device)
+        return yolov5(weights=fetch(name), classes=classes).to(device)
     weights = read_weights(data_dir() / "checkpoints" / f"{name}.safetensors")
     model = build(weights.record["architecture"], **weights.record["options"])
     model.load_state_dict(weights.tensors)
+    if classes is not None:
+        if not isinstance(model, YOLOv5):
+            raise ValueError(f"only a detector takes other classes; {name!r} is {weights.record['architecture']}")
+        model = build(weights.record["architecture"], **{**weights.record["options"], "classes": classes})
+        model.load_state_dict(fit_classes(weights.tensors, model.state_dict()))
     return model.eval().to(device)

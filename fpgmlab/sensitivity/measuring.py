@@ -28,7 +28,8 @@ def measured(
 ) -> Curves | None:
     """Return what one batch says of some points; None when it was stopped."""
     whole = runner.record(inputs)
-    reference = {metric.name: metric.of(task, whole, whole, targets) for metric in metrics}
+    bases = {metric.name: metric.prepared(whole) for metric in metrics}
+    reference = {metric.name: metric.of(task, whole, bases[metric.name], targets) for metric in metrics}
     sums: dict[Key, Paired | States] = {}
     changes: dict[str, float] = {}
     for point in points:
@@ -37,7 +38,7 @@ def measured(
         outputs = runner.run(point)
         changes[point.group] = max(changes.get(point.group, 0.0), largest_change(outputs, whole))
         for metric in metrics:
-            values = metric.of(task, outputs, whole, targets)
+            values = metric.of(task, outputs, bases[metric.name], targets)
             sums[point.group, point.kept, metric.name] = metric.sums(values, reference[metric.name])
     whole_sums = {m.name: m.sums(reference[m.name], reference[m.name]) for m in metrics}
     return Curves(sums, whole_sums, {}, changes)

@@ -40,6 +40,11 @@ class Metric:
     sums = staticmethod(Paired.of)
 
     @staticmethod
+    def prepared(base: object) -> object:
+        """Return what of the unpruned outputs `of` takes: all."""
+        return base
+
+    @staticmethod
     def check(values: object) -> None:
         """Raise an error when what one sample gives is not good for a sweep."""
         if not isinstance(values, Tensor) or tuple(values.shape) != (1,):

@@ -35,7 +35,7 @@ def given(metric: Metric | Own, task: object, outputs: object, target: object) -
 
 
 def _values(metric: Metric | Own, task: object, outputs: object, target: object) -> object:
-    values = metric.of(task, outputs, outputs, target)
+    values = metric.of(task, outputs, metric.prepared(outputs), target)
     metric.check(values)
     return values
 

@@ -44,11 +44,17 @@ class Own:
         """The states of no batch."""
         return States((), self.higher_is_better, metric=self.metric)
 
+    def prepared(self, base: object) -> object:
+        """Return what of the unpruned outputs enters: once for all points, where the metric has ``answers``."""
+        if self.labels:
+            return None
+        base = tree_map_only(Tensor, Tensor.float, base)
+        return self.metric.answers(base) if hasattr(self.metric, "answers") else base
+
     def of(self, task: object, outputs: object, base: object, targets: object) -> tuple[int, bytes]:
-        """Return the number of samples of one batch, and the metric's state after it."""
+        """Return the number of samples of one batch, and the metric's state after it; ``base`` is `prepared`."""
         samples = len(next(tensors_in(outputs)))
-        wanted = targets if self.labels else tree_map_only(Tensor, Tensor.float, base)
-        return samples, state_of(self.metric, outputs, wanted)
+        return samples, state_of(self.metric, outputs, targets if self.labels else base)
 
     @property
     def of_agreement(self) -> bool:
@@ -59,7 +65,7 @@ class Own:
         """Return the metric of the outputs of one sample with themselves."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one sample is too few for many
-            return compute(self.nothing.fresh(), [load(self.of(None, outputs, outputs, None)[1])])
+            return compute(self.nothing.fresh(), [load(self.of(None, outputs, self.prepared(outputs), None)[1])])
 
     def sums(self, values: tuple[int, bytes], base: tuple[int, bytes]) -> States:
         """Return the states of one batch."""

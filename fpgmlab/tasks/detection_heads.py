@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.models.boxes import decode, suppress
+from fpgmlab.models.boxes import decode_sure, suppress
 from fpgmlab.models.yolov5 import ANCHORS, STRIDES
 from fpgmlab.models.yolov5_imitation import yolov5_imitation
 from fpgmlab.models.yolov5_loss import LossOptions, yolov5_loss
@@ -102,7 +102,7 @@ class YOLOv5Head:
 
     def detections(self, outputs: Sequence[Tensor], confidence: float) -> list[dict[str, Tensor]]:
         """Return what `fpgmlab.models.boxes.suppress` leaves, a box possibly of several classes."""
-        decoded = decode(outputs, self._anchors(outputs[0]), self.strides)
+        decoded = decode_sure(outputs, self._anchors(outputs[0]), self.strides, confidence)
         return suppress(decoded, confidence, self.iou, several=True, candidates=self.candidates)
 
     def _anchors(self, like: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,6 +20,13 @@ LOW, SURE = 0.001, 0.25  # least confidence of detections that are ranked, and o
 # In double precision: torchmetrics' own are rounded to single, and a recall of exactly 0.1 would miss its threshold.
 OVERLAPS = np.linspace(0.5, 0.95, 10).tolist()
 RECALLS = np.linspace(0, 1, 101).tolist()
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is to be found in each picture: rows of label, left, top, right, bottom, (count, 5)."""
+
+    rows: Sequence[Tensor]
 
 
 class BoxPrecision(Metric):
@@ -55,20 +63,24 @@ class BoxPrecision(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, outputs: object, targets: object) -> None:
-        """Add a batch: targets as in `fpgmlab.tasks.Detection`."""
+        """Add a batch: targets as in `fpgmlab.tasks.Detection`; where ``unlabelled`` outputs, or `answers` of them."""
         if self.unlabelled or self.classes is None:
             classes_of(self.head, outputs)
         else:
             check_classes(self.head, outputs, self.classes)
         found = [_strongest(_rows(of_one)) for of_one in self.head.detections(outputs, LOW)]
         if self.unlabelled:
-            wanted = [_strongest(_rows(of_one))[:, :5] for of_one in self.head.detections(targets, SURE)]
+            wanted = (targets if isinstance(targets, Answers) else self.answers(targets)).rows
         else:
             wanted = [rows[rows[:, 0] != -1] for rows in targets]
         for name, pictures in (("found", found), ("wanted", wanted)):
             getattr(self, name).append(torch.cat(pictures))
             counts = torch.tensor([len(rows) for rows in pictures], device=pictures[0].device)
             getattr(self, f"{name}_counts").append(counts)
+
+    def answers(self, outputs: object) -> Answers:
+        """Return what counts of the unpruned network's outputs: to be given to many `update` in their place."""
+        return Answers([_strongest(_rows(of_one))[:, :5] for of_one in self.head.detections(outputs, SURE)])
 
     def compute(self) -> Tensor:
         """Return the mean average precision, 0 to 1."""

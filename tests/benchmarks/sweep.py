@@ -3,7 +3,7 @@
 
 python tests/benchmarks/sweep.py              # 35 minutes on 2 cores; writes data/results/sweep.json
 python tests/benchmarks/sweep.py --every 3    # 15 minutes: the naive loop's time from every third point
-python tests/benchmarks/sweep.py --part a     # only one of the parts a, b, c, d
+python tests/benchmarks/sweep.py --part a     # only one of the parts a, b, c, d, e
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch_pruning as tp
 from torch import nn
@@ -59,10 +60,12 @@ def seconds(run: Callable[[], object]) -> tuple[float, object]:
     return time.perf_counter() - start, found
 
 
-def compare(curves: fl.Curves, naive: dict[tuple[str, int], dict]) -> dict[str, float]:
+def compare(
+    curves: fl.Curves, naive: dict[tuple[str, int], dict], metrics: Sequence[str] = METRICS
+) -> dict[str, float]:
     """Return the largest difference of any point, by metric."""
     values = curves.frame.set_index(["group", "kept", "metric"])["value"]
-    apart = {m: max(abs(values[*place, m] - found[m]) for place, found in naive.items()) for m in METRICS}
+    apart = {m: max(abs(values[*place, m] - found[m]) for place, found in naive.items()) for m in metrics}
     return {metric: float(f"{value:.1e}") for metric, value in apart.items()}
 
 
@@ -153,6 +156,58 @@ def within(curves: fl.Curves, whole: fl.Curves, tolerance: float) -> dict:
     }
 
 
+def photographs(count: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Return cuttings of three photographs, as a detection task's data set has them, without boxes."""
+    from skimage import data
+
+    drawn = np.random.default_rng(0)
+    found = []
+    for number in range(count):
+        photograph = (data.chelsea, data.coffee, data.astronaut)[number % 3]()
+        height, width = (round(n * drawn.uniform(0.7, 1)) for n in photograph.shape[:2])
+        top, left = (drawn.integers(whole - n + 1) for whole, n in zip(photograph.shape, (height, width), strict=False))
+        cutting = torch.from_numpy(photograph[top : top + height, left : left + width].copy()).permute(2, 0, 1)
+        found.append((cutting, torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)))
+    return found
+
+
+def detector(every: int, samples: int = 16, metric: str = "agreement_map50") -> dict:
+    """Part e: YOLOv5s from COCO, without labels; the naive loop copies, prunes and compares detections."""
+    model = fl.models.load("yolov5s-coco")
+    pictures = photographs(samples)
+    task = fl.tasks.Detection(pictures, pictures, classes=model.names, size=416)
+    graph = fl.trace(model, task.example_input)
+    scores = fl.score(graph)
+    ratios = (0.1, 0.3, 0.5, 0.7, 0.9)
+    grid = points(graph, scores, ratios, 1)
+    ways = {dtype: {"dtype": dtype, "ratios": ratios, "metrics": (metric,)} for dtype in ("float32", "bfloat16")}
+    naive, found, taken = {}, {}, dict.fromkeys(("naive", *ways), 0.0)
+
+    @torch.no_grad()
+    def evaluate(network: nn.Module) -> float:
+        judge = task.metrics[metric]()
+        for (inputs, _), wanted in zip(task.val_batches(task.eval_batch_size), reference, strict=True):
+            judge.update(network(inputs), wanted)
+        return float(judge.compute())
+
+    with torch.no_grad():
+        reference = [model(inputs) for inputs, _ in task.val_batches(task.eval_batch_size)]
+    for half in (grid[::2], grid[1::2]):
+        for dtype, options in ways.items() if naive else ():
+            taken[dtype], found[dtype] = seconds(lambda o=options: fl.sweep(graph, scores, task, progress=False, **o))
+        for point in half[::every]:
+            spent, naive[point.group, point.kept] = seconds(
+                lambda point=point: {metric: evaluate(pruned(graph, point))}
+            )
+            taken["naive"] += spent * len(half) / len(half[::every])
+    return {
+        "what": f"YOLOv5s from COCO, {task.size} px, {samples} pictures, {len(grid)} points, {metric}",
+        "seconds": {name: round(value, 1) for name, value in taken.items()},
+        "over_naive": {dtype: round(taken["naive"] / taken[dtype], 2) for dtype in ways},
+        "largest_difference_to_naive": {dtype: compare(curves, naive, (metric,)) for dtype, curves in found.items()},
+    }
+
+
 def linear(every: int) -> dict:
     """Part c: seconds by the number of samples."""
     task = fl.tasks.fashion_mnist()
@@ -196,14 +251,14 @@ def peak_kilobytes() -> int:
 
 
 def parts(chosen: str, every: int) -> Iterator[tuple[str, str, dict]]:
-    for part, run in {"a": against_pruning, "b": against_evaluating, "c": linear, "d": memory}.items():
+    for part, run in {"a": against_pruning, "b": against_evaluating, "c": linear, "d": memory, "e": detector}.items():
         if chosen in ("all", part):
             yield part, run.__name__, run(every)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=["all", "a", "b", "c", "d"], default="all")
+    parser.add_argument("--part", choices=["all", *"abcde"], default="all")
     parser.add_argument("--every", type=int, default=1, help="give the naive loop only every k-th point, and scale up")
     parser.add_argument("--memory", choices=["training", "float32", "bfloat16"], help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -13,7 +13,7 @@ import pytest
 import fpgmlab as fl
 from tests.notebooks.running import ROOT, check_every_cell_ran, check_figures, run
 
-FIGURES = ("pictures", "filters", "scores", "sensitivity", "plan", "recovery")
+FIGURES = ("pictures", "filters", "scores", "sensitivity", "plan_bars", "recovery")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,8 @@ def test_every_cell_ran(folder: Path):
 def test_it_leaves_figures_models_and_a_report(folder: Path):
     check_figures(folder, FIGURES)
     onnx.checker.check_model(onnx.load(folder / "small.onnx"))
-    assert len(fl.provenance(fl.load(folder / "small.safetensors")).plans) == 1
+    (plan,) = fl.provenance(fl.load(folder / "small.safetensors")).plans
+    assert plan == fl.Plan.from_json(folder / "plan.json")
     report = json.loads((folder / "report.json").read_text())
     assert set(report["accuracy"]) == {"original", "pruned", "fine_tuned"}
     assert report["accuracy"]["fine_tuned"] > report["accuracy"]["pruned"]
