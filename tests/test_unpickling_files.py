@@ -55,7 +55,7 @@ def test_bad_files_are_named(tmp_path: Path):
         (struct.pack("<iiiq", 0, 2, 5, 32013312) + bytes(40), r"Darknet's \.weights"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
-        (gzip.compress(b"x"), "a packed file: unpack it first"),
+        (gzip.compress(b"x", mtime=0), "a packed file: unpack it first"),
         (pickle.dumps({"w": 1}), "a bare pickle"),
         (b"nc: 80\ndepth_multiple: 0.33\n", "a text file"),
     ],

@@ -51,7 +51,8 @@ class Detection:
         Side of the square inputs, in pixels: a multiple of ``head.stride``.
     head : Head
         The loss and the decoding of a family of detectors (see `fpgmlab.tasks.detection_heads`): YOLOv5's with COCO's
-        anchors, or ``YOLOv5Head.of(model)`` for a network with others.
+        anchors, or ``YOLOv5Head.of(model)`` for a network with others; ``UltralyticsHead.of(model)``,
+        ``PPYOLOEHead.of(model)``.
     augment : BoxAugment, optional
         What is done to training pictures; without it they are letterboxed.
     name : str
