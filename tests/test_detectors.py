@@ -81,6 +81,24 @@ def raw(model: nn.Module, head: str, example: object) -> object:
     return seen
 
 
+def pruned_as_simulated(graph: fl.ChannelGraph, seed: int) -> nn.Module:
+    """Check a random plan: outputs and costs of the pruned network are those foretold. Return it."""
+    model, x = graph.model, graph.example_input
+    plan = random_plan(graph, seed)
+    small = fl.prune(graph, plan)
+    with torch.no_grad():
+        with fl.simulate(graph, plan):
+            simulated = model(x)
+        assert difference(simulated, small(x)) <= 1e-4
+        assert difference(model(x), small(x)) > 1e-2
+    for network, chosen in ((model, None), (small, plan)):
+        with counted_macs(network, len(x)) as macs, torch.no_grad():
+            network(x)
+        assert graph.cost(chosen).macs == macs[0]
+        assert graph.cost(chosen).params == sum(p.numel() for p in network.parameters())
+    return small
+
+
 def free(graph: fl.ChannelGraph) -> list[str]:
     return [name for name, group in graph.items() if group.protected is None]
 
@@ -253,20 +271,7 @@ def yolo(**options: bool) -> Yolo:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_yolo_simulated_and_pruned(seed: int):
-    model, x = yolo(), pictures(2)
-    graph = fl.trace(model, x)
-    plan = random_plan(graph, seed)
-    small = fl.prune(graph, plan)
-    with torch.no_grad():
-        with fl.simulate(graph, plan):
-            simulated = model(x)
-        assert difference(simulated, small(x)) <= 1e-4
-        assert difference(model(x), small(x)) > 1e-2
-    for network, chosen in ((model, None), (small, plan)):
-        with counted_macs(network, len(x)) as macs, torch.no_grad():
-            network(x)
-        assert graph.cost(chosen).macs == macs[0]
-        assert graph.cost(chosen).params == sum(p.numel() for p in network.parameters())
+    pruned_as_simulated(fl.trace(yolo(), pictures(2)), seed)
 
 
 def test_yolo_protects_its_head_alone():

@@ -13,12 +13,13 @@ from torch import nn
 import fpgmlab as fl
 from fpgmlab.models.boxes import corners
 from fpgmlab.tasks import Detection, PPYOLOEHead, PPYOLOEMaps
-from fpgmlab.tasks.detection_distributions import decode_distances, target_rows
+from fpgmlab.tasks.detection_distributions import decode_distances
+from fpgmlab.tasks.detection_targets import target_rows
 from tests.foreign import surroundings_kept
 from tests.networks import busy
 from tests.test_detection import Squares
-from tests.test_detectors import calibrate, difference, pictures
-from tests.test_tracing import counted_macs, random_plan
+from tests.test_detectors import calibrate, difference, pictures, pruned_as_simulated
+from tests.test_tracing import random_plan
 
 with surroundings_kept():
     from libreyolo.models.ppyoloe.nn import LibrePPYOLOEModel
@@ -45,22 +46,11 @@ def fused(model: PPYOLOEMaps) -> PPYOLOEMaps:
 
 @pytest.mark.parametrize("form", ["model", "fused"])
 def test_simulated_and_pruned(form: str, request: pytest.FixtureRequest):
-    model, x = request.getfixturevalue(form), pictures(2)
-    graph = fl.trace(model, x)
+    graph = fl.trace(request.getfixturevalue(form), pictures(2))
     assert len(graph) == 60
     assert {name for name, group in graph.items() if group.protected} == SAID
     for seed in (0, 1):
-        plan = random_plan(graph, seed)
-        small = fl.prune(graph, plan)
-        with torch.no_grad():
-            with fl.simulate(graph, plan):
-                simulated = model(x)
-            assert difference(simulated, small(x)) <= 1e-4
-            assert difference(model(x), small(x)) > 1e-2
-        assert graph.cost(plan).params == sum(p.numel() for p in small.parameters())
-        with counted_macs(small, len(x)) as macs, torch.no_grad():
-            small(x)
-        assert graph.cost(plan).macs == macs[0]
+        pruned_as_simulated(graph, seed)
 
 
 def test_pruned_blocks_can_be_fused(model: PPYOLOEMaps, fused: PPYOLOEMaps):

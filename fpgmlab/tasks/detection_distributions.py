@@ -61,20 +61,6 @@ def detections(
     return suppress(decoded, confidence, iou, several=True, candidates=candidates)
 
 
-def target_rows(targets: Tensor) -> Tensor:
-    """Return targets (batch, boxes, 5) of a detection task as rows of one box each.
-
-    Returns
-    -------
-    Tensor, (objects, 6)
-        The number of the picture, label, centre x, centre y, width, height in pixels.
-    """
-    there = targets[..., 0] >= 0
-    label, left, top, right, bottom = targets[there].unbind(1)
-    picture = there.nonzero()[:, 0].to(targets)
-    return torch.stack((picture, label, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top), dim=1)
-
-
 def checked_maps(outputs: object, levels: int, branches: int, wrapper: str) -> tuple[Maps, ...]:
     """Return a network's outputs as the raw maps of each of at most so many branches of its head, (levels,) each.
 

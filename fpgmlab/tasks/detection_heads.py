@@ -13,6 +13,7 @@ from fpgmlab.models.boxes import decode_sure, suppress
 from fpgmlab.models.yolov5 import ANCHORS, STRIDES
 from fpgmlab.models.yolov5_imitation import yolov5_imitation
 from fpgmlab.models.yolov5_loss import LossOptions, yolov5_loss
+from fpgmlab.tasks.detection_targets import target_rows
 
 WEIGHTS = LossOptions()
 
@@ -84,13 +85,9 @@ class YOLOv5Head:
 
     def loss(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """Return `fpgmlab.models.yolov5_loss` of a batch, a scalar."""
-        there = targets[..., 0] >= 0
-        rows = targets[there]  # (objects, 5)
         height, width = (outputs[0].shape[axis] * self.strides[0] for axis in (2, 3))
-        sides = rows.new_tensor([width, height])
-        centre, size = (rows[:, 1:3] + rows[:, 3:]) / 2 / sides, (rows[:, 3:] - rows[:, 1:3]) / sides
-        image = there.nonzero()[:, :1].to(rows)
-        rows = torch.cat([image, rows[:, :1], centre, size], dim=1)
+        rows = target_rows(targets)  # (objects, 6)
+        rows[:, 2:] /= rows.new_tensor([width, height, width, height])
         return yolov5_loss(outputs, rows, self._anchors(outputs[0]), self.strides, self.options).total
 
     def imitation(self, outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.tasks.detection_distributions import Maps, checked_maps, detections, target_rows
+from fpgmlab.tasks.detection_distributions import Maps, checked_maps, detections
+from fpgmlab.tasks.detection_targets import target_rows
 
 # Of ImageNet's pictures, RGB in [0, 1]: what the released weights were trained with.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

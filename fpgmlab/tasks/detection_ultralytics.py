@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.tasks.detection_distributions import Maps, checked_maps, detections, target_rows
+from fpgmlab.tasks.detection_distributions import Maps, checked_maps, detections
+from fpgmlab.tasks.detection_targets import target_rows
 
 
 class UltralyticsMaps(nn.Module):
