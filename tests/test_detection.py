@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -227,6 +228,16 @@ def test_a_sweep_needs_no_labels_and_is_what_surgery_gives(task: Detection, mode
         losses.append(1 - float(agreement.compute()))
     assert min(losses) > 0.01
     assert max(losses) < 1
+
+
+@torch.no_grad()
+def test_precision_is_known_for_a_fraction(task: Detection, model: TinyDetector, tmp_path: Path):
+    busy(model)
+    graph = fl.trace(model, task.example_input)
+    curves = fl.sweep(graph, fl.score(graph, "l2"), task, ratios=[0.9], batch_size=2, progress=False)
+    curves.save(tmp_path / "curves.parquet")
+    for each in (curves, fl.Curves.load(tmp_path / "curves.parquet")):
+        assert each.frame.attrs["share"] == {"agreement_map50": True, "change": False}
 
 
 def busy(model: nn.Module) -> None:

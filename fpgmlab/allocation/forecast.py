@@ -11,7 +11,6 @@ from fpgmlab.allocation.degradation import chosen_metric, degradations
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.plan import Plan
 from fpgmlab.sensitivity import Curves
-from fpgmlab.sensitivity.metrics import is_binary
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,6 @@ def forecast(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | None
         drop += float(curve.at(kept))
         spread += float(np.interp(kept, curve.kept[::-1], halves[::-1])) ** 2
     value = curves.base[metric] + (-drop if curves.higher_is_better(metric) else drop)
-    if is_binary(metric):
+    if curves.is_share(metric):
         value = min(1.0, max(0.0, value))
     return Forecast(value, math.sqrt(spread), tuple(unknown))

@@ -25,7 +25,6 @@ from fpgmlab.graph import ChannelGraph
 from fpgmlab.modules import stage
 from fpgmlab.plan import Plan
 from fpgmlab.sensitivity import Curves
-from fpgmlab.sensitivity.metrics import is_binary
 
 # The plan editor's: from cream to navy. The lightness falls all the way, and all eyes tell blue from yellow.
 DROPS = LinearSegmentedColormap.from_list("drops", ["#FAF4E1", "#EAD9A0", "#C7AC70", "#8B7A78", "#4C4E76", "#1A2654"])
@@ -70,7 +69,7 @@ def desk(
         raise ValueError(f"the curves do not have it: {unknown('metric', metric, curves.base)}")
     known = {} if metric is None else degradations(graph, curves, metric)
     known = {name: c for name, c in known.items() if len(c.kept) > 1 and name not in curves.unmeasurable}
-    norm = Normalize(0, _darkest(known, metric))
+    norm = Normalize(0, _darkest(known, metric is not None and curves.is_share(metric)))
     shares = macs_by_group(graph, None), macs_by_group(graph, plan)
 
     def height(width: float, text: float) -> float:
@@ -120,12 +119,12 @@ def macs_by_group(graph: ChannelGraph, plan: Plan | None) -> dict[str, float]:
     return dict(zip(graph, (sums[1:] / graph.cost().macs).tolist(), strict=True))
 
 
-def _darkest(known: dict[str, Degradation], metric: str | None) -> float:
+def _darkest(known: dict[str, Degradation], share: bool) -> float:
     tops = sorted(top for top in (float(curve.drop[-1]) for curve in known.values()) if top > 0)
     if not tops:
         return 1.0
     # Other metrics have no natural limit, and a few groups' largest drops are out of all proportion.
-    return min(DARKEST, tops[-1]) if is_binary(metric) else tops[len(tops) // 2]
+    return min(DARKEST, tops[-1]) if share else tops[len(tops) // 2]
 
 
 def _rows(names: Sequence[str], width: float, text: float) -> list[list[str]]:
@@ -190,7 +189,7 @@ def _draw_macs(axis: Axes, place: np.ndarray, before: Sequence[float], after: Se
 
 
 def _draw_scale(figure: Figure, axes: np.ndarray, norm: Normalize, metric: str, curves: Curves) -> None:
-    share = is_binary(metric)
+    share = curves.is_share(metric)
     label = f"{worse_word(metric, curves.higher_is_better(metric))} when this group alone is pruned"
     bar = figure.colorbar(
         ScalarMappable(norm, DROPS), ax=list(axes), location="bottom", aspect=50, pad=0.02, fraction=0.05,

@@ -15,7 +15,6 @@ from fpgmlab.graph import ChannelGraph
 from fpgmlab.modules import stage
 from fpgmlab.plan import Plan
 from fpgmlab.sensitivity import Curves
-from fpgmlab.sensitivity.metrics import is_binary
 
 
 def write_kept(
@@ -71,7 +70,7 @@ def write_totals(axis: Axes, above: float, graph: ChannelGraph, curves: Curves, 
 def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> str:
     found, base = forecast(graph, curves, plan, metric), curves.base[metric]
     bound = ("at most " if curves.higher_is_better(metric) else "at least ") if found.unknown else ""
-    if is_binary(metric):
+    if curves.is_share(metric):
         return f"{metric} predicted {bound}{found.value:.1%} ± {100 * found.half:.1f} (was {base:.1%})"
     return f"{metric} predicted {bound}{found.value:.3g} ± {found.half:.2g} (was {base:.3g})"
 

@@ -89,8 +89,9 @@ def checked_groups(names: Collection[str], groups: Collection[str]) -> frozenset
 
 def is_share(frame: pd.DataFrame) -> bool:
     """Tell whether a metric's values are fractions, to be written in percent."""
-    known = METRICS.get(frame["metric"].iloc[0])
-    return known.binary if known is not None else bool(frame["value"].between(0, 1).all())
+    metric = frame["metric"].iloc[0]
+    known = {name: each.share for name, each in METRICS.items()} | frame.attrs.get("share", {})
+    return known[metric] if metric in known else bool(frame["value"].between(0, 1).all())
 
 
 def hatch(axis: Axes, low: tuple[float, float], size: tuple[float, float], transform: Transform | None = None) -> None:

@@ -177,11 +177,15 @@ def _kept(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int)
     Whether a box stays depends on stronger ones only. So the strongest few are looked at, and more while too few stay:
     the work grows with their square.
     """
-    from torchvision.ops import batched_nms
+    from torchvision.ops import nms
 
+    # One run over all classes, each moved to where no other is. In double precision, as that is far away.
+    boxes, scores = boxes.double(), scores.double()
+    if len(boxes):
+        boxes = boxes + (labels * (boxes.max() - boxes.min() + 1))[:, None]
     count = 2 * limit
     while True:
-        keep = batched_nms(boxes[:count], scores[:count], labels[:count], iou)[:limit]
+        keep = nms(boxes[:count], scores[:count], iou)[:limit]
         if len(keep) == limit or count >= len(boxes):
             return keep
         count *= 2

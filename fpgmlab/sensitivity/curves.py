@@ -55,8 +55,8 @@ class Curves:
 
         Columns group, ratio (the fraction really removed), kept, metric, value, low, high (the ends of a 95 %
         interval), samples. The ratio 0 is the unpruned network, on all samples seen; a point that ended earlier is this
-        plus its mean difference to the unpruned network on the samples that it has seen. ``attrs["higher_is_better"]``
-        tells it by metric.
+        plus its mean difference to the unpruned network on the samples that it has seen. ``attrs`` has
+        ``higher_is_better`` and ``share`` (a fraction, from 0 to 1) by metric.
         """
         import pandas as pd
 
@@ -75,6 +75,7 @@ class Curves:
                 rows.append((name, 1 - k / width, k, metric, *found, sums.samples))
         frame = pd.DataFrame(rows, columns=COLUMNS)
         frame.attrs["higher_is_better"] = {metric: self.higher_is_better(metric) for metric in bases}
+        frame.attrs["share"] = {metric: self.is_share(metric) for metric in bases}
         return frame
 
     @staticmethod
@@ -90,6 +91,10 @@ class Curves:
     def higher_is_better(self, metric: str) -> bool:
         """Tell whether a higher value of one of its metrics is better."""
         return METRICS[metric].higher_is_better if metric in METRICS else self.whole[metric].higher_is_better
+
+    def is_share(self, metric: str) -> bool:
+        """Tell whether one of its metrics is a fraction, from 0 to 1."""
+        return METRICS[metric].share if metric in METRICS else self.whole[metric].share
 
     @property
     def unmeasurable(self) -> tuple[str, ...]:

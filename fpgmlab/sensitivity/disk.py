@@ -27,7 +27,7 @@ def write_curves(path: str | os.PathLike[str], curves: Curves, record: Mapping[s
 
     A row for each point and metric: group, kept, metric, samples, value, base, square (see
     `fpgmlab.sensitivity.intervals.Paired`), and rows without a group for the unpruned network. For metrics of a task's
-    own instead of the last three: states, higher_is_better, found (see `fpgmlab.sensitivity.states.States`).
+    own instead of the last three: states, higher_is_better, share, found (see `fpgmlab.sensitivity.states.States`).
 
     Parameters
     ----------
@@ -123,6 +123,7 @@ def _states_columns(sums: Sequence[Paired | States], metrics: Sequence[str], com
     return {
         "states": pa.array(parts, pa.list_(state)),
         "higher_is_better": pa.array([part and part.higher_is_better for part in states], pa.bool_()),
+        "share": pa.array([part and part.share for part in states], pa.bool_()),
         "found": pa.array([list(ends) if ends else None for ends in found], pa.list_(pa.float64())),
     }
 
@@ -131,7 +132,7 @@ def _sums(row: Mapping[str, Any]) -> Paired | States:
     if row.get("states") is None:
         return Paired(row["samples"], row["value"], row["base"], row["square"])
     parts = tuple((part["samples"], part["state"], part["base"]) for part in row["states"])
-    return States(parts, row["higher_is_better"], tuple(row["found"]) if row["found"] else None)
+    return States(parts, row["higher_is_better"], row["share"], tuple(row["found"]) if row["found"] else None)
 
 
 def _packed(score: Tensor) -> tuple[str, str]:

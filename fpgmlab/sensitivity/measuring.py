@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from fpgmlab.modules import tensors_in
@@ -30,13 +31,14 @@ def measured(
     whole = runner.record(inputs)
     bases = {metric.name: metric.prepared(whole) for metric in metrics}
     reference = {metric.name: metric.of(task, whole, bases[metric.name], targets) for metric in metrics}
+    sizes = [largest(tensor) for tensor in tensors_in(whole)]
     sums: dict[Key, Paired | States] = {}
     changes: dict[str, float] = {}
     for point in points:
         if stop is not None and stop():
             return None
         outputs = runner.run(point)
-        changes[point.group] = max(changes.get(point.group, 0.0), largest_change(outputs, whole))
+        changes[point.group] = max(changes.get(point.group, 0.0), largest_change(outputs, whole, sizes))
         for metric in metrics:
             values = metric.of(task, outputs, bases[metric.name], targets)
             sums[point.group, point.kept, metric.name] = metric.sums(values, reference[metric.name])
@@ -44,12 +46,31 @@ def measured(
     return Curves(sums, whole_sums, {}, changes)
 
 
-def largest_change(outputs: object, whole: object) -> float:
-    """Return the largest change of any output: 0 for no more than rounding makes, infinity where it is no number."""
+def largest_change(outputs: object, whole: object, sizes: Sequence[float]) -> float:
+    """Return the largest change of any output: 0 for no more than rounding makes, infinity where it is no number.
+
+    Parameters
+    ----------
+    outputs, whole : object
+        The pruned network's and the unpruned one's.
+    sizes : sequence of float
+        `largest` of each of the unpruned network's tensors.
+    """
     change = 0.0
-    for ours, before in zip(tensors_in(outputs), tensors_in(whole), strict=True):
-        if ours.numel():
-            apart = float((ours.float() - before.float()).abs().max().nan_to_num(math.inf))
-            rounding = 1e-6 * float(before.float().abs().max())
-            change = max(change, 0.0 if apart <= rounding else apart)
+    for ours, before, size in zip(tensors_in(outputs), tensors_in(whole), sizes, strict=True):
+        if ours is not before:  # else it is of a part of the network that the change does not reach
+            apart = largest(_floating(ours) - _floating(before))
+            change = max(change, 0.0 if apart <= 1e-6 * size else apart)
     return change
+
+
+def largest(tensor: Tensor) -> float:
+    """Return the largest absolute value; 0 for none, infinity where one is no number."""
+    if not tensor.numel():
+        return 0.0
+    found = float(torch.linalg.vector_norm(_floating(tensor), math.inf))  # in one pass, whatever the layout in memory
+    return math.inf if math.isnan(found) else found
+
+
+def _floating(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_floating_point() else tensor.float()

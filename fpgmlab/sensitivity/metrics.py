@@ -39,6 +39,11 @@ class Metric:
     nothing = Paired()
     sums = staticmethod(Paired.of)
 
+    @property
+    def share(self) -> bool:
+        """Whether it is a fraction, from 0 to 1."""
+        return self.binary
+
     @staticmethod
     def prepared(base: object) -> object:
         """Return what of the unpruned outputs `of` takes: all."""

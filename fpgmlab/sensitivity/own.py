@@ -40,9 +40,14 @@ class Own:
         return self.metric.higher_is_better
 
     @property
+    def share(self) -> bool:
+        """Whether it is a fraction, from 0 to 1: where the metric says ``share``."""
+        return getattr(self.metric, "share", False)
+
+    @property
     def nothing(self) -> States:
         """The states of no batch."""
-        return States((), self.higher_is_better, metric=self.metric)
+        return States((), self.higher_is_better, self.share, metric=self.metric)
 
     def prepared(self, base: object) -> object:
         """Return what of the unpruned outputs enters: once for all points, where the metric has ``answers``."""
@@ -69,7 +74,7 @@ class Own:
 
     def sums(self, values: tuple[int, bytes], base: tuple[int, bytes]) -> States:
         """Return the states of one batch."""
-        return States(((*values, base[1]),), self.higher_is_better, metric=self.metric)
+        return States(((*values, base[1]),), self.higher_is_better, self.share, metric=self.metric)
 
     def check(self, values: tuple[int, bytes]) -> None:
         """Raise an error when what one sample gives is not good for a sweep."""

@@ -29,6 +29,8 @@ class States:
         For each batch: samples, the state, and the unpruned network's, both as safetensors, so that they compare equal
         bit by bit.
     higher_is_better : bool
+    share : bool
+        Whether the metric is a fraction, from 0 to 1.
     found : tuple of float, optional
         Value, ends of the interval and the unpruned network's value, where they are known already.
     metric : torchmetrics.Metric, optional
@@ -37,6 +39,7 @@ class States:
 
     parts: tuple[Part, ...] = ()
     higher_is_better: bool = True
+    share: bool = False
     found: tuple[float, float, float, float] | None = field(default=None, compare=False)
     metric: torchmetrics.Metric | None = field(default=None, compare=False, repr=False)
 
@@ -57,7 +60,7 @@ class States:
 
     def __add__(self, other: States) -> States:
         metric = self.metric if self.metric is not None else other.metric
-        return States(self.parts + other.parts, self.higher_is_better, metric=metric)
+        return States(self.parts + other.parts, self.higher_is_better, self.share, metric=metric)
 
     def interval(
         self, binary: bool = False, known: dict[tuple[bytes, ...], float] | None = None

@@ -216,7 +216,8 @@ class SweepPanel(PromptWidget):
             running, clock = state == "running", time.monotonic()
             left = None if now is None else self._pace.seconds_left(clock, now.left)
             passes = self._run.passes if running else 0
-            words = status_words(state, self.grid["metrics"][0], now, self.tolerance, left, passes)
+            metric, share = self.grid["metrics"][0], self.grid["shares"][0]
+            words = status_words(state, metric, share, now, self.tolerance, left, passes)
             stopping = running and self._run.stopping
             goes_on = now is not None and same and state in ("cancelled", "failed")
             self.status = {

@@ -26,18 +26,22 @@ def empty_grid(graph: ChannelGraph, metrics: Sequence[str]) -> dict[str, object]
         "groups": free,
         "channels": [graph[name].channels for name in free],
         "metrics": list(metrics),
-        "shares": [_is_share(metric) for metric in metrics],
+        "shares": [metric in METRICS and METRICS[metric].share for metric in metrics],
         "ratios": [[] for _ in free],
         "kept": [[] for _ in free],
     }
 
 
 def filled_grid(grid: dict[str, object], frame: pd.DataFrame) -> dict[str, object]:
-    """Return a grid with the ratios and numbers of kept channels of a sweep's frame."""
+    """Return a grid with what a sweep's frame tells: ratios, numbers of kept channels, which metrics are fractions."""
     first = frame[frame["metric"] == grid["metrics"][0]]
     found = {name: mine for name, mine in first.groupby("group", sort=False)}
     listed = [found.get(name, first[:0]) for name in grid["groups"]]
-    return grid | {"ratios": [m["ratio"].tolist() for m in listed], "kept": [m["kept"].tolist() for m in listed]}
+    return grid | {
+        "shares": [frame.attrs["share"][metric] for metric in grid["metrics"]],
+        "ratios": [m["ratio"].tolist() for m in listed],
+        "kept": [m["kept"].tolist() for m in listed],
+    }
 
 
 def points_payload(grid: dict[str, object], frame: pd.DataFrame) -> bytes:
@@ -163,7 +167,13 @@ def duration(seconds: float) -> str:
 
 
 def status_words(
-    state: str, metric: str, now: Extent | None, tolerance: float | None, left: float | None, passes: int = 0
+    state: str,
+    metric: str,
+    share: bool,
+    now: Extent | None,
+    tolerance: float | None,
+    left: float | None,
+    passes: int = 0,
 ) -> str:
     """Return a line on how far a sweep is.
 
@@ -172,6 +182,8 @@ def status_words(
     state : {"idle", "running", "cancelled", "finished", "failed"}
     metric : str
         The first.
+    share : bool
+        Whether it is a fraction.
     now : Extent, optional
         None before the first batch.
     tolerance : float, optional
@@ -184,7 +196,7 @@ def status_words(
         return f"Running: {passes:,} forward passes of the first batch are through."
     if now is None:
         return _BEFORE[state]
-    wide = f"{metric} is known to ± {amount(now.widest, metric)} or better" if np.isfinite(now.widest) else ""
+    wide = f"{metric} is known to ± {amount(now.widest, share)} or better" if np.isfinite(now.widest) else ""
     goal = f"{now.narrow} of {now.points} points are within ± {tolerance:g}" if tolerance is not None else ""
     seen = f"{now.samples:,} of {now.total:,} samples"
     ends = {
@@ -202,14 +214,10 @@ _BEFORE = {
 }
 
 
-def amount(value: float, metric: str) -> str:
-    """Return a difference of a metric in its unit.
+def amount(value: float, share: bool) -> str:
+    """Return a difference of a metric, of a fraction in points.
 
-    >>> amount(0.0123, "accuracy"), amount(0.0123, "loss")
+    >>> amount(0.0123, share=True), amount(0.0123, share=False)
     ('1.2 points', '0.0123')
     """
-    return f"{100 * value:.2g} points" if _is_share(metric) else f"{value:.3g}"
-
-
-def _is_share(metric: str) -> bool:
-    return metric in METRICS and METRICS[metric].binary
+    return f"{100 * value:.2g} points" if share else f"{value:.3g}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fpgmlab as fl
 from fpgmlab.allocation.degradation import predicted
 from fpgmlab.allocation.forecast import forecast
+from fpgmlab.sensitivity.states import States
 from tests.allocation.made import SAMPLES, branches, curves_of, rising
 
 GRAPH = branches()
@@ -49,6 +51,18 @@ def test_the_interval_against_a_hand_calculation():
     assert (both.value, both.half) == (pytest.approx(0.4), pytest.approx(half * 2**0.5))
     assert forecast(GRAPH, spread, plan_of(curves, {}), "kl").half == 0
     assert whole == 5
+
+
+@pytest.mark.parametrize(("share", "value"), [(True, 0.0), (False, -0.3)])
+def test_a_fraction_stays_one(share: bool, value: float):
+    def own(found: float) -> States:
+        return States(((1, b"", b""),), share=share, found=(found, found, found, 0.9))
+
+    sums = {("inner", 2, "mine"): own(0.3), ("side", 3, "mine"): own(0.3)}
+    widths = {name: GRAPH[name].channels for name in ("inner", "side")}
+    scores = {name: torch.arange(GRAPH[name].channels) for name in GRAPH}
+    curves = fl.Curves(sums, {"mine": own(0.9)}, widths, dict.fromkeys(widths, 1.0), True, scores)
+    assert forecast(GRAPH, curves, plan_of(curves, {"inner": 2, "side": 3}), "mine").value == pytest.approx(value)
 
 
 def test_what_was_not_measured_is_named():

@@ -394,20 +394,20 @@ def test_times_in_words(seconds: float, words: str):
 
 def test_the_status_in_words():
     now = extent(narrow_and_wide(), "accuracy", 2500, 0.03)
-    words = status_words("running", "accuracy", now, 0.03, 41)
+    words = status_words("running", "accuracy", True, now, 0.03, 41)
     assert words == (
         "Running: 100 of 2,500 samples; accuracy is known to ± 20 points or better; 1 of 3 points are within ± 0.03; "
         "about 40 s left."
     )
     endless = extent(narrow_and_wide(), "loss", 100)
-    assert status_words("cancelled", "loss", endless, None, None) == (
+    assert status_words("cancelled", "loss", False, endless, None, None) == (
         "Cancelled: 100 of 100 samples; Resume goes on from here."
     )
-    assert status_words("idle", "loss", None, None, None) == "Not started."
-    assert status_words("running", "loss", None, None, None, 1200) == (
+    assert status_words("idle", "loss", False, None, None, None) == "Not started."
+    assert status_words("running", "loss", False, None, None, None, 1200) == (
         "Running: 1,200 forward passes of the first batch are through."
     )
-    assert (amount(0.0123, "accuracy"), amount(0.0123, "loss")) == ("1.2 points", "0.0123")
+    assert (amount(0.0123, share=True), amount(0.0123, share=False)) == ("1.2 points", "0.0123")
 
 
 def test_the_browsers_side_is_one_module():

@@ -12,7 +12,6 @@ from fpgmlab.graph import ChannelGraph, ChannelGroup
 from fpgmlab.modules import stage
 from fpgmlab.rounding import Scores, lowest
 from fpgmlab.sensitivity import Curves
-from fpgmlab.sensitivity.metrics import METRICS
 
 Json = dict[str, object]
 
@@ -118,7 +117,7 @@ def _metric(graph: ChannelGraph, curves: Curves, name: str) -> Json:
         "name": name,
         "value": float(curves.base[name]),
         "higher_is_better": curves.higher_is_better(name),
-        "share": name in METRICS and METRICS[name].binary,
+        "share": curves.is_share(name),
         "samples": curves.whole[name].samples,
         "curves": [
             _curve(known[group], tables[group]) if group in known and group not in unmeasurable else None

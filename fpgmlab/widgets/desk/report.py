@@ -11,7 +11,6 @@ from fpgmlab.allocation.forecast import forecast
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.plan import Plan
 from fpgmlab.sensitivity import Curves
-from fpgmlab.sensitivity.metrics import is_binary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +137,7 @@ def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> t
     low, high = found.value - found.half, found.value + found.half
     if found.unknown:  # a part of the drop is missing: no interval holds
         return found.value, math.nan, math.nan
-    return (found.value, max(0.0, low), min(1.0, high)) if is_binary(metric) else (found.value, low, high)
+    return (found.value, max(0.0, low), min(1.0, high)) if curves.is_share(metric) else (found.value, low, high)
 
 
 def _interval(low: float | None, high: float | None) -> str:
