@@ -132,7 +132,8 @@ def _sums(row: Mapping[str, Any]) -> Paired | States:
     if row.get("states") is None:
         return Paired(row["samples"], row["value"], row["base"], row["square"])
     parts = tuple((part["samples"], part["state"], part["base"]) for part in row["states"])
-    return States(parts, row["higher_is_better"], row["share"], tuple(row["found"]) if row["found"] else None)
+    share = bool(row.get("share"))  # older files do not tell
+    return States(parts, row["higher_is_better"], share, tuple(row["found"]) if row["found"] else None)
 
 
 def _packed(score: Tensor) -> tuple[str, str]:
