@@ -190,11 +190,16 @@ def detector(every: int, samples: int = 16, metric: str = "agreement_map50") -> 
             judge.update(network(inputs), wanted)
         return float(judge.compute())
 
+    def swept(**options: object) -> fl.Curves:
+        curves = fl.sweep(graph, scores, task, progress=False, **options)
+        curves.frame  # noqa: B018 (where the metric is computed)
+        return curves
+
     with torch.no_grad():
         reference = [model(inputs) for inputs, _ in task.val_batches(task.eval_batch_size)]
     for half in (grid[::2], grid[1::2]):
         for dtype, options in ways.items() if naive else ():
-            taken[dtype], found[dtype] = seconds(lambda o=options: fl.sweep(graph, scores, task, progress=False, **o))
+            taken[dtype], found[dtype] = seconds(lambda o=options: swept(**o))
         for point in half[::every]:
             spent, naive[point.group, point.kept] = seconds(
                 lambda point=point: {metric: evaluate(pruned(graph, point))}
