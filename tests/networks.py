@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fpgmlab.models.yolov5_loss import LossOptions
+
 Layers = Mapping[str, nn.Module | Tensor]
 
 
@@ -47,6 +49,14 @@ class Model(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> object:
         return self.run(self, *args, **kwargs)
+
+
+def loss_options(
+    pixels: int, classes: int, levels: tuple[float, ...], box: float = 0.05, objectness: float = 1.0, kinds: float = 0.5
+) -> LossOptions:
+    """Return options whose weights, when they are scaled for a detector, are these."""
+    even = 3 / len(levels)
+    return LossOptions(box / even, objectness / even * 640**2 / pixels, kinds / even * 80 / classes, levels)
 
 
 def busy(model: nn.Module) -> nn.Module:

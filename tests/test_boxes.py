@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 import fpgmlab as fl
-from fpgmlab.models.boxes import corners, decode, decode_sure, detect, suppress, to_input
+from fpgmlab.models.boxes import clipped, corners, decode, decode_sure, detect, suppress, to_input
 from fpgmlab.models.letterbox import GREY, letterbox
 
 
@@ -93,6 +93,30 @@ def test_a_box_may_be_of_several_classes_on_request():
 
 def test_with_one_class_the_objectness_is_the_score():
     assert suppress(decoded([50, 50, 20, 20, 0.8, 0.5]))[0]["scores"].tolist() == [pytest.approx(0.8)]
+
+
+def test_detections_end_at_the_inputs_edge():
+    boxes = torch.tensor([[-3.0, 4, 10, 20], [50, 60, 70, 80], [1, 2, 3, 4]])
+    found = clipped([{"boxes": boxes, "scores": torch.tensor([0.3, 0.2, 0.1])}], 30, 60)[0]
+    assert found["boxes"].tolist() == [[0, 4, 10, 20], [1, 2, 3, 4]]  # the second lies below
+    assert found["scores"].tolist() == [pytest.approx(0.3), pytest.approx(0.1)]
+
+
+def test_the_probability_of_a_single_class_is_1():
+    maps, anchors = [torch.randn(2, 3 * 6, 2, 3)], torch.rand(1, 3, 2) * 50
+    boxes = decode(maps, anchors, (8,))
+    assert (boxes[..., 5] == 1).all()
+    others = [torch.cat([maps[0].unflatten(1, (3, 6)), torch.randn(2, 3, 1, 2, 3)], dim=2).flatten(1, 2)]
+    assert torch.equal(boxes[..., :5], decode(others, anchors, (8,))[..., :5])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_boxes_are_exact_whatever_the_maps_precision(dtype: torch.dtype):
+    maps, anchors = [torch.randn(1, 3 * 7, 60, 80).to(dtype)], torch.rand(1, 3, 2) * 50
+    boxes, exact = decode(maps, anchors, (8,)), decode([maps[0].float()], anchors, (8,))
+    assert torch.equal(boxes, exact)
+    (sure,) = decode_sure(maps, anchors, (8,), 0.0)
+    torch.testing.assert_close(sure, exact[0])
 
 
 def test_pictures_keep_apart_and_may_have_nothing():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,12 @@ from torch.utils.data import Dataset
 
 import fpgmlab as fl
 from fpgmlab.models.boxes import corners
-from fpgmlab.models.yolov5_loss import LossOptions, yolov5_loss
+from fpgmlab.models.yolov5_loss import yolov5_loss
 from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
 from fpgmlab.tasks.detection_augment import fitted
+from tests.networks import loss_options
 
-HEAD_OPTIONS = LossOptions(levels=(4.0, 1.0))
+HEAD_OPTIONS = loss_options(64**2, 2, (4.0, 1.0))
 ANCHORS = (((12.0, 12.0), (20.0, 20.0)), ((24.0, 24.0), (32.0, 32.0)))
 
 
@@ -254,3 +257,20 @@ def test_a_task_can_be_sent_and_subsets_keep_what_it_is(task: Detection):
     assert set(part.metrics) == {"map50", "map", "agreement_map50", "agreement_map"}
     with pytest.raises(ValueError, match="val=7: must be 1 to 6"):
         task.subset(val=7)
+
+
+def test_as_many_classes_as_the_data_has_names_are_those(task: Detection):
+    train, val = (copy.copy(each) for each in (task.train, task.val))
+    train.classes = val.classes = ("red", "green")
+    counted = replace(Detection(train, val, classes=2, size=64, head=task.head), augment=None)
+    assert counted.classes == counted.subset(train=2).classes == ("red", "green")
+
+
+def test_a_sweep_with_another_head_is_another_sweep(task: Detection, model: TinyDetector, tmp_path: Path):
+    busy(model)
+    graph = fl.trace(model, task.example_input)
+    options = {"ratios": [0.5], "metrics": "change", "max_samples": 1, "path": tmp_path, "progress": False}
+    fl.sweep(graph, fl.score(graph, "l2"), task, **options)
+    other = replace(task, head=replace(task.head, iou=0.3))
+    with pytest.raises(ValueError, match=r"head: stored 'YOLOv5Head\(.*iou=0.6.*', now '.*iou=0.3"):
+        fl.sweep(graph, fl.score(graph, "l2"), other, **options)

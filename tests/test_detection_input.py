@@ -109,7 +109,7 @@ def test_slim_pictures_are_augmented(shape: tuple[int, int]):
         assert bool(((there >= 0) & (there <= 64)).all())
 
 
-def test_crowds_are_neither_learned_nor_lost(task: Detection):
+def test_crowds_are_background_to_the_loss(task: Detection):
     image, box, label = IMAGE, torch.cat([BOX, BOX + 1]), torch.cat([LABEL, -2 - LABEL])
     with_crowd, without = (
         Detection([item], [item], classes=2, size=64, head=task.head, augment=None)

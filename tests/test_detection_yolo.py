@@ -155,6 +155,9 @@ def test_paths_are_found_where_yolov5_finds_them(tmp_path: Path, monkeypatch: py
     path.rename(elsewhere)
     with pytest.raises(FileNotFoundError, match=r"some\.yaml, line 3: train"):
         yolo_boxes(elsewhere, "train")
+    monkeypatch.chdir(tmp_path / "yolov5" / "data")
+    Path("bare.yaml").write_text(elsewhere.read_text())
+    assert len(yolo_boxes("bare.yaml", "train")) == 1  # given by its name alone
     monkeypatch.chdir(tmp_path / "yolov5")
     assert len(yolo_boxes(elsewhere, "train")) == 1  # from the working directory
     elsewhere.write_text(f"names: [cat, dog]\npath: {tmp_path}/datasets/some\ntrain: images/train\n")
@@ -164,3 +167,21 @@ def test_paths_are_found_where_yolov5_finds_them(tmp_path: Path, monkeypatch: py
     for kind in ("images", "labels"):
         (tmp_path / "robo" / kind / "train").rename(tmp_path / "robo" / "train" / kind)
     assert len(yolo_boxes(roboflow, "train")[0][1]) == 1  # without the leading ../
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path):
+    path = yolo_folder(tmp_path / "set", {"a": "0 0.5 0.5 0.5 0.2"})
+    draw(tmp_path / "elsewhere" / "b.png")
+    pictures = tmp_path / "set" / "images" / "train"
+    (pictures / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(pictures)
+    assert len(yolo_boxes(path, "train")) == 2
+
+
+def test_classes_without_names_are_numbered(tmp_path: Path):
+    path = yolo_folder(tmp_path, {"a": "1 0.5 0.5 0.5 0.2"}, "nc: 2\ntrain: images/train\n")
+    assert yolo_boxes(path, "train").classes == ("class0", "class1")
+    for count in ("two", "0", "yes"):
+        path.write_text(f"nc: {count}\ntrain: images/train\n")
+        with pytest.raises(ValueError, match=r"line 1: nc must be the number of classes, or names given; got "):
+            yolo_boxes(path, "train")

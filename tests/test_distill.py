@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 from fpgmlab.extras import relative_difference
-from fpgmlab.models.yolov5_loss import LossOptions
 from fpgmlab.tasks import Detection, YOLOv5Head
-from tests.networks import busy
+from tests.networks import busy, loss_options
 from tests.test_detection import Squares
 
-HEAD = YOLOv5Head()
+HEAD = YOLOv5Head(options=loss_options(64 * 64, 3, (4.0, 1.0, 0.4)))
 
 
 def maps(classes: int = 3, seed: int = 0, scale: float = 2.0) -> tuple[Tensor, ...]:
@@ -52,31 +51,31 @@ def one_anchor(objectness: float, classes: Sequence[float], centre: float = 0.5,
     return numbers.logit().float().view(1, -1, 1, 1)
 
 
-def closed_form(student: dict, teacher: dict, ciou: float, options: LossOptions) -> float:
+def closed_form(student: dict, teacher: dict, ciou: float, level: float) -> float:
     sure, said = teacher["objectness"], student["objectness"]
     pairs = list(zip(teacher["classes"], student["classes"], strict=True))
     classes = sum(bernoulli(t, s) for t, s in pairs) / len(pairs) if len(pairs) > 1 else 0.0
     mean = sure / max(1.0, sure)  # of one anchor, by the teacher's objectness
-    objectness = options.objectness * options.levels[0] * bernoulli(sure, said)
-    return objectness + mean * (options.box * (1 - ciou) + options.classes * classes)
+    return level * bernoulli(sure, said) + mean * (0.05 * (1 - ciou) + 0.5 * classes)
 
 
 @pytest.mark.parametrize("classes", [(0.3, 0.8), (0.4,)])
 @pytest.mark.parametrize("sure", [0.9, 0.2])
 def test_it_is_the_closed_form_for_one_anchor(classes: tuple[float, ...], sure: float):
     """The teacher's box is 8 x 8, the student's as high and half as wide, about the same centre: IoU is 1/2."""
-    options = LossOptions(levels=(4.0,))
+    options = loss_options(8 * 8, len(classes), (4.0,))
     head = YOLOv5Head((((8.0, 8.0),),), (8,), options=options)
     teacher = {"objectness": sure, "classes": classes}
     student = {"objectness": 0.5, "classes": tuple(0.5 for _ in classes)}
     shape = 4 / math.pi**2 * (math.atan(1) - math.atan(0.5)) ** 2
     ciou = 0.5 - shape**2 / (0.5 + shape)  # less the term for another shape
     value = head.imitation([one_anchor(**student, side=math.sqrt(0.125))], [one_anchor(**teacher)])
-    assert float(value) == pytest.approx(closed_form(student, teacher, ciou, options), rel=1e-5)
+    assert float(value) == pytest.approx(closed_form(student, teacher, ciou, 4.0), rel=1e-5)
 
 
 def test_anchors_count_as_much_as_the_teacher_is_sure():
-    head = YOLOv5Head((((8.0, 8.0),),), (8,), options=LossOptions(objectness=0.0, box=0.0, levels=(1.0,)))
+    options = loss_options(3 * 8 * 8, 2, (1.0,), box=0.0, objectness=0.0)
+    head = YOLOv5Head((((8.0, 8.0),),), (8,), options=options)
     sure, told = [0.9, 0.6, 0.01], [0.2, 0.7, 0.9]
     wanted = torch.cat([one_anchor(o, (c, 0.5)) for o, c in zip(sure, told, strict=True)], dim=3)
     outputs = torch.cat([one_anchor(0.5, (0.5, 0.5))] * 3, dim=3)

@@ -66,6 +66,31 @@ def test_other_classes_get_new_rows_and_boxes_keep_the_trained_ones(tmp_path: Pa
         torch.testing.assert_close(new.unflatten(1, (3, 9))[:, :, :5], old.unflatten(1, (3, 7))[:, :, :5])
 
 
+@pytest.mark.parametrize(
+    ("known", "wanted", "names", "source"),
+    [
+        ("cat dog cow", ["dog", "Cat", "fox"], "dog Cat fox", [1, 0, None]),  # another order, capitals
+        ("cat dog cow", ["cow"], "cow", [2]),
+        ("cat dog", 2, "cat dog", [0, 1]),
+        ("0 1", ["cat", "dog"], "cat dog", [0, 1]),  # a file without names
+        ("cat dog", 3, "0 1 2", [None] * 3),
+        ("cat", ["cat", "dog"], "cat dog", [None, None]),  # a single class is not trained
+    ],
+)
+def test_classes_are_known_by_name(tmp_path: Path, known: str, wanted: list | int, names: str, source: list):
+    known = known.split()
+    model = busy(fl.models.yolov5("n", classes=known)).half().float()
+    torch.save(official(model, known), tmp_path / "a.pt")
+    other = fl.models.yolov5(weights=tmp_path / "a.pt", classes=wanted)
+    assert other.names == tuple(names.split())
+    for old, new in zip(outputs(model), outputs(other), strict=True):
+        old, new = old.unflatten(1, (3, -1)), new.unflatten(1, (3, -1))
+        assert torch.equal(new[:, :, :5], old[:, :, :5])
+        for number, place in enumerate(source):
+            same = [torch.equal(new[:, :, 5 + number], old[:, :, 5 + n]) for n in range(len(known))]
+            assert same == [n == place for n in range(len(known))]
+
+
 def test_the_shipped_detector_takes_other_classes():
     shipped, other = fl.models.load("yolov5n-trees"), fl.models.load("yolov5n-trees", classes=["oak", "fir"])
     assert (shipped.names, other.names) == (("tree",), ("oak", "fir"))
@@ -152,6 +177,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path):
         (lambda model: {"model": nn.Sequential(OrderedDict(model=nn.Sequential(OrderedDict(model=model))))}, NAMES),
         (lambda model: {f"module.{name}": tensor for name, tensor in model.state_dict().items()}, ["0", "1"]),
         (lambda model: {"model": None, "ema": model}, NAMES),
+        (lambda model: {"model": None, "ema": (model, 27)}, NAMES),
         (lambda model: {"model": model, "ema": None, "optimizer": None}, NAMES),
         (lambda model: {"epoch": 3, "model": model, "optimizer": adam(model), "opt": argparse.Namespace(a=1)}, NAMES),
         (lambda model: {"state_dict": model.state_dict(), "epoch": 1}, ["0", "1"]),
@@ -162,6 +188,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path):
         "wrapped twice",
         "parallel state",
         "average only",
+        "average with a count",
         "stripped",
         "unstripped",
         "state",

@@ -40,6 +40,7 @@ def mean(values: list[float]) -> float:
 
 def slow_loss(raw_maps: list[Tensor], targets: list[list[float]], classes: int) -> dict[str, float]:
     """Return the terms of the loss, anchor by anchor, from the published facts."""
+    area = PIXELS[0] * PIXELS[1]
     terms = {"box": 0.0, "objectness": 0.0, "classes": 0.0}
     for raw, anchors, stride, weight in zip(raw_maps, ANCHORS.tolist(), STRIDES, (4.0, 1.0, 0.4), strict=True):
         batch, _, rows, columns = raw.shape
@@ -70,7 +71,7 @@ def slow_loss(raw_maps: list[Tensor], targets: list[list[float]], classes: int) 
                     boxes.append(float(complete_box_iou_loss(pair[:1], pair[1:])))
                     kinds += [entropy(v, float(k == label)) for k, v in enumerate(values[5:])]
                     place = (int(image), a, r, c)
-                    wanted[place] = max(wanted.get(place, 0.0), float(box_iou(pair[:1], pair[1:])))
+                    wanted[place] = max(wanted.get(place, 0.0), 1 - boxes[-1])
         objectness = [
             entropy(float(said[i, a, 4, r, c]), wanted.get((i, a, r, c), 0.0))
             for i in range(batch)
@@ -79,8 +80,8 @@ def slow_loss(raw_maps: list[Tensor], targets: list[list[float]], classes: int) 
             for c in range(columns)
         ]
         terms["box"] += 0.05 * mean(boxes)
-        terms["objectness"] += weight * mean(objectness)
-        terms["classes"] += 0.5 * mean(kinds) if classes > 1 else 0.0
+        terms["objectness"] += weight * mean(objectness) * area / 640**2
+        terms["classes"] += 0.5 * mean(kinds) * classes / 80 if classes > 1 else 0.0
     return terms
 
 
@@ -110,6 +111,17 @@ def test_the_loss_is_what_loops_give(name: str, classes: int):
     assert float(loss.total.detach()) == pytest.approx(sum(expected.values()), rel=1e-4)
     loss.total.backward()
     assert all(bool(level.grad.isfinite().all()) for level in raw)
+
+
+def test_weights_are_scaled_as_in_yolov5s_training():
+    def scaled(height: int, width: int, classes: int, strides: tuple[int, ...]) -> tuple[float, ...]:
+        raw = [torch.zeros(1, 2 * (5 + classes), height // s, width // s) for s in strides]
+        found = LossOptions().scaled(raw, torch.ones(len(strides), 2, 2), strides)
+        return found.box, found.objectness, found.classes
+
+    assert scaled(640, 640, 80, (8, 16, 32)) == (0.05, 1.0, 0.5)
+    assert scaled(416, 416, 2, (8, 16, 32)) == pytest.approx((0.05, 0.4225, 0.0125))
+    assert scaled(1280, 640, 40, (8, 16, 32, 64)) == pytest.approx((0.0375, 1.5, 0.1875))
 
 
 def test_the_order_of_objects_does_not_matter():

@@ -43,7 +43,8 @@ def detections(
         By network, for each picture: ``boxes`` (count, 4) as left, top, right, bottom in pixels, ``scores`` and
         ``labels``; of ``task.head.detections(model(images), 0.25)``.
     wanted : Tensor, (n, boxes, 5), optional
-        Label, left, top, right, bottom; label -1 for none: a batch's targets.
+        Label, left, top, right, bottom; label -1 for none, -2 - c for a crowd of class c, in which detections of it
+        are left out: a batch's targets.
     names : sequence of str, optional
         Of the classes, written at the boxes; leave out for a single class.
     style : mapping, optional
@@ -122,14 +123,25 @@ def _draw(
         for box, label in zip(found["boxes"], found["labels"], strict=True):
             _box(axis, box, "right", names, label)
         return [f"{len(found['boxes'])} found"]
-    wanted = wanted[wanted[:, 0] >= 0].cpu()
+    wanted, crowds = (wanted[rows].cpu() for rows in (wanted[:, 0] >= 0, wanted[:, 0] < -1))
     right, taken = outcomes(found, wanted)
+    aside = ~right & _within(found, crowds)
+    found, right = {name: values[~aside] for name, values in found.items()}, right[~aside]
     for row in wanted[~taken]:
         _box(axis, row[1:], "missed", names, row[0])
     for box, label, good in zip(found["boxes"], found["labels"], right, strict=True):
         _box(axis, box, "right" if good else "wrong", names, label)
     counts = [int(right.sum()), int((~right).sum()), int((~taken).sum())]
     return [", ".join(f"{n} {kind}" for n, kind in zip(counts, LOOKS, strict=True)), " / ".join(map(str, counts))]
+
+
+def _within(found: Mapping[str, Tensor], crowds: Tensor) -> Tensor:
+    """Return which detections lie, by at least half of their area, in the region of a crowd of their class."""
+    boxes = found["boxes"].float()
+    corner = torch.maximum(boxes[:, None, :2], crowds[:, 1:3]), torch.minimum(boxes[:, None, 2:], crowds[:, 3:])
+    shared = (corner[1] - corner[0]).clamp_min(0).prod(2)  # (count, crowds)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return ((shared >= OVERLAP * area[:, None]) & (found["labels"][:, None] == -2 - crowds[:, 0])).any(1)
 
 
 def _box(axis: Axes, box: Tensor, kind: str, names: Sequence[str] | None, label: Tensor) -> None:

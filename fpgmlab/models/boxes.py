@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,11 +31,13 @@ def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> T
     -------
     Tensor, (batch, boxes, 5 + classes)
         Centre x, centre y, width and height in pixels of the input, objectness and class probabilities in [0, 1]; in
-        the order level, anchor, row, column.
+        the order level, anchor, row, column. float32. The probability of a single class is 1: it is not trained, and
+        others multiply the objectness with it.
     """
     decoded = []
     for raw, sides, stride in zip(maps, anchors.unbind(), strides, strict=True):
         batch, _, rows, columns = raw.shape
+        raw = raw.float()
         y, x = torch.meshgrid(
             torch.arange(rows, device=raw.device), torch.arange(columns, device=raw.device), indexing="ij"
         )
@@ -43,7 +45,10 @@ def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> T
         # (batch, anchors, rows, columns, 5 + classes)
         s = raw.view(batch, sides.shape[0], -1, rows, columns).permute(0, 1, 3, 4, 2).sigmoid()
         decoded.append(_in_pixels(s, cell, sides.to(raw)[:, None, None], stride).flatten(1, 3))
-    return torch.cat(decoded, dim=1)
+    boxes = torch.cat(decoded, dim=1)
+    if boxes.shape[2] == 6:
+        boxes = torch.cat((boxes[..., :5], torch.ones_like(boxes[..., 5:])), dim=2)
+    return boxes
 
 
 def decode_sure(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int], confidence: float) -> list[Tensor]:
@@ -65,9 +70,9 @@ def decode_sure(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int],
     levels = []
     for raw, sides, stride in zip(maps, anchors.unbind(), strides, strict=True):
         raw = raw.unflatten(1, (len(sides), -1))  # (batch, anchors, 5 + classes, rows, columns)
-        picture, anchor, y, x = (raw[:, :, 4].sigmoid() >= confidence).nonzero(as_tuple=True)
-        s = raw[picture, anchor, :, y, x].sigmoid()  # (boxes, 5 + classes)
-        boxes = _in_pixels(s, torch.stack((x, y), dim=-1), sides.to(raw)[anchor], stride)
+        picture, anchor, y, x = (raw[:, :, 4].float().sigmoid() >= confidence).nonzero(as_tuple=True)
+        s = raw[picture, anchor, :, y, x].float().sigmoid()  # (boxes, 5 + classes)
+        boxes = _in_pixels(s, torch.stack((x, y), dim=-1), sides.to(s)[anchor], stride)
         levels.append(boxes.split(picture.bincount(minlength=len(raw)).tolist()))
     return [torch.cat(of_one) for of_one in zip(*levels, strict=True)]
 
@@ -179,8 +184,9 @@ def _kept(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int)
     """
     from torchvision.ops import nms
 
-    # One run over all classes, each moved to where no other is. In double precision, as that is far away.
-    boxes, scores = boxes.double(), scores.double()
+    # One run over all classes, each moved to where no other is: far away, so in double precision where there is one.
+    exact = torch.float32 if boxes.device.type == "mps" else torch.float64
+    boxes, scores = boxes.to(exact), scores.to(exact)
     if len(boxes):
         boxes = boxes + (labels * (boxes.max() - boxes.min() + 1))[:, None]
     count = 2 * limit
@@ -189,6 +195,16 @@ def _kept(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int)
         if len(keep) == limit or count >= len(boxes):
             return keep
         count *= 2
+
+
+def clipped(found: Sequence[Mapping[str, Tensor]], height: int, width: int) -> list[dict[str, Tensor]]:
+    """Return detections cut at the edges of the input, as labelled boxes are; without those outside of it."""
+    inside = []
+    for one in found:
+        boxes = one["boxes"].clamp_min(0).minimum(one["boxes"].new_tensor((width, height, width, height)))
+        there = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        inside.append({name: values[there] for name, values in {**one, "boxes": boxes}.items()})
+    return inside
 
 
 def to_input(pictures: Sequence[np.ndarray]) -> Tensor:

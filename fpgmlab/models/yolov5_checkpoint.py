@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,29 +66,46 @@ def read_yolov5(path: str | os.PathLike[str]) -> YOLOv5Checkpoint:
         raise ValueError(f"{os.fspath(path)!r} cannot be used as a YOLOv5 detector: {error}") from error
 
 
-def fit_classes(tensors: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a checkpoint's tensors for a model with other classes: rows for boxes and objectness, the others fresh.
+def fit_classes(
+    tensors: Mapping[str, Tensor], fresh: Mapping[str, Tensor], known: Sequence[str], wanted: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return a checkpoint's tensors for a model with other classes, or the same in another order.
+
+    Its head keeps the rows for boxes and objectness, and those of the classes that both have by name; the others are
+    fresh. Where one of the two only counts its classes, "0", "1", ..., and they are as many, they are the same.
 
     Parameters
     ----------
     tensors : mapping
         Of the checkpoint.
     fresh : mapping
-        State dict of the new model. With the same number of classes all rows are the checkpoint's.
+        State dict of the new model.
+    known, wanted : sequence of str
+        Names of the classes of the checkpoint, and of the new model.
     """
-    fitted = dict(tensors)
+    rows = {name.strip().casefold(): number for number, name in enumerate(known)}
+    source = [rows.get(name.strip().casefold()) for name in wanted]
+    if len(known) == 1:  # whose class is not trained
+        source = [None] * len(wanted)
+    elif len(known) == len(wanted) and [str(i) for i in range(len(known))] in (list(known), list(wanted)):
+        source = list(range(len(known)))
     anchors = fresh[f"{_HEAD}.anchors"].shape[1]
-    for name, old in tensors.items():
-        if old.shape != fresh[name].shape:
-            rows = fresh[name].clone().unflatten(0, (anchors, -1))  # (anchors, 5 + classes, ...)
-            rows[:, :5] = old.unflatten(0, (anchors, -1))[:, :5]
-            fitted[name] = rows.flatten(0, 1)
+    fitted = dict(tensors)
+    for name in (name for name in tensors if name.startswith(f"{_HEAD}.m.")):
+        old, new = (each[name].unflatten(0, (anchors, -1)).clone() for each in (tensors, fresh))  # (anchors, 5 + n, …)
+        new[:, :5] = old[:, :5]
+        for number, place in enumerate(source):
+            if place is not None:
+                new[:, 5 + number] = old[:, 5 + place]
+        fitted[name] = new.flatten(0, 1)
     return fitted
 
 
 def _understood(content: object) -> YOLOv5Checkpoint:
     held = [content[key] for key in _HOLD if content.get(key) is not None] if isinstance(content, dict) else []
     tree = held[0] if held else content
+    if isinstance(tree, tuple) and tree:  # release 4.0 kept the average with its number of updates
+        tree = tree[0]
     tensors = {name: tensor for name, tensor in _unwrapped(tensors_of(tree)).items() if name != _EXTRA}
     _check_family(tensors)
     _check_activations(tree)

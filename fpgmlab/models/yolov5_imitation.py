@@ -25,9 +25,9 @@ def yolov5_imitation(
     arXiv:1805.06361, "Objectness scaled distillation"). The distances are those of YOLOv5's own loss with the teacher's
     answers for targets, less what no student can avoid: KL divergences of objectness and of each class (cross-entropies
     less the teacher's entropies), and what the CIoU of the boxes of the same anchor lacks. So are the weights of terms
-    and levels. As there, boxes and classes are means: over a level's anchors, each weighted with the teacher's
-    objectness, and divided by at least 1, so that a level where it sees nothing asks for nothing. The class of a
-    detector of a single one is not compared: it is not trained.
+    and levels, scaled as there. As in the paper, boxes and classes are means: over a level's anchors, each weighted
+    with the teacher's objectness, and divided by at least 1, so that a level where it sees nothing asks for nothing.
+    The class of a detector of a single one is not compared: it is not trained.
 
     Parameters
     ----------
@@ -51,6 +51,7 @@ def yolov5_imitation(
         For maps of other levels or shapes than the teacher's, or that are not those of the anchors.
     """
     _check(maps, wanted, anchors)
+    options = options.scaled(maps, anchors, strides)
     total = torch.zeros((), device=maps[0].device)
     for raw, goal, sides, stride, weight in zip(maps, wanted, anchors, strides, options.levels, strict=True):
         said, meant = _rows(raw, len(sides)), _rows(goal.detach(), len(sides))  # (batch, rows, columns, anchors, 5 + n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ class LossOptions:
     Attributes
     ----------
     box, objectness, classes : float
-        Weights of the three terms.
+        Weights of the three terms, for three levels, 80 classes and inputs of 640 x 640 pixels; see `scaled`.
     levels : tuple of float
         Weights of the levels' objectness, finest first.
     ratio : float
@@ -33,10 +33,30 @@ class LossOptions:
     levels: tuple[float, ...] = (4.0, 1.0, 0.4)
     ratio: float = 4.0
 
+    def scaled(self, maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> LossOptions:
+        """Return the weights for other networks and inputs, scaled as in YOLOv5's training.
+
+        All three with the number of levels, as the terms are summed over them; that of objectness also with the area
+        of the input, and that of classes with their number.
+
+        Parameters
+        ----------
+        maps, anchors, strides
+            As in `yolov5_loss`.
+        """
+        rows, columns = maps[0].shape[2:]
+        even = 3 / len(maps)
+        return replace(
+            self,
+            box=self.box * even,
+            objectness=self.objectness * even * rows * columns * strides[0] ** 2 / 640**2,
+            classes=self.classes * even * (maps[0].shape[1] // anchors.shape[1] - 5) / 80,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class YOLOv5Loss:
-    """The loss and its three terms, weighted; scalars, means over the batch."""
+    """The loss and its three terms, weighted; scalars, means over the batch (YOLOv5 multiplies them by its size)."""
 
     total: Tensor
     box: Tensor
@@ -76,7 +96,7 @@ def yolov5_loss(
     """Return the loss of raw maps against the objects of a batch.
 
     Three terms, each a mean over a level, summed over levels: ``1 - CIoU`` of matched anchors; binary cross-entropy of
-    the objectness of all anchors, whose target is the IoU of the predicted box with its object, or 0 where none is;
+    the objectness of all anchors, whose target is the CIoU of the predicted box with its object, or 0 where none is;
     binary cross-entropy of the classes of matched anchors, 0 for a single class, which there is nothing to learn of.
 
     Parameters
@@ -99,7 +119,7 @@ def yolov5_loss(
     """
     classes = maps[0].shape[1] // anchors.shape[1] - 5
     _check_targets(targets, len(maps[0]), classes)
-    targets = targets.to(maps[0].device)
+    targets, options = targets.to(maps[0].device), options.scaled(maps, anchors, strides)
     zero = torch.zeros((), device=maps[0].device)
     box = objectness = class_term = zero
     for raw, sides, stride, weight in zip(maps, anchors, strides, options.levels, strict=True):
@@ -113,12 +133,12 @@ def yolov5_loss(
             found = said.permute(0, 1, 3, 4, 2)[place]  # (n, 5 + classes)
             s = found[:, :4].sigmoid()
             predicted = torch.cat((2 * s[:, :2] - 0.5, (2 * s[:, 2:]) ** 2 * sides[matches.anchor]), dim=1)
-            iou, ciou = box_ious(predicted, matches.box)
+            ciou = box_ious(predicted, matches.box)[1]
             box = box + (1 - ciou).mean()
             # Of several objects in one anchor the best fitting one counts, so that their order does not.
             flat = wanted.view(-1)
             index = torch.arange(flat.numel(), device=flat.device).view_as(wanted)[place]
-            flat.scatter_reduce_(0, index, iou.detach(), "amax")
+            flat.scatter_reduce_(0, index, ciou.detach(), "amax")  # at least the 0 that is there
             if classes > 1:
                 is_class = F.one_hot(matches.label, classes).to(found)
                 class_term = class_term + F.binary_cross_entropy_with_logits(found[:, 5:], is_class)

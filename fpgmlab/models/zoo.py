@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -62,8 +63,8 @@ def yolov5(
     weights : path-like, optional
         A ``.pt`` file that YOLOv5 wrote, of release 4.0 or later. It is read as data: nothing in it is executed.
     classes : int or sequence of str, optional
-        How many, or their names; those of the checkpoint when left out, else 80. Others than in the checkpoint get new
-        rows in the head; boxes and objectness keep the trained ones.
+        How many, or their names; those of the checkpoint when left out, else 80. Names that the checkpoint does not
+        have, in capitals or not, get new rows in the head; the others, boxes and objectness keep the trained ones.
     channels : int, optional
         Of the image; those of the checkpoint when left out, else 3.
     width : float
@@ -98,13 +99,11 @@ def yolov5(
             f"{str(weights)!r} is YOLOv5{found.size} of release {found.release} for {found.channels} channels; asked "
             f"for {', '.join(wrong)}. Leave out what the checkpoint tells."
         )
-    model = build(
-        f"yolov5{found.size}",
-        classes=list(found.names) if classes is None else classes,
-        channels=found.channels,
-        release=found.release,
-    )
-    model.load_state_dict(fit_classes(found.tensors, model.state_dict()))
+    names = list(found.names) if classes in (None, len(found.names)) else classes
+    model = build(f"yolov5{found.size}", classes=names, channels=found.channels, release=found.release)
+    if model.names != found.names:
+        found = replace(found, tensors=fit_classes(found.tensors, model.state_dict(), found.names, model.names))
+    model.load_state_dict(found.tensors)
     return model.eval()
 
 
@@ -178,7 +177,7 @@ def load(name: str, device: str | torch.device = "cpu", *, classes: int | Sequen
         One of `available`, or ``"yolov5s-coco"``, which `fpgmlab.assets` fetches when it is first asked for.
     device : str or torch.device
     classes : int or sequence of str, optional
-        Of a detector: others than it knows get new rows in its head; boxes and objectness keep the trained ones.
+        Of a detector; see `yolov5`.
 
     Raises
     ------
@@ -200,6 +199,7 @@ def load(name: str, device: str | torch.device = "cpu", *, classes: int | Sequen
     if classes is not None:
         if not isinstance(model, YOLOv5):
             raise ValueError(f"only a detector takes other classes; {name!r} is {weights.record['architecture']}")
+        known = model.names
         model = build(weights.record["architecture"], **{**weights.record["options"], "classes": classes})
-        model.load_state_dict(fit_classes(weights.tensors, model.state_dict()))
+        model.load_state_dict(fit_classes(weights.tensors, model.state_dict(), known, model.names))
     return model.eval().to(device)

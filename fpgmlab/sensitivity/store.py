@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -123,8 +124,10 @@ def stored(
         own |= {f"metric {metric.name!r}": described(metric) for metric in job.chosen if isinstance(metric, Own)}
         if job.recalibrate:
             own["training data"] = digest(training_inputs(job.task, job.recalibrate))
-        task = type(job.task).__name__
-        yield Store(folder, job, identity(job.graph.model, scores, widths, {**options, **own, "task": task}))
+        own["task"] = type(job.task).__name__
+        if is_dataclass(head := getattr(job.task, "head", None)):  # what a detector's outputs mean
+            own["head"] = repr(head)
+        yield Store(folder, job, identity(job.graph.model, scores, widths, {**options, **own}))
 
 
 def _hold(lock: IO[str], folder: Path) -> None:

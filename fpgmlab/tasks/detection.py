@@ -34,8 +34,8 @@ class Detection:
 
     Inputs are RGB from 0 to 1, (batch, 3, size, size): letterboxed with grey 114 to validate, augmented to train.
     Targets are one tensor (batch, boxes, 5): label, left, top, right, bottom in pixels of the input. Label -1 is in
-    rows that only fill up; -2 - c marks a region with a crowd of class c (COCO's ``iscrowd``), where nothing is learned
-    and what is found counts neither way.
+    rows that only fill up; -2 - c marks a region with a crowd of class c (COCO's ``iscrowd``): background to the loss,
+    as in YOLOv5's training, and what is found there counts neither way.
 
     For `fpgmlab.sweep` it has the metrics ``"map50"`` and ``"map"``, and without labels ``"agreement_map50"`` and
     ``"agreement_map"``, which take for true what the unpruned network detects, with a confidence of at least 0.25.

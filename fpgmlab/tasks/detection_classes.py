@@ -36,8 +36,11 @@ def check_classes(head: Head, outputs: object, classes: Sequence[str]) -> None:
     """Raise ValueError when the network was made for another number of classes than the task has; see `classes_of`."""
     made_for = classes_of(head, outputs)
     if made_for not in (None, len(classes)):
-        listed = list(classes) if len(classes) <= 8 else len(classes)
+        listed = list(classes) if len(classes) <= 8 else "task.classes"
+        ours = isinstance(head, YOLOv5Head)
+        how = f"load it with those of the task, as by fpgmlab.models.yolov5(weights=..., classes={listed}), "
+        how = how if ours else "give it a head for those of the task, with the library that it comes from, "
         raise ValueError(
-            f"the network has {made_for} class{'es' if made_for > 1 else ''}, the task {len(classes)}: load it with "
-            f"those of the task, as by fpgmlab.models.yolov5(weights=..., classes={listed}), and train it for them"
+            f"the network has {made_for} class{'es' if made_for > 1 else ''}, the task {len(classes)}: {how}and train "
+            "it for them"
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fpgmlab.models.boxes import suppress
+from fpgmlab.models.boxes import clipped, suppress
 
 Maps = tuple[Tensor, ...]  # raw maps by level, each (batch, 4 * distances + classes, rows, columns)
 
@@ -56,9 +56,10 @@ def decode_distances(maps: Sequence[Tensor], strides: Sequence[int], classes: in
 def detections(
     maps: Sequence[Tensor], strides: Sequence[int], classes: int, confidence: float, iou: float, candidates: int
 ) -> list[dict[str, Tensor]]:
-    """Return what `fpgmlab.models.boxes.suppress` leaves of the boxes of all cells; a box may be of several classes."""
+    """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box may be of several classes."""
     decoded = decode_distances(maps, strides, classes)
-    return suppress(decoded, confidence, iou, several=True, candidates=candidates)
+    found = suppress(decoded, confidence, iou, several=True, candidates=candidates)
+    return clipped(found, *(side * strides[0] for side in maps[0].shape[2:]))
 
 
 def checked_maps(outputs: object, levels: int, branches: int, wrapper: str) -> tuple[Maps, ...]:

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.models.boxes import decode_sure, suppress
+from fpgmlab.models.boxes import clipped, decode_sure, suppress
 from fpgmlab.models.yolov5 import ANCHORS, STRIDES
 from fpgmlab.models.yolov5_imitation import yolov5_imitation
 from fpgmlab.models.yolov5_loss import LossOptions, yolov5_loss
@@ -98,9 +98,10 @@ class YOLOv5Head:
         return yolov5_imitation(outputs, wanted, self._anchors(outputs[0]), self.strides, self.options)
 
     def detections(self, outputs: Sequence[Tensor], confidence: float) -> list[dict[str, Tensor]]:
-        """Return what `fpgmlab.models.boxes.suppress` leaves, a box possibly of several classes."""
+        """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box possibly of several classes."""
         decoded = decode_sure(outputs, self._anchors(outputs[0]), self.strides, confidence)
-        return suppress(decoded, confidence, self.iou, several=True, candidates=self.candidates)
+        found = suppress(decoded, confidence, self.iou, several=True, candidates=self.candidates)
+        return clipped(found, *(side * self.strides[0] for side in outputs[0].shape[2:]))
 
     def _anchors(self, like: Tensor) -> Tensor:
         return torch.tensor(self.anchors, device=like.device, dtype=torch.float32)

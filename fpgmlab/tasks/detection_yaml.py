@@ -37,7 +37,7 @@ class DataYaml:
             entries = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"{str(path)!r} is no YAML: {error}") from error
-        if not isinstance(entries, dict) or "names" not in entries:
+        if not isinstance(entries, dict) or not {"names", "nc"} & set(entries):
             raise ValueError(f"{str(path)!r} is no data.yaml: it must have names, train and val")
         return cls(path, text, entries)
 
@@ -47,7 +47,12 @@ class DataYaml:
         return f"{self.path}, line {self.text.count(chr(10), 0, found.start()) + 1}" if found else str(self.path)
 
     def names(self) -> list[str]:
-        """Return the classes' names, by number."""
+        """Return the classes' names, by number; class0, class1, ... where there is only ``nc``, as in YOLOv5."""
+        count = self.entries.get("nc")
+        if "names" not in self.entries:
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ValueError(f"{self.where('nc')}: nc must be the number of classes, or names given; got {count!r}")
+            return [f"class{number}" for number in range(count)]
         names, where = self.entries["names"], self.where("names")
         if isinstance(names, dict):
             if sorted(names, key=str) != sorted(range(len(names)), key=str):
@@ -59,8 +64,8 @@ class DataYaml:
             if not isinstance(name, (str, int)) or isinstance(name, bool):  # YAML takes a bare yes, no, on, off for one
                 found = type(name).__name__
                 raise ValueError(f"{where}: name {number} must be text, not of type {found}; put it in quotes")
-        if self.entries.get("nc", len(names)) != len(names):
-            raise ValueError(f"{self.where('nc')}: nc is {self.entries['nc']!r}, but there are {len(names)} names")
+        if count is not None and count != len(names):
+            raise ValueError(f"{self.where('nc')}: nc is {count!r}, but there are {len(names)} names")
         return list(map(str, names))
 
     def pictures(self, split: str) -> list[Path]:
@@ -87,7 +92,7 @@ class DataYaml:
                 f"set's own folder as an absolute 'path:'.{hint}"
             )
         if place.is_dir():
-            files = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
+            files = sorted(file for file in _all_files(place) if file.suffix.lower() in SUFFIXES)
             files = [file for file in files if not file.name.startswith(".")]  # macOS leaves ._a.jpg beside a.jpg
             if not files:
                 raise FileNotFoundError(f"{where}: no pictures in {str(place)!r}")
@@ -111,6 +116,19 @@ class DataYaml:
         or the working directory. Where nothing is there, it leaves out a leading ``../``.
         """
         base = str(self.entries.get("path") or "")
-        roots = (self.path.parent, self.path.parent.parent, Path.cwd())
+        own = self.path.absolute().parent
+        roots = (own, own.parent, Path.cwd())
         found = (root / base / said for root in roots for said in (entry, entry.removeprefix("../")))
         return list(dict.fromkeys(Path(os.path.normpath(place)) for place in found))
+
+
+def _all_files(place: Path) -> Iterator[Path]:
+    """Yield the files in a folder and in all below it, also through links; each folder once."""
+    seen = set()
+    for folder, below, files in os.walk(place, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        yield from (Path(folder, file) for file in files)

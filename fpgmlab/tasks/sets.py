@@ -27,7 +27,8 @@ def class_names(classes: int | Sequence[str] | None, val: Dataset, least: int, k
     ValueError
         When it has none, or there are fewer than ``least``, which this kind of task needs.
     """
-    classes = classes if classes is not None else getattr(val, "classes", None)
+    own = getattr(val, "classes", None)
+    classes = own if classes is None or (own is not None and classes == len(own)) else classes
     if classes is None:
         raise ValueError("classes must be their number or names: the validation data set has no 'classes'")
     names = tuple(str(i) for i in range(classes)) if isinstance(classes, int) else tuple(map(str, classes))
