@@ -9,7 +9,7 @@ from torch import Tensor
 import fpgmlab as fl
 from fpgmlab.models.boxes import decode
 from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
-from fpgmlab.tasks.detection_classes import classes_of
+from fpgmlab.tasks.detection_classes import check_classes, classes_of
 from tests.test_detection import ANCHORS, HEAD_OPTIONS, Squares, TinyDetector
 
 
@@ -165,3 +165,5 @@ def test_another_head_says_its_classes_itself():
 
     assert classes_of(Other(), None) == 7
     assert classes_of(object(), None) is None
+    with pytest.raises(ValueError, match=r"has 7 classes, the task 2: give it a head for those of the task"):
+        check_classes(Other(), None, ["a", "b"])
