@@ -155,7 +155,8 @@ def checkpoint(name: str) -> None:
     print(name, result)
 
 
-DETECTOR = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.02, "batch_size": 8, "seed": 0, "amp": "bfloat16"}
+DETECTOR = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.99, "batch_size": 8, "seed": 0,
+            "amp": "bfloat16"}  # fmt: skip
 PASSES, DETECTOR_EPOCHS, PIXELS = 10, 30, 416  # through the training tiles in an epoch; epochs; side of the input
 
 

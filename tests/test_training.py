@@ -73,6 +73,32 @@ class StopAt(fl.Extra):
             raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_average_of_the_steps_is_judged_and_kept(task: fl.tasks.Classification, keep: str):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    model.append(nn.Linear(16, 3))
+    steps: list[dict] = []
+    wanted: list[dict] = []
+
+    def remember(step: dict) -> None:
+        now = {name: tensor.double() for name, tensor in model.state_dict().items()}
+        old = steps[-1] if steps else now
+        steps.append({name: 0.9 * old[name] + 0.1 * now[name] for name in now})
+
+    def of_epoch(row: dict) -> None:
+        wanted.append(steps[-1])
+
+    options = {"epochs": 3, "lr": 0.1, "average": 0.9, "keep": keep, "on_step": remember, "on_epoch": of_epoch}
+    history = fl.fit(model, task, **options, **QUIET)
+    expected = wanted[history.attrs["kept"] - 1]
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor.double(), expected[name], atol=1e-5, rtol=1e-4)
+    row = history.iloc[history.attrs["kept"] - 1]
+    assert fl.evaluate(model, task)["loss"] == pytest.approx(row["loss"], rel=1e-5)
+
+
 @pytest.mark.parametrize(("step", "epochs"), [(3, 0), (9, 1)])
 def test_ctrl_c_leaves_a_usable_model(task: fl.tasks.Classification, tiny: nn.Module, step: int, epochs: int):
     tiny.eval()
@@ -168,6 +194,7 @@ def test_distillation_pulls_towards_the_teacher(task: fl.tasks.Classification, t
         ({"amp": "yes"}, "amp must be one of"),
         ({"keep": "first"}, "keep must be one of"),
         ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"average": 1.0}, "average must be at least 0 and less than 1"),
     ],
 )
 def test_options_out_of_range(task: fl.tasks.Classification, tiny: nn.Module, options: dict, said: str):

@@ -33,7 +33,7 @@ PASSES = 10  # of the training pictures in an epoch of `fit`, which evaluates af
 ADAPT, RECOVER = 10, 10  # epochs
 METRICS, RATIOS = ("agreement_map50",), (0.1, 0.3, 0.5)  # of the sweep
 MOST = 0.5  # that a group loses where it is allocated: what is trained again misses width more than the sweep tells
-RECIPE = {"lr": 0.08, "batch_size": 8, "amp": "bfloat16", "keep": "last", "progress": False}
+RECIPE = {"lr": 0.08, "average": 0.99, "batch_size": 8, "amp": "bfloat16", "keep": "last", "progress": False}
 SIZE = 416  # pixels
 
 
