@@ -6,7 +6,7 @@ python data/build.py trees              # from the images in PyPI's package deep
 python data/build.py resnet20-fashion   # trains it: about half an hour on two CPU cores
 python data/build.py vgg16-fashion      # trains it: about a quarter of an hour
 python data/build.py vgg16-fashion-sparse   # the same, with a penalty on the scales of its batch norms
-python data/build.py yolov5n-trees      # trains it on trees: half an hour
+python data/build.py yolov5n-trees      # trains it on trees: a quarter of an hour
 python data/build.py resnet20-fashion-sweep   # measures its sensitivity: a quarter of an hour on one CPU core
 """
 
@@ -157,7 +157,7 @@ def checkpoint(name: str) -> None:
 
 DETECTOR = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.99, "batch_size": 8, "seed": 0,
             "amp": "bfloat16"}  # fmt: skip
-PASSES, DETECTOR_EPOCHS, PIXELS = 10, 30, 416  # through the training tiles in an epoch; epochs; side of the input
+PASSES, DETECTOR_EPOCHS, PIXELS = 10, 20, 416  # through the training tiles in an epoch; epochs; side of the input
 
 
 def yolov5n_trees() -> None:
@@ -169,7 +169,7 @@ def yolov5n_trees() -> None:
 
     import fpgmlab as fl
 
-    augment = fl.tasks.BoxAugment(flip_vertical=0.5, scale=0.3, shift=0.1, colour=0.4, mosaic=0.5)
+    augment = fl.tasks.BoxAugment(flip_vertical=0.5, scale=0.5, shift=0.2, colour=0.5, mosaic=0.5)
     task = fl.tasks.trees(size=PIXELS, augment=augment)
     long = replace(task, train=ConcatDataset([task.train] * PASSES))
     torch.manual_seed(0)
