@@ -23,7 +23,7 @@ QUICK = {"size": 128, "sweep_pictures": 4, "ratios": [0.3, 0.7], "epochs": 1, "l
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("shipped")
-    run("07_yolov5", output, **QUICK)
+    run("07_yolov5", output, **{**QUICK, "size": 224})
     return output
 
 
@@ -66,7 +66,8 @@ def test_the_result_is_a_smaller_onnx_model_that_answers_as_the_network(which: s
     small = fl.load(folder / "small.safetensors")
     weights = sum(np.prod(w.dims) for w in onnx.load(folder / "pruned.onnx").graph.initializer)
     assert weights == pytest.approx(sum(p.numel() for p in small.parameters()), rel=0.03)
-    picture = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    size = json.loads((output / "report.json").read_text())["size"]
+    picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     session = onnxruntime.InferenceSession(folder / "pruned_decoded.onnx", providers=["CPUExecutionProvider"])
     (answers,) = session.run(None, {session.get_inputs()[0].name: picture.numpy()})
     with torch.no_grad():
@@ -77,5 +78,5 @@ def test_the_result_is_a_smaller_onnx_model_that_answers_as_the_network(which: s
 
 def test_the_unpruned_network_finds_trees(shipped: Path):
     found = json.loads((shipped / "report.json").read_text())["map50"]
-    assert found["unpruned"] > 0.1  # at a quarter of the pixels
+    assert found["unpruned"] > 0.2  # at half of the pixels
     assert found["unpruned"] > found["pruned"]
