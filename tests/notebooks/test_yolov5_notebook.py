@@ -66,8 +66,7 @@ def test_the_result_is_a_smaller_onnx_model_that_answers_as_the_network(which: s
     small = fl.load(folder / "small.safetensors")
     weights = sum(np.prod(w.dims) for w in onnx.load(folder / "pruned.onnx").graph.initializer)
     assert weights == pytest.approx(sum(p.numel() for p in small.parameters()), rel=0.03)
-    size = json.loads((output / "report.json").read_text())["size"]
-    picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    picture = torch.rand(1, 3, *[report["size"]] * 2, generator=torch.Generator().manual_seed(0))
     session = onnxruntime.InferenceSession(folder / "pruned_decoded.onnx", providers=["CPUExecutionProvider"])
     (answers,) = session.run(None, {session.get_inputs()[0].name: picture.numpy()})
     with torch.no_grad():
