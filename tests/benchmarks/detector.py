@@ -2,7 +2,7 @@
 """What pruning a detector costs: YOLOv5s, adapted to the shipped trees, cut to budgets in four ways, and recovered
 with the unpruned one for a teacher.
 
-python tests/benchmarks/detector.py             # three hours on two CPU cores; writes data/results/detector.json
+python tests/benchmarks/detector.py             # hours on two CPU cores; writes data/results/detector.json
 python tests/benchmarks/detector.py --seeds 1   # fewer seeds; stopped, it goes on where it was
 
 The weights that it starts from are under the GPL: what it trains stays in outputs/, and only figures are kept.
@@ -32,7 +32,7 @@ MACS, PARAMS = 0.56, 0.53  # what may remain: PaddleSlim's figures for PP-YOLOE,
 PASSES = 10  # of the training pictures in an epoch of `fit`, which evaluates after each
 ADAPT, RECOVER = 10, 10  # epochs
 METRICS, RATIOS = ("agreement_map50",), (0.1, 0.3, 0.5)  # of the sweep
-MOST = 0.5  # that a group loses where it is allocated: what is trained again misses width more than the sweep tells
+MOST = 0.5  # that a group may lose where it is allocated
 RECIPE = {"lr": 0.08, "average": 0.99, "batch_size": 8, "amp": "bfloat16", "keep": "last", "progress": False}
 SIZE = 416  # pixels
 
