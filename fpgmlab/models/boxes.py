@@ -46,7 +46,7 @@ def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> T
         s = raw.view(batch, sides.shape[0], -1, rows, columns).permute(0, 1, 3, 4, 2).sigmoid()
         decoded.append(_in_pixels(s, cell, sides.to(raw)[:, None, None], stride).flatten(1, 3))
     boxes = torch.cat(decoded, dim=1)
-    if boxes.shape[2] == 6:
+    if len(boxes.unbind(2)) == 6:  # traced, a shape is no number
         boxes = torch.cat((boxes[..., :5], torch.ones_like(boxes[..., 5:])), dim=2)
     return boxes
 
