@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from fpgmlab.allocation.forecast import forecast
-from fpgmlab.figures.parts import shortened, text_width
+from fpgmlab.figures.parts import text_width
 from fpgmlab.figures.style import small
 from fpgmlab.graph import ChannelGraph
 from fpgmlab.modules import stage
@@ -37,9 +37,10 @@ def write_stages(axis: Axes, row: Sequence[str], place: np.ndarray, pitch: float
     for name, bars in groupby(row, stage):
         count = len(list(bars))
         room = pitch * (count if first + count == len(row) else place[first + count] - place[first]) - 4
-        title = shortened(name, room / 1.12)  # bold letters are wider
-        # Of a single bar it may say nothing that its name below does not, and cut to a few letters nothing at all.
-        if (title == name != row[first]) or (count > 1 and len(title) > 4):
+        choices = (name, name.rpartition(".")[2])  # bold letters are wider
+        title = next((each for each in choices if text_width(each) <= room / 1.12), "")
+        # Of a single bar it may say nothing that its name below does not.
+        if (title == name != row[first]) or (count > 1 and title):
             axis.annotate(title, (place[first] - 0.5, 1), (0, above), textcoords="offset points", fontsize=small(),
                           weight="bold")  # fmt: skip
             written.add(name)

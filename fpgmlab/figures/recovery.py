@@ -32,11 +32,14 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
             )  # fmt: skip
         for i, row in enumerate(stages.itertuples()):
             axis.plot(macs.iloc[i], values.iloc[i], "o", color=colours[i % 4], markersize=7)
-            # Where no arrow passes: above the first point, below one that an arrow reaches from above, else beside it.
+            # Where no arrow passes: above the first point, below one that an arrow reaches from above, else beside it;
+            # to the left if there is room, as the first point is on the right.
             if i == 0:
                 place = {"xytext": (0, 7), "ha": "center", "va": "bottom"}
             elif values.iloc[i] < values.iloc[i - 1]:
                 place = {"xytext": (7, -2), "va": "top"}
+            elif macs.iloc[i] > 0.35 * macs.max():
+                place = {"xytext": (-9, 0), "ha": "right", "va": "center"}
             else:
                 place = {"xytext": (9, 0), "va": "center"}
             axis.annotate(
@@ -46,8 +49,9 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
         axis.set(xlabel="MACs of one picture (million)", ylabel=metric, xlim=(0, 1.12 * macs.max()))
         low, high = values.min(), values.max()
         room = 0.1 * (high - low) + 0.005
-        axis.set_ylim(low - 2 * room, high + 2.5 * room)
-        axis.set_yticks([tick for tick in axis.get_yticks() if low - 2 * room <= tick <= 1 + 1e-9])
+        bottom, top = low - 2 * room, high + 2.5 * room
+        axis.set_ylim(bottom, top)
+        axis.set_yticks([tick for tick in axis.get_yticks() if bottom <= tick <= min(top, 1 + 1e-9)])
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y", color="0.93", linewidth=0.6)
         axis.set_axisbelow(True)

@@ -60,7 +60,10 @@ function curveAcross(ratio) {
 }
 
 function curveScale(metric, curve) {
-  const values = [metric.value, ...curve.value, ...curve.low, ...curve.high, ...curve.drop.map((drop) => curveValue(metric, drop))].filter(Number.isFinite);
+  // An interval of a share may end where no share is.
+  const inside = (value) => (metric.share ? Math.min(1, Math.max(0, value)) : value);
+  const ends = [...curve.low, ...curve.high].filter(Number.isFinite).map(inside);
+  const values = [metric.value, ...ends, ...curve.value, ...curve.drop.map((drop) => curveValue(metric, drop))].filter(Number.isFinite);
   let low = Math.min(...values), high = Math.max(...values);
   const least = metric.share ? CURVE_SPAN : 1e-3 * Math.abs(metric.value) || 1e-6;
   if (high - low < least) low = high - least;
@@ -68,7 +71,8 @@ function curveScale(metric, curve) {
   low = Math.floor(low / step + 1e-6) * step;
   high = Math.ceil(high / step - 1e-6) * step;
   const height = CURVE_HEIGHT - CURVE_TOP - CURVE_BOTTOM;
-  return { low, high, ticks: niceSteps(low, high, Math.round((high - low) / step)), y: (value) => CURVE_TOP + height * (1 - (value - low) / (high - low)) };
+  const y = (value) => CURVE_TOP + height * (1 - (inside(value) - low) / (high - low));
+  return { low, high, ticks: niceSteps(low, high, Math.round((high - low) / step)), y };
 }
 
 function curveAxes(metric, { ticks, y }) {
