@@ -37,8 +37,8 @@ def write_stages(axis: Axes, row: Sequence[str], place: np.ndarray, pitch: float
     for name, bars in groupby(row, stage):
         count = len(list(bars))
         room = pitch * (count if first + count == len(row) else place[first + count] - place[first]) - 4
-        choices = (name, name.rpartition(".")[2])  # bold letters are wider
-        title = next((each for each in choices if text_width(each) <= room / 1.12), "")
+        choices = (name, name.rpartition(".")[2])
+        title = next((each for each in choices if 1.12 * text_width(each) <= room), "")  # bold letters are wider
         # Of a single bar it may say nothing that its name below does not.
         if (title == name != row[first]) or (count > 1 and title):
             axis.annotate(title, (place[first] - 0.5, 1), (0, above), textcoords="offset points", fontsize=small(),
