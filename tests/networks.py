@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fpgmlab.models.yolov5_loss import LossOptions
+from fpgmlab.models.yolov5.loss import LossOptions
 
 Layers = Mapping[str, nn.Module | Tensor]
 

@@ -1,10 +1,13 @@
-"""Allocation: from sensitivity curves to the plan that loses least within a budget."""
+"""Allocation: from sensitivity curves to the plan that loses least within a budget.
+
+In: a graph, curves and a budget. Out: a plan, what it is predicted to lose, and how far such a prediction holds.
+"""
 
 from fpgmlab.allocation.additivity import additivity
 from fpgmlab.allocation.baselines import equal_loss
 from fpgmlab.allocation.degradation import predicted
-from fpgmlab.allocation.latency import LatencyTable
 from fpgmlab.allocation.planner import allocate
-from fpgmlab.allocation.timing import latency_table
+from fpgmlab.deployment.tables import LatencyTable
+from fpgmlab.deployment.timing import latency_table
 
 __all__ = ["LatencyTable", "additivity", "allocate", "equal_loss", "latency_table", "predicted"]

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from fpgmlab.allocation.degradation import chosen_metric, predicted
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.modules import channels_last, device_of, eval_mode
-from fpgmlab.plan import Plan
+from fpgmlab.common.modules import channels_last, device_of, eval_mode
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
-from fpgmlab.sensitivity.intervals import Paired
-from fpgmlab.sensitivity.metrics import Metric
-from fpgmlab.sensitivity.own import Own, named
-from fpgmlab.sensitivity.states import States
-from fpgmlab.surgery import simulate
-from fpgmlab.tasks.batching import eval_batch_size
+from fpgmlab.sensitivity.curves.intervals import Paired
+from fpgmlab.sensitivity.curves.metrics import Metric
+from fpgmlab.sensitivity.curves.states import States
+from fpgmlab.sensitivity.curves.task_metrics import Own, named
+from fpgmlab.surgery.simulation import simulate
+from fpgmlab.tasks.task import Task, eval_batch_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def additivity(
     graph: ChannelGraph,
     curves: Curves,
     plan: Plan,
-    task: object,
+    task: Task,
     *,
     metric: str | None = None,
     max_samples: int | None = None,
@@ -90,7 +90,7 @@ def additivity(
 
 
 def _joint(
-    graph: ChannelGraph, plans: list[Plan], task: object, metric: Metric | Own, max_samples: int, batch_size: int
+    graph: ChannelGraph, plans: list[Plan], task: Task, metric: Metric | Own, max_samples: int, batch_size: int
 ) -> list[Paired | States]:
     """Return the sums of a metric for each plan, paired with the unpruned network's."""
     sums = [metric.nothing] * len(plans)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradations, within_limits
 from fpgmlab.allocation.locking import check_locked, with_locked
-from fpgmlab.budgets import at_ratio_or_budget
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
-from fpgmlab.rounding import Scores, check_names, check_rounding
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.budgets import at_ratio_or_budget
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Scores, check_names, check_rounding
 from fpgmlab.sensitivity import Curves
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fpgmlab.errors import unknown
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
 
 if TYPE_CHECKING:

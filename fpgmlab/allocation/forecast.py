@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fpgmlab.allocation.degradation import chosen_metric, degradations
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fpgmlab.errors import unknown
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
-from fpgmlab.rounding import Scores, lowest
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Scores, lowest
 
 
 def check_locked(graph: ChannelGraph, locked: Mapping[str, int] | None) -> dict[str, int]:

@@ -12,13 +12,13 @@ from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradati
 from fpgmlab.allocation.locking import check_locked
 from fpgmlab.allocation.problem import Problem, problem
 from fpgmlab.allocation.search import best, pool
-from fpgmlab.graph import ChannelGraph, ChannelGroup
-from fpgmlab.plan import Plan
-from fpgmlab.rounding import Scores, allowed_kept, check_names, check_rounding
+from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Scores, allowed_kept, check_names, check_rounding
 from fpgmlab.sensitivity import Curves
 
 if TYPE_CHECKING:
-    from fpgmlab.allocation.latency import LatencyTable
+    from fpgmlab.deployment.tables import LatencyTable
 
 OPTIONS = 64  # numbers of kept channels that are tried for each group
 

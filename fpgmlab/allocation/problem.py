@@ -8,16 +8,16 @@ from functools import cached_property
 
 import numpy as np
 
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
-from fpgmlab.rounding import Scores, lowest
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Scores, lowest
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """The choices of all groups that may be pruned. A *choice* is a row of one option for each group.
 
-    A cost is ``z @ form @ z`` with z the channels kept of each cell, and a 1; see `fpgmlab.costs.CostModel.form`.
+    A cost is ``z @ form @ z`` with z the channels kept of each cell, and a 1; see `fpgmlab.graph.costs.CostModel.form`.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ def problem(
         For each group that may be pruned: kept channels, descending from all, and what each degrades. A group with
         one option keeps that.
     form : ndarray
-        Of the cost; see `fpgmlab.costs.CostModel.form`.
+        Of the cost; see `fpgmlab.graph.costs.CostModel.form`.
     """
     cell_of = graph.costs.cells
     sizes = np.bincount(cell_of)

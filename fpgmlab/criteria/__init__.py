@@ -1,5 +1,9 @@
-"""Criteria: rules that give each channel a score; the lowest are removed first."""
+"""Criteria: rules that give each channel a score; the lowest are removed first.
 
+In: a graph, the name of a rule or a rule. Out: scores, {group name: (channels,) tensor}; tables that compare rules.
+"""
+
+from fpgmlab.criteria.comparison import compare_criteria
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.gammas import gammas
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Custom, Random
@@ -16,6 +20,7 @@ __all__ = [
     "Custom",
     "FPGMMix",
     "Random",
+    "compare_criteria",
     "filters",
     "gammas",
     "score",

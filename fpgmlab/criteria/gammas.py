@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fpgmlab.criteria.rules import BNGamma
-from fpgmlab.graph import ChannelGraph
+from fpgmlab.graph.channel_graph import ChannelGraph
 
 if TYPE_CHECKING:
     import pandas as pd

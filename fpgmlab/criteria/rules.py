@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.geometry.distances import as_points
-from fpgmlab.grouping import PRODUCERS
+from fpgmlab.graph.grouping import PRODUCERS
 
 
 class Criterion:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Random
 from fpgmlab.errors import unknown
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.grouping import Layer
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.grouping import Layer
 
 REDUCTIONS = ("root", "mean", "sum", "max")
 NAMED: dict[str, type[Criterion]] = {

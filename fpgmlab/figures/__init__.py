@@ -1,8 +1,8 @@
-"""Figures: data in, ``matplotlib.figure.Figure`` out; no pyplot, nothing global."""
+"""Figures: data in, ``matplotlib.figure.Figure`` out; no pyplot, nothing global. One file for each family of figure."""
 
 from fpgmlab.figures.additivity import additivity
 from fpgmlab.figures.agreement import rank_agreement
-from fpgmlab.figures.desk import desk
+from fpgmlab.figures.desk.desk import desk
 from fpgmlab.figures.detections import detections
 from fpgmlab.figures.distances import clustered_order, distance_matrix
 from fpgmlab.figures.files import save_figure

@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fpgmlab.common.files import atomic_path
 from fpgmlab.figures.record import git_state, readable, versions
 from fpgmlab.figures.style import settings
 from fpgmlab.figures.style import style as default_style
-from fpgmlab.files import atomic_path
 
 Data = pd.DataFrame | Mapping[str, pd.DataFrame] | None
 # No dates and no program names: the same figure gives the same bytes.

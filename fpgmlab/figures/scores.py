@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fpgmlab.figures.parts import is_protected, legend_above, mark, name_rows, rows, swatch
 from fpgmlab.figures.style import BLUE, GREY, RED, Style, new_figure, small
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
 
 _GOLDEN = 0.6180339887  # its multiples fall evenly between 0 and 1: places that look random, the same each time
 _MANY = 4000  # points from which the PDF holds them as a picture

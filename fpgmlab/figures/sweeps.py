@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Transform
 
 from fpgmlab.errors import unknown
-from fpgmlab.sensitivity.metrics import METRICS
+from fpgmlab.sensitivity.curves.metrics import METRICS
 
 COLUMNS = ("group", "ratio", "metric", "value", "low", "high")
 HATCHED = {"facecolor": "0.95", "edgecolor": "0.6", "hatch": "////", "lw": 0}

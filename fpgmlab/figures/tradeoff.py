@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from fpgmlab.errors import unknown
 from fpgmlab.figures.parts import legend_above, text_places, text_width
 from fpgmlab.figures.style import CYCLE, Style, new_figure, small
-from fpgmlab.sensitivity.metrics import METRICS
+from fpgmlab.sensitivity.curves.metrics import METRICS
 
 _MARKERS = "os^Dv<>P"
 _DIRECT = 5  # methods up to which each has its name beside its points

@@ -1,4 +1,8 @@
-"""The geometry of filters, seen as points: arrays in, arrays out."""
+"""The geometry of filters, seen as points.
+
+In: arrays and tensors (points, dimensions). Out: distances, their sums, the geometric median, the medoid, maps in a
+plane. No networks here.
+"""
 
 from fpgmlab.geometry.distances import DISTANCES, distance_sums, pairwise_distances
 from fpgmlab.geometry.maps import PCA, classical_mds, pca

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fpgmlab.common.modules import device_of, eval_mode
 from fpgmlab.models.letterbox import letterbox
-from fpgmlab.modules import device_of, eval_mode
 
 
 def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:

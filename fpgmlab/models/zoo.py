@@ -9,15 +9,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from fpgmlab.assets import fetch
+from fpgmlab.checkpoints.assets import fetch
+from fpgmlab.checkpoints.weights import read_weights
+from fpgmlab.common.files import data_dir
 from fpgmlab.errors import unknown
-from fpgmlab.files import data_dir
 from fpgmlab.models.resnet import ResNet
 from fpgmlab.models.vgg import VGG
-from fpgmlab.models.yolov5 import SIZES, YOLOv5
-from fpgmlab.models.yolov5_checkpoint import fit_classes, read_yolov5
-from fpgmlab.provenance import Provenance, set_provenance
-from fpgmlab.weights import read_weights
+from fpgmlab.models.yolov5.checkpoint import fit_classes, read_yolov5
+from fpgmlab.models.yolov5.network import SIZES, YOLOv5
+from fpgmlab.plans.provenance import Provenance, set_provenance
 
 
 def resnet20(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:

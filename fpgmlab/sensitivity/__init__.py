@@ -1,8 +1,12 @@
-"""Sensitivity: how each channel group alone bears pruning."""
+"""Sensitivity: how each channel group alone bears pruning.
 
-from fpgmlab.sensitivity.curves import Curves
-from fpgmlab.sensitivity.replay import ReplayError, replaying
-from fpgmlab.sensitivity.shipped import shipped
+In: a graph, scores and a task. Out: `Curves`: a metric over the ratio of each group, with confidence intervals.
+`curves` is what was measured, `replay` how a point is computed, `store` how progress is kept and spread.
+"""
+
+from fpgmlab.sensitivity.curves.curves import Curves
+from fpgmlab.sensitivity.curves.shipped import shipped
+from fpgmlab.sensitivity.replay.replay import ReplayError, replaying
 from fpgmlab.sensitivity.sweep import sweep
 
 __all__ = ["Curves", "ReplayError", "replaying", "shipped", "sweep"]

@@ -8,21 +8,22 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fpgmlab.modules import tensors_in
-from fpgmlab.sensitivity.curves import Curves, Key
-from fpgmlab.sensitivity.intervals import Paired
-from fpgmlab.sensitivity.metrics import Metric
-from fpgmlab.sensitivity.own import Own
-from fpgmlab.sensitivity.points import Point
-from fpgmlab.sensitivity.runners import Runner
-from fpgmlab.sensitivity.states import States
+from fpgmlab.common.modules import tensors_in
+from fpgmlab.sensitivity.curves.curves import Curves, Key
+from fpgmlab.sensitivity.curves.intervals import Paired
+from fpgmlab.sensitivity.curves.metrics import Metric
+from fpgmlab.sensitivity.curves.states import States
+from fpgmlab.sensitivity.curves.task_metrics import Own
+from fpgmlab.sensitivity.replay.points import Point
+from fpgmlab.sensitivity.replay.runners import Runner
+from fpgmlab.tasks.task import Task
 
 
 def measured(
     runner: Runner,
     inputs: Tensor,
     targets: object,
-    task: object,
+    task: Task,
     points: Sequence[Point],
     metrics: Sequence[Metric | Own],
     stop: Callable[[], bool] | None,

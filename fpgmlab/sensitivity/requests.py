@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral, Real
 
-from fpgmlab.sensitivity.metrics import USUAL
-from fpgmlab.sensitivity.own import named
+from fpgmlab.sensitivity.curves.metrics import USUAL
+from fpgmlab.sensitivity.curves.task_metrics import named
+from fpgmlab.tasks.task import Task
 
 
-def checked_metrics(metrics: str | Sequence[str] | None, task: object) -> tuple[str, ...]:
+def checked_metrics(metrics: str | Sequence[str] | None, task: Task) -> tuple[str, ...]:
     """Return the names of metrics as a tuple, or the task's usual ones; an error says which cannot be used."""
     metrics = getattr(task, "usual_metrics", USUAL) if metrics is None else metrics
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
@@ -20,7 +21,7 @@ def checked_metrics(metrics: str | Sequence[str] | None, task: object) -> tuple[
     return names
 
 
-def samples_in(task: object, max_samples: int | None) -> int:
+def samples_in(task: Task, max_samples: int | None) -> int:
     """Return how many validation samples of a task are asked for: all of them, or at most ``max_samples``."""
     there = len(getattr(task, "val", None) or ())
     if there == 0:

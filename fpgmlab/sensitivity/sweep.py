@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.rounding import Scores
-from fpgmlab.sensitivity.curves import Curves
-from fpgmlab.sensitivity.points import RATIOS, points
-from fpgmlab.sensitivity.progress import Progress, begun, unfinished
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.rounding import Scores
+from fpgmlab.sensitivity.curves.curves import Curves
+from fpgmlab.sensitivity.replay.points import RATIOS, points
 from fpgmlab.sensitivity.requests import check_numbers, checked_metrics, samples_in
-from fpgmlab.sensitivity.store import stored
-from fpgmlab.sensitivity.work import Job, Work, here, opened, parts
-from fpgmlab.tasks.batching import eval_batch_size
+from fpgmlab.sensitivity.store.folder import stored
+from fpgmlab.sensitivity.store.progress import Progress, begun, unfinished
+from fpgmlab.sensitivity.store.work import Job, Work, here, opened, parts
+from fpgmlab.tasks.task import Task, eval_batch_size
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def sweep(
     graph: ChannelGraph,
     scores: Scores,
-    task: object,
+    task: Task,
     *,
     ratios: Sequence[float] = RATIOS,
     metrics: str | Sequence[str] | None = None,
@@ -192,7 +192,7 @@ def _working(
         if client is None:
             yield here(bench, stop), limit
             return
-    from fpgmlab.sensitivity.spread import spread
+    from fpgmlab.sensitivity.store.cluster import spread
 
     with spread(client, job, stop) as work:
         yield work, limit

@@ -1,16 +1,20 @@
-"""Tasks: what to do with a batch. One file for each kind of task."""
+"""Tasks: data, loss and metric; all that training and evaluation need. One file for each kind of task.
+
+In: data sets. Out: a `Task`, the protocol that everything below asks of a task.
+"""
 
 from fpgmlab.tasks.classification import Classification, image_folder, shift_and_flip
-from fpgmlab.tasks.detection import Detection
-from fpgmlab.tasks.detection_augment import BoxAugment
-from fpgmlab.tasks.detection_coco import coco_boxes
-from fpgmlab.tasks.detection_data import BoxedPictures
-from fpgmlab.tasks.detection_heads import YOLOv5Head
-from fpgmlab.tasks.detection_ppyoloe import PPYOLOEHead, PPYOLOEMaps
-from fpgmlab.tasks.detection_ultralytics import UltralyticsHead, UltralyticsMaps
-from fpgmlab.tasks.detection_yolo import yolo_boxes
+from fpgmlab.tasks.detection.augment import BoxAugment
+from fpgmlab.tasks.detection.coco import coco_boxes
+from fpgmlab.tasks.detection.heads import YOLOv5Head
+from fpgmlab.tasks.detection.pictures import BoxedPictures
+from fpgmlab.tasks.detection.ppyoloe import PPYOLOEHead, PPYOLOEMaps
+from fpgmlab.tasks.detection.task import Detection
+from fpgmlab.tasks.detection.ultralytics import UltralyticsHead, UltralyticsMaps
+from fpgmlab.tasks.detection.yolo import yolo_boxes
 from fpgmlab.tasks.evaluation import evaluate
 from fpgmlab.tasks.fashion import fashion_mnist
+from fpgmlab.tasks.task import Task
 from fpgmlab.tasks.trees import trees
 
 __all__ = [
@@ -20,6 +24,7 @@ __all__ = [
     "Detection",
     "PPYOLOEHead",
     "PPYOLOEMaps",
+    "Task",
     "UltralyticsHead",
     "UltralyticsMaps",
     "YOLOv5Head",

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from fpgmlab.modules import device_of, eval_mode
-from fpgmlab.tasks.batching import eval_batch_size
+from fpgmlab.common.modules import device_of, eval_mode
+from fpgmlab.tasks.task import Task, eval_batch_size
 
 
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    task: object,
+    task: Task,
     *,
     max_samples: int | None = None,
     batch_size: int | None = None,

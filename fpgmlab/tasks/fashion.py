@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fpgmlab.files import data_file
+from fpgmlab.common.files import data_file
 from fpgmlab.tasks.classification import Classification, shift_and_flip
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch.utils.data import Dataset, Subset
 
+from fpgmlab.tasks.task import Task
+
 
 def check_sets(train: Dataset, val: Dataset) -> None:
     """Raise a `TypeError` for a data set that is not map-style, and a `ValueError` for one that is empty."""
@@ -37,7 +39,7 @@ def class_names(classes: int | Sequence[str] | None, val: Dataset, least: int, k
     return names
 
 
-def drawn_parts(task: object, train: int | None, val: int | None, seed: int) -> dict[str, Subset]:
+def drawn_parts(task: Task, train: int | None, val: int | None, seed: int) -> dict[str, Subset]:
     """Return random parts of a task's data sets, without replacement, by role; none for what is left out."""
     parts = {}
     for role, count in (("train", train), ("val", val)):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fpgmlab.files import data_file
-from fpgmlab.tasks.detection import Detection
-from fpgmlab.tasks.detection_coco import coco_boxes
+from fpgmlab.common.files import data_file
+from fpgmlab.tasks.detection.coco import coco_boxes
+from fpgmlab.tasks.detection.task import Detection
 
 
 def trees(**options: object) -> Detection:

@@ -1,4 +1,7 @@
-"""Jupyter panels for people who look into a network: the interactive views, and the plain data behind them."""
+"""Widgets: Jupyter panels for people who look into a network, and the plain data behind them.
+
+In: a graph, curves, a task. Out: what a person chose there, as plain data: a plan, curves. A folder for each panel.
+"""
 
 try:
     import anywidget
@@ -8,13 +11,13 @@ except ImportError as error:
         f"fpgmlab.widgets needs {error.name}, which is not installed: pip install fpgmlab[lab]", name=error.name
     ) from error
 
-from fpgmlab.widgets.explorer import FilterExplorer
-from fpgmlab.widgets.gamma_panel import GammaPanel
-from fpgmlab.widgets.gamma_view import GammaView, gamma_view
-from fpgmlab.widgets.plan_editor import PlanEditor
-from fpgmlab.widgets.scene import FilterScene, filter_scene
-from fpgmlab.widgets.sweep_panel import SweepPanel
-from fpgmlab.widgets.view import FilterView, filter_view
+from fpgmlab.widgets.desk.editor import PlanEditor
+from fpgmlab.widgets.explorer.panel import FilterExplorer
+from fpgmlab.widgets.explorer.scene import FilterScene, filter_scene
+from fpgmlab.widgets.explorer.view import FilterView, filter_view
+from fpgmlab.widgets.gammas.panel import GammaPanel
+from fpgmlab.widgets.gammas.view import GammaView, gamma_view
+from fpgmlab.widgets.sweep.panel import SweepPanel
 
 del anywidget, ipywidgets
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import fpgmlab as fl
-from fpgmlab.sensitivity.intervals import Paired
+from fpgmlab.sensitivity.curves.intervals import Paired
 
 SAMPLES = 1000
 

@@ -12,7 +12,7 @@ from scipy.optimize import isotonic_regression
 
 import fpgmlab as fl
 from fpgmlab.allocation.degradation import PREFERRED, degradations, isotonic
-from fpgmlab.sensitivity.metrics import METRICS
+from fpgmlab.sensitivity.curves.metrics import METRICS
 from tests.allocation.made import chain, curves_of
 
 pairs = st.lists(st.tuples(st.floats(-1, 1), st.floats(1, 100)), min_size=1, max_size=12)

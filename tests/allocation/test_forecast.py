@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fpgmlab as fl
 from fpgmlab.allocation.degradation import predicted
 from fpgmlab.allocation.forecast import forecast
-from fpgmlab.sensitivity.states import States
+from fpgmlab.sensitivity.curves.states import States
 from tests.allocation.made import SAMPLES, branches, curves_of, rising
 
 GRAPH = branches()

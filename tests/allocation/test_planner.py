@@ -12,7 +12,7 @@ import torchvision
 
 import fpgmlab as fl
 from fpgmlab.allocation.problem import problem
-from fpgmlab.rounding import allowed_kept
+from fpgmlab.plans.rounding import allowed_kept
 from tests.allocation.made import branches, chain, curves_of, rising
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 import fpgmlab as fl
-from fpgmlab.sensitivity.intervals import Paired
+from fpgmlab.sensitivity.curves.intervals import Paired
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUDGETS = (0.7, 0.5, 0.35)

@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import fpgmlab as fl
-from fpgmlab.sensitivity.points import RATIOS, Point, points
+from fpgmlab.sensitivity.replay.points import RATIOS, Point, points
 
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "sweep.json"
 PIXELS, BATCH = 64, 128  # of part a

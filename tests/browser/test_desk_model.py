@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ import torchvision
 
 import fpgmlab as fl
 from fpgmlab.allocation.forecast import forecast
-from fpgmlab.rounding import allowed_kept, kept_channels
-from fpgmlab.widgets.bundle import script
+from fpgmlab.plans.rounding import allowed_kept, kept_channels
+from fpgmlab.widgets.common.bundle import script
 from fpgmlab.widgets.desk.payload import desk_payload
 from tests.allocation.made import branches, curves_of, rising
 
+STATIC = Path(fl.__file__).parent / "widgets" / "desk" / "static"
 NETWORKS: dict[str, Callable[[], fl.ChannelGraph]] = {
     "branches": branches,
     "resnet20": lambda: fl.trace(fl.models.build("resnet20", classes=10, channels=1), torch.randn(1, 1, 28, 28)),
@@ -36,7 +38,7 @@ MODEL = """([desk, plans, multiple]) => {
 @pytest.fixture(scope="module")
 def page(browser: object) -> object:
     page = browser.new_page()
-    page.add_script_tag(content=script("desk_model.js"))
+    page.add_script_tag(content=script(STATIC / "model.js"))
     yield page
     page.close()
 

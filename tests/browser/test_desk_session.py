@@ -9,13 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.browser.desk import (
-    drag_at_random,
-    heap_megabytes,
-    kept_on_screen,
-    press_at_random,
-    settle,
-)
+from tests.browser.desk import drag_at_random, heap_megabytes, kept_on_screen, press_at_random, settle
 
 EDITS = 1000
 CELLS = [

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import fpgmlab as fl
-from fpgmlab.sensitivity import runners, work
+from fpgmlab.sensitivity.replay import runners
+from fpgmlab.sensitivity.store import work
 from tests.sensitivity.small import run, same, small_graph, stop_after
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import fpgmlab as fl
-from fpgmlab.sensitivity.curves import COLUMNS
-from fpgmlab.sensitivity.intervals import Paired, kl_divergence
+from fpgmlab.sensitivity.curves.curves import COLUMNS
+from fpgmlab.sensitivity.curves.intervals import Paired, kl_divergence
 from tests.sensitivity.small import run, same, small_graph, small_task
 
 QUIET = {"progress": False}

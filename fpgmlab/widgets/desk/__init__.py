@@ -1,1 +1,1 @@
-"""The plan editor's plain data and its work in the background."""
+"""`PlanEditor`, the mixing desk: plain data for its browser side, and its work in the background."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fpgmlab.allocation import LatencyTable
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
-from fpgmlab.rounding import Scores, checked_scores, lowest
+from fpgmlab.deployment import LatencyTable
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Scores, checked_scores, lowest
 from fpgmlab.widgets.desk.payload import Json, cells_kept
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from fpgmlab.artifacts import save
-from fpgmlab.export import export_onnx
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
+from fpgmlab.deployment.export import export_onnx
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.models.saving import save
+from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.desk.report import report_json, report_page
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from fpgmlab.plan import Plan
-from fpgmlab.widgets.sweep_view import Pace, duration
+from fpgmlab.plans.plan import Plan
+from fpgmlab.tasks.task import Task
+from fpgmlab.widgets.common.pace import Pace, duration
 
 
 class Cancelled(KeyboardInterrupt):
@@ -168,7 +169,7 @@ class Watched:
         Called with the number of samples; may raise an exception.
     """
 
-    def __init__(self, task: object, on_batch: Callable[[int], None]) -> None:
+    def __init__(self, task: Task, on_batch: Callable[[int], None]) -> None:
         self._task, self._on_batch = task, on_batch
 
     def __getattr__(self, name: str) -> object:

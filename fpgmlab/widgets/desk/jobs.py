@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fpgmlab.allocation import LatencyTable
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
+from fpgmlab.deployment import LatencyTable
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
+from fpgmlab.recovery.training import fit
 from fpgmlab.sensitivity import Curves
-from fpgmlab.surgery import prune
+from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks import evaluate
-from fpgmlab.training import fit
+from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.export import write_folder
 from fpgmlab.widgets.desk.job import Job, Made, Watched
 from fpgmlab.widgets.desk.report import Measured, epochs_words, report_frame
@@ -40,7 +41,7 @@ class Order:
 
     graph: ChannelGraph
     curves: Curves
-    task: object
+    task: Task
     table: LatencyTable | None
     plan: Plan
     made: Made | None

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from fpgmlab.allocation import LatencyTable
 from fpgmlab.allocation.degradation import Degradation, degradations
-from fpgmlab.graph import ChannelGraph, ChannelGroup
-from fpgmlab.modules import stage
-from fpgmlab.rounding import Scores, lowest
+from fpgmlab.common.modules import stage
+from fpgmlab.deployment import LatencyTable
+from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.plans.rounding import Scores, lowest
 from fpgmlab.sensitivity import Curves
 
 Json = dict[str, object]
@@ -37,7 +37,7 @@ def desk_payload(
     dict
         Of what JSON knows. ``groups``: a list, in network order. ``cells``: the sizes of all cells. ``macs``,
         ``sizes``: terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
-        `fpgmlab.costs.CostModel`). ``metrics``: name, unpruned value, and a curve, or None, for each group.
+        `fpgmlab.graph.costs.CostModel`). ``metrics``: name, unpruned value, and a curve, or None, for each group.
         ``latency``: the table's grids, and its layers' counts over z; or None.
 
     Raises

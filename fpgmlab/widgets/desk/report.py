@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fpgmlab.allocation import LatencyTable
 from fpgmlab.allocation.forecast import forecast
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
+from fpgmlab.deployment import LatencyTable
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from contextlib import nullcontext
 import traitlets
 
 from fpgmlab.errors import unknown
-from fpgmlab.plan import Plan
+from fpgmlab.plans.plan import Plan
+from fpgmlab.widgets.common.prompt import PromptWidget
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.payload import Json
-from fpgmlab.widgets.prompt import PromptWidget
 
 
 class DeskState(PromptWidget):

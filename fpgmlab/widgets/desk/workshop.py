@@ -8,16 +8,17 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from fpgmlab.allocation import LatencyTable
-from fpgmlab.graph import ChannelGraph
-from fpgmlab.plan import Plan
+from fpgmlab.deployment import LatencyTable
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
+from fpgmlab.tasks.task import Task
+from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.job import Job, Made
 from fpgmlab.widgets.desk.jobs import Order, Outcome, evaluating, exporting, fine_tuning, pruning
 from fpgmlab.widgets.desk.payload import Json
 from fpgmlab.widgets.desk.report import Measured, epochs_words
-from fpgmlab.widgets.failures import in_words
 
 JOBS = {"evaluate": evaluating, "prune": pruning, "fine-tune": fine_tuning, "export": exporting}
 _NEED_TASK = ("evaluate", "fine-tune")
@@ -51,7 +52,7 @@ class Workshop:
         lock: threading.Condition,
         graph: ChannelGraph,
         curves: Curves,
-        task: object,
+        task: Task,
         table: LatencyTable | None,
         on_change: Callable[[], None],
     ) -> None:

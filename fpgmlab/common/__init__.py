@@ -1,0 +1,26 @@
+"""Common ground: files on disk, modules of torch, the data folder.
+
+In: paths, ``nn.Module``. Out: the same, with a promise: a file is whole or not there, a model is left as it was.
+Nothing here knows of channels.
+"""
+
+from fpgmlab.common.attributes import match_attributes
+from fpgmlab.common.calling import call, left_as_it_is
+from fpgmlab.common.files import atomic_path, data_dir, data_file
+from fpgmlab.common.modules import channels_last, device_of, eval_mode, named_tensors, split_name, stage, tensors_in
+
+__all__ = [
+    "atomic_path",
+    "call",
+    "channels_last",
+    "data_dir",
+    "data_file",
+    "device_of",
+    "eval_mode",
+    "left_as_it_is",
+    "match_attributes",
+    "named_tensors",
+    "split_name",
+    "stage",
+    "tensors_in",
+]

@@ -1,0 +1,87 @@
+"""Files: written whole or not at all, and where the project's data lives."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it there on success, remove it on any failure.
+
+    Missing parent folders are created.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the finished file shall be.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be made or written, with the folder's name.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise IsADirectoryError("it is a folder; give the name of a file")
+        folder = tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise type(error)(
+            f"cannot write {str(target)!r}: {error.strerror or error}. Choose a folder that you may write to."
+        ) from error
+    # A folder of its own, not only a file: some writers (ONNX) put side files next to theirs.
+    temporary = Path(folder) / target.name
+    try:
+        yield temporary
+        # Some writers make the file private; it shall have the permissions that any new file has here.
+        (Path(folder) / "new").touch()
+        temporary.chmod((Path(folder) / "new").stat().st_mode)
+        os.replace(temporary, target)
+    finally:
+        for left in Path(folder).iterdir():
+            left.unlink()
+        os.rmdir(folder)
+
+
+def data_dir() -> Path:
+    """Return the folder with the project's data sets and checkpoints.
+
+    It is ``$FPGMLAB_DATA`` when that is set, else ``data/`` of the checkout that this package lies in.
+
+    Raises
+    ------
+    FileNotFoundError
+        When neither exists.
+    """
+    named = os.environ.get("FPGMLAB_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "data"
+    if (folder / "README.md").is_file():
+        return folder
+    where = f"FPGMLAB_DATA={named!r}" if named else f"no checkout around {str(Path(__file__).parent)!r}"
+    raise FileNotFoundError(
+        f"the data folder of fpgmlab was not found ({where}). The data sets and checkpoints come with the source "
+        "repository, not with the installed package: clone it and set FPGMLAB_DATA to its data/ folder."
+    )
+
+
+def data_file(*parts: str) -> Path:
+    """Return the path of a file below `data_dir`.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is not there.
+    """
+    path = data_dir().joinpath(*parts)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{str(path)!r} is missing from the data folder. Restore it with 'git checkout -- data', "
+            "or rebuild it with 'python data/build.py' (see data/README.md)."
+        )
+    return path

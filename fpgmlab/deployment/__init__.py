@@ -1,0 +1,12 @@
+"""Deployment: all that knows a runtime.
+
+In: a model, or an exported file. Out: an ONNX file that agrees with the model, latencies of whole networks, tables of
+layers' latencies over their numbers of channels.
+"""
+
+from fpgmlab.deployment.export import ExportReport, export_onnx
+from fpgmlab.deployment.runtimes import latency
+from fpgmlab.deployment.tables import LatencyTable
+from fpgmlab.deployment.timing import latency_table
+
+__all__ = ["ExportReport", "LatencyTable", "export_onnx", "latency", "latency_table"]

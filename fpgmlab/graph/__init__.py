@@ -1,0 +1,13 @@
+"""The channel graph: which channels of a network can only be removed together, and what each costs.
+
+In: a model and an example input. Out: a `ChannelGraph`, a mapping from group name to `ChannelGroup`, with the exact
+cost of any plan. `fpgmlab.graph.tracing` is what sees the channels.
+"""
+
+from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.costs import Cost
+from fpgmlab.graph.crosscheck import crosscheck
+from fpgmlab.graph.trace import trace
+from fpgmlab.graph.tracing import TracingError
+
+__all__ = ["ChannelGraph", "ChannelGroup", "Cost", "TracingError", "crosscheck", "trace"]

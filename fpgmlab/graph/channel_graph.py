@@ -1,0 +1,208 @@
+"""The channel graph: which channels of a network can only be removed together, and what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from torch import nn
+
+from fpgmlab.errors import unknown
+from fpgmlab.graph.costs import Cost, CostModel
+from fpgmlab.graph.grouping import Layer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class HasRemoved(Protocol):
+    """What a graph needs of a plan: ``fpgmlab.Plan`` has it."""
+
+    @property
+    def widths(self) -> Mapping[str, int]: ...
+
+    @property
+    def removed(self) -> Mapping[str, tuple[int, ...]]: ...
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """The channels of several layers that can only be removed together.
+
+    Attributes
+    ----------
+    name : str
+        The module name of its first producer.
+    channels : int
+        How many there are.
+    producers : tuple of str
+        Convolutions and linear layers whose filters make these channels, in order of execution.
+    consumers : tuple of str
+        Convolutions and linear layers that read them.
+    protected : str or None
+        Why none of them may be removed, in words; None when they may.
+    channelwise : tuple of str
+        Layers in between that treat each channel by itself or normalise over them: batch norms, depthwise convolutions.
+    blocks : tuple of int or None
+        For each channel its block, when a grouped convolution or a split asks that as many channels go from each block.
+    """
+
+    name: str
+    channels: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    protected: str | None = None
+    channelwise: tuple[str, ...] = ()
+    blocks: tuple[int, ...] | None = None
+
+    @property
+    def step(self) -> int:
+        """How many channels must go at a time: the number of blocks, or 1."""
+        return 1 if self.blocks is None else len(set(self.blocks))
+
+
+class ChannelGraph(Mapping[str, ChannelGroup]):
+    """A mapping from group name to `ChannelGroup`, in order of execution; made by `trace`.
+
+    Attributes
+    ----------
+    model : nn.Module
+        The traced model itself, not a copy.
+    example_input : object
+        What it was traced with.
+    layers : tuple of Layer
+        Every layer that a group touches, with the channels of its inputs and outputs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_input: object,
+        groups: Sequence[ChannelGroup],
+        layers: Sequence[Layer],
+        other_macs: int = 0,
+    ) -> None:
+        self.model = model
+        self.example_input = example_input
+        self.layers = tuple(layers)
+        self._groups = {group.name: group for group in groups}
+        stops = np.cumsum([0] + [group.channels for group in groups])
+        self._slices = {g.name: slice(int(a), int(b)) for g, a, b in zip(groups, stops, stops[1:], strict=False)}
+        self._costs = CostModel(model, self.layers, list(self._slices.values()), other_macs)
+
+    def __getitem__(self, name: str) -> ChannelGroup:
+        try:
+            return self._groups[name]
+        except KeyError:
+            raise KeyError(unknown("group", name, self._groups)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._groups
+
+    def __repr__(self) -> str:
+        free = sum(group.protected is None for group in self.values())
+        return (
+            f"ChannelGraph of {type(self.model).__name__}: {len(self)} groups, {free} of them prunable; {self.cost()}"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.frame().to_html(index=False)
+
+    def cost(self, plan: HasRemoved | None = None) -> Cost:
+        """Return what the network costs, or what it would cost after `fpgmlab.prune` with a plan; nothing is run.
+
+        Parameters
+        ----------
+        plan : Plan, optional
+            Nothing is removed when left out.
+
+        Returns
+        -------
+        Cost
+            MACs of convolutions and linear layers for one example of the traced size, parameters, and the
+            bytes of all parameters and buffers that a state dict holds. Exact: equal to counting the pruned model.
+
+        Raises
+        ------
+        ValueError
+            For a plan that was made for another network.
+        """
+        if plan is None:
+            return self._costs.cost({})
+        self.check(plan)
+        removed = {i: plan.removed[name] for i, name in enumerate(self._groups) if plan.removed.get(name)}
+        return self._costs.cost(removed)
+
+    @property
+    def costs(self) -> CostModel:
+        """The arithmetic behind `cost`, for whoever needs the cost of many plans."""
+        return self._costs
+
+    def check(self, plan: HasRemoved) -> None:
+        """Raise a `ValueError` when a plan does not fit this graph, saying where and what would do."""
+        for name, channels in plan.widths.items():
+            group = self._groups.get(name)
+            if group is None:
+                raise ValueError(f"the plan was made for another network: {unknown('group', name, self._groups)}")
+            if channels != group.channels:
+                raise ValueError(
+                    f"the plan was made for other widths: group {name!r} has {group.channels} channels here, "
+                    f"{channels} in the plan. Make the plan from a trace of this very network."
+                )
+            removed = plan.removed.get(name, ())
+            if not removed:
+                continue
+            if group.protected is not None:
+                raise ValueError(
+                    f"group {name!r} is protected ({group.protected}), but the plan removes {len(removed)} of its "
+                    "channels"
+                )
+            if group.blocks is not None:
+                counts = np.bincount(np.asarray(group.blocks)[list(removed)], minlength=group.step)
+                if counts.min() != counts.max():
+                    raise ValueError(
+                        f"group {name!r} feeds a grouped convolution or a split: as many channels must go from each of "
+                        f"its {group.step} blocks; the plan removes between {counts.min()} and {counts.max()}"
+                    )
+
+    def keep(self, plan: HasRemoved) -> np.ndarray:
+        """Return which channels of all groups stay, (all channels,) bool, in the numbering of ``layers``."""
+        self.check(plan)
+        mask = np.ones(sum(group.channels for group in self.values()), dtype=bool)
+        for name, removed in plan.removed.items():
+            mask[self._slices[name].start + np.asarray(removed, dtype=np.intp)] = False
+        return mask
+
+    def channels_of(self, name: str) -> slice:
+        """Return where a group's channels lie in the numbering of ``layers``."""
+        return self._slices[self[name].name]
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row for each group: name, channels, producers, consumers, protected, macs_share.
+
+        ``macs_share`` is the share of the network's MACs spent in its producers and depthwise convolutions. The
+        shares add up to 1 when every layer belongs to a group; a layer of two groups is shared by their channels.
+        """
+        import pandas as pd
+
+        shares = self._costs.macs_shares()
+        rows = [
+            {
+                "group": group.name,
+                "channels": group.channels,
+                "producers": ", ".join(group.producers),
+                "consumers": ", ".join(group.consumers),
+                "protected": group.protected or "",
+                "macs_share": float(share),
+            }
+            for group, share in zip(self.values(), shares, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["group", "channels", "producers", "consumers", "protected", "macs_share"])

@@ -1,0 +1,153 @@
+"""From labels to groups: which labels are one channel, which channels are one group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from fpgmlab.graph.tracing.layers import TracedLayer
+from fpgmlab.graph.tracing.recorder import Trace
+
+PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer that a group touches. Channels are numbered over all groups; -1 is a channel that no group has.
+
+    ``kind``, ``positions`` and ``dim`` are as in `fpgmlab.graph.tracing.layers.TracedLayer`.
+    """
+
+    name: str
+    kind: str
+    inputs: np.ndarray | None  # (channels in,)
+    outputs: np.ndarray | None  # (channels out,)
+    groups: int
+    positions: int
+    dim: int
+    depthwise: bool
+
+
+@dataclass(frozen=True)
+class RawGroup:
+    """A group as found, before it is known whether it may be pruned."""
+
+    channels: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    channelwise: tuple[str, ...]
+    blocks: tuple[int, ...] | None
+    frozen: str | None
+
+
+def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
+    """Return the groups in order of execution, and every layer with its channels numbered over all groups."""
+    layers = list(trace.layers.values())
+    # Labels that were tied are one channel.
+    channel_of = _components(trace.labels, ((p[:, 0], p[:, 1]) for p in trace.pairs))
+    channel_of[0] = -1
+    # Channels that one layer makes, or that must stay equally many, are one group.
+    makers = [channel_of[layer.outputs] for layer in layers if _makes(layer)]
+    channel_of[~np.isin(channel_of, np.concatenate([[-1], *makers]))] = -1  # made by no layer
+    parts = [[channel_of[part] for part in equal] for equal in trace.parts]
+    links = [vector[vector >= 0] for vector in (*makers, *(np.concatenate(equal) for equal in parts))]
+    group_of = _components(trace.labels, ((v[:-1], v[1:]) for v in links if len(v) > 1))
+    # Number the channels anew: groups in order of execution, in each the first producer's channels first.
+    order = np.concatenate([m[m >= 0] for m in makers]) if makers else np.zeros(0, dtype=np.int64)
+    order = order[np.sort(np.unique(order, return_index=True)[1])]
+    first_seen = {group: rank for rank, group in reversed(list(enumerate(group_of[order])))}
+    ranks = np.array([first_seen[group] for group in group_of[order]], dtype=np.int64)
+    order = order[np.argsort(ranks, kind="stable")]
+    number = np.full(trace.labels + 1, -1)
+    number[order] = np.arange(len(order))  # number[-1] stays -1: fixed channels
+    numbered = [_numbered(layer, number, channel_of) for layer in layers]
+
+    groups_in_order = group_of[order]
+    starts = np.flatnonzero(np.r_[True, groups_in_order[1:] != groups_in_order[:-1]]) if len(order) else []
+    stops = [*starts[1:], len(order)] if len(order) else []
+    group_index = np.repeat(np.arange(len(starts)), np.diff([*starts, len(order)])) if len(order) else np.zeros(0, int)
+    roles = _roles(numbered, group_index, len(starts))
+    frozen: dict[int, str] = {}
+    mixed = [ids for ids in map(np.concatenate, trace.parts) if (channel_of[ids] < 0).any()]
+    beside = [(ids, "shares a grouped convolution or a split with fixed channels") for ids in mixed]
+    for labels, reason in (*trace.frozen, *beside):
+        for group in _groups_in(number[channel_of[labels]], group_index):
+            frozen.setdefault(group, reason)
+    found = []
+    for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        mine = [
+            [number[part[part >= 0]] - start for part in equal]
+            for equal in parts
+            if group in _groups_in(number[np.concatenate(equal)], group_index)
+        ]
+        blocks, uneven = _blocks(int(stop - start), mine)
+        producers, consumers, channelwise = (tuple(names) for names in roles[group])
+        found.append(RawGroup(int(stop - start), producers, consumers, channelwise, blocks, frozen.get(group, uneven)))
+    return found, numbered
+
+
+def _makes(layer: TracedLayer) -> bool:
+    return layer.kind in PRODUCERS and not _is_depthwise(layer) and bool((layer.outputs > 0).any())
+
+
+def _is_depthwise(layer: TracedLayer) -> bool:
+    return layer.kind in {"conv", "conv_transpose"} and layer.groups > 1 and layer.groups == len(layer.inputs)
+
+
+def _components(nodes: int, links: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    ends = [np.concatenate(side) for side in zip(*links, strict=True)] or [np.zeros(0, int), np.zeros(0, int)]
+    adjacency = coo_array((np.ones(len(ends[0])), (ends[0], ends[1])), shape=(nodes, nodes))
+    return connected_components(adjacency, directed=False)[1].astype(np.int64)
+
+
+def _numbered(layer: TracedLayer, number: np.ndarray, channel_of: np.ndarray) -> Layer:
+    inputs, outputs = (
+        None if labels is None else number[channel_of[labels]] for labels in (layer.inputs, layer.outputs)
+    )
+    return Layer(
+        layer.name, layer.kind, inputs, outputs, layer.groups, layer.positions, layer.dim, _is_depthwise(layer)
+    )
+
+
+def _groups_in(channels: np.ndarray, group_index: np.ndarray) -> list[int]:
+    return np.unique(group_index[channels[channels >= 0]]).tolist()
+
+
+def _roles(layers: Sequence[Layer], group_index: np.ndarray, groups: int) -> list[tuple[list, list, list]]:
+    roles: list[tuple[list, list, list]] = [([], [], []) for _ in range(groups)]
+    for layer in layers:
+        makes = layer.kind in PRODUCERS and not layer.depthwise
+        if makes:
+            for group in _groups_in(layer.inputs, group_index):
+                roles[group][1].append(layer.name)
+        if layer.outputs is not None:
+            for group in _groups_in(layer.outputs, group_index):
+                roles[group][0 if makes else 2].append(layer.name)
+    return roles
+
+
+def _blocks(channels: int, constraints: list[list[np.ndarray]]) -> tuple[tuple[int, ...] | None, str | None]:
+    """Return each channel's block under all equal-parts constraints, or why they cannot be met."""
+    uneven = "a grouped convolution or a split asks for parts that cannot stay equal"
+    cells = np.zeros(channels, dtype=np.int64)
+    for parts in constraints:
+        counts = np.stack([np.bincount(part, minlength=channels) for part in parts], axis=1)  # (channels, parts)
+        if (counts == counts[:, :1]).all():
+            continue  # each channel takes the same from every part
+        member = counts > 0
+        if not ((member.sum(1) == 1).all() and len(np.unique(counts[member])) == 1):
+            return None, uneven
+        cells = cells * len(parts) + member.argmax(1)
+    _, cells, sizes = np.unique(cells, return_inverse=True, return_counts=True)
+    if len(sizes) == 1:
+        return None, None
+    if len(set(sizes)) > 1:
+        return None, uneven
+    for parts in constraints:
+        if len({len(np.unique(cells[part])) for part in parts}) > 1:
+            return None, uneven
+    return tuple(cells.tolist()), None

@@ -1,0 +1,66 @@
+"""From a model to its channel graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from fpgmlab.errors import unknown
+from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.grouping import RawGroup, group_channels
+from fpgmlab.graph.tracing.labelling import trace_labels
+
+
+def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
+    """Find out which channels of a model belong together.
+
+    The model runs once, in eval mode, with numbered channels; what mixes or hides channels protects the groups that
+    enter it. The model is left as it is.
+
+    Parameters
+    ----------
+    model : nn.Module
+    example_input : Tensor, list, tuple or dict
+        What the model is called with: one tensor, a list of pictures (3, height, width) as torchvision's detectors take
+        it, positional or keyword arguments. Costs are for this size, for one example of the batch.
+    protect : sequence of str
+        Names of modules that shall keep their channels: layers, or blocks with everything in them.
+
+    Returns
+    -------
+    ChannelGraph
+
+    Raises
+    ------
+    TracingError
+        When the model does not run with this input, with the module where it failed.
+    ValueError
+        For a name in ``protect`` that is no module, or a model without a layer to prune.
+    """
+    if isinstance(protect, str):
+        protect = [protect]
+    modules = dict(model.named_modules())
+    for name in protect:
+        if name not in modules:
+            raise ValueError(unknown("module", name, modules))
+    seen = trace_labels(model, example_input)
+    raw, layers = group_channels(seen)
+    if not raw:
+        raise ValueError(f"{type(model).__name__} has no convolution or linear layer that ran: nothing to prune")
+    return ChannelGraph(model, example_input, [_public(group, protect) for group in raw], layers, seen.other_macs)
+
+
+def _public(group: RawGroup, protect: Sequence[str]) -> ChannelGroup:
+    reason = group.frozen
+    if reason is None and not group.consumers:
+        reason = "no layer consumes it"
+    if reason is None and group.channels == len(set(group.blocks or (0,))):
+        reason = "nothing would stay: it has one channel" + (" in each block" if group.blocks else "")
+    layers = (*group.producers, *group.channelwise)
+    named = [p for p in protect for layer in layers if p in ("", layer) or layer.startswith(f"{p}.")]
+    if reason is None and named:
+        reason = f"the user named {named[0]!r}"
+    return ChannelGroup(
+        group.producers[0], group.channels, group.producers, group.consumers, reason, group.channelwise, group.blocks
+    )

@@ -1,0 +1,203 @@
+"""What each kind of layer does with channel labels: convolutions, linear layers, normalisations, PReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from fpgmlab.common.modules import split_name
+from fpgmlab.graph.tracing.labels import Recorder, along
+
+_RANKS = {f"{kind}{n}d": n for n in (1, 2, 3) for kind in ("conv", "conv_transpose")}
+_NORMS = {"batch_norm": 1, "instance_norm": 1, "group_norm": 1, "layer_norm": -1, "rms_norm": -1}
+_NORM_TENSORS = {"weight", "bias", "running_mean", "running_var"}
+
+
+@dataclass
+class TracedLayer:
+    """What one layer does with channels; ``inputs`` and ``outputs`` hold a label for each channel, 0 for a fixed one.
+
+    ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu or
+    tensor (a parameter or buffer that takes part by itself, cut along ``dim``). ``positions`` is the number of times
+    that its kernel is applied in the forward pass of one example.
+    """
+
+    name: str
+    kind: str
+    inputs: np.ndarray | None = None  # (channels in,)
+    outputs: np.ndarray | None = None  # (channels out,)
+    groups: int = 1
+    positions: int = 0
+    dim: int = 0
+
+
+class LayerRecorder(Recorder, Protocol):
+    """What the rules for layers tell the tracer on top of `fpgmlab.graph.tracing.labels.Recorder`."""
+
+    batch: int
+    modules: dict[str, nn.Module]
+
+    def name_of(self, tensor: Tensor | None) -> str | None: ...
+    def known(self, layer: str) -> TracedLayer | None: ...
+    def record(self, layer: TracedLayer) -> None: ...
+    def new_labels(self, count: int) -> Tensor: ...
+    def add_macs(self, macs: int) -> None: ...
+    def current_module(self) -> str: ...
+
+
+def layer_rule(name: str) -> Callable[..., None] | None:
+    """Return the rule for a layer's operation (its name without underscores), or None for another operation."""
+    if name in _RANKS:
+        return _convolution
+    if name in _NORMS:
+        return _norm
+    return {"linear": _linear, "prelu": _prelu, "multi_head_attention_forward": _attention}.get(name)
+
+
+def makes_channels(name: str) -> bool:
+    """Tell whether an operation makes new channels, so that it matters also when it takes none."""
+    return name in _RANKS or name in {"linear", "multi_head_attention_forward"}
+
+
+def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
+    rank, transposed = _RANKS[name], "transpose" in name
+    given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
+    tensor, weight = given["input"], given["weight"]
+    ids = _entering(to, tensor, -rank - 1, name)
+    channels, filters = tensor.shape[-rank - 1], out.shape[-rank - 1]
+    area = tensor if transposed else out
+    positions = area.numel() // area.shape[-rank - 1] // to.batch
+    owner = _owner(to, [weight], nn.modules.conv._ConvNd)
+    if owner is None or to.modules[owner].groups != groups or to.modules[owner].transposed != transposed:
+        to.freeze(ids, f"enters {name!r} with weights that are not plainly a layer's own")
+        to.add_macs(positions * weight.numel())
+        return to.put(out, None)
+    foreign = _foreign_bias(to, given.get("bias"), owner)
+    known = to.known(owner)
+    if groups == channels and groups > 1:  # depthwise: output channels follow their input channel
+        if foreign:
+            to.freeze(ids, f"enters {owner!r}, which adds another layer's bias")
+        outputs = ids.repeat_interleave(filters // groups)
+    elif foreign:
+        to.freeze(ids if groups > 1 else None, f"enters {owner!r}, which adds another layer's bias")
+        outputs = torch.zeros(filters, dtype=torch.int64)
+    else:
+        outputs = torch.from_numpy(known.outputs) if known else to.new_labels(filters)
+        if groups > 1:
+            to.equal_parts(outputs.chunk(groups))
+            if bool((ids > 0).all()):
+                to.equal_parts(ids.chunk(groups))
+            else:
+                to.freeze(ids, f"shares a grouped convolution with fixed channels: {owner}")
+    kind = "conv_transpose" if transposed else "conv"
+    to.record(TracedLayer(owner, kind, ids.numpy(), outputs.numpy(), groups, positions))
+    to.put(out, outputs.reshape((1,) * (out.ndim - rank - 1) + (-1,) + (1,) * rank))
+
+
+def _linear(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
+    given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
+    tensor, weight = given["input"], given["weight"]
+    ids = _entering(to, tensor, -1, name)
+    # Windows and tokens count as positions, also where they were folded into the batch.
+    positions = tensor.numel() // tensor.shape[-1] // to.batch
+    owner = _owner(to, [weight], nn.Linear)
+    if owner is None:
+        to.freeze(ids, f"enters {name!r} with weights that are not plainly a layer's own")
+        to.add_macs(positions * weight.numel())
+        return to.put(out, None)
+    known = to.known(owner)
+    if _foreign_bias(to, given.get("bias"), owner):  # as in torchvision's Swin
+        outputs = torch.zeros(len(weight), dtype=torch.int64)
+    else:
+        outputs = torch.from_numpy(known.outputs) if known else to.new_labels(len(weight))
+    to.record(TracedLayer(owner, "linear", ids.numpy(), outputs.numpy(), 1, positions))
+    to.put(out, outputs.reshape((1,) * (out.ndim - 1) + (-1,)))
+
+
+def _attention(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: tuple) -> None:
+    """Four projections, which nobody cuts: heads are no channels."""
+    query, key, value = (
+        kwargs.get(n, args[i] if len(args) > i else None) for i, n in enumerate(("query", "key", "value"))
+    )
+    for tensor in (query, key, value):
+        to.freeze(to.get(tensor), "enters an attention, whose heads share its channels")
+    size = query.shape[-1]
+    numbers = 2 * query.numel() + key.numel() + value.numel()  # query and output projection, key, value
+    to.add_macs(numbers * size // to.batch)
+    for result in pytree.tree_leaves(out):
+        to.put(result, None)
+
+
+def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
+    tensor, label = args[0], to.get(args[0])
+    dim = _NORMS[name] % label.ndim
+    flat = along(label, dim, tensor.shape[dim])
+    tensors = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
+    mixes = name in {"layer_norm", "rms_norm", "group_norm"}
+    owner = _owner(to, tensors, nn.Module)
+    shape = kwargs.get("normalized_shape", args[1] if len(args) > 1 else ())
+    reason = None
+    if flat is None or (name in {"layer_norm", "rms_norm"} and len(shape) != 1):
+        reason = "over several dimensions, or another one than its channels"
+    elif owner is None and (mixes or tensors):
+        reason = "without weights" if not tensors else "with weights that are not plainly a layer's own"
+    if reason is not None:
+        to.freeze(label, f"is normalised by {name!r} {reason}")
+        return to.put(out, None)
+    groups = 1
+    if name == "group_norm":
+        groups = kwargs.get("num_groups", args[1] if len(args) > 1 else 1)
+        if groups > 1:
+            to.equal_parts(flat.chunk(groups))
+    if owner is None and isinstance(to.modules.get(to.current_module()), nn.modules.batchnorm._NormBase):
+        owner = to.current_module()
+    if owner is not None:
+        to.record(TracedLayer(owner, name, outputs=flat.numpy(), groups=groups))
+    to.put(out, label)
+
+
+def _prelu(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
+    tensor, weight = args[0], kwargs.get("weight", args[1] if len(args) > 1 else None)
+    label = to.get(tensor)
+    if weight.numel() > 1:
+        flat, owner = along(label, 1, tensor.shape[1]), _owner(to, [weight], nn.PReLU)
+        if flat is None or owner is None:
+            to.freeze(label, f"enters {name!r} along another dimension than its channels")
+            label = None
+        else:
+            to.record(TracedLayer(owner, name, outputs=flat.numpy()))
+    to.put(out, label)
+
+
+def _entering(to: LayerRecorder, tensor: Tensor, dim: int, name: str) -> Tensor:
+    """Return the labels of a layer's input channels, (channels,)."""
+    size = tensor.shape[dim]
+    label = to.get(tensor)
+    if label is None:
+        return torch.zeros(size, dtype=torch.int64)
+    flat = along(label, dim, size)
+    if flat is None:
+        to.freeze(label, f"enters {name!r} along another dimension than its channels")
+        return torch.zeros(size, dtype=torch.int64)
+    return flat
+
+
+def _owner(to: LayerRecorder, tensors: Iterable[Tensor], kind: type[nn.Module]) -> str | None:
+    """Return the module of this kind whose own weights these are, by their usual names; else None."""
+    owners = set()
+    for tensor in tensors:
+        name = to.name_of(tensor)
+        module, attribute = (None, "") if name is None else split_name(name)
+        owners.add(module if attribute in _NORM_TENSORS and isinstance(to.modules.get(module), kind) else None)
+    return owners.pop() if len(owners) == 1 else None
+
+
+def _foreign_bias(to: LayerRecorder, bias: Tensor | None, owner: str) -> bool:
+    return bias is not None and to.name_of(bias) != (f"{owner}.bias" if owner else "bias")

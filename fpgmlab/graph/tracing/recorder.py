@@ -1,0 +1,181 @@
+"""What one labelled forward pass has seen: layers with the labels of their channels, ties, and what is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from fpgmlab.common.modules import named_tensors, split_name
+from fpgmlab.graph.tracing.labels import ELEMENTWISE, UNARY, unique_pairs
+from fpgmlab.graph.tracing.layers import TracedLayer
+from fpgmlab.graph.tracing.movement import MOVEMENT, SIZED
+from fpgmlab.graph.tracing.widths import Width
+
+# Operations through which a model's scale or shift for each channel reaches the activations.
+_SCALING = MOVEMENT | UNARY | ELEMENTWISE
+
+
+class TracingError(ValueError):
+    """A model that could not be traced; the message says where."""
+
+
+@dataclass
+class Trace:
+    """Everything that one labelled forward pass has seen."""
+
+    layers: dict[str, TracedLayer] = field(default_factory=dict)
+    pairs: list[np.ndarray] = field(default_factory=list)  # each (n, 2): labels of one and the same channel
+    frozen: list[tuple[np.ndarray, str]] = field(default_factory=list)
+    parts: list[list[np.ndarray]] = field(default_factory=list)  # label vectors that must stay equally long
+    labels: int = 1  # the next free label
+    other_macs: int = 0  # of convolutions and linear layers whose channels nobody can remove
+
+
+class TraceRecorder:
+    """Labels of tensors, and what the rules in `labels`, `movement` and `layers` tell while a model runs.
+
+    Parameters
+    ----------
+    model : nn.Module
+    batch : int
+        Examples in the forward pass.
+    """
+
+    def __init__(self, model: nn.Module, batch: int) -> None:
+        self.batch = batch
+        self.trace = Trace()
+        self.modules = dict(model.named_modules())
+        self.names = named_tensors(model)
+        self.stack: list[str] = []  # modules that are running, the innermost last
+        self.label_of = WeakTensorKeyDictionary()
+        self.other_uses: dict[str, str] = {}  # a model's tensor: what else than its layer takes it
+        self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
+
+    @property
+    def where(self) -> str:
+        return repr(self.stack[-1]) if self.stack and self.stack[-1] else "the model itself"
+
+    def get(self, tensor: Tensor) -> Tensor | None:
+        return self.label_of.get(tensor)
+
+    def put(self, tensor: object, label: Tensor | None) -> None:
+        if isinstance(tensor, Tensor):
+            self.label_of[tensor] = label
+
+    def tie(self, left: Tensor, right: Tensor) -> None:
+        pairs = unique_pairs(left, right)
+        fixed = (pairs == 0).any(dim=1)
+        self.freeze(pairs[fixed], "added to channels of fixed width")
+        self.trace.pairs.append(pairs[~fixed].numpy())
+
+    def freeze(self, label: Tensor | None, reason: str) -> None:
+        if label is not None:
+            self.freeze_ids(label.reshape(-1).numpy(), reason)
+
+    def freeze_ids(self, ids: np.ndarray, reason: str) -> None:
+        """Freeze channels without a torch function: the model's own code may be running."""
+        ids = np.unique(ids[ids > 0])
+        if len(ids):
+            place = f" in {self.where}" if self.stack else ""
+            self.trace.frozen.append((ids, reason + place))
+
+    def equal_parts(self, parts: Sequence[Tensor]) -> None:
+        self.trace.parts.append([part.numpy() for part in parts])
+
+    def is_model_tensor(self, tensor: Tensor) -> bool:
+        return id(tensor) in self.names
+
+    def slice_model_tensor(self, tensor: Tensor, dim: int, label: Tensor) -> None:
+        self.record(TracedLayer(self.names[id(tensor)], "tensor", outputs=label.numpy(), dim=dim))
+
+    def name_of(self, tensor: Tensor | None) -> str | None:
+        return self.names.get(id(tensor))
+
+    def known(self, layer: str) -> TracedLayer | None:
+        return self.trace.layers.get(layer)
+
+    def record(self, layer: TracedLayer) -> None:
+        """Add a layer; one that runs twice must see the same channels twice."""
+        self.claimed.add(layer.name)
+        known = self.trace.layers.setdefault(layer.name, layer)
+        if known is layer:
+            return
+        same = (known.kind, known.dim, known.groups) == (layer.kind, layer.dim, layer.groups)
+        for mine, other in ((known.inputs, layer.inputs), (known.outputs, layer.outputs)):
+            if mine is None or other is None:
+                continue
+            if same and mine.shape == other.shape:
+                self.tie(torch.from_numpy(mine), torch.from_numpy(other))
+            else:
+                for labels in (mine, other):
+                    self.freeze(torch.from_numpy(labels), f"{layer.name!r} is used in two ways")
+        known.positions += layer.positions
+
+    def new_labels(self, count: int) -> Tensor:
+        start = self.trace.labels
+        self.trace.labels += count
+        return torch.arange(start, start + count)
+
+    def add_macs(self, macs: int) -> None:
+        self.trace.other_macs += macs
+
+    def current_module(self) -> str:
+        return self.stack[-1] if self.stack else ""
+
+    def per_channel(self, name: str, inputs: list[Tensor]) -> list[tuple[TracedLayer, Tensor]]:
+        """Label a model's tensors of one number per channel where a calculation with them alone begins.
+
+        A frozen batch norm's scale, ``gamma.view(1, -1, 1, 1)``: what meets activations later shows whose channels
+        these are, and ties the labels to theirs; labels that meet none belong to no group.
+        """
+        several = [tensor for tensor in inputs if tensor.numel() > 1]
+        if name not in _SCALING or any(self.get(tensor) is not None for tensor in inputs):
+            return []
+        found = []
+        for tensor in several:
+            dims = [dim for dim, size in enumerate(tensor.shape) if size > 1]
+            if len(dims) != 1 or not tensor.is_floating_point() or not self.is_model_tensor(tensor):
+                return []
+            known = self.known(self.names[id(tensor)])
+            labels = self.new_labels(tensor.numel()).numpy() if known is None else known.outputs
+            found.append((TracedLayer(self.names[id(tensor)], "tensor", outputs=labels, dim=dims[0]), tensor))
+        return found
+
+    def check_widths(self, name: str, widths: list[Width], inputs: list[Tensor]) -> None:
+        """A number of channels may shape the tensor that it was read from; anything else relies on it."""
+        labels = [self.get(tensor) for tensor in inputs]
+        if name in SIZED and any(label is not None for label in labels):
+            return  # the rule looks where they stand
+        for width in widths:
+            own = any(label is not None and np.isin(width.ids, label.numpy()).all() for label in labels)
+            if not own or name != "split":
+                self.freeze_ids(width.ids, f"its number of channels shapes another tensor through {name!r}")
+
+    def check_seen(self, tensor: Tensor, name: str) -> None:
+        if tensor.grad_fn is not None and tensor not in self.label_of and not self.is_model_tensor(tensor):
+            raise TracingError(
+                f"a tensor that {name!r} takes in {self.where} was computed by code that tracing cannot see (a "
+                "scripted module, a custom autograd function). Replace that part by plain torch operations."
+            )
+
+    def finish(self) -> None:
+        """Freeze layers whose tensors something else takes as well."""
+        layers = self.trace.layers
+        of_module: dict[str, list[str]] = {}
+        for name in self.names.values():
+            of_module.setdefault(split_name(name)[0], []).append(name)
+        for layer in layers.values():
+            by_itself = layer.kind == "tensor"
+            own = [layer.name] if by_itself else of_module.get(layer.name, [])
+            # A tensor that takes part by itself, of a module that is also a layer: two would cut it.
+            twice = {n for n in own if n in layers and (not by_itself or split_name(n)[0] in layers)}
+            used = next((n for n in own if n in self.other_uses or n in twice), None)
+            if used is not None:
+                by = self.other_uses.get(used, "an elementwise operation")
+                for labels in (layer.inputs, layer.outputs):
+                    self.freeze(None if labels is None else torch.from_numpy(labels), f"{used!r} also enters {by!r}")

@@ -1,0 +1,121 @@
+"""Models on disk: one safetensors file with the weights, the architecture's recipe and the plans it was pruned by."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from fpgmlab.checkpoints.weights import read_weights, write_weights
+from fpgmlab.common.attributes import match_attributes
+from fpgmlab.common.modules import named_tensors
+from fpgmlab.models.zoo import build
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.provenance import Provenance, provenance, set_provenance
+
+
+def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None) -> None:
+    """Write a model, pruned or not, to one safetensors file.
+
+    Parameters
+    ----------
+    model : nn.Module
+    path : path-like
+        Written whole or not at all.
+    notes : mapping, optional
+        Anything that JSON can hold, such as figures and the training recipe; kept in the file's record.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written.
+    """
+    record = provenance(model)
+    first_names = set(named_tensors(model).values())
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name in first_names}
+    write_weights(
+        path,
+        tensors,
+        {
+            "architecture": record.architecture,
+            "class": f"{type(model).__module__}.{type(model).__qualname__}",
+            "options": dict(record.options),
+            "plans": [json.loads(plan.to_json()) for plan in record.plans],
+            "notes": dict(notes or {}),
+        },
+    )
+
+
+def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Module:
+    """Read a model that `save` wrote, in eval mode on the CPU, ready to use, train or prune again.
+
+    Parameters
+    ----------
+    path : path-like
+    model : nn.Module, optional
+        For a network of your own: a fresh, unpruned instance. It is left as it is; the loaded model is a copy.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        For a pickle (refused unread), a truncated or foreign file, or weights that do not belong to the model.
+    """
+    weights = read_weights(path)
+    record = weights.record
+    if model is None:
+        if record.get("architecture") is None:
+            what = f"holds a {record['class']}" if record else "was not written by fpgmlab.save"
+            raise ValueError(f"{str(path)!r} {what}: pass model=<a fresh instance of its class> to load it")
+        loaded = build(record["architecture"], **record["options"])
+    else:
+        loaded = copy.deepcopy(model)
+    first_names = set(named_tensors(loaded).values())
+    wanted = {name for name in loaded.state_dict() if name in first_names}
+    missing, foreign = sorted(wanted - set(weights.tensors)), sorted(set(weights.tensors) - wanted)
+    if missing or foreign:
+        raise ValueError(
+            f"{str(path)!r} does not belong to {type(loaded).__name__}: it lacks {_some(missing)} "
+            f"and has {_some(foreign)} that the model does not know"
+        )
+    _put(loaded, weights.tensors, str(path))
+    try:
+        plans = tuple(Plan.from_json(json.dumps(plan)) for plan in record.get("plans", []))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} has a damaged record of its plans: {error}") from error
+    set_provenance(loaded, Provenance(record.get("architecture"), record.get("options", {}), plans))
+    return loaded.eval()
+
+
+def _put(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
+    """Give a model the file's tensors, narrower where it was pruned."""
+    names = named_tensors(model)
+    made: dict[str, nn.Parameter] = {}  # a shared tensor stays shared
+    for path_of, module in model.named_modules():
+        changed = False
+        for slots in (module._parameters, module._buffers):
+            for key, old in slots.items():
+                new = None if old is None else tensors.get(names[id(old)])
+                if new is None:
+                    continue
+                if new.ndim != old.ndim or any(n > o for n, o in zip(new.shape, old.shape, strict=True)):
+                    raise ValueError(
+                        f"{path!r}: {f'{path_of}.{key}'.lstrip('.')!r} is {tuple(new.shape)} in the file and "
+                        f"{tuple(old.shape)} in {type(model).__name__}; only a smaller, pruned tensor would fit"
+                    )
+                changed |= new.shape != old.shape
+                if slots is module._parameters:
+                    new = made.setdefault(names[id(old)], nn.Parameter(new, requires_grad=old.requires_grad))
+                slots[key] = new
+        if changed:
+            match_attributes(module)
+
+
+def _some(names: list[str]) -> str:
+    return f"{len(names)} tensors ({', '.join(names[:3])}, ...)" if len(names) > 3 else ", ".join(names) or "nothing"

@@ -1,0 +1,58 @@
+"""The smallest ratio that meets a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from fpgmlab.graph.channel_graph import ChannelGraph, HasRemoved
+
+APlan = TypeVar("APlan", bound=HasRemoved)
+
+
+def at_ratio_or_budget(
+    graph: ChannelGraph, plan: Callable[[float], APlan], options: Mapping[str, float | None]
+) -> APlan:
+    """Return ``plan(ratio)``, or the plan of the smallest ratio that meets the one budget given.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    plan : callable
+        ``ratio -> Plan``; a larger ratio must not cost more.
+    options : mapping of str to float or None
+        ``ratio`` and budgets by name of `fpgmlab.Cost`'s fields; exactly one is not None.
+
+    Raises
+    ------
+    ValueError
+        When not exactly one is given, for one out of range, and for a budget that cannot be reached, with what can.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of {', '.join(options)}; got {given or 'none'}")
+    ((kind, value),) = given.items()
+    if kind == "ratio":
+        if not (isinstance(value, (int, float, np.floating)) and 0 <= value < 1):
+            raise ValueError(f"ratio must be a number with 0 <= ratio < 1; got {value!r}")
+        return plan(value)
+    if not 0 < value <= 1:
+        raise ValueError(f"{kind} must be the fraction that may remain, 0 < {kind} <= 1; got {value}")
+    whole = getattr(graph.cost(), kind)
+    low, high = 0.0, math.nextafter(1.0, 0.0)
+    if getattr(graph.cost(plan(low)), kind) <= value * whole:
+        return plan(low)
+    least = getattr(graph.cost(plan(high)), kind)
+    if least > value * whole:
+        free = sum(group.protected is None for group in graph.values())
+        raise ValueError(
+            f"{kind}={value} cannot be reached: at most {least / whole:.4f} of the {kind} must remain with these "
+            f"limits (multiple, max_ratio, floor) and {len(graph) - free} protected groups"
+        )
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if getattr(graph.cost(plan(middle)), kind) <= value * whole else (middle, high)
+    return plan(high)

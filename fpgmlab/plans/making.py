@@ -1,0 +1,176 @@
+"""Ways to make a plan: by ratios, uniform, by one threshold for the whole network, by depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+
+from fpgmlab.errors import unknown
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.budgets import at_ratio_or_budget
+from fpgmlab.plans.rounding import Scores, check_rounding, kept_channels, lowest, prunable
+from fpgmlab.plans.thresholds import global_cut
+
+
+class PlanMaking:
+    """The constructors of `fpgmlab.Plan`; the data, and what can be asked of it, are there."""
+
+    def __init__(self, widths: Mapping[str, int], removed: Mapping[str, tuple[int, ...]]) -> None:
+        raise NotImplementedError("PlanMaking holds nothing: make a fpgmlab.Plan")
+
+    @classmethod
+    def from_ratios(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratios: Mapping[str, float],
+        *,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+    ) -> Self:
+        """Remove the given fraction of each named group, the channels with the lowest scores first.
+
+        Parameters
+        ----------
+        graph : ChannelGraph
+        scores : mapping of str to Tensor
+            A score for each channel of each group that is pruned; see `fpgmlab.score`.
+        ratios : mapping of str to float
+            0 <= ratio < 1 by group name; other groups stay whole. The number of channels kept is rounded to the nearest
+            allowed one, half upwards, and never below one (one in each block of a grouped convolution).
+        multiple : int
+            Keep a multiple of so many channels, or all of them.
+        max_ratio : float
+            No group loses more than this fraction.
+
+        Raises
+        ------
+        ValueError
+            For an unknown or protected group, a ratio out of range, scores that are missing, of wrong length or NaN.
+        """
+        check_rounding(multiple, max_ratio)
+        for name, ratio in ratios.items():
+            if name not in graph:
+                raise ValueError(unknown("group", name, graph))
+            if not (isinstance(ratio, (int, float, np.floating)) and 0 <= ratio < 1):
+                raise ValueError(f"group {name!r}: ratio must be a number with 0 <= ratio < 1; got {ratio!r}")
+            if ratio > 0 and graph[name].protected is not None:
+                raise ValueError(
+                    f"group {name!r} is protected ({graph[name].protected}): its ratio must be 0; got {ratio}"
+                )
+        removed = {}
+        for name, group in graph.items():
+            kept = kept_channels(group, ratios.get(name, 0.0), multiple, max_ratio)
+            removed[name] = lowest(group, scores, group.channels - kept) if kept < group.channels else ()
+        return cls({name: group.channels for name, group in graph.items()}, removed)
+
+    @classmethod
+    def uniform(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratio: float | None = None,
+        *,
+        macs: float | None = None,
+        params: float | None = None,
+        bytes: float | None = None,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
+    ) -> Self:
+        """Remove the same fraction of every group that is not protected.
+
+        Give either the ``ratio``, or one budget (``macs``, ``params`` or ``bytes``: what may remain, as a fraction of
+        the original); then the smallest ratio that meets it is taken. The groups named in ``protect`` stay whole as
+        well. The other parameters are those of `from_ratios`.
+
+        Raises
+        ------
+        ValueError
+            As `from_ratios`; when not exactly one of them is given; when a budget cannot be reached, with what can.
+        """
+        free = prunable(graph, protect)
+
+        def plan(r: float) -> Self:
+            return cls.from_ratios(graph, scores, dict.fromkeys(free, r), multiple=multiple, max_ratio=max_ratio)
+
+        return at_ratio_or_budget(graph, plan, {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes})
+
+    @classmethod
+    def global_threshold(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratio: float | None = None,
+        *,
+        macs: float | None = None,
+        params: float | None = None,
+        bytes: float | None = None,
+        floor: float = 0.0,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
+    ) -> Self:
+        """Remove the channels with the lowest scores of the whole network, wherever they are.
+
+        Network slimming's way (Liu et al., ICCV 2017): it asks for scores that can be compared between layers, such
+        as the scales of batch norms; sums of distances cannot. A channel of a coupled group counts once, with the
+        group's reduced score. Where a group meets its floor, it keeps channels below the threshold, and less than
+        ``ratio`` is removed in all.
+
+        Parameters
+        ----------
+        graph, scores, multiple, max_ratio
+            As in `from_ratios`.
+        ratio : float
+            0 <= ratio < 1: the share of the channels of all prunable groups that lies below the threshold.
+        macs, params, bytes : float
+            Or a budget, as in `uniform`; then the lowest threshold that meets it is taken.
+        floor : float
+            0 <= floor <= 1: the share of its channels that each group keeps, whatever the scores; at least one channel,
+            one in each block of a grouped convolution.
+        protect : sequence of str
+            Names of groups that stay whole as well, and are not among those compared.
+
+        Raises
+        ------
+        ValueError
+            As `uniform`.
+        """
+        if not 0 <= floor <= 1:
+            raise ValueError(f"floor must be a share of a group's channels, 0 to 1; got {floor}")
+
+        def plan(r: float) -> Self:
+            cut = global_cut(graph, scores, r, protect)
+            # A group that lies below the threshold as a whole keeps what the rounding leaves it.
+            ratios = {n: min(k / graph[n].channels, math.nextafter(1.0, 0.0)) for n, k in cut.below.items()}
+            limit = min(max_ratio, 1 - floor)
+            return cls.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=limit)
+
+        return at_ratio_or_budget(graph, plan, {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes})
+
+    @classmethod
+    def by_depth(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        shallow: float = 0.1,
+        middle: float = 0.3,
+        deep: float = 0.2,
+        *,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
+    ) -> Self:
+        """Remove a fraction that depends on depth: of the first, the middle and the last third of the prunable groups.
+
+        The groups named in ``protect`` stay whole; practice leaves the first one alone. The other parameters are those
+        of `from_ratios`.
+        """
+        free = prunable(graph, protect)
+        thirds = np.array_split(np.array(free, dtype=object), 3)
+        ratios = {name: r for part, r in zip(thirds, (shallow, middle, deep), strict=True) for name in part}
+        return cls.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)

@@ -1,0 +1,48 @@
+"""Where a model comes from: its architecture's recipe and the plans that it was pruned by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from fpgmlab.plans.plan import Plan
+
+_ATTRIBUTE = "_fpgmlab_provenance"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a model came to be.
+
+    Attributes
+    ----------
+    architecture : str or None
+        Name for `fpgmlab.models.build`; None for a model that the user brought.
+    options : dict
+        Keyword arguments of ``build``.
+    plans : tuple of Plan
+        Applied one after the other.
+    """
+
+    architecture: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    plans: tuple[Plan, ...] = ()
+
+
+def provenance(model: nn.Module) -> Provenance:
+    """Return where a model comes from; an empty record for one that was not made here."""
+    return getattr(model, _ATTRIBUTE, Provenance())
+
+
+def set_provenance(model: nn.Module, record: Provenance) -> None:
+    """Write a model's record; it travels with copies of the model."""
+    object.__setattr__(model, _ATTRIBUTE, record)
+
+
+def add_plan(model: nn.Module, plan: Plan) -> None:
+    """Note that a model was pruned by a plan."""
+    record = provenance(model)
+    set_provenance(model, replace(record, plans=(*record.plans, plan)))

@@ -1,0 +1,90 @@
+"""How many channels a group keeps at a ratio, and which of them go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fpgmlab.errors import unknown
+from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+
+Scores = Mapping[str, Tensor]
+
+
+def check_names(graph: ChannelGraph, protect: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names of groups as a tuple; a `ValueError` says which do not exist."""
+    names = (protect,) if isinstance(protect, str) else tuple(protect)
+    for name in names:
+        if name not in graph:
+            raise ValueError(f"protect: {unknown('group', name, graph)}")
+    return names
+
+
+def prunable(graph: ChannelGraph, protect: str | Sequence[str] = ()) -> list[str]:
+    """Return the names of the groups that are not protected, without those named in ``protect``."""
+    protect = check_names(graph, protect)
+    return [name for name, group in graph.items() if group.protected is None and name not in protect]
+
+
+def allowed_kept(group: ChannelGroup, multiple: int = 1) -> range | list[int]:
+    """Return the numbers of channels that a group may keep, ascending; the last is all of them."""
+    unit = math.lcm(group.step, multiple)
+    counts = list(range(unit, group.channels + 1, unit))
+    return counts if counts and counts[-1] == group.channels else [*counts, group.channels]
+
+
+def kept_channels(group: ChannelGroup, ratio: float, multiple: int = 1, max_ratio: float = 1.0) -> int:
+    """Return how many channels stay at a ratio: the nearest allowed number, half upwards."""
+    if group.protected is not None or ratio == 0:
+        return group.channels
+    counts = np.array(allowed_kept(group, multiple))
+    # A hair more than exact arithmetic, so that 0.3 of 10 channels is 3 of them.
+    at_least = math.ceil((1 - max_ratio) * group.channels - 1e-9)
+    counts = counts[counts >= at_least]
+    distance = np.abs(counts - (1 - ratio) * group.channels)
+    return int(counts[np.flatnonzero(distance <= distance.min() + 1e-9)[-1]])
+
+
+def lowest(group: ChannelGroup, scores: Scores, count: int) -> tuple[int, ...]:
+    """Return the ``count`` channels of a group with the lowest scores, ascending; in blocks, as many from each.
+
+    Ties go to the lower channel number.
+    """
+    values = checked_scores(group, scores)
+    blocks = np.asarray(group.blocks if group.blocks is not None else np.zeros(group.channels, int))
+    each = count // group.step
+    chosen: list[int] = []
+    for block in np.unique(blocks):
+        members = np.flatnonzero(blocks == block)
+        chosen += members[np.argsort(values[members], kind="stable")[:each]].tolist()
+    return tuple(sorted(chosen))
+
+
+def check_rounding(multiple: int, max_ratio: float) -> None:
+    """Raise a `ValueError` for a ``multiple`` below 1 or a ``max_ratio`` that is no fraction."""
+    if not isinstance(multiple, int) or multiple < 1:
+        raise ValueError(f"multiple must be a whole number of at least 1; got {multiple!r}")
+    if not 0 <= max_ratio <= 1:
+        raise ValueError(f"max_ratio must lie between 0 and 1; got {max_ratio}")
+
+
+def checked_scores(group: ChannelGroup, scores: Scores) -> np.ndarray:
+    """Return a group's scores, (channels,) float64.
+
+    Raises
+    ------
+    ValueError
+        When they are missing, of wrong length or NaN.
+    """
+    if group.name not in scores:
+        raise ValueError(f"no scores for group {group.name!r}; {unknown('group', group.name, scores)}")
+    score = scores[group.name]
+    if tuple(score.shape) != (group.channels,):
+        raise ValueError(f"scores of group {group.name!r} must be ({group.channels},); got {tuple(score.shape)}")
+    if bool(torch.isnan(score).any()):
+        raise ValueError(f"scores of group {group.name!r} have {int(torch.isnan(score).sum())} NaN")
+    return score.detach().to("cpu", torch.float64).numpy()

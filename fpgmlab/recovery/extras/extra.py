@@ -1,0 +1,19 @@
+"""What `fit` asks of an extra."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Extra:
+    """What `fit` asks of an extra; each call does nothing unless overridden."""
+
+    def loss(self, model: nn.Module, inputs: Tensor, outputs: object, targets: object) -> Tensor | float:
+        """Return a term to add to the task's loss of this batch."""
+        return 0.0
+
+    def before_step(self, model: nn.Module, step: int, steps: int) -> None:
+        """Act on the gradients before the optimizer's step number ``step`` of ``steps`` (from 1)."""
+
+    def after_step(self, model: nn.Module, step: int, steps: int) -> None:
+        """Act on the weights after the optimizer's step number ``step`` of ``steps`` (from 1)."""

@@ -1,0 +1,244 @@
+"""Training: one readable loop."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fpgmlab.common.modules import device_of
+from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.tasks.evaluation import evaluate
+from fpgmlab.tasks.task import Task, train_batch_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WARMUP = 0.05  # share of the steps in which the learning rate rises from zero
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    epochs: int = 1,
+    *,
+    lr: float = 0.05,
+    optimizer: str = "sgd",
+    weight_decay: float = 5e-4,
+    batch_size: int | None = None,
+    extras: Sequence[Extra] = (),
+    seed: int = 0,
+    amp: str = "auto",
+    keep: str = "best",
+    average: float = 0.0,
+    progress: bool = True,
+    on_epoch: Callable[[dict], None] | None = None,
+    on_step: Callable[[dict], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> pd.DataFrame:
+    """Train a model in place, on the device where it lies.
+
+    SGD with Nesterov momentum 0.9, or AdamW; the learning rate warms up for 5 % of the steps and then falls along a
+    half cosine to zero (Loshchilov & Hutter, 2017, arXiv:1608.03983). Ctrl-C ends the training early and
+    leaves a usable model.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed in place; its train/eval mode is the same afterwards as before.
+    task : task
+        Data, loss and metric; see `fpgmlab.tasks`.
+    epochs : int
+        Passes over the training data.
+    lr : float
+        Highest learning rate.
+    optimizer : {"sgd", "adamw"}
+    weight_decay : float
+        L2 penalty (SGD) or decoupled decay (AdamW) on all parameters.
+    batch_size : int, optional
+        Examples in a step; when left out, the task's ``train_batch_size``, or 128. Fewer when there are not so many.
+    extras : sequence of Extra
+        Each adds a loss term or acts after a step, such as `fpgmlab.Distill`.
+    seed : int
+        Of the order of the data, the augmentation and dropout. The same seed gives the same model.
+    amp : {"auto", "off", "bfloat16"}
+        Mixed precision: ``"auto"`` uses it on a GPU only.
+    keep : {"best", "last"}
+        The weights kept at the end: of the epoch with the best validation metric, or of the last epoch.
+    average : float
+        0 <= average < 1: evaluate and keep, in place of the weights and batch norms' statistics, their exponential
+        moving average over the steps, with this decay (Polyak & Juditsky, *SIAM J. Control Optim.* 30, 1992; 0.9999 in
+        YOLOv5). It needs a few times 1 / (1 - average) steps. 0 is none.
+    progress : bool
+        Show a progress bar, in a terminal or in a notebook.
+    on_epoch : callable, optional
+        Called with each finished row of the history.
+    on_step : callable, optional
+        Called after each step with ``{"epoch", "step", "steps", "loss"}``; steps are counted from 1 over all epochs.
+    stop : callable, optional
+        Asked before each step; when it returns True, the training ends as by Ctrl-C.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each finished epoch: epoch, train_loss, loss, <task.metric_name>, lr, seconds.
+        ``attrs["interrupted"]`` tells whether it was stopped early, ``attrs["kept"]`` the epoch of the weights.
+
+    Raises
+    ------
+    FloatingPointError
+        When the loss is NaN or infinite, with epoch and step; the model has the last good weights.
+    ValueError
+        For options out of range.
+    """
+    import pandas as pd
+
+    batch_size = train_batch_size(task, batch_size)
+    _check(epochs, lr, optimizer, batch_size, amp, keep, average)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: nothing to train")
+    device = device_of(model)
+    modes = {module: module.training for module in model.modules()}
+    optim = _optimizer(model, optimizer, lr, weight_decay)
+    batches = max(1, len(task.train) // batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optim, _warm_cosine(epochs * batches))
+    dtype = _autocast_dtype(device, amp)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True) if average else None
+    judged = model if averaged is None else averaged.module
+    rows: list[dict] = []
+    good, kept, best, interrupted = copy.deepcopy(model.state_dict()), 0, None, False
+
+    try:
+        with _seeded(seed, device), _bar(epochs * batches, progress) as bar:
+            for epoch in range(1, epochs + 1):
+                started, losses = time.perf_counter(), torch.zeros((), device=device)
+                model.train()
+                step = 0
+                for step, (inputs, targets) in enumerate(task.train_batches(batch_size, seed=seed * 10007 + epoch), 1):
+                    if stop is not None and stop():
+                        raise KeyboardInterrupt
+                    now = (epoch - 1) * batches + step
+                    inputs, targets = inputs.to(device), targets.to(device)
+                    if inputs.ndim == 4:
+                        inputs = inputs.contiguous(memory_format=torch.channels_last)
+                    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                        outputs = model(inputs)
+                        loss = task.loss(outputs, targets)
+                        for extra in extras:
+                            loss = loss + extra.loss(model, inputs, outputs, targets)
+                    if not torch.isfinite(loss):
+                        since = f"after epoch {kept}" if kept else "from before the training"
+                        raise FloatingPointError(
+                            f"the loss is {loss.item()} in epoch {epoch}, step {step}; the model has its weights "
+                            f"{since} again. Lower lr (now {lr:g})."
+                        )
+                    optim.zero_grad(set_to_none=True)
+                    scaler.scale(loss).backward()
+                    scaler.unscale_(optim)
+                    for extra in extras:
+                        extra.before_step(model, now, epochs * batches)
+                    scaler.step(optim)
+                    scaler.update()
+                    schedule.step()
+                    for extra in extras:
+                        extra.after_step(model, now, epochs * batches)
+                    if averaged is not None:
+                        averaged.update_parameters(model)
+                    losses += loss.detach()
+                    if on_step is not None:
+                        on_step({"epoch": epoch, "step": now, "steps": epochs * batches, "loss": loss.item()})
+                    bar.update()
+                    if step % 10 == 0:
+                        bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {losses.item() / step:.3f}", refresh=False)
+                if not step:
+                    raise ValueError(f"task.train_batches({batch_size}) gave no batch: choose a smaller batch_size")
+                row = {"epoch": epoch, "train_loss": losses.item() / step} | evaluate(judged, task)
+                row |= {"lr": schedule.get_last_lr()[0], "seconds": time.perf_counter() - started}
+                row.pop("samples")
+                rows.append(row)
+                value = row[task.metric_name] if task.higher_is_better else -row[task.metric_name]
+                if keep == "last" or best is None or value > best:
+                    good, kept, best = copy.deepcopy(judged.state_dict()), epoch, value
+                if on_epoch is not None:
+                    on_epoch(row)
+        model.load_state_dict(good)
+    except KeyboardInterrupt:
+        interrupted = True
+        if kept:
+            model.load_state_dict(good)
+    except FloatingPointError:
+        model.load_state_dict(good)
+        raise
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    columns = ["epoch", "train_loss", "loss", task.metric_name, "lr", "seconds"]
+    history = pd.DataFrame(rows, columns=columns)
+    history.attrs.update(interrupted=interrupted, kept=kept)
+    return history
+
+
+def _check(epochs: int, lr: float, optimizer: str, batch_size: int, amp: str, keep: str, average: float) -> None:
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1; got {epochs}")
+    if not (lr > 0 and math.isfinite(lr)):
+        raise ValueError(f"lr must be a positive number; got {lr}")
+    if not 0 <= average < 1:
+        raise ValueError(f"average must be at least 0 and less than 1, such as 0.99; got {average}")
+    if batch_size < 2:
+        raise ValueError(f"batch_size must be at least 2 (batch norm); got {batch_size}")
+    for name, value, allowed in (
+        ("optimizer", optimizer, ("sgd", "adamw")),
+        ("amp", amp, ("auto", "off", "bfloat16")),
+        ("keep", keep, ("best", "last")),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; not {value!r}")
+
+
+def _optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if name == "adamw":
+        return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay)
+    return torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+
+
+def _warm_cosine(steps: int) -> Callable[[int], float]:
+    warm = max(1, round(steps * WARMUP))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+    return factor
+
+
+def _autocast_dtype(device: torch.device, amp: str) -> torch.dtype | None:
+    if amp == "off" or (amp == "auto" and device.type != "cuda"):
+        return None
+    if amp == "bfloat16" or torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float16
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators (dropout draws from them); they are as before on exit."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _bar(steps: int, progress: bool):
+    from tqdm.auto import tqdm
+
+    return tqdm(total=steps, disable=not progress, unit="batch", desc="fit", leave=False)

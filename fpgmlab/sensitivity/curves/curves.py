@@ -1,0 +1,197 @@
+"""Sensitivity curves: a metric as a function of one group's ratio, all else untouched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fpgmlab.plans.rounding import Scores
+from fpgmlab.sensitivity.curves.disk import NAME, read_fields, write_fields
+from fpgmlab.sensitivity.curves.intervals import Paired
+from fpgmlab.sensitivity.curves.metrics import METRICS, is_binary
+from fpgmlab.sensitivity.curves.states import States
+from fpgmlab.sensitivity.curves.task_metrics import named
+from fpgmlab.tasks.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["group", "ratio", "kept", "metric", "value", "low", "high", "samples"]
+Key = tuple[str, int, str]  # group, kept, metric
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What a sweep has found so far: sums over samples, from which everything else follows.
+
+    Attributes
+    ----------
+    sums : mapping of (str, int, str) to Paired or States
+        For each group, number of kept channels and metric.
+    whole : mapping of str to Paired or States
+        The unpruned network's, by metric, on all samples seen.
+    widths : mapping of str to int
+        Channels of each group before pruning.
+    changes : mapping of str to float
+        The largest change of any output that the removal of a group's channels made.
+    complete : bool
+        Whether the sweep went through all its samples, or met its tolerance everywhere.
+    scores : mapping of str to Tensor
+        The scores that the sweep was made with: the channels with the lowest were removed first.
+    """
+
+    sums: Mapping[Key, Paired | States]
+    whole: Mapping[str, Paired | States]
+    widths: Mapping[str, int]
+    changes: Mapping[str, float]
+    complete: bool = True
+    scores: Scores = field(default_factory=dict)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The curves as a table, a row for each point, by group in network order, metric and ascending ratio.
+
+        Columns group, ratio (the fraction really removed), kept, metric, value, low, high (the ends of a 95 %
+        interval), samples. The ratio 0 is the unpruned network, on all samples seen; a point that ended earlier is this
+        plus its mean difference to the unpruned network on the samples that it has seen. ``attrs`` has
+        ``higher_is_better`` and ``share`` (a fraction, from 0 to 1) by metric.
+        """
+        import pandas as pd
+
+        rows = []
+        bases, known = self.base, {metric: {} for metric in self.whole}
+        for name, metric in ((n, m) for n in self.widths for m in bases):
+            width, value = self.widths[name], bases[metric]
+            rows.append((name, 0.0, width, metric, value, value, value, self.whole[metric].samples))
+            kept = sorted({k for group, k, _ in self.sums if group == name}, reverse=True)
+            for k in kept:
+                sums = self.sums[name, k, metric]
+                shift = 0.0 if sums.samples == self.whole[metric].samples else value - sums.reference
+                with_known = {"known": known[metric]} if isinstance(sums, States) else {}
+                interval = sums.interval(is_binary(metric), **with_known)
+                found = self._on_all(interval, shift, is_binary(metric))
+                rows.append((name, 1 - k / width, k, metric, *found, sums.samples))
+        frame = pd.DataFrame(rows, columns=COLUMNS)
+        frame.attrs["higher_is_better"] = {metric: self.higher_is_better(metric) for metric in bases}
+        frame.attrs["share"] = {metric: self.is_share(metric) for metric in bases}
+        return frame
+
+    @staticmethod
+    def _on_all(interval: tuple[float, float, float], shift: float, binary: bool) -> tuple[float, ...]:
+        """Move a value and its interval from the unpruned network on its own samples to that on all."""
+        return tuple(min(1.0, max(0.0, end + shift)) if binary else end + shift for end in interval)
+
+    @property
+    def base(self) -> dict[str, float]:
+        """The unpruned network's value of each metric, on all samples seen."""
+        return {metric: sums.mean for metric, sums in self.whole.items() if sums.samples}
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Tell whether a higher value of one of its metrics is better."""
+        return METRICS[metric].higher_is_better if metric in METRICS else self.whole[metric].higher_is_better
+
+    def is_share(self, metric: str) -> bool:
+        """Tell whether one of its metrics is a fraction, from 0 to 1."""
+        return METRICS[metric].share if metric in METRICS else self.whole[metric].share
+
+    @property
+    def unmeasurable(self) -> tuple[str, ...]:
+        """Groups whose removal, at every ratio, changed no output at all: nothing is known of their sensitivity."""
+        return tuple(name for name, change in self.changes.items() if change == 0) if self.base else ()
+
+    def merge(self, *others: Curves) -> Curves:
+        """Join sweeps of the same network, groups and ratios over different samples.
+
+        Parameters
+        ----------
+        *others : Curves
+            Each sample must be in one of them only.
+
+        Raises
+        ------
+        ValueError
+            When their groups, ratios or metrics differ, with what differs.
+        """
+        sums, whole, changes = dict(self.sums), dict(self.whole), dict(self.changes)
+        for other in others:
+            for what, mine, theirs in (("points", sums, other.sums), ("metrics", whole, other.whole)):
+                if set(mine) != set(theirs):
+                    odd = sorted(set(mine) ^ set(theirs), key=str)
+                    raise ValueError(
+                        f"the sweeps do not have the same {what}: only one has {odd[:4]} ({len(odd)} in all)"
+                    )
+            if dict(self.widths) != dict(other.widths):
+                raise ValueError(
+                    f"the sweeps are of other networks: widths {dict(self.widths)} and {dict(other.widths)}"
+                )
+            sums = {key: part + other.sums[key] for key, part in sums.items()}
+            whole = {metric: part + other.whole[metric] for metric, part in whole.items()}
+            changes = {name: max(change, other.changes[name]) for name, change in changes.items()}
+        return Curves(sums, whole, self.widths, changes, self.complete and all(o.complete for o in others), self.scores)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the curves to one Parquet file, whole or not at all; `load` reads them without model and data.
+
+        Parameters
+        ----------
+        path : path-like
+            Of the file, such as ``"outputs/curves.parquet"``.
+
+        Raises
+        ------
+        OSError
+            When the folder cannot be written.
+        """
+        write_curves(path, self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], task: Task | None = None) -> Curves:
+        """Read curves that `save` wrote, or that a sweep keeps (or kept) in its folder.
+
+        Parameters
+        ----------
+        path : path-like
+            Of the file, or the ``path`` of a sweep.
+        task : task, optional
+            Gives the metrics of its own again. Needed for these alone, and only to `merge`, or when the sweep was
+            stopped before its end.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is nothing.
+        ValueError
+            When it is damaged, foreign, or of another version.
+        """
+        curves, _ = read_curves(Path(path) / NAME if Path(path).is_dir() else path)
+        return curves if task is None else curves.with_metrics_of(task)
+
+    def with_metrics_of(self, task: Task) -> Curves:
+        """Return the same curves, with a task's own metrics to compute them by."""
+        own = {m: named(m, task).metric for m, sums in self.whole.items() if isinstance(sums, States)}
+        sums = {k: replace(s, metric=own[k[2]]) if k[2] in own else s for k, s in self.sums.items()}
+        whole = {m: replace(s, metric=own[m]) if m in own else s for m, s in self.whole.items()}
+        return replace(self, sums=sums, whole=whole)
+
+    def __repr__(self) -> str:
+        samples = max((part.samples for part in self.whole.values()), default=0)
+        state = "" if self.complete else "; incomplete"
+        return f"Curves of {len(self.widths)} groups, {', '.join(self.whole)}, on up to {samples} samples{state}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>{self.frame.to_html(index=False, max_rows=12)}"
+
+
+def write_curves(path: str | os.PathLike[str], curves: Curves, record: Mapping[str, Any] | None = None) -> None:
+    """Write curves as `Curves.save` does, with what a sweep notes beside them; see `disk.write_fields`."""
+    write_fields(path, {each.name: getattr(curves, each.name) for each in fields(curves)}, record)
+
+
+def read_curves(path: str | os.PathLike[str]) -> tuple[Curves, Mapping[str, Any]]:
+    """Read what `write_curves` wrote: the curves and the record; see `disk.read_fields`."""
+    found, record = read_fields(path)
+    return Curves(**found), record

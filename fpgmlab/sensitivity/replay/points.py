@@ -1,0 +1,68 @@
+"""What a sweep measures: every group at every ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.grouping import PRODUCERS
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Scores
+from fpgmlab.surgery.simulation import MIXING_NORMS
+
+RATIOS = tuple(round(0.1 * k, 1) for k in range(1, 10))
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A group at a ratio: what to remove, and the modules whose weights that changes."""
+
+    group: str
+    plan: Plan
+    changed: tuple[str, ...]
+
+    @property
+    def kept(self) -> int:
+        """How many of the group's channels stay."""
+        return self.plan.kept[self.group]
+
+
+def points(graph: ChannelGraph, scores: Scores, ratios: Sequence[float], multiple: int) -> list[Point]:
+    """Return every group at every ratio; ratios that leave the same channels are one point, that leave all none."""
+    if not all(isinstance(r, (int, float, np.floating)) and 0 <= r < 1 for r in ratios) or not any(ratios):
+        raise ValueError(f"ratios must be numbers with 0 <= ratio < 1, at least one of them > 0; got {list(ratios)}")
+    found = []
+    for name, group in graph.items():
+        if group.protected is not None:
+            continue
+        changed = changed_by(graph, name)
+        by_kept = {}
+        for ratio in sorted(ratios):
+            plan = Plan.from_ratios(graph, scores, {name: ratio}, multiple=multiple)
+            if plan.kept[name] < group.channels:
+                by_kept.setdefault(plan.kept[name], Point(name, plan, changed))
+        found += by_kept.values()
+    return found
+
+
+def changed_by(graph: ChannelGraph, group: str) -> tuple[str, ...]:
+    """Return the modules whose weights `fpgmlab.simulate` changes to remove channels of a group."""
+    where = graph.channels_of(group)
+    modules = dict(graph.model.named_modules())
+    names = []
+    for layer in graph.layers:
+        if layer.kind in PRODUCERS and not layer.depthwise:
+            channels = layer.inputs
+        elif layer.kind in MIXING_NORMS:
+            channels = layer.outputs
+        else:
+            continue
+        if channels is not None and bool(((channels >= where.start) & (channels < where.stop)).any()):
+            names.append(layer.name)
+    weights = {id(modules[name].weight) for name in names}
+    # Modules that share a weight change together.
+    shared = [n for n, m in modules.items() if any(id(p) in weights for p in m.parameters(recurse=False))]
+    return tuple(dict.fromkeys([*names, *shared]))

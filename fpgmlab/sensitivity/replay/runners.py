@@ -1,0 +1,146 @@
+"""Ways to get the outputs of a network without some of its channels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from fpgmlab.common.calling import call, left_as_it_is
+from fpgmlab.common.modules import channels_last, device_of, eval_mode, tensors_in
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.sensitivity.replay.points import Point, changed_by
+from fpgmlab.sensitivity.replay.program import Program
+from fpgmlab.sensitivity.replay.recording import NotRecordableError, record
+from fpgmlab.sensitivity.replay.replay import Replay, replaying
+from fpgmlab.surgery.cutting import masked
+from fpgmlab.surgery.simulation import MIXING_NORMS, cut_off, simulate
+
+
+class Runner(Protocol):
+    """The unpruned network's outputs for a batch, then those without each point's channels."""
+
+    def record(self, inputs: object) -> object:
+        """Return the unpruned network's outputs, and remember what each point will need."""
+
+    def run(self, point: Point) -> object:
+        """Return the outputs for the recorded inputs without the point's channels."""
+
+
+class Replaying:
+    """Runs the modules after the first changed one; see `fpgmlab.sensitivity.replaying`."""
+
+    def __init__(self, graph: ChannelGraph, replay: Replay) -> None:
+        self._graph, self._replay = graph, replay
+        self.record = replay.record
+
+    def run(self, point: Point) -> object:
+        """Return the outputs for the recorded inputs without the point's channels."""
+        with simulate(self._graph, point.plan):
+            return self._replay.run(point.changed)
+
+
+class Programmed:
+    """Runs the operations that a change reaches; see `fpgmlab.sensitivity.replay.program`.
+
+    The model itself is not run any more once it is recorded, so that others may use it meanwhile.
+
+    Raises
+    ------
+    NotRecordableError
+        From `record`, when a recording cannot stand in for the model.
+    """
+
+    def __init__(self, graph: ChannelGraph, dtype: torch.dtype) -> None:
+        self._graph, self._dtype = graph, dtype
+        self._modules = dict(graph.model.named_modules())
+        self._watched = [_weights(changed_by(graph, name)) for name, g in graph.items() if g.protected is None]
+        self._programs: dict[tuple, Program] = {}
+        self._current: Program | None = None
+
+    def record(self, inputs: object) -> object:
+        """Return the unpruned network's outputs, and remember what each point will need."""
+        if self._current is not None:
+            self._current.forget()
+        key = tuple(tuple(tensor.shape) for tensor in tensors_in(inputs))
+        if key in self._programs:
+            self._current = self._programs[key]
+            return self._current.record(inputs)
+        if any(layer.kind in MIXING_NORMS for layer in self._graph.layers):
+            raise NotRecordableError("layers that normalise over channels see only those that stay")
+        self._current = Program(record(self._graph.model, inputs), self._dtype, self._watched)
+        outputs = self._current.record(inputs)
+        self._compare(outputs, inputs)
+        self._programs[key] = self._current
+        return outputs
+
+    def run(self, point: Point) -> object:
+        """Return the outputs for the recorded inputs without the point's channels."""
+        masks, weights = {}, {}
+        for name, layer, keep_in in cut_off(self._graph, point.plan):
+            if self._current.masks_inputs_of(name):
+                masks[name] = keep_in
+            else:
+                weights[name] = masked(self._modules[layer.name].weight.detach(), layer, keep_in)
+        return self._current.run(_weights(point.changed), masks, weights)
+
+    def _compare(self, outputs: object, inputs: object) -> None:
+        with eval_mode(self._graph.model), left_as_it_is(self._graph.model):
+            expected = call(self._graph.model, tree_map_only(Tensor, Tensor.clone, inputs))
+        allowed = 1e-4 if self._dtype == torch.float32 else 0.1
+        for ours, its in zip(tensors_in(outputs), tensors_in(expected), strict=True):
+            apart = (ours.double() - its.double()).abs().max() if ours.numel() else torch.zeros(())
+            if not apart <= allowed * its.double().abs().max():  # also when it is not a number
+                raise NotRecordableError(f"the recording gives other outputs than {type(self._graph.model).__name__}")
+
+
+class Quickest:
+    """Runs a recording of the model where one can be made, else its modules."""
+
+    def __init__(self, graph: ChannelGraph, dtype: str, opened: ExitStack) -> None:
+        self._graph, self._dtype, self._opened = graph, dtype, opened
+        self._runner: Runner = Programmed(graph, getattr(torch, dtype))
+
+    def record(self, inputs: object) -> object:
+        """Return the unpruned network's outputs, and remember what each point will need."""
+        try:
+            return self._runner.record(inputs)
+        except NotRecordableError as error:
+            logging.getLogger(__name__).info("replaying modules instead of a recording: %s", error)
+        self._runner = self._opened.enter_context(_replaying(self._graph, self._dtype))
+        return self._runner.record(inputs)
+
+    def run(self, point: Point) -> object:
+        """Return the outputs for the recorded inputs without the point's channels."""
+        return self._runner.run(point)
+
+
+@contextmanager
+def running(graph: ChannelGraph, dtype: str) -> Iterator[Runner]:
+    """Give the quickest runner that a network allows; the model is as before on exit.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    dtype : {"float32", "bfloat16"}
+        Of the computation.
+    """
+    with ExitStack() as opened:
+        yield Quickest(graph, dtype, opened)
+
+
+@contextmanager
+def _replaying(graph: ChannelGraph, dtype: str) -> Iterator[Runner]:
+    device = device_of(graph.model)
+    cast = torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
+    with eval_mode(graph.model), channels_last(graph.model), replaying(graph.model) as replay, cast:
+        yield Replaying(graph, replay)
+
+
+def _weights(modules: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{name}.weight" if name else "weight" for name in modules)

@@ -1,0 +1,73 @@
+"""Tensors of a layer without some of its channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fpgmlab.graph.grouping import PRODUCERS, Layer
+
+
+def kept_of(channels: np.ndarray | None, keep: Tensor) -> Tensor:
+    """Return which of a layer's channels stay, (channels,) bool; a channel of no group always does."""
+    if channels is None:
+        return torch.ones(0, dtype=torch.bool)
+    index = torch.from_numpy(channels)
+    return torch.where(index < 0, True, keep[index.clamp_min(0)])
+
+
+def cuts(
+    layer: Layer, modules: dict[str, nn.Module], keep_in: Tensor, keep_out: Tensor
+) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
+    """Yield (tensor name, function that cuts it) for every tensor of a layer."""
+    if layer.kind == "tensor":
+        yield layer.name, lambda tensor: _take(tensor, layer.dim, keep_out)
+        return
+    module = modules[layer.name]
+    for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+        full = f"{layer.name}.{name}" if layer.name else name
+        if name == "weight" and layer.kind in PRODUCERS:
+            yield full, lambda tensor: _cut_weight(tensor, layer, keep_in, keep_out)
+        elif tensor.ndim == 1 and len(tensor) == len(layer.outputs):
+            yield full, lambda tensor: _take(tensor, 0, keep_out)
+
+
+def _take(tensor: Tensor, dim: int, keep: Tensor) -> Tensor:
+    return tensor.index_select(dim, keep.nonzero().squeeze(1).to(tensor.device))
+
+
+def _cut_weight(weight: Tensor, layer: Layer, keep_in: Tensor, keep_out: Tensor) -> Tensor:
+    transposed = layer.kind == "conv_transpose"
+    if layer.depthwise:
+        # (channels, multiplier, ...) or (channels * multiplier, 1, ...): one block of rows for each input channel.
+        return _take(weight, 0, keep_in if transposed else keep_out)
+    if layer.groups == 1:
+        return _take(_take(weight, 0, keep_in if transposed else keep_out), 1, keep_out if transposed else keep_in)
+    # Rows are those of all blocks; columns are counted within a block.
+    rows, columns = (keep_in, keep_out) if transposed else (keep_out, keep_in)
+    parts = [part.chunk(layer.groups) for part in (weight, rows.to(weight.device), columns.to(weight.device))]
+    return torch.cat([_take(_take(w, 0, r), 1, c) for w, r, c in zip(*parts, strict=True)])
+
+
+def masked(weight: Tensor, layer: Layer, keep_in: Tensor) -> Tensor:
+    gone = ~keep_in.to(weight.device)
+    trailing = (1,) * (weight.ndim - 2)
+    if layer.kind == "conv_transpose":
+        return weight.masked_fill(gone.reshape(-1, 1, *trailing), 0)
+    gone = gone.reshape(layer.groups, -1).repeat_interleave(len(weight) // layer.groups, dim=0)  # (out, in/groups)
+    return weight.masked_fill(gone.reshape(*gone.shape, *trailing), 0)
+
+
+def holders_of(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
+    """Return every (module, attribute) that holds each parameter or buffer, by its first name."""
+    holders: dict[int, list[tuple[nn.Module, str]]] = {}
+    names: dict[int, str] = {}
+    for path, module in model.named_modules():
+        for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                names.setdefault(id(tensor), f"{path}.{key}" if path else key)
+                holders.setdefault(id(tensor), []).append((module, key))
+    return {names[i]: places for i, places in holders.items()}

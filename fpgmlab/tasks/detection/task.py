@@ -1,0 +1,203 @@
+"""Object detection: pictures with boxes, a detector's own loss, and mean average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils._pytree import tree_map_only
+from torch.utils.data import Dataset
+
+from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
+from fpgmlab.tasks.detection.classes import check_classes
+from fpgmlab.tasks.detection.heads import Head, YOLOv5Head
+from fpgmlab.tasks.detection.pictures import crowd_label
+from fpgmlab.tasks.sets import check_sets, class_names, drawn_parts
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+    from fpgmlab.tasks.detection.metric import BoxPrecision
+
+YOLOV5 = YOLOv5Head()
+LIGHT = BoxAugment()
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """A detection task: training and validation pictures with boxes, loss and mean average precision.
+
+    Inputs are RGB from 0 to 1, (batch, 3, size, size): letterboxed with grey 114 to validate, augmented to train.
+    Targets are one tensor (batch, boxes, 5): label, left, top, right, bottom in pixels of the input. Label -1 is in
+    rows that only fill up; -2 - c marks a region with a crowd of class c (COCO's ``iscrowd``): background to the loss,
+    as in YOLOv5's training, and what is found there counts neither way.
+
+    For `fpgmlab.sweep` it has the metrics ``"map50"`` and ``"map"``, and without labels ``"agreement_map50"`` and
+    ``"agreement_map"``, which take for true what the unpruned network detects, with a confidence of at least 0.25.
+
+    Parameters
+    ----------
+    train, val : torch.utils.data.Dataset
+        Map-style data sets of ``(image, boxes, labels)``: uint8 (3, height, width), of any size; left, top, right,
+        bottom in pixels, (count, 4); int64 (count,). See `fpgmlab.tasks.coco_boxes`, `fpgmlab.tasks.yolo_boxes`.
+    classes : int or sequence of str, optional
+        Their number or names; taken from ``val.classes`` when it has them.
+    size : int
+        Side of the square inputs, in pixels: a multiple of ``head.stride``.
+    head : Head
+        The loss and the decoding of a family of detectors (see `fpgmlab.tasks.detection.heads`): YOLOv5's with COCO's
+        anchors, or ``YOLOv5Head.of(model)`` for a network with others; ``UltralyticsHead.of(model)``,
+        ``PPYOLOEHead.of(model)``.
+    augment : BoxAugment, optional
+        What is done to training pictures; without it they are letterboxed.
+    name : str
+        Shown in tables and file names.
+    metrics : mapping of str to callable, optional
+        More metrics for `fpgmlab.sweep`, as in `fpgmlab.tasks.Classification`, of the outputs and targets.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a data set is not map-style or is empty, the classes are not known or differ, or the size does not fit.
+    """
+
+    train: Dataset
+    val: Dataset
+    classes: int | Sequence[str] | None = None
+    size: int = 416
+    head: Head = YOLOV5
+    augment: BoxAugment | None = LIGHT
+    name: str = "detection"
+    metrics: Mapping[str, Callable[[], Metric]] = field(default_factory=dict)
+
+    metric_name = "map50"
+    higher_is_better = True
+    usual_metrics = ("agreement_map50", "change")  # of a sweep: they need no labels
+    train_batch_size = 8
+    eval_batch_size = 16
+
+    def __post_init__(self) -> None:
+        check_sets(self.train, self.val)
+        names = class_names(self.classes, self.val, 1, "detection")
+        for role, data in (("train", self.train), ("val", self.val)):
+            own = tuple(getattr(data, "classes", names))
+            if own != names and not (isinstance(self.classes, int) and len(own) == self.classes):
+                raise ValueError(f"the classes of {role} must be {list(names)}; it has {list(own)}")
+        if not isinstance(self.size, int) or self.size < 1 or self.size % self.head.stride:
+            raise ValueError(f"size must be a multiple of {self.head.stride}, the head's stride; got {self.size!r}")
+        object.__setattr__(self, "classes", names)
+        own_metrics = {
+            f"{prefix}{kind}": _Precision(self.head, kind, bool(prefix), names)
+            for prefix in ("", "agreement_")
+            for kind in ("map50", "map")
+        }
+        object.__setattr__(self, "metrics", {**self.metrics, **own_metrics})
+
+    @cached_property
+    def example_input(self) -> Tensor:
+        """One validation picture, (1, 3, size, size)."""
+        return next(self.val_batches(1, 1))[0]
+
+    def subset(self, train: int | None = None, val: int | None = None, seed: int = 0) -> Detection:
+        """Return the same task on a random part of its data, without replacement; all of what is left out."""
+        parts = drawn_parts(self, train, val, seed)
+        return replace(self, classes=self.classes, **parts)
+
+    def train_batches(self, batch_size: int = 16, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training data once, shuffled and augmented: ``(batch, 3, size, size)``, ``(batch, boxes, 5)``."""
+        _check_counts(batch_size=batch_size)
+        generator = torch.Generator().manual_seed(seed)
+        count = len(self.train)
+        order = torch.randperm(count, generator=generator).tolist()
+
+        def another() -> Boxed:
+            return self._read(self.train, int(torch.randint(count, (), generator=generator)))
+
+        # A smaller last batch is left out, as in a classification; a set smaller than a batch is kept whole.
+        for start in range(0, max(1, count - batch_size + 1), batch_size):
+            pictures = [self._read(self.train, i) for i in order[start : start + batch_size]]
+            if self.augment is None:
+                yield _stacked([fitted(picture, self.size) for picture in pictures])
+            else:
+                yield _stacked([self.augment(picture, self.size, generator, another) for picture in pictures])
+
+    def val_batches(self, batch_size: int = 16, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the validation data in order, letterboxed, or its first ``max_samples`` pictures."""
+        _check_counts(batch_size=batch_size, max_samples=max_samples)
+        count = len(self.val) if max_samples is None else min(max_samples, len(self.val))
+        for start in range(0, count, batch_size):
+            numbers = range(start, min(start + batch_size, count))
+            yield _stacked([fitted(self._read(self.val, i), self.size) for i in numbers])
+
+    def loss(self, outputs: object, targets: Tensor, reduction: str = "mean") -> Tensor:
+        """Return the head's loss of a batch, or with ``reduction="none"`` of each picture, (batch,)."""
+        check_classes(self.head, outputs, self.classes)
+        if reduction == "mean":
+            return self.head.loss(outputs, targets)
+        each = []
+        for i in range(len(targets)):
+            of_one = tree_map_only(Tensor, lambda t, i=i: t[i : i + 1], outputs)
+            each.append(self.head.loss(of_one, targets[i : i + 1]))
+        return torch.stack(each)
+
+    def metric(self) -> BoxPrecision:
+        """Return a fresh metric: the mean average precision at an intersection over union of 0.5."""
+        return self.metrics["map50"]()
+
+    def _read(self, data: Dataset, number: int) -> Boxed:
+        item = data[number]
+        where = f"{self.name}: picture {number}"
+        if not (isinstance(item, tuple | list) and len(item) == 3 and all(isinstance(part, Tensor) for part in item)):
+            found = [type(part).__name__ for part in item] if isinstance(item, tuple | list) else type(item).__name__
+            raise TypeError(f"{where} must be three tensors: image, boxes, labels; got {found}")
+        image, boxes, labels = item
+        if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+            raise TypeError(f"{where} must be uint8 (3, height, width), RGB; got {image.dtype} {tuple(image.shape)}")
+        if labels.ndim != 1 or labels.is_floating_point():
+            raise TypeError(f"{where}: labels must be int64 (count,); got {labels.dtype} {tuple(labels.shape)}")
+        if boxes.shape != (len(labels), 4):
+            raise ValueError(f"{where}: boxes must be ({len(labels)}, 4), one for each label; got {tuple(boxes.shape)}")
+        boxes = boxes.float()
+        if not bool((boxes.isfinite() & (boxes[:, 2:] > boxes[:, :2]).all(1, keepdim=True)).all()):
+            raise ValueError(
+                f"{where} has a box without width or height, or of no numbers (left, top, right, bottom); leave it out"
+            )
+        count = len(self.classes)
+        there = torch.where(labels < -1, crowd_label(labels), labels)
+        if wrong := labels[(there < 0) | (there >= count)].tolist():
+            raise ValueError(
+                f"{where}: label {wrong[0]} is out of range; with {count} classes labels must be 0 to {count - 1}"
+            )
+        return image, boxes, labels
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """Makes a fresh metric; it can be sent to other processes."""
+
+    head: Head
+    kind: str
+    unlabelled: bool
+    classes: tuple[str, ...]
+
+    def __call__(self) -> BoxPrecision:
+        from fpgmlab.tasks.detection.metric import BoxPrecision
+
+        return BoxPrecision(self.head, self.kind, self.unlabelled, self.classes)
+
+
+def _stacked(pictures: Sequence[Boxed]) -> tuple[Tensor, Tensor]:
+    images = torch.stack([image for image, _, _ in pictures]) / 255
+    rows = [torch.cat([labels[:, None].float(), boxes], dim=1) for _, boxes, labels in pictures]
+    return images, pad_sequence(rows, batch_first=True, padding_value=-1.0)
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be > 0; got {count}")

@@ -1,0 +1,74 @@
+"""What a task is: all that evaluation, training, sweeps, statistics and the desk ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sized
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+TRAIN_BATCH, EVAL_BATCH = 128, 256
+
+
+class Task(Protocol):
+    """Data, loss and metric. Any object with these is a task; nothing needs to be inherited.
+
+    It may have these as well, which are looked for by name:
+
+    ``example_input``
+        What a network for it is traced with.
+    ``train_batch_size``, ``eval_batch_size``
+        How many examples it wants in one pass where the caller leaves it open; see `train_batch_size`.
+    ``metrics``
+        More metrics for a sweep, {name: function that returns a fresh torchmetrics metric}; see `own_metrics`.
+    ``usual_metrics``
+        The names of those that a sweep measures unless told otherwise.
+    ``head``
+        What a detector's outputs mean; part of a stored sweep's identity.
+    """
+
+    @property
+    def metric_name(self) -> str:
+        """What its metric is called in tables."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value of its metric is better."""
+
+    @property
+    def train(self) -> Sized:
+        """The training data."""
+
+    @property
+    def val(self) -> Sized:
+        """The validation data."""
+
+    def train_batches(self, batch_size: int, seed: int) -> Iterator[tuple[Any, Any]]:
+        """Yield inputs and targets of the training data once, in an order (and augmented) by the seed."""
+
+    def val_batches(self, batch_size: int, max_samples: int | None) -> Iterator[tuple[Any, Any]]:
+        """Yield inputs and targets of the validation data in order, or of its first ``max_samples`` examples."""
+
+    def loss(self, outputs: Any, targets: Any, reduction: str = "mean") -> Tensor:
+        """Return the loss of a batch, a scalar, or with ``reduction="none"`` of each example, (batch,)."""
+
+    def metric(self) -> Metric:
+        """Return a fresh torchmetrics metric, updated with outputs and targets."""
+
+
+def train_batch_size(task: Task, asked: int | None = None) -> int:
+    """Return what was asked for, else the task's ``train_batch_size``, or 128."""
+    return getattr(task, "train_batch_size", TRAIN_BATCH) if asked is None else asked
+
+
+def eval_batch_size(task: Task, asked: int | None = None) -> int:
+    """Return what was asked for, else the task's ``eval_batch_size``, or 256."""
+    return getattr(task, "eval_batch_size", EVAL_BATCH) if asked is None else asked
+
+
+def own_metrics(task: Task | None) -> Mapping[str, Callable[[], Metric]]:
+    """Return a task's own metrics, ``task.metrics``; none where it has none."""
+    return getattr(task, "metrics", None) or {}

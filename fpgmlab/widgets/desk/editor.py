@@ -1,0 +1,212 @@
+"""`PlanEditor`: a mixing desk for a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fpgmlab.allocation import allocate, equal_loss
+from fpgmlab.allocation.forecast import Forecast, forecast
+from fpgmlab.deployment import LatencyTable
+from fpgmlab.errors import unknown
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Scores, check_rounding
+from fpgmlab.sensitivity import Curves
+from fpgmlab.tasks.task import Task
+from fpgmlab.widgets.common.bundle import COMMON, script, sheet
+from fpgmlab.widgets.common.failures import in_words
+from fpgmlab.widgets.desk.bars import Bars
+from fpgmlab.widgets.desk.payload import desk_payload
+from fpgmlab.widgets.desk.report import report_frame
+from fpgmlab.widgets.desk.requests import BUDGETS, Request, read_request
+from fpgmlab.widgets.desk.working import WorkingDesk
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_STATIC = Path(__file__).parent / "static"
+
+
+class PlanEditor(WorkingDesk):
+    """Draw a plan on top of the measured curves, and see what it costs and degrades at once.
+
+    A bar for each channel group: its height is the ratio, its background the drop predicted at each height. The totals
+    are computed in the browser with `ChannelGraph.cost`'s own arithmetic, and confirmed by the kernel. What takes
+    longer runs in a thread, on a copy of the network, one job at a time.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    curves : Curves
+        See `fpgmlab.sweep`. Groups without a curve can be pruned, but nothing is predicted for them.
+    task : task, optional
+        Needed to evaluate and to fine-tune.
+    plan : Plan, optional
+        What to begin with; nothing is removed when left out.
+    scores : mapping of str to Tensor, optional
+        The channels with the lowest go first; those that the curves were made with when left out.
+    table : LatencyTable, optional
+        Adds the latency to the totals and to the budgets; see `fpgmlab.latency_table`.
+    metric : str, optional
+        The one that is shown first; the task's own when the curves have it, else their first.
+    multiple : int
+        Bars snap to multiples of so many channels, or all.
+    max_ratio : float
+        No bar goes higher.
+
+    Attributes
+    ----------
+    plan : Plan
+        What is on the screen. Can be assigned and observed; callbacks may come off the main thread.
+    pruned : nn.Module or None
+        The network that was pruned, or fine-tuned, last. Can be observed.
+
+    Raises
+    ------
+    ValueError
+        For curves, a plan or a table of another network, and for options out of range.
+    """
+
+    _esm = script(_STATIC / "desk.js")
+    _css = sheet(
+        COMMON,
+        _STATIC / "desk.css",
+        _STATIC / "detail.css",
+        _STATIC / "panels.css",
+        _STATIC / "plans.css",
+        _STATIC / "work.css",
+    )
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        curves: Curves,
+        task: Task | None = None,
+        *,
+        plan: Plan | None = None,
+        scores: Scores | None = None,
+        table: LatencyTable | None = None,
+        metric: str | None = None,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+    ) -> None:
+        check_rounding(multiple, max_ratio)
+        self._scores = curves.scores if scores is None else scores
+        if not self._scores:
+            raise ValueError("the curves do not hold the scores they were made with: give scores=")
+        bars = Bars(graph, self._scores, table)
+        start = bars.nothing if plan is None else bars.whole(plan)
+        self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
+        desk = desk_payload(graph, curves, self._scores, max_ratio, table)
+        shown = _shown(metric, [each["name"] for each in desk["metrics"]], task)
+        super().__init__(bars, desk, graph, curves, task, table, multiple=multiple, metric=shown)
+        self.plan = start
+        self.on_msg(self._asked)
+
+    # Making plans ----------------------------------------------------------------------------------------------------
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """What the curves expect of the plan in the metric shown; None without curves."""
+        return None if self.metric is None else forecast(self._graph, self._curves, self.plan, self.metric)
+
+    def fit_budget(self, method: str = "allocate", **budget: float) -> Plan:
+        """Take the best plan within a budget; locked bars stay where they are.
+
+        Parameters
+        ----------
+        method : {"allocate", "equal_loss"}
+        **budget : float
+            One of ``macs``, ``params``, ``bytes``, ``latency``, as in `fpgmlab.allocate`.
+
+        Raises
+        ------
+        ValueError
+            As `fpgmlab.allocate`; the plan stays as it is.
+        """
+        methods = {"allocate": allocate, "equal_loss": equal_loss}
+        if method not in methods:
+            raise ValueError(unknown("method", method, methods))
+        for kind in budget:
+            if kind not in BUDGETS:
+                raise ValueError(unknown("budget", kind, BUDGETS))
+        if method == "equal_loss" and "latency" in budget:
+            raise ValueError("equal_loss knows no budget of latency: take method='allocate'")
+        own = {"table": self._table} if method == "allocate" else {"metric": self.metric}
+        with self._lock:
+            names, multiple = list(self._graph), self.multiple
+            locked = {names[place]: self.kept[place] for place in self.locked}
+        plan = methods[method](
+            self._graph, self._curves, scores=self._scores, multiple=multiple, max_ratio=self._max_ratio,
+            locked=locked, **own, **budget,
+        )  # fmt: skip
+        self.plan = plan
+        return plan
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON; `Plan.from_json` reads it."""
+        self.plan.to_json(path)
+
+    def figure(self, **options: object) -> Figure:
+        """Draw the desk as it is; see `fpgmlab.figures.desk.desk`."""
+        from fpgmlab.figures import desk
+
+        return desk(self._graph, self._curves, self.plan, **{"metric": self.metric, **options})
+
+    @property
+    def report(self) -> pd.DataFrame:
+        """What the plan costs and degrades, predicted and, as far as that was done, measured.
+
+        A row for each network ("original", "predicted", "pruned", "fine-tuned") and metric: network, macs, params,
+        bytes, latency (ms), metric, value, low, high (the ends of a 95 % interval), samples.
+        """
+        with self._lock:
+            plan, measured = self.plan, self._shop.measured.get(self.plan, {})
+        return report_frame(self._graph, self._curves, self._table, plan, measured)
+
+    # What the browser asks for --------------------------------------------------------------------------------------
+
+    def _asked(self, widget: object, content: object, buffers: object) -> None:
+        try:
+            words = self._carry_out(read_request(content))
+        except Exception as error:  # whatever a network or a disk may raise is shown
+            self._say("error", in_words(error))
+        else:
+            if words:
+                self._say("info", words)
+
+    def _carry_out(self, request: Request) -> str:
+        """Do what the browser asks for; return what there is to say of it, or nothing."""
+        if request.do == "budget":
+            plan = self.fit_budget(request.method, **{request.kind: request.share})
+            whole, count = self._bars.totals(self._bars.nothing)[request.kind], len(self.locked)
+            remains = self._bars.totals(plan)[request.kind] / whole
+            held = f", {count} bar{'s' if count > 1 else ''} locked" if count else ""
+            return f"{100 * request.share:.1f} % of the {BUDGETS[request.kind]}: {100 * remains:.1f} % remain{held}"
+        path = Path(request.path).expanduser()
+        if request.do == "save":
+            self.save(path)
+            return f"Saved to {path}"
+        acts: dict[str, Callable[[], None]] = {
+            "evaluate": self.evaluate,
+            "prune": self.prune,
+            "fine-tune": lambda: self.fine_tune(request.epochs, request.lr),
+            "export": lambda: self.export(path),
+            "cancel": self.cancel,
+            "confirm": lambda: self.send_state("confirmed"),  # is there anybody?
+        }
+        acts[request.do]()
+        return ""
+
+
+def _shown(metric: str | None, known: list[str], task: Task) -> str | None:
+    if metric is not None:
+        if metric not in known:
+            raise ValueError(f"the curves do not have it: {unknown('metric', metric, known)}")
+        return metric
+    own = getattr(task, "metric_name", None)
+    return own if own in known else known[0] if known else None

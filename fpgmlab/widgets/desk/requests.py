@@ -1,0 +1,86 @@
+"""What the browser asks of the kernel, checked: nothing that it sends may do harm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fpgmlab.errors import unknown
+
+BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": "latency"}
+METHODS = ("allocate", "equal_loss")
+DO = ("evaluate", "prune", "fine-tune", "export", "save", "budget", "cancel", "confirm")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What shall be done, with its options: all of the type and within the range that they must have.
+
+    Attributes
+    ----------
+    do : str
+        One of `DO`.
+    path : str
+        To save to, or to export into.
+    method, kind : str
+    share : float
+        Of a budget.
+    epochs : int
+    lr : float
+    """
+
+    do: str
+    path: str = ""
+    method: str = ""
+    kind: str = ""
+    share: float = 0.0
+    epochs: int = 0
+    lr: float = 0.0
+
+
+def read_request(content: object) -> Request:
+    """Return what a message asks for.
+
+    Raises
+    ------
+    ValueError
+        For what is not understood, with what would be.
+    """
+    if not isinstance(content, Mapping) or "do" not in content:
+        raise ValueError(f"a message must say what to do; got {content!r}")
+    do = content["do"]
+    if do not in DO:
+        raise ValueError(unknown("request", do, DO))
+    if do in ("save", "export"):
+        word = "path" if do == "save" else "folder"
+        path = content.get(word)
+        if not isinstance(path, str) or not path.strip() or "\0" in path:
+            raise ValueError(f"{do}: give the name of a {'file' if do == 'save' else 'folder'}; got {path!r}")
+        return Request(do, path=path.strip())
+    if do == "budget":
+        method, kind, share = content.get("method"), content.get("kind"), content.get("share")
+        if method not in METHODS:
+            raise ValueError(unknown("method", method, METHODS))
+        if kind not in tuple(BUDGETS):  # it may be anything, also what no mapping takes
+            raise ValueError(unknown("budget", kind, BUDGETS))
+        if not _number(share) or not 0 < share <= 1:
+            raise ValueError(f"a budget must be the share that may remain, above 0 % and up to 100 %; got {share!r}")
+        return Request(do, method=method, kind=kind, share=float(share))
+    if do == "fine-tune":
+        epochs, lr = content.get("epochs"), content.get("lr")
+        check_training(epochs, lr)
+        return Request(do, epochs=epochs, lr=float(lr))
+    return Request(do)
+
+
+def check_training(epochs: object, lr: object) -> None:
+    """Raise a `ValueError` for a number of epochs or a learning rate that cannot be."""
+    if type(epochs) is not int or epochs < 1:
+        raise ValueError(f"epochs must be a whole number of at least 1; got {epochs!r}")
+    if not _number(lr) or lr <= 0:
+        raise ValueError(f"the learning rate must be a number above 0; got {lr!r}")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,105 @@
+import { beforeNextPicture, element } from "../../common/static/common.js";
+import { BAR_HEIGHT, barOf, barWords } from "./bar.js";
+import { changesTogether } from "./changes.js";
+import { lossScale } from "./colours.js";
+import { barsKeys } from "./keys.js";
+import { barsLegend } from "./legend.js";
+import { overviewView } from "./overview.js";
+import { barsPointer } from "./pointer.js";
+
+const BARS_LEAST = 18, BARS_MOST = 60; // pixels from one bar to the next
+const BARS_LETTER = 7.5, BARS_TITLE = 90, BARS_GAP = 9; // pixels: a title's letter, the room that a title is given, between stages
+
+/** All bars in network order, a stage beside the other; scrolled when they do not fit, with an overview of them all. */
+export function barsView(store, signal) {
+  const { calculator } = store, { groups, whole } = calculator;
+  const macs = calculator.cost(whole).byGroup, tallest = Math.max(...macs, 1);
+  const bars = groups.map((group, g) => barOf(group, g, tallest, macs[g]));
+  const stages = barsStages(groups), least = stages.reduce((sum, stage) => sum + barsWidth(stage) + BARS_GAP, 2 * BARS_GAP);
+  const row = element("div", { class: "fl-bars-row", style: `min-width:${least}px` }, ...stages.map((stage) => barsStage(stage, bars)));
+  const scroller = element("div", { class: "fl-bars-scroll" }, row);
+  const name = element("strong"), words = element("span"), says = element("div", { class: "fl-bars-says", "aria-hidden": "true" }, name, " ", words);
+  const overview = overviewView(store, scroller, signal), legend = barsLegend();
+  const node = element("div", { class: "fl-panel fl-bars", role: "group", "aria-label": `Ratios of the ${groups.length} channel groups` },
+    says, element("div", { class: "fl-bars-body" }, barsAxis(), scroller, overview.node), legend.node);
+  let hovered = null;
+
+  const drawCurves = () => {
+    const metric = store.metric(), { top, ticks } = lossScale(metric), multiple = store.multiple();
+    bars.forEach((bar, g) => bar.setCurve(metric, top, 1 - calculator.allowed(g, multiple)[0] / groups[g].channels));
+    legend.set(metric, top, ticks);
+    curvesOf = [metric, multiple];
+  };
+  let curvesOf = [];
+  const draw = beforeNextPicture(() => {
+    if (signal.aborted) return;
+    const metric = store.metric(), { byGroup } = store.totals(), locked = store.locked();
+    if (curvesOf[0] !== metric || curvesOf[1] !== store.multiple()) drawCurves();
+    bars.forEach((bar, g) => {
+      bar.setKept(store.kept[g], metric);
+      bar.setMacs(byGroup[g]);
+      bar.setMarks(store.selected.has(g), store.focus === g, locked.has(g), store.selected.size);
+    });
+    const g = hovered ?? store.focus, state = locked.has(g) ? ", locked" : "";
+    name.textContent = groups[g].name;
+    words.textContent = `${barWords(groups[g], g, store.kept[g], metric)}${state}`;
+    overview.draw();
+  });
+
+  /** Make a bar the one that is worked with: it is scrolled into view, and gets the keys. */
+  const goTo = (g) => {
+    bars[g].focus();
+    const slot = bars[g].node, left = slot.offsetLeft - 40, right = slot.offsetLeft + slot.offsetWidth + 40;
+    if (left < scroller.scrollLeft) scroller.scrollLeft = left;
+    else if (right > scroller.scrollLeft + scroller.clientWidth) scroller.scrollLeft = right - scroller.clientWidth;
+  };
+  const changes = changesTogether(store);
+  const dragging = barsPointer(store, row, bars, changes, goTo, signal);
+  barsKeys(store, row, bars, changes, goTo, dragging);
+  row.addEventListener("pointerover", (event) => {
+    const slot = event.target.closest(".fl-slot");
+    hovered = slot && Number(slot.dataset.g);
+    draw();
+  });
+  row.addEventListener("pointerleave", () => {
+    hovered = null;
+    draw();
+  });
+  for (const what of ["plan", "metric", "selection", "locks"]) store.on(what, draw);
+  draw();
+  return node;
+}
+
+/** Return runs of neighbours of one stage. */
+function barsStages(groups) {
+  const stages = [];
+  groups.forEach(({ stage }, g) => {
+    if (stages.at(-1)?.name === stage) stages.at(-1).members.push(g);
+    else stages.push({ name: stage, members: [g] });
+  });
+  return stages;
+}
+
+/** Return how narrow a stage can be: its bars stay wide enough to be grasped, its title to be read. */
+function barsWidth(stage) {
+  return Math.max(BARS_LEAST * stage.members.length, Math.min(BARS_TITLE, BARS_LETTER * barsTitle(stage).length + 4));
+}
+
+/** Return a stage's title; where there is little room, without what it has in common with others. */
+function barsTitle({ name, members }) {
+  const dot = name.lastIndexOf(".");
+  return members.length < 3 && dot > 0 ? name.slice(dot + 1) : name;
+}
+
+function barsStage(stage, bars) {
+  const { name, members } = stage, least = barsWidth(stage);
+  const style = `flex:${members.length} 0 ${least}px;max-width:${Math.max(least, BARS_MOST * members.length)}px`;
+  return element("div", { class: "fl-stage", style }, element("div", { class: "fl-stage-title", title: name }, barsTitle(stage)),
+    element("div", { class: "fl-stage-bars" }, ...members.map((g) => bars[g].node)));
+}
+
+/** The scale of all bars: the share removed. */
+function barsAxis() {
+  const ticks = [0, 25, 50, 75, 100].map((value) => element("span", { style: `bottom:${(BAR_HEIGHT * value) / 100}px` }, `${value} %`));
+  return element("div", { class: "fl-bars-axis", "aria-hidden": "true" }, element("div", { class: "fl-bars-ticks" }, ...ticks), element("div", { class: "fl-macs-tick" }, "MACs"));
+}

@@ -1,0 +1,119 @@
+import { beforeNextPicture, element, onceRested } from "../../common/static/common.js";
+import { changesTogether } from "./changes.js";
+import { barPercent, lossNumber, lossUnit, lossWords } from "./colours.js";
+import { controlButton, controlKeys, controlLabelled } from "./controls.js";
+import { curvePicture } from "./curve.js";
+import { at } from "./model.js";
+import { wordsCount, wordsIn, wordsShare } from "./words.js";
+
+const DETAIL_NAMES = 3; // layers that are named; the others are counted
+const DETAIL_KEYS = "↑ ↓ one step · PageUp/PageDown ±10 % · Home, End · digits and Enter: a ratio · ← → next bar · Shift: several · L lock";
+
+/** All about the bar with the focus, or about the selected bars together. */
+export function detailView(store, signal) {
+  const { groups, whole, cost, allowed } = store.calculator, original = cost(whole), changes = changesTogether(store);
+  const name = element("h4"), channels = element("span"), ratioWords = element("span"), picture = curvePicture();
+  const say = [channels, ratioWords].map(wordsIn), lines = ["alone", "macs", "coupled", "reason"].map((kind) => element("p", { class: `fl-detail-${kind}` }));
+  const tell = lines.map(wordsIn);
+  const number = (attributes, act) => element("input", { type: "number", min: 0, onchange: (event) => event.target.value !== "" && act(event.target.valueAsNumber), ...attributes });
+  const ratio = number({ max: 100, step: "any" }, (value) => edit(changes.to(value / 100)));
+  const kept = number({ min: 1, step: 1 }, (value) => edit(changes.to(1 - value / groups[store.focus].channels)));
+  const keptControl = controlLabelled("Channels kept", kept), ratioControl = controlLabelled("Ratio removed, %", ratio);
+  const lock = controlButton("Lock", () => changes.lock(), { class: "fl-act fl-detail-lock", title: "Locked bars stay where they are (L)" });
+  const node = controlKeys(element("section", { class: "fl-panel fl-detail", "aria-label": "The selected bar" },
+    element("div", { class: "fl-detail-head" }, name, lock), element("div", { class: "fl-detail-line" }, channels, ratioWords),
+    element("div", { class: "fl-detail-controls" }, ratioControl, keptControl),
+    picture.node, ...lines, element("p", { class: "fl-quiet fl-detail-keys" }, DETAIL_KEYS)));
+  let drawn = [];
+
+  /** Set bars, and show what became of the number that was typed. */
+  const edit = (wish) => {
+    store.set(wish);
+    drawInputs(true);
+  };
+  const drawInputs = (always) => {
+    const g = store.focus, several = store.selected.size > 1, fixed = changes.free().length === 0;
+    keptControl.hidden = several;
+    for (const input of [ratio, kept]) input.disabled = fixed;
+    const values = [Number((100 * changes.ratio(g)).toFixed(1)), store.kept[g]];
+    [ratio, kept].forEach((input, i) => {
+      if (always || document.activeElement !== input) input.value = values[i];
+    });
+  };
+
+  const drawOne = (g, metric, totals) => {
+    const group = groups[g], count = store.kept[g], curve = group.protected ? null : metric?.curves[g];
+    if (drawn[0] !== g || drawn[1] !== metric) {
+      drawn = [g, metric];
+      name.textContent = group.name;
+      picture.setCurve(metric, curve, group.channels, group.protected ? "" : lossWords(metric, g, 0, group.channels));
+      lines[2].title = `${group.producers.join(", ")} → ${group.consumers.join(", ")}`;
+      kept.max = group.channels;
+    }
+    picture.setKept(metric, curve, count, group.channels, group.name);
+    say[0](`${group.channels} → ${count} channels`);
+    say[1](`ratio ${barPercent(1 - count / group.channels)}`);
+    tell[0](curve ? detailAlone(metric, curve, count) : "");
+    tell[1](detailMacs(original.byGroup[g], totals.byGroup[g], original.macs));
+    tell[2](`Couples ${detailList(group.producers)} → ${detailList(group.consumers) || "the model's output"}`);
+    tell[3](group.protected ? `Protected: ${group.protected}.` : detailSteps(allowed(g, store.multiple()), group.channels));
+  };
+
+  const drawSeveral = (metric, totals) => {
+    const mine = [...store.selected].sort((a, b) => a - b), sum = (values) => mine.reduce((total, g) => total + values[g], 0);
+    if (drawn[0] !== null) picture.setCurve(metric, null, 0, "");
+    drawn = [null, metric];
+    name.textContent = `${mine.length} bars together`;
+    const ratios = mine.map(changes.ratio), [low, high] = [Math.min(...ratios), Math.max(...ratios)];
+    say[0](`${sum(whole)} → ${sum(store.kept)} channels`);
+    say[1](`ratio ${low === high ? barPercent(low) : `${barPercent(low)} to ${barPercent(high)}`}`);
+    const alone = metric && store.calculator.predict(metric, whole.map((all, g) => (store.selected.has(g) ? store.kept[g] : all)));
+    tell[0](metric ? `predicted ${detailChange(metric, alone.drop, alone.half)} together${alone.unknown.length ? `; not measured (so far): ${alone.unknown.length}` : ""}` : "");
+    tell[1](detailMacs(sum(original.byGroup), sum(totals.byGroup), original.macs));
+    tell[2](detailList(mine.map((g) => groups[g].name)));
+    lines[2].title = mine.map((g) => groups[g].name).join(", ");
+    const fixed = mine.length - changes.free().length;
+    tell[3](`All change by the same ratio.${fixed ? ` ${wordsCount(fixed, "bar")} locked or protected: ${fixed === 1 ? "it stays" : "they stay"}.` : ""}`);
+  };
+
+  const sayLock = wordsIn(lock);
+  const draw = beforeNextPicture(() => {
+    if (signal.aborted) return;
+    const metric = store.metric(), totals = store.totals(), locked = store.locked(), several = store.selected.size > 1;
+    if (several) drawSeveral(metric, totals);
+    else drawOne(store.focus, metric, totals);
+    const prunable = [...store.selected].filter((g) => !groups[g].protected), on = prunable.length > 0 && prunable.every((g) => locked.has(g));
+    lock.hidden = prunable.length === 0;
+    sayLock(on ? "Unlock" : "Lock");
+    drawInputs(false);
+  });
+  for (const what of ["metric", "selection", "locks"]) store.on(what, draw);
+  store.on("plan", onceRested(draw, signal)); // text in a picture takes long to lay out: not at each move
+  draw();
+  return node;
+}
+
+function detailChange(metric, drop, half) {
+  const change = lossNumber(metric, metric.higher_is_better ? -drop : drop), sign = change === "0" || change.startsWith("−") ? "" : "+";
+  return `${sign}${change} ± ${lossNumber(metric, half)} ${lossUnit(metric)}`;
+}
+
+function detailAlone(metric, curve, kept) {
+  const found = at(curve, kept);
+  return `predicted ${detailChange(metric, found.drop, found.half)} alone${found.beyond ? "; beyond what was measured, perhaps worse" : ""}`;
+}
+
+function detailMacs(all, now, total) {
+  return `${wordsShare(all, total)} of all MACs, ${wordsShare(now, total)} remain`;
+}
+
+function detailSteps(counts, channels) {
+  const [first, second = channels] = counts, least = first === channels ? "" : `at least ${first}`;
+  return counts.length === 1 ? "All channels must stay." : `Keeps ${least}, in steps of ${second - first}.`;
+}
+
+/** Return names, of many only the first; the others are counted. */
+function detailList(names) {
+  if (names.length <= DETAIL_NAMES + 1) return names.join(", ");
+  return `${names.slice(0, DETAIL_NAMES).join(", ")} and ${names.length - DETAIL_NAMES} more`;
+}

@@ -1,0 +1,24 @@
+import { element } from "../../common/static/common.js";
+import { legendGradient, lossNumber, lossUnit } from "./colours.js";
+
+/** What the bars' height, colours and hatching stand for. */
+export function barsLegend() {
+  const title = element("span"), ticks = element("div", { class: "fl-loss-ticks" });
+  const scale = element("div", { class: "fl-loss" }, element("div", { class: "fl-loss-scale", style: `background:${legendGradient()}` }), ticks);
+  const key = (kind, words) => element("span", { class: `fl-key ${kind}` }, element("i"), words);
+  const node = element("div", { class: "fl-legend fl-bars-legend" },
+    element("span", { class: "fl-loss-key" }, title, scale),
+    key("fl-key-removed", "ratio removed"), key("fl-key-beyond", "not measured"), key("fl-key-cap", "not allowed"),
+    key("fl-key-remain", "MACs that remain"), key("fl-key-whole", "MACs removed"));
+  return {
+    node,
+    /** Show the numbers of a metric's scale. */
+    set(metric, top, values) {
+      scale.hidden = values.length === 0;
+      title.textContent = values.length === 0 ? "no curves: no colours" : `predicted ${metric.higher_is_better ? "drop" : "rise"} of ${metric.name}${metric.share ? " (points)" : ""}`;
+      ticks.replaceChildren(...values.map((value) => element("span", { style: `left:${(100 * value) / top}%` },
+        `${value === top ? "≥ " : ""}${lossNumber(metric, value)}`)));
+      ticks.title = values.length === 0 ? "" : `in ${lossUnit(metric)}`;
+    },
+  };
+}

@@ -1,0 +1,37 @@
+import { resultsOf } from "./store.js";
+
+/**
+ * Return the unpruned network and all snapshots, each after that from which it came: id (null for the unpruned), name, kept, totals, what was
+ * measured, and rails: of itself and of each that it descends from (but the first), whether a sibling follows.
+ */
+export function plansOf(store) {
+  const { whole } = store.calculator, all = store.snapshots(), known = new Set(all.map(({ id }) => id));
+  const parentOf = ({ parent }) => (known.has(parent) ? parent : null);
+  const found = [], seen = new Set();
+  const add = ({ id, name, kept }, rails) => {
+    seen.add(id);
+    found.push({ id, name, rails, ...planOf(store, kept) });
+    const children = all.filter((each) => parentOf(each) === id && !seen.has(each.id));
+    children.forEach((child, i) => add(child, [...rails, i < children.length - 1]));
+  };
+  add({ id: null, name: "original", kept: whole }, []);
+  for (const each of all) if (!seen.has(each.id)) add(each, [false]); // of a parent that is its own: as good as none
+  return found;
+}
+
+function planOf(store, kept) {
+  return { kept, totals: store.totalsOf(kept), results: resultsOf(store.results(), kept) ?? {} };
+}
+
+/** Return the same of the plan on the desk. */
+export function planOnDesk(store) {
+  return { kept: store.kept, totals: store.totals(), results: resultsOf(store.results(), store.kept) ?? {} };
+}
+
+/** Return the first of "plan 1", "plan 2", ... that no snapshot has. */
+export function planName(snapshots) {
+  const taken = new Set(snapshots.map(({ name }) => name));
+  let number = 1;
+  while (taken.has(`plan ${number}`)) number += 1;
+  return `plan ${number}`;
+}

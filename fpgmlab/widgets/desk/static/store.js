@@ -1,0 +1,180 @@
+import { listen } from "../../common/static/common.js";
+import { deskModel } from "./model.js";
+
+const HISTORY = 500; // plans that can be undone
+
+/**
+ * What one view of the desk shows, in one place: the plan, its history, the selection, the snapshots.
+ *
+ * The browser computes and keeps all of it; the kernel is told of each plan that is not just passed through, and answers with its own totals.
+ * Views call the methods and listen with `on(what, callback)`: "plan", "selection", "locks", "metric", "snapshots", "results", "confirmed", "work", "history", "budget".
+ */
+export function deskStore(widget, signal) {
+  const listeners = new Map();
+  const store = {
+    calculator: deskModel(widget.get("desk")),
+    kept: [...widget.get("kept")],
+    focus: 0, // the group whose details are shown
+    selected: new Set([0]),
+    on: (what, callback) => listeners.set(what, [...(listeners.get(what) ?? []), callback]),
+    send: (message) => widget.send(message),
+  };
+  const tell = (what) => (listeners.get(what) ?? []).forEach((callback) => callback());
+  let known = null, past = [], future = [], settled = [...store.kept]; // settled: the plan without what is being dragged
+
+  // Of the plan ---------------------------------------------------------------------------------------------------
+  const changed = () => {
+    known = null;
+    tell("plan");
+  };
+
+  /** Return the totals of the plan on the screen; computed once for each plan. */
+  store.totals = () => (known ??= store.totalsOf(store.kept));
+  store.totalsOf = (kept) => ({ ...store.calculator.cost(kept, widget.get("chosen")), predicted: store.metric() ? store.calculator.predict(store.metric(), kept) : null });
+
+  /** Show other numbers of kept channels, a Map by group, without settling on them yet. */
+  store.preview = (changes) => {
+    const { groups } = store.calculator;
+    let other = false;
+    for (const [g, kept] of changes) {
+      if (groups[g].protected || store.locked().has(g) || kept === store.kept[g]) continue;
+      store.kept[g] = kept;
+      other = true;
+    }
+    if (other) changed();
+  };
+
+  /** Settle on the plan shown: it can be undone, and the kernel hears of it. */
+  store.commit = () => {
+    if (same(store.kept, settled)) return;
+    past = [...past, settled].slice(-HISTORY);
+    future = [];
+    publish();
+  };
+
+  store.set = (changes) => {
+    store.preview(changes);
+    store.commit();
+  };
+
+  /** Go back to the last settled plan: a drag was given up. */
+  store.revert = () => {
+    if (same(store.kept, settled)) return;
+    store.kept = [...settled];
+    changed();
+  };
+
+  store.canUndo = () => past.length > 0;
+  store.canRedo = () => future.length > 0;
+  store.undo = () => {
+    if (!past.length) return;
+    future = [...future, settled];
+    store.kept = past.pop();
+    publish();
+    changed();
+  };
+  store.redo = () => {
+    if (!future.length) return;
+    past = [...past, settled];
+    store.kept = future.pop();
+    publish();
+    changed();
+  };
+
+  function publish() {
+    settled = [...store.kept];
+    widget.set("kept", [...settled]);
+    widget.set("revision", widget.get("revision") + 1);
+    widget.save_changes();
+    tell("history");
+  }
+
+  /** The kernel has another plan: assigned in a cell, or found for a budget. That can be undone too. */
+  function received() {
+    const kept = widget.get("kept");
+    if (same(kept, settled)) return;
+    past = [...past, settled].slice(-HISTORY);
+    future = [];
+    settled = [...kept];
+    store.kept = [...kept];
+    changed();
+    tell("history");
+  }
+
+  // Of what is shown and held -------------------------------------------------------------------------------------
+  const trait = (name, value) => {
+    widget.set(name, value);
+    widget.save_changes();
+  };
+  store.metric = () => store.calculator.desk.metrics.find(({ name }) => name === widget.get("metric")) ?? null;
+  store.setMetric = (name) => trait("metric", name);
+  store.multiple = () => widget.get("multiple");
+  store.setMultiple = (multiple) => trait("multiple", multiple);
+  store.locked = () => new Set(widget.get("locked"));
+  store.lock = (groups, on) => {
+    const locked = store.locked();
+    for (const g of groups) locked[on ? "add" : "delete"](g);
+    trait("locked", [...locked].sort((a, b) => a - b));
+  };
+  store.select = (groups, focus) => {
+    store.selected = new Set(groups);
+    store.focus = focus;
+    tell("selection");
+  };
+  store.confirmed = () => widget.get("confirmed");
+  store.isConfirmed = () => store.confirmed().revision === widget.get("revision") && same(store.kept, settled);
+  store.revision = () => widget.get("revision");
+  store.results = () => widget.get("results");
+  store.work = () => widget.get("work");
+  store.notice = () => widget.get("notice");
+  store.dismiss = () => trait("notice", {});
+  let budget = null; // what was asked to remain last: { kind, share }
+  store.budget = () => budget;
+  store.setBudget = (asked) => {
+    budget = asked;
+    tell("budget");
+  };
+
+  // Snapshots: plans with a name, each knows from which it came ---------------------------------------------------
+  store.snapshots = () => widget.get("snapshots");
+  store.current = () => widget.get("current");
+  store.addSnapshot = (name) => {
+    const all = store.snapshots(), id = 1 + Math.max(0, ...all.map((each) => each.id));
+    widget.set("snapshots", [...all, { id, name: name || `plan ${id}`, parent: store.current(), kept: [...settled] }]);
+    trait("current", id);
+  };
+  store.renameSnapshot = (id, name) => trait("snapshots", store.snapshots().map((each) => (each.id === id ? { ...each, name } : each)));
+  store.removeSnapshot = (id) => {
+    const gone = store.snapshots().find((each) => each.id === id);
+    const parent = gone.parent; // its children become its parent's
+    widget.set("snapshots", store.snapshots().filter((each) => each.id !== id).map((each) => (each.parent === id ? { ...each, parent } : each)));
+    trait("current", store.current() === id ? parent : store.current());
+  };
+  /** Show a snapshot; null is the unpruned network. */
+  store.restore = (id) => {
+    const found = store.snapshots().find((each) => each.id === id);
+    trait("current", id);
+    store.kept = [...(found?.kept ?? store.calculator.whole)];
+    changed();
+    store.commit();
+  };
+
+  listen(widget, ["kept"], received, signal);
+  listen(widget, ["chosen", "multiple"], changed, signal);
+  listen(widget, ["metric"], () => (changed(), tell("metric")), signal);
+  listen(widget, ["locked"], () => tell("locks"), signal);
+  listen(widget, ["snapshots", "current"], () => tell("snapshots"), signal);
+  listen(widget, ["results"], () => tell("results"), signal);
+  listen(widget, ["work", "notice"], () => tell("work"), signal);
+  listen(widget, ["confirmed", "revision"], () => tell("confirmed"), signal);
+  return store;
+}
+
+/** Return the results the kernel has of a plan, or undefined. */
+export function resultsOf(results, kept) {
+  return results[kept.join(",")];
+}
+
+function same(a, b) {
+  return a.length === b.length && a.every((value, i) => value === b[i]);
+}

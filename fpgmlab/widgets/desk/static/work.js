@@ -1,0 +1,100 @@
+import { beforeNextPicture, element } from "../../common/static/common.js";
+import { controlAllow, controlButton, controlKeys, controlLabelled, controlNumber } from "./controls.js";
+import { wordsIn } from "./words.js";
+import { workChart } from "./work_chart.js";
+
+/** What is done with the plan: buttons, how far it is, and what came of it. */
+export function workView(store, signal) {
+  const epochs = controlNumber("Epochs", 3, { min: 1, max: 1000, step: 1 }), lr = controlNumber("Learning rate", 0.02, { min: 1e-7, step: "any" });
+  const path = element("input", { type: "text", value: "plan.json", size: 12, required: "" });
+  const folder = element("input", { type: "text", value: "outputs/pruned", size: 14, required: "" });
+  const messages = {
+    evaluate: () => ({}),
+    prune: () => ({}),
+    "fine-tune": () => (epochs.value() === null || lr.value() === null ? null : { epochs: epochs.value(), lr: lr.value() }),
+    save: () => path.reportValidity() && { path: path.value.trim() },
+    export: () => folder.reportValidity() && { folder: folder.value.trim() },
+  };
+  const ask = (what) => {
+    const more = messages[what]();
+    if (more) store.send({ do: what, ...more });
+  };
+  const button = (words, what, main) => controlButton(words, () => ask(what), { class: main ? "fl-act fl-main" : "fl-act", "data-do": what });
+  const buttons = { evaluate: button("Evaluate", "evaluate"), prune: button("Prune", "prune"), "fine-tune": button("Fine-tune", "fine-tune", true),
+    save: button("Save plan", "save"), export: button("Export", "export") };
+  const cancel = controlButton("Cancel", () => store.send({ do: "cancel" }), { class: "fl-act fl-cancel", "data-do": "cancel" });
+  const set = (...children) => element("div", { class: "fl-work-set" }, ...children);
+  for (const input of [path, folder]) input.addEventListener("keydown", (event) => event.key === "Enter" && buttons[input === path ? "save" : "export"].click());
+  const status = workStatus(cancel), chart = workChart(store, signal);
+  const node = controlKeys(element("div", { class: "fl-panel fl-work", role: "group", "aria-label": "Work on the plan" },
+    element("div", { class: "fl-work-sets" },
+      set(buttons.evaluate, buttons.prune),
+      set(buttons["fine-tune"], controlLabelled("epochs", epochs.input), controlLabelled("learning rate", lr.input)),
+      set(buttons.save, controlLabelled("to", path, "A path on the kernel's side")),
+      set(buttons.export, controlLabelled("to", folder, "A folder on the kernel's side"))),
+    element("div", { class: "fl-work-body" }, status.node, chart.node)));
+
+  let last = "evaluate";
+  const draw = beforeNextPicture(() => {
+    const held = node.getRootNode().activeElement === cancel;
+    const work = store.work() ?? {}, running = Boolean(work.running);
+    node.dataset.state = work.state ?? "idle";
+    for (const [what, each] of Object.entries(buttons)) controlAllow(each, workWhyNot(work, what), WORK_TITLES[what]);
+    controlAllow(cancel, !running ? "Nothing is running" : work.stopping ? "It is being cancelled" : null, "Stop; what is there so far stays");
+    for (const [what, each] of Object.entries(buttons)) each.setAttribute("aria-busy", String(work.running === what));
+    status.draw(work);
+    if (held && !running) buttons[last]?.focus(); // Cancel is gone
+    last = work.running ?? last;
+    chart.draw(work);
+  });
+  for (const what of ["work", "metric"]) store.on(what, draw);
+  draw();
+  return node;
+}
+
+const WORK_TITLES = {
+  evaluate: "Measure the pruned network on the task, before any fine-tuning",
+  prune: "Make the smaller network: editor.pruned",
+  "fine-tune": "Train the pruned network; prunes first when that was not done for this plan",
+  save: "Write the plan as JSON; Plan.from_json reads it",
+  export: "Write the pruned network as safetensors and ONNX, the plan, and a report",
+};
+
+/** Return why something cannot be done now, or null when it can. */
+function workWhyNot(work, what) {
+  const can = work.can?.[what] ?? (what === "save" || !work.running);
+  if (can) return null;
+  return work.why?.[what] || (work.running ? `${work.running} is running` : "");
+}
+
+/** How far the work is, and what came of it. */
+function workStatus(cancel) {
+  const bar = element("div"), track = element("div", { class: "fl-work-track", role: "progressbar", "aria-label": "Progress of the work", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+  const words = element("p", { class: "fl-work-words" }), live = element("span", { class: "fl-sr", role: "status" });
+  const alarm = element("div", { class: "fl-message fl-work-alarm", role: "alert" });
+  const pruned = element("p", { class: "fl-work-pruned" }), files = element("ul", { class: "fl-work-files", "aria-label": "Files written" });
+  const [sayWords, sayAlarm, sayPruned] = [words, alarm, pruned].map(wordsIn), sayLive = wordsIn(live);
+  const node = element("div", { class: "fl-work-status" }, element("div", { class: "fl-work-progress" }, track, cancel), words, live, alarm, pruned, files);
+  let said = null, listed = "";
+  return {
+    node,
+    draw(work) {
+      const share = Math.round(1000 * (work.share ?? 0)) / 10;
+      track.parentNode.hidden = !work.running;
+      bar.style.transform = `scaleX(${share / 100})`;
+      track.setAttribute("aria-valuenow", share);
+      track.setAttribute("aria-valuetext", work.words ?? "");
+      sayWords(work.words ?? "");
+      sayAlarm(work.message ?? "");
+      const step = `${work.running} ${work.state} ${work.stopping} ${Math.floor(share / 25)}`; // not every update is read out
+      if (said !== null && step !== said) sayLive(work.words ?? "");
+      said = step;
+      const { pruned: made } = work;
+      pruned.dataset.current = String(made?.current ?? "");
+      sayPruned(made ? `editor.pruned: ${made.words} · ${made.current ? "of the plan on the desk" : "of an earlier plan, not the one on the desk"}` : "");
+      if (listed === String(work.files ?? [])) return;
+      listed = String(work.files ?? []);
+      files.replaceChildren(...(work.files ?? []).map((file) => element("li", {}, element("code", {}, file))));
+    },
+  };
+}

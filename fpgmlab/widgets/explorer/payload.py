@@ -1,0 +1,97 @@
+"""Views as what a browser gets: numbers as bytes, words ready to be read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fpgmlab.criteria import FPGM
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.widgets.explorer.scene import FilterScene
+from fpgmlab.widgets.explorer.view import FilterView
+
+
+def scene_payload(scene: FilterScene) -> dict[str, object]:
+    """Return a scene as a dict of plain values and bytes."""
+    return {
+        "layer": scene.layer,
+        "filters": scene.filters.tolist(),
+        "weights": " x ".join(map(str, scene.shape)),
+        "distance": scene.distance if isinstance(scene.distance, str) else f"Minkowski (p = {scene.distance:g})",
+        "order": _bytes(scene.order, np.int32),
+        "matrix": scene.matrix.tobytes(),
+        "side": len(scene.matrix),
+        "low": scene.low,
+        "high": scene.high,
+        "coordinates": _bytes(scene.coordinates, np.float32),
+        "median": scene.median.tolist(),
+        "medoid": scene.medoid,
+        "shares": scene.shares.tolist(),
+        "near": scene.neighbours.shape[1],
+        "neighbours": _bytes(scene.neighbours, np.int32),
+        "neighbourDistances": _bytes(scene.neighbour_distances, np.float32),
+        "pictures": scene.pictures.tobytes(),
+        "tile": list(scene.pictures.shape[1:3]),
+        "picturesShow": scene.pictures_show,
+    }
+
+
+def marks_payload(view: FilterView) -> dict[str, object]:
+    """Return what a criterion and a ratio make of a scene as a dict of plain values and bytes."""
+    return {
+        "criterion": view.criterion.label,
+        "scores": _bytes(view.scores.numpy()[view.scene.channels], np.float64),
+        "channels": len(view.scores),
+        "ranks": _bytes(view.ranks, np.int32),
+        "removal": _bytes(view.removal, np.int32),
+        "gone": _bytes(view.gone, np.uint8),
+    }
+
+
+def summary(graph: ChannelGraph, view: FilterView) -> str:
+    """Return in a line what the view's ratio takes from the group and from the network."""
+    group, gone = graph[view.scene.group], len(view.removed)
+    if not gone:
+        return f"{group.channels} channels, nothing removed"
+    before, after = graph.cost(), graph.cost(view.plan)
+    return (
+        f"{gone} of {group.channels} channels removed: the network's MACs "
+        f"{_change(before.macs, after.macs)}, its parameters {_change(before.params, after.params)}"
+    )
+
+
+def notes(graph: ChannelGraph, view: FilterView) -> list[str]:
+    """Return what someone who looks at the view has to know, a sentence each."""
+    group, scene = graph[view.scene.group], view.scene
+    found = []
+    if view.protected is not None:
+        found.append(f"This group is protected ({view.protected}): nothing of it is removed, whatever the ratio.")
+    if len(group.producers) > 1:
+        others = ", ".join(p for p in group.producers if p != scene.layer)
+        found.append(f"Shown are the filters of {scene.layer}; the same channels go from {others}.")
+    if len(scene) < group.channels:
+        found.append(f"{scene.layer} makes {len(scene)} of the group's {group.channels} channels.")
+    if group.blocks is not None:
+        found.append(f"As many channels go from each of {group.step} blocks of a grouped convolution.")
+    if isinstance(view.criterion, FPGM) and len(group.producers) == 1 and len(scene) == 1:
+        found.append("A single filter has no distance to others.")
+    return found
+
+
+def _bytes(values: np.ndarray, kind: type[np.generic]) -> bytes:
+    return np.ascontiguousarray(values, dtype=kind).tobytes()
+
+
+def _change(before: int, after: int) -> str:
+    return f"-{1 - after / before:.1%} (to {_short(after)})"
+
+
+def _short(number: int) -> str:
+    """Return a count as a person says it.
+
+    >>> _short(40_812_000)
+    '40.8 M'
+    """
+    for size, word in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{word}" if number / size < 100 else f"{number / size:.0f}{word}"
+    return str(number)

@@ -1,0 +1,1 @@
+"""`GammaPanel`: one threshold for all batch norms' scales, and its cliff."""

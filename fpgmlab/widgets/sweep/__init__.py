@@ -1,0 +1,1 @@
+"""`SweepPanel`: sensitivity curves that sharpen while one looks on."""

@@ -1,0 +1,107 @@
+"""One run of a sweep in a thread of its own."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.sensitivity import Curves, sweep
+from fpgmlab.tasks.task import Task
+
+
+class SweepRun:
+    """A sweep in a worker thread, on a copy of the network: other cells may use, or change, the network meanwhile.
+
+    Parameters
+    ----------
+    graph, scores, task
+        As in `fpgmlab.sweep`.
+    options : mapping
+        Its keywords.
+    on_update : callable
+        Called in the thread with the curves after a batch, and with None in between, when something may have changed
+        for whoever looks on. Never more often than every ``interval`` seconds.
+    on_end : callable
+        Called in the thread at the end with the curves not told of before, or None, and the error, or None.
+    interval : float
+        Seconds.
+
+    Attributes
+    ----------
+    passes : int
+        Forward passes that were begun.
+    """
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        scores: Mapping[str, object],
+        task: Task,
+        options: Mapping[str, object],
+        on_update: Callable[[Curves | None], None],
+        on_end: Callable[[Curves | None, Exception | None], None],
+        interval: float = 0.25,
+    ) -> None:
+        # Here and not in the thread: the caller's next line may change the network.
+        self._graph = copy.deepcopy(graph)
+        self._scores, self._task, self._options = dict(scores), task, dict(options)
+        self._on_update, self._on_end, self._interval = on_update, on_end, interval
+        self._stopping = threading.Event()
+        self._fresh: Curves | None = None
+        self.passes = 0
+        self._drawn = self._told = float("-inf")
+        # A daemon: a kernel that is shut down does not wait for it.
+        self._thread = threading.Thread(target=self._work, name="fpgmlab sweep", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end before its next forward pass."""
+        self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopping.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for its end, at most so many seconds; tell whether it has come. Its own callbacks do not wait."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        curves, error = None, None
+        try:
+            curves = sweep(
+                self._graph, self._scores, self._task, **self._options, stop=self._asked, on_update=self._updated,
+                progress=False,
+            )  # fmt: skip
+        except Exception as caught:  # whatever a network or a data set may raise is shown
+            curves, error = self._fresh, caught
+        self._on_end(curves, error)
+
+    def _updated(self, curves: Curves) -> None:
+        self._fresh = curves
+        self._tell()
+
+    def _asked(self) -> bool:
+        """Answer the sweep before each forward pass: a good moment to tell how far it is."""
+        self._tell()
+        self.passes += 1
+        return self._stopping.is_set()
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if self._fresh is not None and now - self._drawn >= self._interval:
+            fresh, self._fresh = self._fresh, None
+            self._on_update(fresh)
+            self._drawn = self._told = now
+        elif now - self._told >= self._interval:
+            self._on_update(None)
+            self._told = now

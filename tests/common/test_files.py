@@ -1,0 +1,61 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fpgmlab.common.files import atomic_path, data_dir, data_file
+
+
+def test_a_finished_file_is_renamed_and_nothing_else_is_left(tmp_path: Path):
+    with atomic_path(tmp_path / "new" / "a.txt") as temporary:
+        temporary.write_text("whole")
+        assert not (tmp_path / "new" / "a.txt").exists()
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
+    assert (tmp_path / "new" / "a.txt").read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file(tmp_path: Path, error: type[BaseException]):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(error), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise error
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path):
+    (tmp_path / "plain").touch()
+    with atomic_path(tmp_path / "a") as temporary:
+        temporary.touch(mode=0o600)
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OSError, match=r"cannot write .*file/a.txt.*folder that you may write"),
+        atomic_path(tmp_path / "file" / "a.txt"),
+    ):
+        pass
+    with pytest.raises(IsADirectoryError, match="name of a file"), atomic_path(tmp_path):
+        pass
+
+
+def test_data_is_found_from_the_checkout_and_through_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    assert (data_dir() / "README.md").is_file()
+    there = data_dir()
+    monkeypatch.setenv("FPGMLAB_DATA", os.fspath(there))
+    assert data_dir() == there
+    monkeypatch.setenv("FPGMLAB_DATA", os.fspath(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"FPGMLAB_DATA=.*clone it"):
+        data_dir()
+
+
+def test_a_missing_data_file_says_how_to_get_it():
+    with pytest.raises(FileNotFoundError, match=r"nothing\.gz.*data/build\.py"):
+        data_file("fashion-mnist", "nothing.gz")

@@ -1,0 +1,336 @@
+"""Figures of sweeps and plans: what they draw is what the frame says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import fpgmlab as fl
+from fpgmlab import figures
+from fpgmlab.figures.files import drawn as drawn_as
+from fpgmlab.figures.ranking import first_above
+from tests.figures.test_figures import WIDTHS, check_pdf, check_texts, curves, drawn
+
+__all__ = ["drawn"]  # the fixture
+
+
+def hand_made() -> pd.DataFrame:
+    """Three groups on three ratios, easy to reckon with: a steep one, a flat one, one in between."""
+    rows = []
+    for group, drops in (("flat", (0.0, 0.0, 0.005)), ("steep", (0.1, 0.4, 0.8)), ("middle", (0.0, 0.02, 0.3))):
+        rows.append((group, 0.0, 10, "accuracy", 0.9, 0.9, 0.9, 100))
+        for ratio, drop in zip((0.2, 0.5, 0.8), drops, strict=True):
+            value = 0.9 - drop
+            rows.append((group, ratio, round(10 * (1 - ratio)), "accuracy", value, value - 0.03, value + 0.004, 100))
+    columns = ["group", "ratio", "kept", "metric", "value", "low", "high", "samples"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def plans(methods: int = 3, low: bool = True) -> pd.DataFrame:
+    rows = [(f"method {i}", macs, 0.9 - (i + 1) * 0.2 * (1 - macs) ** 2) for i in range(methods)
+            for macs in (0.3, 0.5, 0.7)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["method", "macs", "value"])
+    return frame.assign(low=frame["value"] - 0.01, high=frame["value"] + 0.02) if low else frame
+
+
+def steps(count: int = 9) -> pd.DataFrame:
+    random = np.random.default_rng(count)
+    predicted = random.gamma(1, 0.02, count)
+    measured = np.cumsum(predicted + random.gamma(0.3, 0.02, count))
+    groups = [f"layer{i // 4}.{i}.conv1" for i in range(count)]
+    return pd.DataFrame({"group": groups, "ratio": 0.5, "kept": 8, "metric": "accuracy", "predicted": predicted,
+                         "predicted_so_far": np.cumsum(predicted), "measured_so_far": measured,
+                         "low": measured - 0.01, "high": measured + 0.02, "samples": 100})  # fmt: skip
+
+
+def blind(count: int) -> list[str]:
+    return list(dict.fromkeys(curves(count)["group"]))[1:3]
+
+
+Make = Callable[[dict | None], Figure]
+FIGURES: dict[str, Make] = {
+    "curves, 12": lambda s: figures.sensitivity_curves(curves(12), unmeasurable=blind(12), style=s),
+    "map, 12": lambda s: figures.sensitivity_map(curves(12), unmeasurable=blind(12), style=s),
+    "ranking, 3": lambda s: figures.sensitivity_ranking(hand_made(), unmeasurable=["flat"], style=s),
+    "ranking, 37": lambda s: figures.sensitivity_ranking(curves(37), style=s),
+    "ranking at a ratio": lambda s: figures.sensitivity_ranking(curves(12), "loss", ratio=0.45, style=s),
+    "tradeoff": lambda s: figures.tradeoff(plans(), {"macs": 1.0, "value": 0.9}, metric="accuracy", style=s),
+    "tradeoff, 8": lambda s: figures.tradeoff(plans(8, low=False).assign(macs=lambda f: f["macs"] * 4e7), style=s),
+    "additivity": lambda s: figures.additivity(steps(), style=s),
+    "additivity, 40": lambda s: figures.additivity(steps(40).assign(metric="loss"), style=s),
+}
+FEW: dict[str, Make] = {
+    "one group": lambda s: figures.sensitivity_curves(curves(1), style=s),
+    "none measurable": lambda s: figures.sensitivity_map(curves(1), unmeasurable=set(curves(1)["group"]), style=s),
+    "no curve": lambda s: figures.sensitivity_curves(curves(2), unmeasurable=set(curves(2)["group"]), style=s),
+    "only the unpruned": lambda s: figures.sensitivity_map(curves(2)[lambda f: f["ratio"] == 0], style=s),
+    "endless intervals": lambda s: figures.sensitivity_curves(
+        curves(3).assign(low=-np.inf, high=np.inf), "loss", style=s
+    ),
+    "ranking of one": lambda s: figures.sensitivity_ranking(curves(1), style=s),
+    "ranking of none": lambda s: figures.sensitivity_ranking(curves(2), unmeasurable=blind(2), ratio=0.5, style=s),
+    "endless ranking": lambda s: figures.sensitivity_ranking(
+        curves(3).assign(low=-np.inf, high=np.inf), ratio=0.3, style=s
+    ),
+    "one plan": lambda s: figures.tradeoff(plans(1)[:1], style=s),
+    "equal plans": lambda s: figures.tradeoff(plans(2).assign(macs=0.5, value=0.5), style=s),
+    "one step": lambda s: figures.additivity(steps(1), style=s),
+    "no change": lambda s: figures.additivity(
+        steps(3).assign(predicted_so_far=0.0, measured_so_far=0.0, low=0.0, high=0.0), style=s
+    ),
+}
+
+
+@pytest.mark.parametrize("venue", [None, "cvpr"])
+@pytest.mark.parametrize("name", [*FIGURES, *FEW])
+def test_every_figure_at_both_ends(name: str, venue: str | None, drawn: list[Text]):
+    before = dict(mpl.rcParams)
+    figure = (FIGURES | FEW)[name](None if venue is None else figures.style(venue))
+    assert dict(mpl.rcParams) == before
+    assert 1 < figure.get_figheight() <= (11 if venue is None else 8.9), "a page has no room for more"
+    first = figure.axes[0]
+    assert first.get_ylabel() or figure.get_supylabel()
+    assert first.get_xlabel() or figure.get_supxlabel()
+    drawn.clear()
+    figure.draw_without_rendering()
+    check_texts(figure, drawn, least=5.5 if venue is None else 6.0)
+    if name in FIGURES:
+        check_pdf(figure, figure.get_figwidth() if venue is None else 3.25)
+
+
+def test_fifty_groups_fit_a_page(drawn: list[Text]):
+    figure = figures.sensitivity_curves(curves(50), "loss", style=figures.style("cvpr"))
+    assert figure.get_figheight() <= 8.9
+    drawn.clear()
+    figure.draw_without_rendering()
+    check_texts(figure, drawn, least=6.0)
+
+
+@pytest.mark.parametrize(("venue", "width"), WIDTHS)
+@pytest.mark.parametrize("name", ["ranking, 3", "tradeoff", "additivity"])
+def test_widths_are_exact_and_bytes_the_same(name: str, venue: str, width: str):
+    one, two = (FIGURES[name](figures.style(venue, width)) for _ in range(2))
+    assert one.get_figwidth() == pytest.approx(WIDTHS[venue, width], abs=1e-6)
+    assert drawn_as(one, "pdf") == drawn_as(two, "pdf")
+
+
+# Curves and map -----------------------------------------------------------------------------------------------------
+
+
+def test_each_panel_has_its_curve_its_band_and_the_unpruned_level():
+    frame = curves(5)
+    figure = figures.sensitivity_curves(frame.sample(frac=1, random_state=0).sort_values("group"), "loss")
+    for axis, (_, mine) in zip(figure.axes, frame[frame["metric"] == "loss"].groupby("group"), strict=False):
+        level, curve = axis.lines
+        np.testing.assert_array_equal(level.get_ydata(), mine["value"].iloc[0])
+        np.testing.assert_array_equal(curve.get_xydata(), mine[["ratio", "value"]])
+        corners = axis.collections[0].get_paths()[0].vertices
+        for edge in ("low", "high"):
+            assert set(zip(mine["ratio"], mine[edge], strict=True)) <= set(map(tuple, corners))
+
+
+def test_what_is_not_measurable_is_hatched_and_has_no_curve():
+    frame = curves(4)
+    names = list(dict.fromkeys(frame["group"]))
+    figure = figures.sensitivity_curves(frame, unmeasurable=names[1:2])
+    for axis, name in zip(figure.axes, names, strict=False):
+        assert len(axis.lines) == (1 if name == names[1] else 2)
+        assert [patch.get_hatch() for patch in axis.patches] == (["////"] if name == names[1] else [])
+        assert ("not\nmeasurable" in [text.get_text() for text in axis.texts]) == (name == names[1])
+    heat = figures.sensitivity_map(frame, unmeasurable=names[1:2]).axes[0]
+    assert sum(isinstance(part, QuadMesh) for part in heat.collections) == 3
+    assert [patch.get_hatch() for patch in heat.patches] == ["////"]
+
+
+def test_the_maps_cells_are_drops_and_dots_are_doubts():
+    frame = hand_made()
+    figure = figures.sensitivity_map(frame)
+    axis = figure.axes[0]
+    meshes = [part for part in axis.collections if isinstance(part, QuadMesh)]
+    expected = {"flat": (0, 0, 0, 0.005), "steep": (0, 0.1, 0.4, 0.8), "middle": (0, 0, 0.02, 0.3)}
+    for mesh, drops in zip(meshes, expected.values(), strict=True):
+        np.testing.assert_allclose(np.ravel(mesh.get_array()), drops, atol=1e-12)
+        assert (mesh.norm.vmin, mesh.norm.vmax) == (0, pytest.approx(0.8))
+    # Intervals are from 0.004 better to 0.03 worse: they hold the unpruned value where the drop is below 0.004.
+    at_a_fifth, at_a_half = (0.1 + 0.35) / 2, (0.35 + 0.65) / 2  # the middles of cells that reach half-way
+    doubts = [(at_a_fifth, 0), (at_a_half, 0), (at_a_fifth, 2)]
+    np.testing.assert_allclose(sorted(axis.lines[0].get_xydata().tolist(), key=lambda p: p[1]), doubts)
+
+
+def test_better_is_no_drop():
+    frame = hand_made().assign(metric="loss")  # falling values: the loss gets better
+    figure = figures.sensitivity_map(frame)
+    for mesh in figure.axes[0].collections:
+        assert np.max(mesh.get_array()) == 0
+    assert figure.axes[1].get_ylabel() == "rise of loss"
+
+
+# Ranking ------------------------------------------------------------------------------------------------------------
+
+
+def test_ranking_against_a_hand_calculation():
+    table = figures.ranking_table(hand_made(), drop=0.01)
+    assert table.columns.tolist() == ["rank", "group", "value", "low", "high", "beyond"]
+    assert table["group"].tolist() == ["steep", "middle", "flat"]
+    assert table["rank"].tolist() == [1, 2, 3]
+    assert table["beyond"].tolist() == [False, False, True]
+    # steep: 0.1 at 0.2, so 0.01 at 0.02; its band: 0.13 and 0.096 at 0.2.
+    # middle: 0 at 0.2 and 0.02 at 0.5; its band: 0.03 at 0.2, and -0.004 at 0.2 to 0.016 at 0.5.
+    # flat: never; the worse edge 0.03 at 0.2, the better one never.
+    np.testing.assert_allclose(table["value"], [0.02, 0.35, 0.8])
+    np.testing.assert_allclose(table["low"], [0.2 / 13, 0.2 / 3, 0.2 / 3])
+    np.testing.assert_allclose(table["high"], [0.2 / 9.6, 0.2 + 0.3 * 14 / 20, 0.8])
+
+
+def test_ranking_at_a_ratio_against_a_hand_calculation():
+    table = figures.ranking_table(hand_made(), ratio=0.35, unmeasurable=["steep"])
+    assert table["group"].tolist() == ["middle", "flat", "steep"]
+    np.testing.assert_allclose(table["value"], [0.01, 0.0, np.nan], atol=1e-12)
+    np.testing.assert_allclose(table["low"], [0.006, -0.004, np.nan], atol=1e-12)
+    np.testing.assert_allclose(table["high"], [0.04, 0.03, np.nan], atol=1e-12)
+    assert table["rank"].isna().tolist() == [False, False, True]
+
+
+def test_ranking_of_a_metric_that_is_better_when_lower():
+    frame = hand_made()
+    flipped = frame.assign(value=-frame["value"], low=-frame["high"], high=-frame["low"], metric="loss")
+    pd.testing.assert_frame_equal(figures.ranking_table(flipped), figures.ranking_table(frame))
+    own = figures.ranking_table(flipped.assign(metric="my error"), higher_is_better=False)
+    pd.testing.assert_frame_equal(own, figures.ranking_table(frame))
+    known = flipped.assign(metric="my error")
+    known.attrs["higher_is_better"] = {"my error": False}  # as `Curves.frame` tells of a task's own metrics
+    pd.testing.assert_frame_equal(figures.ranking_table(known), figures.ranking_table(frame))
+
+
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=8), st.integers(0, 8))
+def test_first_above_against_a_fine_grid(heights: list[int], below: int):
+    x, y, level = np.arange(len(heights) + 1) / 10, np.array([0.0, *heights]), below + 0.5
+    fine = np.unique(np.concatenate([np.linspace(0, x[-1], 4001), x]))
+    above = fine[np.interp(fine, x, y) > level]
+    found = first_above(x, y, level)
+    assert np.isnan(found) == (len(above) == 0)
+    if len(above):
+        assert found - 1e-9 <= above[0] <= found + 2.1e-4  # the step of the grid
+
+
+def test_the_ranking_draws_its_table():
+    frame = curves(9)
+    names = list(dict.fromkeys(frame["group"]))
+    table = figures.ranking_table(frame, unmeasurable=names[:2])
+    axis = figures.sensitivity_ranking(frame, unmeasurable=names[:2]).axes[0]
+    known = table[table["rank"].notna()]
+    drawn_points = np.concatenate([line.get_xydata() for line in axis.lines[:2]])
+    drawn_points = drawn_points[np.argsort(drawn_points[:, 1])]
+    np.testing.assert_array_equal(drawn_points, np.column_stack([known["value"], np.arange(7)]))
+    whiskers = np.array([path.vertices[:, 0] for path in axis.collections[0].get_paths()])
+    np.testing.assert_array_equal(whiskers, known[["low", "high"]])
+    assert [patch.get_hatch() for patch in axis.patches] == ["////"] * 2
+    assert sorted(text.get_text() for text in axis.get_yticklabels()[-2:]) == sorted(names[:2])
+
+
+# Trade-off ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12), st.booleans())
+def test_the_front_against_brute_force(points: list[tuple[int, int]], higher: bool):
+    cost, value = np.array(points, float).T
+    gain = value if higher else -value
+
+    def beaten(i: int) -> bool:
+        return any(
+            cost[j] <= cost[i] and gain[j] >= gain[i] and (cost[j] < cost[i] or gain[j] > gain[i])
+            for j in range(len(points))
+        )
+
+    assert figures.pareto_front(cost, value, higher).tolist() == [not beaten(i) for i in range(len(points))]
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_the_tradeoff_draws_every_plan_and_the_front(metric: str, unit: float):
+    frame = plans().assign(metric=metric, macs=lambda f: f["macs"] * unit * (40 if unit > 1 else 1))
+    axis = figures.tradeoff(frame, {"macs": frame["macs"].max(), "value": 0.9}).axes[0]
+    for line, (_, mine) in zip(axis.lines, frame.groupby("method", sort=False), strict=False):
+        np.testing.assert_allclose(line.get_xydata(), mine[["macs", "value"]] / [unit, 1])
+    front = axis.lines[3]
+    on = frame[figures.pareto_front(frame["macs"].to_numpy(), frame["value"].to_numpy(), metric == "accuracy")]
+    on = on.sort_values("macs")
+    np.testing.assert_allclose(front.get_xydata(), on[["macs", "value"]] / [unit, 1])
+    assert front.get_drawstyle() == "steps-post"
+    for part, (_, mine) in zip(axis.collections, frame.groupby("method", sort=False), strict=False):
+        np.testing.assert_allclose([path.vertices[:, 1] for path in part.get_paths()], mine[["low", "high"]])
+    assert [text.get_text() for text in axis.texts] == ["method 0", "method 1", "method 2"]
+
+
+# Additivity ---------------------------------------------------------------------------------------------------------
+
+
+def test_additivity_draws_the_groups_in_order_on_equal_axes():
+    frame = steps()
+    sums = frame[["predicted_so_far", "measured_so_far"]]
+    axis = figures.additivity(frame).axes[0]
+    np.testing.assert_allclose(axis.lines[1].get_xydata(), 100 * sums)
+    whiskers = [path.vertices for path in axis.collections[0].get_paths()]
+    for whisker, (_, row) in zip(whiskers, frame.iterrows(), strict=True):
+        np.testing.assert_allclose(whisker[:, 0], 100 * row["predicted_so_far"])
+    reach = axis.get_ylim()[1]  # an interval that leaves the axes ends there
+    np.testing.assert_allclose([w[:, 1] for w in whiskers], (100 * frame[["low", "high"]]).clip(upper=reach))
+    diagonal = axis.lines[0].get_xydata()
+    np.testing.assert_array_equal(diagonal[:, 0], diagonal[:, 1])
+    assert axis.get_xlim() == axis.get_ylim()
+    assert axis.get_aspect() == 1
+    assert axis.get_xlabel() == "predicted drop of accuracy (points)"
+    gaps = (sums["predicted_so_far"] - sums["measured_so_far"]).abs()
+    grown = gaps.diff().fillna(gaps)
+    assert {text.get_text() for text in axis.texts} == set(frame["group"][grown.nlargest(3).index])
+
+
+def test_additivity_takes_the_table_of_the_function_of_that_name(tiny: torch.nn.Module, task: fl.tasks.Classification):
+    graph = fl.trace(tiny.eval(), task.example_input)
+    scores = fl.score(graph, "l2")
+    curves = fl.sweep(graph, scores, task, ratios=(0.5,), max_samples=32, progress=False)
+    table = fl.additivity(graph, curves, fl.Plan.uniform(graph, scores, 0.25), task, metric="loss")
+    axis = figures.additivity(table).axes[0]
+    np.testing.assert_allclose(axis.lines[1].get_xydata(), table[["predicted_so_far", "measured_so_far"]])
+    assert axis.get_xlabel() == "predicted rise of loss"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: figures.sensitivity_curves(hand_made()[:0]), "the frame must have rows.*missing columns: none"),
+        (lambda: figures.sensitivity_map(hand_made().drop(columns="low")), r"missing columns: \['low'\]"),
+        (lambda: figures.sensitivity_map(hand_made(), "acuracy"), "unknown metric 'acuracy': did you mean 'accuracy'"),
+        (lambda: figures.sensitivity_curves(hand_made(), unmeasurable=["flta"]), "unknown group 'flta': .*'flat'"),
+        (lambda: figures.sensitivity_curves(hand_made()[1:]), "group 'flat' has no row of ratio 0"),
+        (lambda: figures.sensitivity_map(hand_made().assign(metric="mAP")), "give higher_is_better=True or False"),
+        (lambda: figures.ranking_table(hand_made(), drop=0), "drop must be a number > 0, in the unit of accuracy; got"),
+        (lambda: figures.ranking_table(hand_made(), ratio=1.0), "0 < ratio < 1; got 1.0"),
+        (lambda: figures.ranking_table(hand_made(), ratio=0.9), "'flat' is measured up to ratio 0.8 only"),
+        (lambda: figures.sensitivity_ranking(hand_made()[["group"]]), "missing columns: .'ratio'"),
+        (lambda: figures.tradeoff(plans().drop(columns="macs")), r"missing columns: \['macs'\]"),
+        (lambda: figures.tradeoff(plans()[:0]), "one for each plan; missing columns: none"),
+        (lambda: figures.tradeoff(plans().assign(value=np.nan)), "'method 0' has NaN or infinite"),
+        (lambda: figures.tradeoff(plans().assign(metric="loss"), metric="los"), "unknown metric 'los'"),
+        (lambda: figures.pareto_front(np.zeros(2), np.zeros(3)), r"got \(2,\), \(3,\)"),
+        (lambda: figures.additivity(steps().drop(columns="low")), r"missing columns: \['low'\]"),
+        (lambda: figures.additivity(steps()[:0]), "missing columns: none"),
+        (
+            lambda: figures.additivity(steps(3).assign(measured_so_far=[0, np.nan, 0])),
+            "group 'layer0.1.conv1' has others",
+        ),
+    ],
+)
+def test_bad_input_is_named(call: Callable[[], object], message: str):
+    with pytest.raises(ValueError, match=message):
+        call()

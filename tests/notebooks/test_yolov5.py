@@ -1,0 +1,81 @@
+"""The chapter on detectors runs, on what ships and on a reader's own ``.pt`` and ``data.yaml``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+import fpgmlab as fl
+from tests.models.yolov5.test_checkpoint import official
+from tests.notebooks.running import check_every_cell_ran, check_figures, run
+
+FIGURES = ("unpruned", "gammas", "filters", "sensitivity", "desk", "recovery", "before_after")
+QUICK = {"size": 128, "sweep_pictures": 4, "ratios": [0.3, 0.7], "epochs": 1, "lr": 0.01}
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("shipped")
+    run("07_yolov5", output, **{**QUICK, "size": 224})
+    return output
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What someone has who trained a YOLOv5: a checkpoint and a data set in YOLO's layout, with names of their own."""
+    folder = tmp_path_factory.mktemp("own")
+    torch.save(official(fl.models.load("yolov5n-trees"), names=["crown"]), folder / "best.pt")
+    task = fl.tasks.trees()
+    for split, data in (("train", task.train), ("val", task.val)):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        for number in range(5):
+            image, boxes, _ = data[number]
+            side = torch.tensor([image.shape[2], image.shape[1]])
+            rows = torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2 / side, (boxes[:, 2:] - boxes[:, :2]) / side], dim=1)
+            lines = "".join(f"0 {' '.join(f'{value:.6f}' for value in row)}\n" for row in rows.tolist())
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / "images" / split / f"{number}.png")
+            (folder / "labels" / split / f"{number}.txt").write_text(lines)
+    (folder / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnames:\n  0: crown\n")
+    run("07_yolov5", folder / "out", **QUICK, weights=str(folder / "best.pt"), data=str(folder / "data.yaml"))
+    return folder / "out"
+
+
+@pytest.mark.parametrize("which", ["shipped", "own"])
+def test_every_cell_ran_and_left_its_figures(which: str, request: pytest.FixtureRequest):
+    folder = request.getfixturevalue(which)
+    check_every_cell_ran(folder / "07_yolov5.ipynb", pictures=len(FIGURES), widgets=1)
+    check_figures(folder, FIGURES)
+
+
+@pytest.mark.parametrize("which", ["shipped", "own"])
+def test_the_result_is_a_smaller_onnx_model_that_answers_as_the_network(which: str, request: pytest.FixtureRequest):
+    folder = request.getfixturevalue(which)
+    report = json.loads((folder / "report.json").read_text())
+    assert report["macs"] <= 0.75
+    sizes = {name: (folder / f"{name}.onnx").stat().st_size for name in ("unpruned", "pruned")}
+    assert sizes["pruned"] < 0.85 * sizes["unpruned"]
+    assert fl.Plan.from_json(folder / "plan.json").kept == report["kept"]
+    small = fl.load(folder / "small.safetensors")
+    weights = sum(np.prod(w.dims) for w in onnx.load(folder / "pruned.onnx").graph.initializer)
+    assert weights == pytest.approx(sum(p.numel() for p in small.parameters()), rel=0.03)
+    picture = torch.rand(1, 3, *[report["size"]] * 2, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(folder / "pruned_decoded.onnx", providers=["CPUExecutionProvider"])
+    (answers,) = session.run(None, {session.get_inputs()[0].name: picture.numpy()})
+    with torch.no_grad():
+        ours = fl.models.boxes.Decoded(small)(picture)
+    np.testing.assert_allclose(answers, ours.numpy(), rtol=1e-3, atol=1e-3)
+    assert small.names == (("tree",) if which == "shipped" else ("crown",))
+
+
+def test_the_unpruned_network_finds_trees(shipped: Path):
+    found = json.loads((shipped / "report.json").read_text())["map50"]
+    assert found["unpruned"] > 0.2  # at about half of the size
+    assert found["unpruned"] > found["pruned"]

@@ -1,0 +1,43 @@
+"""The sweeps that ship: of the shipped networks, and what measuring anew gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import fpgmlab as fl
+from fpgmlab.sensitivity.curves.shipped import available
+
+
+def test_each_is_of_its_network_and_its_scores():
+    assert "resnet20-fashion" in available()
+    for name in available():
+        curves = fl.sensitivity.shipped(name)
+        graph = fl.trace(fl.models.load(name), torch.randn(1, 1, 28, 28))
+        assert curves.complete
+        assert list(curves.base) == ["accuracy", "loss", "agreement"]
+        assert dict(curves.widths) == {n: g.channels for n, g in graph.items() if g.protected is None}
+        assert set(curves.frame["samples"]) == {10_000}
+        scores = fl.score(graph, "fpgm")
+        for group, score in curves.scores.items():
+            torch.testing.assert_close(score, scores[group], rtol=1e-4, atol=1e-5)
+
+
+def test_a_point_is_what_the_pruned_network_measures(fashion: fl.tasks.Classification, graph: fl.ChannelGraph):
+    curves = fl.sensitivity.shipped("resnet20-fashion")
+    frame = curves.frame.query("group == 'layer2.1.conv1' and kept == 16").set_index("metric")["value"]
+    plan = fl.Plan.from_ratios(graph, curves.scores, {"layer2.1.conv1": 0.5})
+    found = fl.evaluate(fl.prune(graph, plan), fashion)
+    assert found["accuracy"] == pytest.approx(frame["accuracy"], abs=3e-4)
+    assert found["loss"] == pytest.approx(frame["loss"], rel=1e-3)
+
+
+def test_a_notebook_shows_a_few_rows():
+    page = fl.sensitivity.shipped("resnet20-fashion")._repr_html_()
+    assert page.startswith("<p>Curves of 12 groups")
+    assert page.count("<tr") <= 14
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"unknown sweep 'resnet20-fashon': did you mean 'resnet20-fashion'"):
+        fl.sensitivity.shipped("resnet20-fashon")

@@ -1,0 +1,73 @@
+"""The browser's side as text: joined without a build step, and with nothing from the net."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fpgmlab as fl
+from fpgmlab.widgets import FilterExplorer, GammaPanel, PlanEditor, SweepPanel
+from fpgmlab.widgets.common.bundle import modules
+from fpgmlab.widgets.explorer.panel import ExplorerPicture
+
+WIDGETS = [ExplorerPicture, GammaPanel, SweepPanel, PlanEditor]
+FOLDER = Path(fl.__file__).parent / "widgets"
+FILES = sorted(path for path in FOLDER.glob("*/static/*"))
+
+
+@pytest.mark.parametrize("widget", WIDGETS)
+def test_one_module_with_one_default_export(widget: type):
+    text = str(widget._esm)
+    assert not re.search(r"^import ", text, re.MULTILINE)
+    assert re.findall(r"^export .*", text, re.MULTILINE) == ["export default { render };"]
+    names = re.findall(r"^(?:async )?(?:function|const|let) (\w+)", text, re.MULTILINE)
+    assert len(names) == len(set(names)), "two files of one bundle use the same name"
+
+
+def test_every_name_that_is_imported_is_exported_there():
+    seen = 0
+    for path in (path for path in FILES if path.suffix == ".js"):
+        for names, source in re.findall(r'^import \{([^}]*)\} from "([^"]+)";', path.read_text(), re.MULTILINE):
+            exported = (path.parent / source).read_text()
+            for name in re.findall(r"\w+", names):
+                assert re.search(rf"^export (?:function|const) {name}\b", exported, re.MULTILINE), (path.name, name)
+                seen += 1
+    assert seen > 80
+
+
+def test_no_module_of_the_browser_is_left_out():
+    entries = [FOLDER / panel / "static" / f"{panel}.js" for panel in ("explorer", "gammas", "sweep", "desk")]
+    assert {path for entry in entries for path in modules(entry)} == {path for path in FILES if path.suffix == ".js"}
+
+
+def test_modules_in_a_circle_are_named(tmp_path: Path):
+    (tmp_path / "one.js").write_text('import { two } from "./two.js";\n')
+    (tmp_path / "two.js").write_text('import { one } from "./one.js";\n')
+    with pytest.raises(ValueError, match=r"circle: one.js -> two.js -> one.js"):
+        modules(tmp_path / "one.js")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parents[1].name}/{path.name}")
+def test_nothing_comes_from_the_net(path: Path):
+    text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in text
+    assert "@import" not in text
+
+
+def test_without_anywidget_the_error_says_what_to_install():
+    script = "import sys; sys.modules['anywidget'] = None; import fpgmlab as fl; fl.widgets.FilterExplorer"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "ImportError" in run.stderr
+    assert "pip install fpgmlab[lab]" in run.stderr
+
+
+def test_widgets_have_docstrings():
+    assert FilterExplorer.__doc__
+    assert GammaPanel.__doc__
+    assert SweepPanel.__doc__
+    assert PlanEditor.__doc__
