@@ -17,3 +17,13 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     guess = f" did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(map(repr, names[:12])) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
     return f"unknown {kind} {name!r}:{guess} There are: {listed or 'none'}"
+
+
+def one_of(name: str, value: object, allowed: Iterable[object], other: str = "") -> str:
+    """Return the message for an argument that has few values, all of them told, and perhaps ``other`` ones in words.
+
+    >>> one_of("reduce", "min", ["root", "mean"])
+    "reduce must be one of 'root', 'mean'; not 'min'"
+    """
+    listed = ", ".join(map(repr, allowed))
+    return f"{name} must be one of {listed}{f' or {other}' if other else ''}; not {value!r}"

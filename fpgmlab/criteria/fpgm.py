@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.criteria.rules import Criterion
+from fpgmlab.errors import one_of
 from fpgmlab.geometry import distance_sums, geometric_median, greedy_order, medoid, pairwise_distances
 from fpgmlab.geometry.distances import Distance, minkowski_order
 
@@ -45,14 +46,13 @@ class FPGM(Criterion):
     def __post_init__(self) -> None:
         minkowski_order(self.distance)
         if self.center not in CENTERS:
-            raise ValueError(f"center must be one of {', '.join(map(repr, CENTERS))}; not {self.center!r}")
+            raise ValueError(one_of("center", self.center, CENTERS))
         if self.center == "median" and self.distance != "euclidean":
             raise ValueError(f"the geometric median is that of euclidean distances; not of distance={self.distance!r}")
         if self.as_implemented_by is None:
             return
         if self.as_implemented_by not in IMPLEMENTATIONS:
-            allowed = ", ".join(map(repr, IMPLEMENTATIONS))
-            raise ValueError(f"as_implemented_by must be one of {allowed}; not {self.as_implemented_by!r}")
+            raise ValueError(one_of("as_implemented_by", self.as_implemented_by, IMPLEMENTATIONS))
         if (self.distance, self.center) != ("euclidean", "sum"):
             raise ValueError(
                 f"as_implemented_by={self.as_implemented_by!r} fixes distance and center; leave them out "

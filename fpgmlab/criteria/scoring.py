@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Random
-from fpgmlab.errors import unknown
+from fpgmlab.errors import one_of, unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import Layer
 
@@ -66,7 +66,7 @@ def score(
     criterion = resolve(criterion, seed)
     reduce = criterion.reduce if reduce is None else reduce
     if reduce not in REDUCTIONS:
-        raise ValueError(f"reduce must be one of {', '.join(map(repr, REDUCTIONS))}; not {reduce!r}")
+        raise ValueError(one_of("reduce", reduce, REDUCTIONS))
     names = list(graph) if groups is None else [graph[name].name for name in groups]
     if isinstance(criterion, Random):  # one stream for all groups: layers of the same width shall not be scored alike
         generator = torch.Generator().manual_seed(criterion.seed)

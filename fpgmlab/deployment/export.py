@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from fpgmlab.common.files import atomic_path
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
 from fpgmlab.deployment.runtimes import onnx_session, run_onnx
+from fpgmlab.errors import one_of
+
+EXPORTERS = ("auto", "dynamo", "torchscript")
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ def export_onnx(
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(f"export_onnx needs {error.name}: pip install 'fpgmlab[deploy]'") from error
-    if exporter not in {"auto", "dynamo", "torchscript"}:
-        raise ValueError(f"exporter must be one of 'auto', 'dynamo', 'torchscript'; not {exporter!r}")
+    if exporter not in EXPORTERS:
+        raise ValueError(one_of("exporter", exporter, EXPORTERS))
     example_input = example_input.to(device_of(model))
     with atomic_path(path) as temporary, eval_mode(model):
         used = _export(model, example_input, temporary, opset, exporter)

@@ -16,6 +16,7 @@ from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode
 from fpgmlab.deployment.nodes import layer_session
 from fpgmlab.deployment.tables import Grid, LatencyTable
+from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS
 
@@ -95,7 +96,7 @@ def latency_table(
         Without onnx and onnxruntime: install ``fpgmlab[deploy]``.
     """
     if runtime not in RUNTIMES:
-        raise ValueError(f"runtime must be one of {', '.join(map(repr, RUNTIMES))}; not {runtime!r}")
+        raise ValueError(one_of("runtime", runtime, RUNTIMES))
     numbers = {"counts": counts, "multiple": multiple, "batch": batch, "repeats": repeats, "threads": threads or 1}
     for name, value in numbers.items():
         if not isinstance(value, int) or value < 1:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
+from fpgmlab.errors import one_of
 from fpgmlab.figures.parts import rows, shortened
 from fpgmlab.figures.style import Style, new_figure, small
 
@@ -38,7 +39,7 @@ def rank_agreement(frame: pd.DataFrame, value: str = "overlap", *, style: Style 
         From `fpgmlab.figures.style`.
     """
     if value not in VALUES:
-        raise ValueError(f"value must be one of {', '.join(map(repr, VALUES))}; not {value!r}")
+        raise ValueError(one_of("value", value, VALUES))
     missing = [name for name in ("layer", "first", "second", value) if name not in frame]
     if missing or frame.empty:
         raise ValueError(f"the frame must have rows, as from compare_criteria; missing columns: {missing or 'none'}")

@@ -8,9 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from fpgmlab.errors import one_of
 from fpgmlab.figures.parts import legend_above, name_columns, name_rows, rows, swatch
 from fpgmlab.figures.style import BLUE, GREY, LIGHT, RED, Style, new_figure
 
+BY = ("network", "layer")
 _BINS = 72
 
 
@@ -145,8 +147,8 @@ def gamma_before_after(
     style : mapping, optional
         From `fpgmlab.figures.style`.
     """
-    if by not in ("network", "layer"):
-        raise ValueError(f"by must be one of 'network', 'layer'; not {by!r}")
+    if by not in BY:
+        raise ValueError(one_of("by", by, BY))
     one, two = _by_layer(before), _by_layer(after)
     if by == "network":
         with new_figure(4.2, 2.9, style) as figure:

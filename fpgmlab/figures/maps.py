@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from fpgmlab.errors import one_of
 from fpgmlab.figures.parts import legend_above, mark, text_places, text_width
 from fpgmlab.figures.style import BLUE, RED, Style, new_figure, small
 from fpgmlab.geometry import classical_mds, geometric_median, medoid, pairwise_distances, pca
@@ -45,7 +46,7 @@ def filter_map(
         From `fpgmlab.figures.style`.
     """
     if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; not {method!r}")
+        raise ValueError(one_of("method", method, METHODS))
     if not isinstance(points, Tensor) or points.ndim < 2 or len(points) == 0:
         found = tuple(points.shape) if isinstance(points, Tensor) else type(points).__name__
         raise ValueError(f"points must be a tensor (filters, ...) of at least one filter; got {found}")

@@ -11,6 +11,8 @@ import matplotlib.style
 from matplotlib.figure import Figure
 from tueplots import figsizes, fontsizes
 
+from fpgmlab.errors import one_of
+
 # Okabe & Ito's palette: told apart with any common colour vision.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A"
 SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
@@ -49,9 +51,9 @@ def style(venue: str = "screen", width: str = "column") -> dict[str, object]:
         For another venue or width.
     """
     if venue not in VENUES:
-        raise ValueError(f"venue must be one of {', '.join(map(repr, VENUES))}; not {venue!r}")
+        raise ValueError(one_of("venue", venue, VENUES))
     if width not in WIDTHS:
-        raise ValueError(f"width must be one of {', '.join(map(repr, WIDTHS))}; not {width!r}")
+        raise ValueError(one_of("width", width, WIDTHS))
     return {**_LOOK, **_fonts(screen=venue == "screen"), **_text_sizes(venue), **_size(venue, width)}
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from fpgmlab.errors import one_of
+
 DISTANCES = ("euclidean", "l1", "cosine")
 Distance = str | float
 
@@ -123,7 +125,7 @@ def minkowski_order(distance: Distance) -> float | None:
         return named[distance]
     if isinstance(distance, (int, float)) and not isinstance(distance, bool) and distance >= 1:
         return float(distance)
-    raise ValueError(f"distance must be one of {', '.join(map(repr, DISTANCES))} or a number >= 1; not {distance!r}")
+    raise ValueError(one_of("distance", distance, DISTANCES, "a number >= 1"))
 
 
 def _unit(points: Tensor) -> tuple[Tensor, Tensor]:

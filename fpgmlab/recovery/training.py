@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fpgmlab.common.modules import device_of
+from fpgmlab.errors import one_of
 from fpgmlab.recovery.extras.extra import Extra
 from fpgmlab.tasks.evaluation import evaluate
 from fpgmlab.tasks.task import Task, train_batch_size
@@ -201,7 +202,7 @@ def _check(epochs: int, lr: float, optimizer: str, batch_size: int, amp: str, ke
         ("keep", keep, ("best", "last")),
     ):
         if value not in allowed:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; not {value!r}")
+            raise ValueError(one_of(name, value, allowed))
 
 
 def _optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral, Real
 
+from fpgmlab.errors import one_of
 from fpgmlab.sensitivity.curves.metrics import USUAL
 from fpgmlab.sensitivity.curves.task_metrics import named
 from fpgmlab.tasks.task import Task
+
+DTYPES = ("float32", "bfloat16")
 
 
 def checked_metrics(metrics: str | Sequence[str] | None, task: Task) -> tuple[str, ...]:
@@ -36,8 +39,8 @@ def check_numbers(batch_size: int, memory: float, dtype: str, tolerance: float |
     _count("batch_size", batch_size)
     if not (isinstance(memory, Real) and memory > 0):
         raise ValueError(f"memory must be a number of bytes > 0; got {memory!r}")
-    if dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"dtype must be one of 'float32', 'bfloat16'; not {dtype!r}")
+    if dtype not in DTYPES:
+        raise ValueError(one_of("dtype", dtype, DTYPES))
     if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
         raise ValueError(f"tolerance must be None or > 0, in the unit of the first metric; got {tolerance!r}")
     _count("recalibrate", recalibrate, 0)

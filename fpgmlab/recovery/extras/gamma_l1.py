@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from fpgmlab.errors import one_of
 from fpgmlab.recovery.extras.extra import Extra
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -44,7 +45,7 @@ class GammaL1(Extra):
         if not (self.strength >= 0 and math.isfinite(self.strength)):
             raise ValueError(f"strength must be a number >= 0; got {self.strength}")
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(map(repr, SCHEDULES))}; not {self.schedule!r}")
+            raise ValueError(one_of("schedule", self.schedule, SCHEDULES))
         if not 0 <= self.clean <= 1:
             raise ValueError(f"clean must be a share of the steps, 0 to 1; got {self.clean}")
 

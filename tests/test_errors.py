@@ -1,0 +1,20 @@
+"""Words for errors: they tell what was passed and what would do."""
+
+from __future__ import annotations
+
+from fpgmlab.errors import one_of, unknown
+
+
+def test_one_of_tells_all_that_would_do():
+    assert one_of("by", "column", ("network", "layer")) == "by must be one of 'network', 'layer'; not 'column'"
+    assert one_of("distance", 0.5, ["l1"], "a number >= 1") == (
+        "distance must be one of 'l1' or a number >= 1; not 0.5"
+    )
+
+
+def test_unknown_guesses_what_was_meant():
+    assert unknown("criterion", "fpmg", ["fpgm", "l1"]) == (
+        "unknown criterion 'fpmg': did you mean 'fpgm'? There are: 'fpgm', 'l1'"
+    )
+    assert unknown("group", "x", []) == "unknown group 'x': There are: none"
+    assert unknown("group", 5, map(str, range(10, 30))).endswith("'21', ... (20 in all)")
