@@ -1,10 +1,12 @@
-# make lab: JupyterLab on the quickstart.   make test: the tests.   make demo: the quickstart, headless.
+# make lab: JupyterLab on the quickstart.   make test: the quick tests.   make demo: the quickstart, headless.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTABLE := $(VENV)/.testable
+# A worker for each processor, of one thread; tests/conftest.py says who gets what.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,16 +29,22 @@ venv: $(READY)  ## build .venv with everything in it
 lab: $(READY)  ## open JupyterLab on the quickstart
 	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
 
-test: $(TESTABLE)  ## run the tests
+lint: $(TESTABLE)  ## look for bad style and for types that do not hold
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
+	$(BIN)/python -m mypy
+
+test: $(TESTABLE)  ## run the quick tests
+	$(PYTEST) -m 'not slow' $(PYTEST_FLAGS)
+
+test-slow: $(TESTABLE)  ## run the tests that cannot be quick: every network, every notebook afresh
+	$(PYTEST) -m slow $(PYTEST_FLAGS)
 
 demo: $(READY)  ## run the quickstart headless into outputs/quickstart/
 	$(BIN)/python notebooks/run.py 00_quickstart
 
 clean:  ## remove what the other commands have made
-	rm -rf $(VENV) outputs build dist .ruff_cache .hypothesis
+	rm -rf $(VENV) outputs build dist .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv lab test demo clean
+.PHONY: help venv lab lint test test-slow demo clean

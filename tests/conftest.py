@@ -11,6 +11,36 @@ from torch.utils.data import TensorDataset
 
 import fpgmlab as fl
 
+# What takes longest goes first, so that no worker is left with it at the end.
+LONGEST = ("tests/browser", "tests/notebooks", "tests/figures", "tests/surgery/test_torchvision.py")
+# Tests that share no dear fixture: each goes to the next worker that is free.
+APART = ("tests/surgery/test_torchvision.py", "tests/notebooks/test_fresh.py", "tests/tasks/test_data.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Distribute by file, the browser's tests all to one worker, those of `APART` one by one; unless told otherwise."""
+    if config.option.dist != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            if file.startswith("tests/browser"):
+                return "tests/browser"  # one JupyterLab, one Chromium
+            return nodeid if file in APART else file
+
+    config.option.loadscopereorder = False  # the order above
+    return Scheduling(config, log)
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:

@@ -1,4 +1,7 @@
-"""Every classification network of torchvision: simulation against surgery, costs against counting."""
+"""Every classification network of torchvision: simulation against surgery, costs against counting.
+
+The quick suite takes the smallest of each kind; a larger one repeats its blocks. All are in the slow suite.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,13 @@ from torch.utils.flop_counter import FlopCounterMode
 import fpgmlab as fl
 
 NAMES = torchvision.models.list_models(module=torchvision.models)
+# The smallest of each kind of block: with and without batch norm, bottlenecks, grouped convolutions, fused ones, ...
+SMALLEST = {
+    *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3"),
+    *("maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf", "resnet18"),
+    *("resnet50", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11_bn"),
+    "vit_b_32",
+}
 NOISE = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0))
 PIXELS = {"inception_v3": 96, "maxvit_t": 224}  # the least that work; 64 for all others
 OPTIONS = {"googlenet": {"aux_logits": False, "init_weights": False}}
@@ -109,7 +119,15 @@ def reasons(graph: fl.ChannelGraph) -> str:
     return "; ".join(f"{count}x {reason}" for reason, count in counts.most_common())
 
 
-@pytest.mark.parametrize("name", NAMES)
+def family(name: str) -> str:
+    return torchvision.models.get_model_builder(name).__module__
+
+
+KNOWN = {family(name) for name in SMALLEST}
+LARGER = {name for name in NAMES if name not in SMALLEST and family(name) in KNOWN}  # a new family is quick's
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LARGER else ()) for n in NAMES])
 def test_network(name: str, table: list[str]):
     model, x = build(name)
     graph = fl.trace(model, x)
@@ -144,3 +162,4 @@ def test_network(name: str, table: list[str]):
 
 def test_all_networks_are_here():
     assert len(NAMES) >= 80
+    assert set(NAMES) >= SMALLEST
