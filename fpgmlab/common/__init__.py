@@ -7,7 +7,16 @@ Nothing here knows of channels.
 from fpgmlab.common.attributes import match_attributes
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.files import atomic_path, data_dir, data_file
-from fpgmlab.common.modules import channels_last, device_of, eval_mode, named_tensors, split_name, stage, tensors_in
+from fpgmlab.common.modules import (
+    channels_last,
+    device_of,
+    eval_mode,
+    named_tensors,
+    split_name,
+    stage,
+    tensor_of,
+    tensors_in,
+)
 
 __all__ = [
     "atomic_path",
@@ -22,5 +31,6 @@ __all__ = [
     "named_tensors",
     "split_name",
     "stage",
+    "tensor_of",
     "tensors_in",
 ]

@@ -39,6 +39,14 @@ def device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
+def tensor_of(module: nn.Module, name: str) -> Tensor:
+    """Return a module's own parameter or buffer of a name, which type checkers know as ``Tensor | Module``."""
+    tensor = getattr(module, name)
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name!r} of {type(module).__name__} must be a tensor; it is {type(tensor).__name__}")
+    return tensor
+
+
 def named_tensors(model: nn.Module) -> dict[int, str]:
     """Return ``{id(tensor): dotted name}`` of all parameters and buffers; a shared tensor has its first name."""
     names: dict[int, str] = {}

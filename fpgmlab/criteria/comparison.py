@@ -85,7 +85,8 @@ def _scored(
     if isinstance(source, ChannelGraph):
         groups = [group for group in source.values() if group.protected is None]
         return groups, [score(source, rule, reduce=reduce) for rule in rules]
-    groups, scores = [], [{} for _ in rules]
+    groups = []
+    scores: list[dict[str, Tensor]] = [{} for _ in rules]
     for name, weight in source.items():
         if not isinstance(weight, Tensor) or weight.ndim < 2:
             raise ValueError(f"layer {name!r} must have weights (filters, ...); got {getattr(weight, 'shape', weight)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria.rules import BNGamma
 from fpgmlab.graph.channel_graph import ChannelGraph
 
@@ -34,7 +35,7 @@ def gammas(graph: ChannelGraph) -> pd.DataFrame:
         if layer.kind not in BNGamma.kinds or modules[layer.name].weight is None:
             continue
         gamma, beta = (
-            t.detach().to("cpu").double().numpy() for t in (modules[layer.name].weight, modules[layer.name].bias)
+            tensor_of(modules[layer.name], name).detach().to("cpu").double().numpy() for name in ("weight", "bias")
         )
         for name in graph:
             where = graph.channels_of(name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import Field, dataclass, fields, is_dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,8 +13,11 @@ from fpgmlab.geometry.distances import as_points
 from fpgmlab.graph.grouping import PRODUCERS
 
 
-class Criterion:
+@runtime_checkable
+class Criterion(Protocol):
     """A rule that scores the filters of one layer; its fields are its options, a call holds no state.
+
+    Subclass it, as a frozen dataclass when it has options, and write `scores`; the rest is here and can be overridden.
 
     Attributes
     ----------
@@ -26,9 +29,20 @@ class Criterion:
         Whether the weights that read a channel count as well, not only those that make it.
     """
 
-    kinds: ClassVar[frozenset[str]] = PRODUCERS
-    reduce: ClassVar[str] = "root"
-    consumers: bool = False
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Convolutions and linear layers."""
+        return PRODUCERS
+
+    @property
+    def reduce(self) -> str:
+        """That of the layer that makes the channels first."""
+        return "root"
+
+    @property
+    def consumers(self) -> bool:
+        """They do not."""
+        return False
 
     def __call__(self, filters: Tensor) -> Tensor:
         """Return the scores (n,) of filters (n, ...), float64; low ones are removed first.
@@ -49,10 +63,11 @@ class Criterion:
     @property
     def label(self) -> str:
         """A short name for tables and figures: the class, and what differs from its defaults."""
-        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
+        options: tuple[Field[object], ...] = fields(self) if is_dataclass(self) else ()
+        changed = [f for f in options if getattr(self, f.name) != f.default]
         values = {f.name: getattr(self, f.name) for f in changed}
-        options = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
-        return type(self).__name__ + (f"({options})" if options else "")
+        told = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+        return type(self).__name__ + (f"({told})" if told else "")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Random
 from fpgmlab.errors import one_of, unknown
@@ -86,10 +87,9 @@ def score(
         if criterion.consumers and read:
             points = readers(modules[layer.name])
             for name, index in read:
-                scores = _scored(criterion, points[index >= 0], layer)
                 sums = torch.zeros(graph[name].channels, dtype=torch.float64)
-                found[name].append(sums.index_add_(0, index[index >= 0], scores))
-    scores = {}
+                found[name].append(sums.index_add_(0, index[index >= 0], _scored(criterion, points[index >= 0], layer)))
+    scores: dict[str, Tensor] = {}
     for name in names:
         if found[name]:
             scores[name] = _reduced(found[name], reduce)
@@ -114,7 +114,7 @@ def resolve(criterion: str | Criterion, seed: int = 0) -> Criterion:
         if criterion not in NAMED:
             raise ValueError(unknown("criterion", criterion, NAMED))
         return Random(seed) if criterion == "random" else NAMED[criterion]()
-    if isinstance(criterion, Criterion):
+    if isinstance(criterion, Criterion) and not isinstance(criterion, type):
         return criterion
     raise TypeError(
         f"criterion must be one of {', '.join(map(repr, NAMED))} or an object of fpgmlab.criteria, such as FPGM() or "
@@ -130,7 +130,7 @@ def filters(module: nn.Module) -> Tensor:
     Tensor, (output channels, dim)
         On the module's device, where that has float64; else on the CPU.
     """
-    weight = _double(module.weight)
+    weight = _double(tensor_of(module, "weight"))
     if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
         per_group = weight.reshape(module.groups, -1, *weight.shape[1:])  # (groups, in/groups, out/groups, ...)
         weight = per_group.transpose(1, 2).reshape(module.out_channels, -1)
@@ -139,7 +139,7 @@ def filters(module: nn.Module) -> Tensor:
 
 def readers(module: nn.Module) -> Tensor:
     """Return the weights that read each input channel of a convolution or linear layer, (input channels, dim)."""
-    weight = _double(module.weight)
+    weight = _double(tensor_of(module, "weight"))
     if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
         return weight.flatten(1)
     groups = getattr(module, "groups", 1)

@@ -5,8 +5,9 @@ layers' latencies over their numbers of channels.
 """
 
 from fpgmlab.deployment.export import ExportReport, export_onnx
-from fpgmlab.deployment.runtimes import latency
+from fpgmlab.deployment.exported import latency
+from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.tables import LatencyTable
 from fpgmlab.deployment.timing import latency_table
 
-__all__ = ["ExportReport", "LatencyTable", "export_onnx", "latency", "latency_table"]
+__all__ = ["RUNTIMES", "ExportReport", "LatencyTable", "Runtime", "export_onnx", "latency", "latency_table"]

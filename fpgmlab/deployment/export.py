@@ -117,8 +117,7 @@ def _export(model: nn.Module, example_input: Tensor, path: Path, opset: int | No
     with torch.no_grad():
         count = len(list(tensors_in(model(example_input))))
     outputs = ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
-    names = {"input_names": ["input"], "output_names": outputs}
-    errors = {}
+    errors: dict[str, Exception] = {}
     if exporter == "dynamo" or (exporter == "auto" and (opset is None or opset >= 18)):
         try:
             # A batch of one would be taken for a constant.
@@ -126,7 +125,7 @@ def _export(model: nn.Module, example_input: Tensor, path: Path, opset: int | No
             dynamic = ({0: torch.export.Dim("batch")},)
             torch.onnx.export(
                 model, (example,), path, dynamo=True, dynamic_shapes=dynamic, opset_version=opset,
-                external_data=False, verbose=False, **names,
+                external_data=False, verbose=False, input_names=["input"], output_names=outputs,
             )  # fmt: skip
             return "dynamo"
         except Exception as error:
@@ -138,8 +137,9 @@ def _export(model: nn.Module, example_input: Tensor, path: Path, opset: int | No
             warnings.simplefilter("ignore", DeprecationWarning)  # that it is the older exporter is known
             axes = {name: {0: "batch"} for name in ("input", *outputs)}
             torch.onnx.export(
-                model, (example_input,), os.fspath(path), dynamo=False, dynamic_axes=axes, opset_version=opset, **names
-            )
+                model, (example_input,), os.fspath(path), dynamo=False, dynamic_axes=axes, opset_version=opset,
+                input_names=["input"], output_names=outputs,
+            )  # fmt: skip
         return "torchscript"
     except Exception as error:
         errors["torchscript"] = error

@@ -160,7 +160,7 @@ class LatencyTable:
             When it is not a latency table.
         """
         inline = isinstance(source, str) and source.lstrip().startswith("{")
-        text = source if inline else Path(source).read_text(encoding="utf-8")
+        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
         try:
             data = json.loads(text)
             if data.pop("format") != FORMAT:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode
-from fpgmlab.deployment.nodes import layer_session
+from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
+from fpgmlab.deployment.runtimes.runtime import Weighted
 from fpgmlab.deployment.tables import Grid, LatencyTable
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS
 
-RUNTIMES = ("onnxruntime", "torch")
 LEAST = 2e-4  # seconds: what is quicker is run several times in a row
 
 
@@ -40,12 +40,14 @@ class Shape:
         """Whether each input channel has a block of its own."""
         return self.groups > 1 and self.groups == self.inputs
 
-    def layer(self, inputs: int, outputs: int) -> nn.Module:
+    def layer(self, inputs: int, outputs: int) -> Weighted:
         """Return such a layer with other numbers of channels, with a bias: a batch norm folded into it leaves one."""
         if self.kind is nn.Linear:
             return nn.Linear(inputs, outputs).eval()
         groups = inputs if self.depthwise else self.groups
-        return self.kind(inputs, outputs, groups=groups, bias=True, **dict(self.options)).eval()
+        made = self.kind(inputs, outputs, groups=groups, bias=True, **dict(self.options)).eval()
+        assert isinstance(made, _ConvNd)
+        return made
 
     def input(self, inputs: int, batch: int) -> torch.Tensor:
         """Return a random input, (batch, inputs, ...)."""
@@ -107,7 +109,7 @@ def latency_table(
     for name, shape in shapes.items():
         if shape not in source:
             source[shape] = name
-            grids[name] = _measured(shape, runtime, counts, multiple, batch, repeats, threads)
+            grids[name] = _measured(shape, RUNTIMES[runtime], counts, multiple, batch, repeats, threads)
     return LatencyTable(grids, {name: source[shape] for name, shape in shapes.items()}, calls, runtime, batch)
 
 
@@ -117,14 +119,14 @@ def _shapes(graph: ChannelGraph) -> tuple[dict[str, Shape], dict[str, int]]:
     shapes: dict[str, Shape] = {}
     calls: dict[str, int] = {}
 
-    def note(name: str) -> Callable:
-        def hook(module: nn.Module, inputs: tuple) -> None:
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: Weighted, inputs: tuple[torch.Tensor, ...]) -> None:
             shapes[name] = _shape(module, tuple(inputs[0].shape))
             calls[name] = calls.get(name, 0) + 1
 
         return hook
 
-    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    kinds = (nn.Linear, _ConvNd)
     names = [layer.name for layer in graph.layers if layer.kind in PRODUCERS]
     handles = [modules[n].register_forward_pre_hook(note(n)) for n in names if isinstance(modules.get(n), kinds)]
     try:
@@ -136,7 +138,7 @@ def _shapes(graph: ChannelGraph) -> tuple[dict[str, Shape], dict[str, int]]:
     return {n: shapes[n] for n in names if n in shapes}, calls
 
 
-def _shape(module: nn.Module, shape: tuple[int, ...]) -> Shape:
+def _shape(module: Weighted, shape: tuple[int, ...]) -> Shape:
     if isinstance(module, nn.Linear):
         return Shape(nn.Linear, module.in_features, module.out_features, 1, (), shape[1:-1])
     names = ["kernel_size", "stride", "padding", "dilation"]
@@ -154,28 +156,17 @@ def _spread(channels: int, unit: int, counts: int) -> list[int]:
 
 
 def _measured(
-    shape: Shape, runtime: str, counts: int, multiple: int, batch: int, repeats: int, threads: int | None
+    shape: Shape, runtime: Runtime, counts: int, multiple: int, batch: int, repeats: int, threads: int | None
 ) -> Grid:
     unit = multiple if shape.depthwise else math.lcm(multiple, shape.groups)
     times = shape.outputs // shape.inputs if shape.depthwise else 1
     outputs = [n * times for n in _spread(shape.outputs // times, unit, counts)]
     inputs = [shape.inputs] if shape.depthwise else _spread(shape.inputs, unit, counts)
     points = [(o // times if shape.depthwise else i, o) for i in inputs for o in outputs]
-    with _threads(threads if runtime == "torch" else None):
-        runs = [_runner(shape, i, o, runtime, batch, threads) for i, o in points]
+    with runtime.threads(threads):
+        runs = [runtime.ready(shape.layer(i, o), shape.input(i, batch), threads) for i, o in points]
         ms = _medians(runs, repeats).reshape(len(inputs), len(outputs))
     return Grid(tuple(inputs), tuple(outputs), tuple(tuple(row) for row in ms.tolist()))
-
-
-def _runner(
-    shape: Shape, inputs: int, outputs: int, runtime: str, batch: int, threads: int | None
-) -> Callable[[], object]:
-    layer, example = shape.layer(inputs, outputs), shape.input(inputs, batch)
-    if runtime == "torch":
-        return torch.inference_mode()(lambda: layer(example))
-    session = layer_session(layer, example, threads)
-    feed = {session.get_inputs()[0].name: example.numpy()}
-    return lambda: session.run(None, feed)
 
 
 def _medians(runs: Sequence[Callable[[], object]], repeats: int) -> np.ndarray:
@@ -194,13 +185,3 @@ def _medians(runs: Sequence[Callable[[], object]], repeats: int) -> np.ndarray:
                 run()
             found[round_, i] = 1e3 * (time.perf_counter() - started) / times
     return np.median(found, axis=0)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from scipy.interpolate import RegularGridInterpolator
 from torch import nn
 
 import fpgmlab as fl
-from fpgmlab.deployment.nodes import layer_session
+from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
+from fpgmlab.deployment.runtimes.onnx_runtime import layer_session
 from fpgmlab.deployment.tables import Grid
 from fpgmlab.deployment.timing import latency_table
 from tests.allocation.made import branches, chain, curves_of, rising
@@ -178,6 +181,21 @@ def test_the_layer_that_is_measured_is_the_layer(layer: nn.Module, shape: tuple[
     example = torch.randn(shape)
     (found,) = layer_session(layer, example, 1).run(None, {"x": example.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), layer(example).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_runtime_of_ones_own(monkeypatch: pytest.MonkeyPatch):
+    class Counting(Runtime):
+        made: ClassVar[list[tuple[int, ...]]] = []
+
+        def ready(self, layer: nn.Module, example: torch.Tensor, threads: int | None) -> Callable[[], object]:
+            self.made.append(tuple(layer(example).shape))
+            return lambda: None
+
+    monkeypatch.setitem(RUNTIMES, "counting", Counting())
+    table = latency_table(chain(8, 8), runtime="counting", counts=1, batch=3, repeats=1)
+    assert table.runtime == "counting"
+    assert set(table.layers) == {"0", "2", "6"}
+    assert {shape[0] for shape in Counting.made} == {3}
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class Distill(Extra):
             wanted = self.teacher(inputs)
         if self.compare is not None:
             return self.weight * self.compare(outputs, wanted)
-        if all(isinstance(each, Tensor) and each.ndim == 2 for each in (outputs, wanted)):
+        if isinstance(outputs, Tensor) and isinstance(wanted, Tensor) and outputs.ndim == wanted.ndim == 2:
             return self.weight * soft_divergence(outputs, wanted, self.temperature)
         return self.weight * relative_difference(outputs, wanted)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from torch import Tensor, nn
 
 
-class Extra:
-    """What `fit` asks of an extra; each call does nothing unless overridden."""
+class Extra(Protocol):
+    """What `fit` asks of an extra: subclass it and override what it does, each other call does nothing.
+
+    An object with the same three methods is an extra without that.
+    """
 
     def loss(self, model: nn.Module, inputs: Tensor, outputs: object, targets: object) -> Tensor | float:
         """Return a term to add to the task's loss of this batch."""
@@ -14,6 +19,8 @@ class Extra:
 
     def before_step(self, model: nn.Module, step: int, steps: int) -> None:
         """Act on the gradients before the optimizer's step number ``step`` of ``steps`` (from 1)."""
+        return None
 
     def after_step(self, model: nn.Module, step: int, steps: int) -> None:
         """Act on the weights after the optimizer's step number ``step`` of ``steps`` (from 1)."""
+        return None

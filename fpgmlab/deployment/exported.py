@@ -1,4 +1,4 @@
-"""Runtimes: run an exported network, compare its outputs, measure its latency."""
+"""The latency of exported networks."""
 
 from __future__ import annotations
 
@@ -10,31 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from fpgmlab.deployment.runtimes import onnx_session
+
 if TYPE_CHECKING:
-    import onnxruntime
     import pandas as pd
-
-
-def onnx_session(path: str | os.PathLike[str], threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU.
-
-    Parameters
-    ----------
-    path : path-like
-    threads : int, optional
-        Within one operation; ONNX Runtime chooses when left out.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
-
-
-def run_onnx(session: onnxruntime.InferenceSession, inputs: Tensor) -> list[np.ndarray]:
-    """Return the outputs of a session with one input."""
-    return session.run(None, {session.get_inputs()[0].name: inputs.detach().cpu().numpy()})
 
 
 def latency(
