@@ -14,7 +14,7 @@ import fpgmlab as fl
 # What takes longest goes first, so that no worker is left with it at the end.
 LONGEST = ("tests/browser", "tests/notebooks", "tests/figures", "tests/surgery/test_torchvision.py")
 # Tests that share no dear fixture: each goes to the next worker that is free.
-APART = ("tests/surgery/test_torchvision.py", "tests/notebooks/test_fresh.py", "tests/tasks/test_data.py")
+APART = ("tests/surgery/test_torchvision.py", "tests/notebooks/test_fresh.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
