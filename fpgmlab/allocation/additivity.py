@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from fpgmlab.allocation.degradation import chosen_metric, predicted
+from fpgmlab.common.batches import on_device
+from fpgmlab.common.calling import call
 from fpgmlab.common.modules import channels_last, device_of, eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -97,13 +99,11 @@ def _joint(
     device = device_of(graph.model)
     with eval_mode(graph.model) as model, channels_last(model):
         for inputs, targets in task.val_batches(batch_size, max_samples):
-            inputs, targets = inputs.to(device), targets.to(device)
-            if inputs.ndim == 4:
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
-            whole = model(inputs)
+            inputs, targets = on_device(inputs, device, channels_last=True), on_device(targets, device)
+            whole = call(model, inputs)
             base = metric.of(task, whole, whole, targets)
             for i, plan in enumerate(plans):
                 with simulate(graph, plan):
-                    values = metric.of(task, model(inputs), whole, targets)
+                    values = metric.of(task, call(model, inputs), whole, targets)
                 sums[i] += metric.sums(values, base)
     return sums

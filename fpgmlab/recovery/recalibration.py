@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from fpgmlab.common.batches import on_device
+from fpgmlab.common.calling import call
 from fpgmlab.common.modules import device_of
 from fpgmlab.tasks.task import Task, train_batch_size
 
@@ -57,7 +59,18 @@ def estimate(model: nn.Module, batches: Sequence[object]) -> None:
     device = device_of(model)
     with _kept(model), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        update_bn(((inputs,) for inputs in (batch.to(device) for batch in batches)), model)
+        update_bn(((on_device(inputs, device),) for inputs in batches), _Called(model))
+
+
+class _Called(nn.Module):
+    """A model that is called as its inputs say: one tensor, or arguments."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: object) -> object:
+        return call(self.model, inputs)
 
 
 def statistics(model: nn.Module) -> dict[str, torch.Tensor]:

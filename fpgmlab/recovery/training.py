@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from fpgmlab.common.batches import on_device
+from fpgmlab.common.calling import call
 from fpgmlab.common.modules import device_of
 from fpgmlab.errors import one_of
 from fpgmlab.recovery.extras.extra import Extra
@@ -127,11 +129,9 @@ def fit(
                     if stop is not None and stop():
                         raise KeyboardInterrupt
                     now = (epoch - 1) * batches + step
-                    inputs, targets = inputs.to(device), targets.to(device)
-                    if inputs.ndim == 4:
-                        inputs = inputs.contiguous(memory_format=torch.channels_last)
+                    inputs, targets = on_device(inputs, device, channels_last=True), on_device(targets, device)
                     with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                        outputs = model(inputs)
+                        outputs = call(model, inputs)
                         loss = task.loss(outputs, targets)
                         for extra in extras:
                             loss = loss + extra.loss(model, inputs, outputs, targets)

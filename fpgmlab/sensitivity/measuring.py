@@ -21,7 +21,7 @@ from fpgmlab.tasks.task import Task
 
 def measured(
     runner: Runner,
-    inputs: Tensor,
+    inputs: object,
     targets: object,
     task: Task,
     points: Sequence[Point],

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from fpgmlab.common.batches import examples_in, on_device
+from fpgmlab.common.calling import call
 from fpgmlab.common.modules import device_of, eval_mode
 from fpgmlab.tasks.task import Task, eval_batch_size
 
@@ -43,9 +45,10 @@ def evaluate(
     total, samples = 0.0, 0
     with eval_mode(model):
         for inputs, targets in task.val_batches(eval_batch_size(task, batch_size), max_samples):
-            inputs, targets = inputs.to(device), targets.to(device)
-            outputs = model(inputs)
-            total += float(task.loss(outputs, targets)) * len(inputs)
+            count = examples_in(inputs, targets)
+            inputs, targets = on_device((inputs, targets), device)
+            outputs = call(model, inputs)
+            total += float(task.loss(outputs, targets)) * count
             metric.update(tree_map_only(Tensor, Tensor.float, outputs), targets)
-            samples += len(inputs)
+            samples += count
     return {"loss": total / samples, task.metric_name: float(metric.compute()), "samples": samples}

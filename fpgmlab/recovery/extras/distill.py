@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from fpgmlab.common.calling import call
 from fpgmlab.common.modules import eval_mode, tensors_in
 from fpgmlab.recovery.extras.extra import Extra
 
@@ -54,9 +55,9 @@ class Distill(Extra):
         teacher = type(self.teacher).__name__  # not all of its layers
         return f"Distill(teacher={teacher}, temperature={self.temperature}, weight={self.weight}{compare})"
 
-    def loss(self, model: nn.Module, inputs: Tensor, outputs: object, targets: object) -> Tensor:
+    def loss(self, model: nn.Module, inputs: object, outputs: object, targets: object) -> Tensor:
         with torch.no_grad(), eval_mode(self.teacher):
-            wanted = self.teacher(inputs)
+            wanted = call(self.teacher, inputs)
         if self.compare is not None:
             return self.weight * self.compare(outputs, wanted)
         if isinstance(outputs, Tensor) and isinstance(wanted, Tensor) and outputs.ndim == wanted.ndim == 2:

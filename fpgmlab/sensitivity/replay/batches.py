@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
+from fpgmlab.common.batches import examples_in
 from fpgmlab.tasks.task import Task
 
 
@@ -27,7 +25,7 @@ class Reader:
         self._task, self._batch_size, self._total = task, batch_size, total
         self._rewind()
 
-    def read(self, start: int, end: int) -> tuple[Tensor, object]:
+    def read(self, start: int, end: int) -> tuple[object, object]:
         """Return the inputs and targets of some samples within one batch, where the task puts them.
 
         Raises
@@ -39,9 +37,10 @@ class Reader:
             self._rewind()
         while start >= self._start + self._count:
             self._start += self._count
-            self._batch = next(self._batches, None)
+            batch = next(self._batches, None)
             expected = min(self._batch_size, self._total - self._start)
-            self._count = 0 if self._batch is None else len(self._batch[0])
+            self._count = 0 if batch is None else examples_in(*batch)
+            self._batch = batch or self._batch
             if self._count != expected:
                 raise ValueError(
                     f"val_batches({self._batch_size}, {self._total}) must give {expected} samples after the first "
@@ -53,10 +52,11 @@ class Reader:
 
     def _rewind(self) -> None:
         self._batches = iter(self._task.val_batches(self._batch_size, self._total))
-        self._start, self._count, self._batch = 0, 0, None
+        self._start, self._count = 0, 0
+        self._batch: tuple[object, object] = (None, None)
 
 
-def cut(value: Any, start: int, end: int, count: int) -> Any:
+def cut(value: object, start: int, end: int, count: int) -> object:
     """Return the samples from ``start`` to ``end`` of a batch of ``count``.
 
     Parameters
@@ -93,11 +93,3 @@ def _by_sample(value: object, count: int) -> bool:
     if isinstance(value, dict):
         return bool(value) and all(_by_sample(item, count) for item in value.values())
     return isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
-
-
-def on_device(inputs: Tensor, targets: object, device: torch.device) -> tuple[Tensor, object]:
-    """Move a part to the model's device; pictures with the channels last, which convolutions prefer."""
-    inputs, targets = tree_map_only(Tensor, lambda tensor: tensor.to(device), (inputs, targets))
-    if isinstance(inputs, Tensor) and inputs.ndim == 4:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return inputs, targets

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import torch
 
+from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.modules import device_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity.checks import given, silence
@@ -18,7 +19,7 @@ from fpgmlab.sensitivity.curves.curves import Curves
 from fpgmlab.sensitivity.curves.metrics import Metric
 from fpgmlab.sensitivity.curves.task_metrics import Own, named
 from fpgmlab.sensitivity.measuring import measured
-from fpgmlab.sensitivity.replay.batches import Reader, cut, cuts, on_device
+from fpgmlab.sensitivity.replay.batches import Reader, cut, cuts
 from fpgmlab.sensitivity.replay.first_look import first_look
 from fpgmlab.sensitivity.replay.points import Point
 from fpgmlab.sensitivity.replay.pruned import pruning
@@ -101,7 +102,7 @@ class Bench:
             For a model that does not do the same each time.
         """
         count = min(self._job.batch_size, self._job.total)
-        inputs, targets = on_device(*self._reader.read(0, count), self._device)
+        inputs, targets = self._placed(*self._reader.read(0, count))
         look = first_look(self._job.graph.model, cut(inputs, 0, 1, count))
         try:
             target = cut(targets, 0, 1, count)
@@ -125,9 +126,10 @@ class Bench:
         job = self._job
 
         def samples() -> Iterator[object]:
-            for inputs, _ in job.task.val_batches(job.batch_size, job.total):
-                for i in range(len(inputs)):
-                    yield on_device(cut(inputs, i, i + 1, len(inputs)), None, self._device)[0]
+            for inputs, targets in job.task.val_batches(job.batch_size, job.total):
+                count = examples_in(inputs, targets)
+                for i in range(count):
+                    yield self._placed(cut(inputs, i, i + 1, count), None)[0]
 
         return silence(job.graph.model, samples(), job.chosen, stop)
 
@@ -144,7 +146,7 @@ class Bench:
         read = digest((inputs, targets)) if self._job.digests else ""
         points = [self._job.points[number] for number in live]
         try:
-            inputs, targets = on_device(inputs, targets, self._device)
+            inputs, targets = self._placed(inputs, targets)
             found = measured(self._runner, inputs, targets, self._job.task, points, self._job.chosen, stop)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
@@ -158,6 +160,9 @@ class Bench:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         raise OutOfMemory(end - start, words)
+
+    def _placed(self, inputs: object, targets: object) -> tuple[object, object]:
+        return on_device(inputs, self._device, channels_last=True), on_device(targets, self._device)
 
 
 @contextmanager
