@@ -46,3 +46,5 @@ from .surgery import agreement as agreement
 from .surgery import prune as prune
 from .surgery import simulate as simulate
 from .tasks import evaluate as evaluate
+
+__version__: str

@@ -58,9 +58,9 @@ def additivity(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
         axis.plot(limits, limits, color=GREY, lw=0.8, ls=(0, (3, 2)), zorder=1)
         axis.vlines(points[:, 0], *ends.clip(*limits).T, color=BLUE, lw=0.8, alpha=0.5, zorder=2)
         axis.plot(*points.T, color=BLUE, lw=0.8, alpha=0.5, zorder=2)
-        axis.scatter(*points.T, s=12, color=BLUE, linewidths=0, zorder=3)
+        axis.scatter(points[:, 0], points[:, 1], s=12, color=BLUE, linewidths=0, zorder=3)
         named = _largest(points)
-        axis.scatter(*points[named].T, s=16, color=ORANGE, linewidths=0, zorder=4)
+        axis.scatter(points[named, 0], points[named, 1], s=16, color=ORANGE, linewidths=0, zorder=4)
         unit = " (points)" if share else ""
         axis.set(xlim=limits, ylim=limits, aspect="equal")
         axis.set(xlabel=f"predicted {what} of {metric}{unit}", ylabel=f"measured {what}{unit}")

@@ -7,6 +7,7 @@ import textwrap
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
@@ -100,14 +101,15 @@ def _centres(count: int) -> np.ndarray:
 def _draw_cells(axis: Axes, table: np.ndarray, low: float) -> AxesImage:
     height, width = table.shape
     ys, xs = _centres(height), _centres(width)
-    colours = {"cmap": "viridis" if low == 0 else "RdBu", "vmin": low if low == 0 else -1, "vmax": 1, "aspect": "auto"}
+    cmap, norm = ("viridis", Normalize(0, 1)) if low == 0 else ("RdBu", Normalize(-1, 1))
     for rows_, y in ((slice(0, -1), (ys[0] - 0.5, ys[-2] + 0.5)), (slice(-1, None), (ys[-1] - 0.5, ys[-1] + 0.5))):
         for columns, x in (
             (slice(0, -1), (xs[0] - 0.5, xs[-2] + 0.5)),
             (slice(-1, None), (xs[-1] - 0.5, xs[-1] + 0.5)),
         ):
             block = np.ma.masked_invalid(table[rows_, columns])
-            image = axis.imshow(block, extent=(*x, y[1], y[0]), interpolation="nearest", **colours)
+            extent = (*x, y[1], y[0])
+            image = axis.imshow(block, cmap, norm, extent=extent, interpolation="nearest", aspect="auto")
     for i, j in zip(*np.nonzero(~np.isfinite(table)), strict=True):
         axis.add_patch(
             Rectangle((xs[j] - 0.5, ys[i] - 0.5), 1, 1, facecolor="0.93", edgecolor="0.6", hatch="////", lw=0)

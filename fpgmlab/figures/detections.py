@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.typing import LineStyleType
 from torch import Tensor
 
 from fpgmlab.figures.parts import text_width
@@ -18,7 +19,11 @@ from fpgmlab.figures.style import ORANGE, RED, SKY, Style, new_figure, small
 Detections = Sequence[Mapping[str, Tensor]]
 OVERLAP = 0.5  # least intersection over union with a labelled box of a detection that is right
 ROW = 3  # pictures of a single network in a row
-LOOKS = {"right": (SKY, "-"), "wrong": (ORANGE, "-"), "missed": (RED, (0, (2, 1.5)))}
+LOOKS: dict[str, tuple[str, LineStyleType]] = {
+    "right": (SKY, "-"),
+    "wrong": (ORANGE, "-"),
+    "missed": (RED, (0, (2, 1.5))),
+}
 
 
 def detections(
@@ -67,7 +72,7 @@ def detections(
 
     with new_figure(3.2 * columns, height, style) as figure:
         grid = figure.subplots(lines, columns, squeeze=False)
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+        figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
         for axis in grid.ravel():
             axis.set_axis_off()
         for column, (network, pictures) in enumerate(found.items()):

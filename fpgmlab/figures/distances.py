@@ -70,25 +70,24 @@ def distance_matrix(
         axis.set(xlabel="filter, in clustered order", ylabel="filter, in clustered order")
         axis.spines[:].set_visible(False)
         if len(order) <= _NUMBERED:
-            side = 0.66 * figure.get_figwidth() * 72 / len(order)  # of a cell, in points
+            cell = 0.66 * figure.get_figwidth() * 72 / len(order)  # its side, in points
             for each in (axis.xaxis, axis.yaxis):
-                _number(each, order, crowded=side < 1.15 * small())
-            if side < 1.2 * text_width(str(max(order))):
+                _number(each, order, crowded=cell < 1.15 * small())
+            if cell < 1.2 * text_width(str(max(order))):
                 axis.tick_params(axis="x", which="both", rotation=90)
         else:
             axis.set(xticks=[], yticks=[])
             axis.set_xlabel(f"{len(order)} filters, in clustered order")
-        _draw_tree(axis.inset_axes([0, 1.01, 1, 0.13]), tree, order)
+        _draw_tree(axis.inset_axes((0, 1.01, 1, 0.13)), tree, order)
         if len(gone):
             right = np.tile([1.012, 1.042], (len(gone), 1))
             ticks = np.stack([right, np.column_stack([gone, gone])], axis=2)
             thick = min(2.5, max(0.3, 0.45 * 0.66 * figure.get_figwidth() * 72 / len(order)))
-            axis.add_collection(
-                LineCollection(ticks, colors=RED, linewidths=thick, transform=axis.get_yaxis_transform(), clip_on=False)
-            )
+            side = axis.get_yaxis_transform()
+            axis.add_collection(LineCollection([*ticks], colors=RED, linewidths=thick, transform=side, clip_on=False))
             legend_above(figure, [mark(f"removed ({len(gone)} of {len(order)})", RED, "_", markersize=6, mew=2)])
         # Inset, like the tree: beside a square the layout would leave it a width that its label does not fit.
-        bar = figure.colorbar(image, cax=axis.inset_axes([1.08, 0.1, 0.03, 0.8]), label=label)
+        bar = figure.colorbar(image, cax=axis.inset_axes((1.08, 0.1, 0.03, 0.8)), label=label)
         bar.outline.set_visible(False)
     return figure
 
@@ -128,7 +127,7 @@ def _draw_tree(axis: Axes, tree: np.ndarray, order: np.ndarray) -> None:
         brackets[i] = np.column_stack([x, y])
         place[n + i], height[n + i] = (place[a] + place[b]) / 2, distance
     axis.add_collection(
-        LineCollection(brackets, colors="0.35", linewidths=0.6 if n <= 100 else 0.3, rasterized=n > 500)
+        LineCollection([*brackets], colors="0.35", linewidths=0.6 if n <= 100 else 0.3, rasterized=n > 500)
     )
     axis.set(xlim=(-0.5, n - 0.5), ylim=(0, 1.05 * (float(height.max()) or 1.0)))
     axis.set_axis_off()

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from fpgmlab.figures.record import git_state, readable, versions
 from fpgmlab.figures.style import settings
 from fpgmlab.figures.style import style as default_style
 
-Data = pd.DataFrame | Mapping[str, pd.DataFrame] | None
+Data: TypeAlias = "pd.DataFrame | Mapping[str, pd.DataFrame] | None"
 # No dates and no program names: the same figure gives the same bytes.
 _METADATA = {"pdf": {"CreationDate": None, "Producer": None, "Creator": None}, "png": {"Software": None}}
 

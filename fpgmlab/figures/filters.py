@@ -72,13 +72,14 @@ def filter_tiles(
         across, down = pitches(width, text)
         side = across * (1 - _GAP)
         thick = min(1.8, 0.42 * 72 * across * _GAP)
-        kinds = {} if colour else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        kind = None if colour else "RdBu_r", None if colour else Normalize(-limit, limit)
         for place, index in enumerate(order):
             left = _EDGE + across * (place % columns) + (across - side) / 2
             top = figure.get_figheight() - _EDGE - down * (place // columns) - _TEXT * text
             bottom = top - (down - 2 * _TEXT * text - _BETWEEN)
             face = 0.5 + faces[index] / (2 * limit) if colour else faces[index]
-            axis.imshow(face, extent=(left, left + side, bottom, top), interpolation="nearest", aspect="auto", **kinds)
+            extent = (left, left + side, bottom, top)
+            axis.imshow(face, *kind, extent=extent, interpolation="nearest", aspect="auto")
             gone = index in removed
             shade = RED if gone else "0.35"
             axis.add_patch(
@@ -97,7 +98,7 @@ def filter_tiles(
 def _canvas(figure: Figure) -> Axes:
     """Return axes over the whole figure, in inches."""
     figure.set_layout_engine("none")
-    axis = figure.add_axes([0, 0, 1, 1])
+    axis = figure.add_axes((0, 0, 1, 1))
     axis.set_axis_off()
     return axis
 

@@ -57,8 +57,8 @@ def filter_map(
     size = float(np.clip(900 / len(places), 6, 22))
     with new_figure(4.6, 4.1, style) as figure:
         axis = figure.subplots()
-        axis.scatter(*places[~gone].T, s=size, color=BLUE, linewidths=0, zorder=3)
-        axis.scatter(*places[gone].T, s=1.3 * size, color=RED, marker="x", linewidths=1.1, zorder=3)
+        axis.scatter(places[~gone, 0], places[~gone, 1], s=size, color=BLUE, linewidths=0, zorder=3)
+        axis.scatter(places[gone, 0], places[gone, 1], s=1.3 * size, color=RED, marker="x", linewidths=1.1, zorder=3)
         axis.plot(*places[middle], "D", color="none", markeredgecolor="black", markersize=8, mew=1, zorder=4)
         handles = [mark(f"kept ({(~gone).sum()})", BLUE, markersize=4)]
         if gone.any():
@@ -66,12 +66,12 @@ def filter_map(
         if median is not None:
             axis.plot(*median, "+", color="black", markersize=11, mew=1.3, zorder=5)
             handles.append(mark("geometric median", "black", "+", markersize=8, mew=1.2))
-        handles.append(mark("medoid", "none", "D", markeredgecolor="black", markersize=5))
+        handles.append(mark("medoid", "none", "D", mec="black", markersize=5))
         legend_above(figure, handles)
         what = "the variance" if method == "pca" else "the eigenvalues"
         kind = "principal component" if method == "pca" else "coordinate"
-        for each, order, share in zip((axis.set_xlabel, axis.set_ylabel), ("first", "second"), shares, strict=True):
-            each(f"{order} {kind} ({share:.0%} of {what})")
+        first, second = (f"{share:.0%} of {what}" for share in shares)
+        axis.set(xlabel=f"first {kind} ({first})", ylabel=f"second {kind} ({second})")
         axis.set_aspect("equal", adjustable="datalim")
         axis.margins(0.09)
         axis.locator_params(nbins=6)

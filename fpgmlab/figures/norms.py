@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from fpgmlab.errors import unknown
-from fpgmlab.figures.parts import legend_above, shortened
+from fpgmlab.figures.parts import legend_above, points_across, shortened
 from fpgmlab.figures.style import BLUE, GREEN, GREY, LIGHT, ORANGE, RED, Style, new_figure, small
 from fpgmlab.geometry import distance_sums
 
@@ -52,8 +52,8 @@ def norms_and_distances(source: Mapping[str, Tensor]) -> pd.DataFrame:
             distances = distance_sums(points)
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from error
-        columns = {"norm": points.norm(dim=1).numpy(), "distance": distances.numpy()}
-        parts.append(pd.DataFrame({"layer": name, "filter": np.arange(len(points)), **columns}))
+        values = {"norm": points.norm(dim=1).numpy(), "distance": distances.numpy()}
+        parts.append(pd.DataFrame({"layer": name, "filter": np.arange(len(points)), **values}))
     columns = ["layer", "filter", "norm", "distance"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
@@ -83,7 +83,7 @@ def norm_distributions(
     edges = np.linspace(0, top, _BINS + 1)
     with new_figure(4.8, lambda width, text: (len(layers) + 1) * 5.6 * text + 0.65, style) as figure:
         axes = figure.subplots(len(layers) + 1, sharex=True, squeeze=False)[:, 0]
-        figure.get_layout_engine().set(hspace=0.0, h_pad=0.015)
+        figure.set_layout_engine("constrained", hspace=0.0, h_pad=0.015)
         _needed(axes[0], edges)
         for axis, name in zip(axes[1:], layers, strict=True):
             _distribution(axis, name, shares.loc[shares["layer"] == name, "relative"].to_numpy(), edges)
@@ -113,11 +113,11 @@ def norm_requirements(frame: pd.DataFrame, *, style: Style | None = None) -> Fig
         axis = figure.subplots()
         axis.add_patch(Rectangle((_WIDE, 0), right - _WIDE, _SMALL, color=GREEN, alpha=0.13, lw=0))
         axis.add_patch(Rectangle((0, 0.5), 0.2, 0.55, color=RED, alpha=0.13, lw=0))
-        texts = {"fontsize": small(), "linespacing": 1.15}
         axis.text(right - 0.01, _SMALL - 0.02, "sound: wide spread,\nsmallest near 0", color=GREEN, ha="right",
-                  va="top", **texts)  # fmt: skip
+                  va="top", fontsize=small(), linespacing=1.15)  # fmt: skip
         # Beside its corner, where no layer can be: norms that spread are not all close to the mean.
-        axis.text(0.21, 1.04, "fails: all alike,\nnone near 0", color=RED, ha="left", va="top", **texts)
+        axis.text(0.21, 1.04, "fails: all alike,\nnone near 0", color=RED, ha="left", va="top", fontsize=small(),
+                  linespacing=1.15)  # fmt: skip
         points = axis.scatter(
             spread, least, c=np.arange(1, len(least) + 1), cmap="viridis", s=26, edgecolors="white", linewidths=0.5,
             clip_on=False, zorder=3,
@@ -163,7 +163,7 @@ def _distribution(axis: Axes, name: str, values: np.ndarray, edges: np.ndarray) 
     axis.set_yticks([0, int(top)])
     axis.set_xlim(edges[0], edges[-1])
     low, high, spread = values.min(), values.max(), values.std()
-    room = 0.45 * axis.get_figure().get_figwidth() * 72
+    room = 0.45 * points_across(axis)
     axis.text(0.02, 0.96, shortened(name, room), transform=axis.transAxes, va="top", fontsize=small())
     axis.text(1, 0.96, f"{low:.2f} to {high:.2f}, spread {spread:.2f}", transform=axis.transAxes, va="top", ha="right",
               color="0.35", fontsize=small())  # fmt: skip

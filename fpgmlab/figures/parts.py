@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,25 @@ _REACHES = (1.0, 4.0, 8.0, 13.0, 19.0)
 _DIRECTIONS = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 16, endpoint=False)])
 
 
+class Face(TypedDict, total=False):
+    """The look of a patch."""
+
+    facecolor: str
+    edgecolor: str
+    hatch: str
+    lw: float
+
+
+class Marker(TypedDict, total=False):
+    """The look of a marker."""
+
+    marker: str
+    markersize: float
+    mew: float
+    mfc: str
+    mec: str
+
+
 def rows(count: int, room: float = 0.75, least: float = 1.22, most: float = 3.0) -> Callable[[float, float], float]:
     """Return a height for `new_figure`: rows of ``least`` to ``most`` sizes of text, room for the label beside."""
 
@@ -29,6 +49,14 @@ def rows(count: int, room: float = 0.75, least: float = 1.22, most: float = 3.0)
         return max(count * pitch, 17.5 * text) + room
 
     return height
+
+
+def points_across(artist: Artist) -> float:
+    """Return the width of the figure that something is part of, in points."""
+    figure = artist.get_figure()
+    if not isinstance(figure, Figure):
+        raise TypeError(f"it must stand in a figure; got {type(figure).__name__}")
+    return 72 * figure.get_figwidth()
 
 
 def text_width(text: str, size: float | None = None) -> float:
@@ -47,7 +75,7 @@ def shortened(name: str, points: float) -> str:
 
 def name_rows(axis: Axis, names: Sequence[str], share: float = 0.32) -> None:
     """Name the rows of a figure at its left side, in at most a share of its width."""
-    points = share * axis.get_figure().get_figwidth() * 72
+    points = share * points_across(axis)
     axis.set_ticks(np.arange(len(names)), [shortened(name, points) for name in names])
     axis.set_tick_params(length=0)
 
@@ -69,22 +97,27 @@ def name_columns(
     axis.set_tick_params(length=2, pad=1)
 
 
-def legend_above(figure: Figure, handles: Sequence[Artist], **options: object) -> None:
+def legend_above(figure: Figure, handles: Sequence[Artist], handlelength: float | None = None) -> None:
     """Put a legend above the axes, in as many lines as its width asks for."""
-    widths = [text_width(handle.get_label()) + 3.6 * small() for handle in handles]
+    widths = [text_width(str(handle.get_label())) + 3.6 * small() for handle in handles]
     room = figure.get_figwidth() * 72 - 8
     columns = next((c for c in range(len(handles), 1, -1) if _table_width(widths, c) <= room), 1)
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns, borderaxespad=0.2, borderpad=0.2, **options)
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, borderaxespad=0.2, borderpad=0.2,
+                  handlelength=handlelength)  # fmt: skip
 
 
-def mark(label: str, colour: str, marker: str = "o", **options: object) -> Line2D:
+def mark(
+    label: str, colour: str, marker: str = "o", *, markersize: float | None = None, mew: float | None = None,
+    mfc: str | None = None, mec: str | None = None,
+) -> Line2D:  # fmt: skip
     """Return a legend's entry: a marker without line."""
-    return Line2D([], [], linestyle="none", marker=marker, color=colour, label=label, **options)
+    return Line2D([], [], linestyle="none", marker=marker, color=colour, label=label, markersize=markersize,
+                  markeredgewidth=mew, markerfacecolor=mfc, markeredgecolor=mec)  # fmt: skip
 
 
-def swatch(label: str, colour: str, **options: object) -> Patch:
+def swatch(label: str, colour: str, alpha: float | None = None) -> Patch:
     """Return a legend's entry: a coloured box."""
-    return Patch(facecolor=colour, edgecolor="none", label=label, **options)
+    return Patch(facecolor=colour, edgecolor="none", label=label, alpha=alpha)
 
 
 def text_places(points: np.ndarray, sizes: np.ndarray, bounds: np.ndarray, radius: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ def pictures(
 
     with new_figure(max(0.9, widest / 72) * columns, height, style) as figure:
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
+        figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
         for axis in axes:
             axis.set_axis_off()
         for axis, image, text in zip(axes, images, texts, strict=False):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from fpgmlab.figures.parts import legend_above, mark, name_rows, rows
+from fpgmlab.figures.parts import Marker, legend_above, mark, name_rows, rows
 from fpgmlab.figures.style import BLUE, Style, new_figure
 from fpgmlab.figures.sweeps import (
     checked_groups,
@@ -24,8 +24,8 @@ from fpgmlab.figures.sweeps import (
     worsening,
 )
 
-_CLOSED = {"marker": "o", "markersize": 4, "mew": 0}
-_OPEN = {"marker": ">", "markersize": 4.5, "mfc": "white", "mew": 0.9}
+_CLOSED: Marker = {"marker": "o", "markersize": 4, "mew": 0}
+_OPEN: Marker = {"marker": ">", "markersize": 4.5, "mfc": "white", "mew": 0.9}
 
 
 def ranking_table(

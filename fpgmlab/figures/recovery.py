@@ -35,16 +35,16 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
             # Where no arrow passes: above the first point, below one that an arrow reaches from above, else beside it;
             # to the left if there is room, as the first point is on the right.
             if i == 0:
-                place = {"xytext": (0, 7), "ha": "center", "va": "bottom"}
+                place, ha, va = (0, 7), "center", "bottom"
             elif values.iloc[i] < values.iloc[i - 1]:
-                place = {"xytext": (7, -2), "va": "top"}
+                place, ha, va = (7, -2), "left", "top"
             elif macs.iloc[i] > 0.35 * macs.max():
-                place = {"xytext": (-9, 0), "ha": "right", "va": "center"}
+                place, ha, va = (-9, 0), "right", "center"
             else:
-                place = {"xytext": (9, 0), "va": "center"}
+                place, ha, va = (9, 0), "left", "center"
             axis.annotate(
-                f"{row.stage}\n{values.iloc[i]:.2%}", (macs.iloc[i], values.iloc[i]), textcoords="offset points",
-                fontsize=small(), color=colours[i % 4], **place,
+                f"{row.stage}\n{values.iloc[i]:.2%}", (macs.iloc[i], values.iloc[i]), place,
+                textcoords="offset points", ha=ha, va=va, fontsize=small(), color=colours[i % 4],
             )  # fmt: skip
         axis.set(xlabel="MACs of one picture (million)", ylabel=metric, xlim=(0, 1.12 * macs.max()))
         low, high = values.min(), values.max()

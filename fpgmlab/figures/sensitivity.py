@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -118,7 +119,8 @@ def sensitivity_map(
     worse = worsening(frame, higher_is_better)
     seen = ~frame["group"].isin(blind)
     limit = max(float(worse["value"][seen].max()), 0.0) if seen.any() else 0.0
-    norm = PowerNorm(0.5, vmin=0, vmax=limit or 1.0)
+    top = limit or 1.0
+    norm = PowerNorm(0.5, vmin=0, vmax=top)
     with new_figure(5.4, rows(len(groups), room=1.0), style) as figure:
         axis = figure.subplots()
         dots = []
@@ -141,7 +143,7 @@ def sensitivity_map(
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.spines[:].set_visible(False)
         name_rows(axis.yaxis, groups)
-        _draw_scale(figure, axis, norm, worse_word(metric, higher_is_better), is_share(frame))
+        _draw_scale(figure, axis, norm, top, worse_word(metric, higher_is_better), is_share(frame))
         handles = [Line2D([], [], ls="none", marker="o", markersize=1.8, color="0.35", mew=0, label="may be no change")]
         legend_above(figure, [*handles, hatched()] if blind else handles)
     return figure
@@ -180,13 +182,11 @@ def _set_axes(axis: Axes, frame: pd.DataFrame) -> None:
         axis.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def _draw_scale(figure: Figure, axis: Axes, norm: PowerNorm, label: str, share: bool) -> None:
-    from matplotlib.cm import ScalarMappable
-
+def _draw_scale(figure: Figure, axis: Axes, norm: PowerNorm, top: float, label: str, share: bool) -> None:
     bar = figure.colorbar(ScalarMappable(norm, "Blues"), ax=axis, label=label, aspect=30, pad=0.02)
-    inside = [tick for tick in _TICKS if 0.004 * norm.vmax <= tick <= norm.vmax]
-    bar.set_ticks([0, *inside[-5:]] if len(inside) >= 3 else MaxNLocator(4).tick_values(0, norm.vmax))
-    bar.ax.set_ylim(0, norm.vmax)
+    inside = [tick for tick in _TICKS if 0.004 * top <= tick <= top]
+    bar.set_ticks([0, *inside[-5:]] if len(inside) >= 3 else MaxNLocator(4).tick_values(0, top))
+    bar.ax.set_ylim(0, top)
     if share:
-        bar.formatter = PercentFormatter(1.0, decimals=0 if norm.vmax >= 0.04 else 1)
+        bar.formatter = PercentFormatter(1.0, decimals=0 if top >= 0.04 else 1)
     bar.outline.set_visible(False)

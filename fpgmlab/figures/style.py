@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import matplotlib as mpl
 import matplotlib.style
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from tueplots import figsizes, fontsizes
 
 from fpgmlab.errors import one_of
@@ -77,14 +78,10 @@ def new_figure(
         rcParams, as `style` returns them; those of the screen when left out.
     """
     params = {**_default(), **(style or {})}
-    true_width = float(params["figure.figsize"][0]) if "figure.figsize" in params else width
-    if callable(height):
-        true_height = height(true_width, float(params["xtick.labelsize"]) / 72)
-    else:
-        true_height = height * (true_width / width) ** 0.5
-    params["figure.figsize"] = (true_width, true_height)
     with settings(params):
-        figure = Figure()
+        true_width = float(mpl.rcParams["figure.figsize"][0]) if "figure.figsize" in params else width
+        true_height = height(true_width, small() / 72) if callable(height) else height * (true_width / width) ** 0.5
+        figure = Figure((true_width, true_height))
         figure.suppressComposite = True  # images one by one: joined they are all computed again at the page's size
         yield figure
         for axis in figure.axes:  # ticks are made when first drawn, in the style of that moment: make them now
@@ -110,7 +107,7 @@ _LOOK: dict[str, object] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
-    "axes.prop_cycle": mpl.cycler(color=CYCLE),
+    "axes.prop_cycle": cycler(color=CYCLE),
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.minor.width": 0.4,

@@ -11,10 +11,11 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Transform
 
 from fpgmlab.errors import unknown
+from fpgmlab.figures.parts import Face
 from fpgmlab.sensitivity.curves.metrics import METRICS
 
 COLUMNS = ("group", "ratio", "metric", "value", "low", "high")
-HATCHED = {"facecolor": "0.95", "edgecolor": "0.6", "hatch": "////", "lw": 0}
+HATCHED: Face = {"facecolor": "0.95", "edgecolor": "0.6", "hatch": "////", "lw": 0}
 NOT_MEASURABLE = "not measurable"
 
 

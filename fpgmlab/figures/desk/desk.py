@@ -19,7 +19,7 @@ from fpgmlab.allocation.degradation import Degradation, degradations
 from fpgmlab.common.modules import stage
 from fpgmlab.errors import unknown
 from fpgmlab.figures.desk.words import write_kept, write_stages, write_totals
-from fpgmlab.figures.parts import legend_above, name_columns, swatch
+from fpgmlab.figures.parts import Face, legend_above, name_columns, swatch
 from fpgmlab.figures.style import BLUE, LIGHT, Style, new_figure, small
 from fpgmlab.figures.sweeps import hatch, hatched, worse_word
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -32,7 +32,7 @@ DARKEST = 0.2  # drop of a metric between 0 and 1 that is as dark as colours get
 _LEVELS = 96  # colours along a bar
 _WIDTH = 0.86  # of a bar, where the next one begins at 1
 _GAP = 0.8  # more between stages
-_PROTECTED = {"facecolor": "0.9", "edgecolor": "0.75", "lw": 0.4}
+_PROTECTED: Face = {"facecolor": "0.9", "edgecolor": "0.75", "lw": 0.4}
 _TALLEST = 8.6  # inches: what a page has room for
 
 
@@ -69,7 +69,8 @@ def desk(
         raise ValueError(f"the curves do not have it: {unknown('metric', metric, curves.base)}")
     known = {} if metric is None else degradations(graph, curves, metric)
     known = {name: c for name, c in known.items() if len(c.kept) > 1 and name not in curves.unmeasurable}
-    norm = Normalize(0, _darkest(known, metric is not None and curves.is_share(metric)))
+    darkest = _darkest(known, metric is not None and curves.is_share(metric))
+    norm = Normalize(0, darkest)
     shares = macs_by_group(graph, None), macs_by_group(graph, plan)
 
     def height(width: float, text: float) -> float:
@@ -100,8 +101,8 @@ def desk(
             name_columns(strip.xaxis, names, len(row) * pitch / 72, place, min(90, 150 / len(rows)))
         for strip in axes[1::2]:
             strip.set_ylim(1.05 * max(shares[0].values()), 0)
-        if known:
-            _draw_scale(figure, axes, norm, metric, curves)
+        if known and metric is not None:
+            _draw_scale(figure, axes, norm, darkest, metric, curves)
         axes[-1].set_xlabel("channel group, in network order")
         legend_above(figure, _entries(graph, known))
     return figure
@@ -188,7 +189,7 @@ def _draw_macs(axis: Axes, place: np.ndarray, before: Sequence[float], after: Se
     axis.spines["bottom"].set_visible(False)
 
 
-def _draw_scale(figure: Figure, axes: np.ndarray, norm: Normalize, metric: str, curves: Curves) -> None:
+def _draw_scale(figure: Figure, axes: np.ndarray, norm: Normalize, darkest: float, metric: str, curves: Curves) -> None:
     share = curves.is_share(metric)
     label = f"{worse_word(metric, curves.higher_is_better(metric))} when this group alone is pruned"
     bar = figure.colorbar(
@@ -196,8 +197,8 @@ def _draw_scale(figure: Figure, axes: np.ndarray, norm: Normalize, metric: str, 
         extend="max",
     )  # fmt: skip
     bar.set_label(f"{label} (points)" if share else label, size=small())
-    bar.set_ticks(MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(0, norm.vmax))
-    bar.ax.set_xlim(0, norm.vmax)
+    bar.set_ticks(MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(0, darkest))
+    bar.ax.set_xlim(0, darkest)
     if share:
         bar.formatter = FuncFormatter(lambda value, _: f"{100 * value:g}")
     bar.outline.set_visible(False)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from fpgmlab.allocation.forecast import forecast
 from fpgmlab.common.modules import stage
-from fpgmlab.figures.parts import text_width
+from fpgmlab.figures.parts import points_across, text_width
 from fpgmlab.figures.style import small
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -25,9 +25,9 @@ def write_kept(
     if max(map(text_width, kept)) + 2 > pitch:
         return 3.0
     for name, x, count in zip(row, place, kept, strict=True):
-        look = {"color": "black"} if plan.removed.get(name) else {"color": "0.45"}
+        colour = "black" if plan.removed.get(name) else "0.45"
         axis.annotate(count, (x, 1), (0, 2), xycoords=axis.transData, textcoords="offset points", ha="center",
-                      fontsize=small(), **look)  # fmt: skip
+                      fontsize=small(), color=colour)  # fmt: skip
     return 4.0 + 1.2 * small()
 
 
@@ -58,8 +58,7 @@ def write_totals(axis: Axes, above: float, graph: ChannelGraph, curves: Curves, 
     ]
     if metric is not None:
         parts.append(_expected(graph, curves, plan, metric))
-    figure = axis.get_figure()
-    room = 72 * figure.get_figwidth() - 7.5 * small()
+    room = points_across(axis) - 7.5 * small()
     lines = [""]
     for part in parts:
         longer = f"{lines[-1]}  ·  {part}" if lines[-1] else part
