@@ -24,4 +24,4 @@ class PromptWidget(anywidget.AnyWidget):
 
     def _answer_beside_cells(self) -> None:
         if self.comm is not None:
-            vars(self.comm).pop("_reply_subshell_id", None)
+            self.comm.__dict__.pop("_reply_subshell_id", None)

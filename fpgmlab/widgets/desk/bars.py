@@ -8,7 +8,7 @@ from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores, checked_scores, lowest
-from fpgmlab.widgets.desk.payload import Json, cells_kept
+from fpgmlab.widgets.desk.payload import cells_kept
 
 
 class Bars:
@@ -116,11 +116,18 @@ class Bars:
                 chosen.setdefault(places[name], {})[str(kept)] = cells
         return chosen
 
-    def totals(self, plan: Plan) -> Json:
+    def totals(self, plan: Plan) -> dict[str, float | None]:
         """Return what a plan costs: macs, params, bytes, and the latency in ms, None without a table."""
         cost = self._graph.cost(plan)
         ms = None if self._table is None else self._table.latency(self._graph, plan)
         return {"macs": cost.macs, "params": cost.params, "bytes": cost.bytes, "latency": ms}
+
+    def share(self, plan: Plan, kind: str) -> float:
+        """Return what a plan leaves of one of the totals, as a share of the unpruned network's."""
+        before, after = self.totals(self.nothing)[kind], self.totals(plan)[kind]
+        if before is None or after is None:
+            raise ValueError(f"the {kind} is not known: give table=")
+        return after / before
 
     def _lowest(self, name: str, count: int) -> tuple[int, ...]:
         return lowest(self._graph[name], self._scores, count) if count else ()

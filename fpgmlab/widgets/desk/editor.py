@@ -19,14 +19,16 @@ from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.bundle import COMMON, script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
-from fpgmlab.widgets.desk.payload import desk_payload
+from fpgmlab.widgets.desk.payload import desk_payload, finite_metrics
 from fpgmlab.widgets.desk.report import report_frame
-from fpgmlab.widgets.desk.requests import BUDGETS, Request, read_request
+from fpgmlab.widgets.desk.requests import BUDGETS, METHODS, Request, read_request
 from fpgmlab.widgets.desk.working import WorkingDesk
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from fpgmlab.figures.style import Style
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -102,7 +104,7 @@ class PlanEditor(WorkingDesk):
         start = bars.nothing if plan is None else bars.whole(plan)
         self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
         desk = desk_payload(graph, curves, self._scores, max_ratio, table)
-        shown = _shown(metric, [each["name"] for each in desk["metrics"]], task)
+        shown = _shown(metric, finite_metrics(curves), task)
         super().__init__(bars, desk, graph, curves, task, table, multiple=multiple, metric=shown)
         self.plan = start
         self.on_msg(self._asked)
@@ -128,22 +130,27 @@ class PlanEditor(WorkingDesk):
         ValueError
             As `fpgmlab.allocate`; the plan stays as it is.
         """
-        methods = {"allocate": allocate, "equal_loss": equal_loss}
-        if method not in methods:
-            raise ValueError(unknown("method", method, methods))
+        if method not in METHODS:
+            raise ValueError(unknown("method", method, METHODS))
         for kind in budget:
             if kind not in BUDGETS:
                 raise ValueError(unknown("budget", kind, BUDGETS))
         if method == "equal_loss" and "latency" in budget:
             raise ValueError("equal_loss knows no budget of latency: take method='allocate'")
-        own = {"table": self._table} if method == "allocate" else {"metric": self.metric}
         with self._lock:
             names, multiple = list(self._graph), self.multiple
             locked = {names[place]: self.kept[place] for place in self.locked}
-        plan = methods[method](
-            self._graph, self._curves, scores=self._scores, multiple=multiple, max_ratio=self._max_ratio,
-            locked=locked, **own, **budget,
-        )  # fmt: skip
+        macs, params, size, latency = (budget.get(kind) for kind in BUDGETS)
+        if method == "allocate":
+            plan = allocate(
+                self._graph, self._curves, scores=self._scores, macs=macs, params=params, bytes=size, latency=latency,
+                multiple=multiple, max_ratio=self._max_ratio, locked=locked, table=self._table,
+            )  # fmt: skip
+        else:
+            plan = equal_loss(
+                self._graph, self._curves, scores=self._scores, macs=macs, params=params, bytes=size,
+                metric=self.metric, multiple=multiple, max_ratio=self._max_ratio, locked=locked,
+            )  # fmt: skip
         self.plan = plan
         return plan
 
@@ -151,11 +158,11 @@ class PlanEditor(WorkingDesk):
         """Write the plan as JSON; `Plan.from_json` reads it."""
         self.plan.to_json(path)
 
-    def figure(self, **options: object) -> Figure:
-        """Draw the desk as it is; see `fpgmlab.figures.desk.desk`."""
+    def figure(self, *, metric: str | None = None, style: Style | None = None) -> Figure:
+        """Draw the desk as it is, in the metric shown when none is given; see `fpgmlab.figures.desk`."""
         from fpgmlab.figures import desk
 
-        return desk(self._graph, self._curves, self.plan, **{"metric": self.metric, **options})
+        return desk(self._graph, self._curves, self.plan, metric=self.metric if metric is None else metric, style=style)
 
     @property
     def report(self) -> pd.DataFrame:
@@ -183,8 +190,7 @@ class PlanEditor(WorkingDesk):
         """Do what the browser asks for; return what there is to say of it, or nothing."""
         if request.do == "budget":
             plan = self.fit_budget(request.method, **{request.kind: request.share})
-            whole, count = self._bars.totals(self._bars.nothing)[request.kind], len(self.locked)
-            remains = self._bars.totals(plan)[request.kind] / whole
+            remains, count = self._bars.share(plan, request.kind), len(self.locked)
             held = f", {count} bar{'s' if count > 1 else ''} locked" if count else ""
             return f"{100 * request.share:.1f} % of the {BUDGETS[request.kind]}: {100 * remains:.1f} % remain{held}"
         path = Path(request.path).expanduser()
@@ -203,7 +209,7 @@ class PlanEditor(WorkingDesk):
         return ""
 
 
-def _shown(metric: str | None, known: list[str], task: Task) -> str | None:
+def _shown(metric: str | None, known: list[str], task: Task | None) -> str | None:
     if metric is not None:
         if metric not in known:
             raise ValueError(f"the curves do not have it: {unknown('metric', metric, known)}")

@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from fpgmlab.plans.plan import Plan
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.pace import Pace, duration
+
+Result = TypeVar("Result")
 
 
 class Cancelled(KeyboardInterrupt):
@@ -99,14 +102,15 @@ class Job:
 
     def __init__(self, kind: str, on_update: Callable[[], None], interval: float = 0.25) -> None:
         self.kind, self.words, self.share = kind, "", 0.0
-        self.trace, self.epochs, self.steps = LossTrace(), [], 0
+        self.trace, self.steps = LossTrace(), 0
+        self.epochs: list[dict[str, float]] = []
         self.made: Made | None = None
         self.thread: threading.Thread | None = None
         self._on_update, self._interval = on_update, interval
         self._told, self._pace = float("-inf"), Pace()
         self._stopping = threading.Event()
 
-    def start(self, do: Callable[[], object], on_end: Callable[[object, BaseException | None], None]) -> None:
+    def start(self, do: Callable[[], Result], on_end: Callable[[Result | None, BaseException | None], None]) -> None:
         """Do it in a thread, which ends with a call of ``on_end``: the result or None, and the error or None."""
 
         def work() -> None:
@@ -172,13 +176,13 @@ class Watched:
     def __init__(self, task: Task, on_batch: Callable[[int], None]) -> None:
         self._task, self._on_batch = task, on_batch
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:  # whatever the task has
         return getattr(self._task, name)
 
-    def val_batches(self, *args: object, **options: object) -> Iterator[tuple[Tensor, Tensor]]:
+    def val_batches(self, batch_size: int, max_samples: int | None) -> Iterator[tuple[Any, Any]]:
         """Yield the task's own batches."""
         seen = 0
-        for inputs, targets in self._task.val_batches(*args, **options):
+        for inputs, targets in self._task.val_batches(batch_size, max_samples):
             self._on_batch(seen)
             yield inputs, targets
             seen += len(inputs)

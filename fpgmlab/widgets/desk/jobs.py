@@ -19,6 +19,7 @@ from fpgmlab.widgets.desk.export import write_folder
 from fpgmlab.widgets.desk.job import Job, Made, Watched
 from fpgmlab.widgets.desk.report import Measured, epochs_words, report_frame
 
+NO_TASK = "no task was given: PlanEditor(graph, curves, task)"
 _TRAINING = 3  # a training step takes about as long as so many evaluations: forward, and twice that backward
 
 
@@ -41,11 +42,18 @@ class Order:
 
     graph: ChannelGraph
     curves: Curves
-    task: Task
+    task: Task | None
     table: LatencyTable | None
     plan: Plan
     made: Made | None
     measured: Measured
+
+    @property
+    def data(self) -> Task:
+        """The task, for a job that needs one."""
+        if self.task is None:
+            raise ValueError(NO_TASK)
+        return self.task
 
 
 @dataclass(frozen=True)
@@ -71,13 +79,13 @@ def evaluating(job: Job, order: Order) -> Outcome:
     """Measure the pruned network on the task's validation data."""
     job.tell("Pruning", 0, 1, at_once=True)
     model = prune(order.graph, order.plan)
-    samples = len(order.task.val)
+    samples = len(order.data.val)
 
     def on_batch(seen: int) -> None:
         job.tell(f"Evaluating: {seen:,} of {samples:,} samples", seen, samples)
         job.check()
 
-    task = Watched(order.task, on_batch)
+    task = Watched(order.data, on_batch)
     found = evaluate(model, task)
     name = task.metric_name
     words = f"Evaluated: {name} {found[name]:.4g}, loss {found['loss']:.4g} on {found['samples']:,} samples."
@@ -93,14 +101,15 @@ def pruning(job: Job, order: Order) -> Outcome:
 def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
     """Train the pruned network, from where it is; when that is cancelled, the best weights so far stay."""
     made = order.made or _pruned(job, order)
-    model, samples = copy.deepcopy(made.model), len(order.task.val)
-    each = _TRAINING * len(order.task.train) + samples
+    model, samples = copy.deepcopy(made.model), len(order.data.val)
+    training = _TRAINING * len(order.data.train)
+    each = training + samples
     job.check()
 
     def stepped(row: Mapping) -> None:
         job.steps = row["steps"]
         job.trace.add(row["step"], row["loss"])
-        trained = row["step"] * epochs * _TRAINING * len(order.task.train) / row["steps"]
+        trained = row["step"] * epochs * training / row["steps"]
         words = f"Epoch {row['epoch']} of {epochs}: step {row['step']:,} of {row['steps']:,}, loss {row['loss']:.3f}"
         job.tell(words, trained + len(job.epochs) * samples, epochs * each)
 
@@ -113,7 +122,7 @@ def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
     def finished(row: Mapping) -> None:
         job.epochs = [*job.epochs, {name: row[name] for name in ("epoch", "train_loss", "loss", task.metric_name)}]
 
-    task = Watched(order.task, validating)
+    task = Watched(order.data, validating)
     history = fit(
         model, task, epochs, lr=lr, progress=False, on_step=stepped, on_epoch=finished, stop=lambda: job.stopping
     )
@@ -138,7 +147,7 @@ def exporting(job: Job, order: Order, folder: str | os.PathLike[str]) -> Outcome
         job.tell(words, step, steps, at_once=True)
 
     frame = report_frame(order.graph, order.curves, order.table, order.plan, order.measured)
-    checks = () if order.task is None else (next(iter(order.task.val_batches(16)))[0],)
+    checks = () if order.task is None else (next(iter(order.task.val_batches(16, None)))[0],)
     files = write_folder(folder, order.graph, order.plan, made.model, frame, checks, made.epochs, told)
     return Outcome(f"Exported {len(files)} files to {os.fspath(folder)}.", files=files)
 

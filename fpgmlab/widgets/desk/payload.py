@@ -51,9 +51,14 @@ def desk_payload(
         "cells": np.bincount(graph.costs.cells).tolist(),
         "macs": _macs(graph),
         "sizes": _sizes(graph),
-        "metrics": [_metric(graph, curves, name) for name, value in curves.base.items() if math.isfinite(value)],
+        "metrics": [_metric(graph, curves, name) for name in finite_metrics(curves)],
         "latency": None if table is None else _latency(graph, table),
     }
+
+
+def finite_metrics(curves: Curves) -> list[str]:
+    """Return the metrics whose value of the unpruned network is a number."""
+    return [name for name, value in curves.base.items() if math.isfinite(value)]
 
 
 def cells_kept(graph: ChannelGraph, name: str, removed: tuple[int, ...]) -> list[int]:

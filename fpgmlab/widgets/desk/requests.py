@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from fpgmlab.errors import unknown
 
@@ -68,19 +69,19 @@ def read_request(content: object) -> Request:
             raise ValueError(f"a budget must be the share that may remain, above 0 % and up to 100 %; got {share!r}")
         return Request(do, method=method, kind=kind, share=float(share))
     if do == "fine-tune":
-        epochs, lr = content.get("epochs"), content.get("lr")
-        check_training(epochs, lr)
-        return Request(do, epochs=epochs, lr=float(lr))
+        epochs, lr = checked_training(content.get("epochs"), content.get("lr"))
+        return Request(do, epochs=epochs, lr=lr)
     return Request(do)
 
 
-def check_training(epochs: object, lr: object) -> None:
-    """Raise a `ValueError` for a number of epochs or a learning rate that cannot be."""
+def checked_training(epochs: object, lr: object) -> tuple[int, float]:
+    """Return a number of epochs and a learning rate; raise a `ValueError` where they cannot be."""
     if type(epochs) is not int or epochs < 1:
         raise ValueError(f"epochs must be a whole number of at least 1; got {epochs!r}")
     if not _number(lr) or lr <= 0:
         raise ValueError(f"the learning rate must be a number above 0; got {lr!r}")
+    return epochs, float(lr)
 
 
-def _number(value: object) -> bool:
+def _number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

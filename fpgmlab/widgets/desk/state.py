@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
 
 import traitlets
 
@@ -42,7 +41,7 @@ class DeskState(PromptWidget):
     current = traitlets.Int(None, allow_none=True).tag(sync=True)
     notice = traitlets.Dict().tag(sync=True)
 
-    _lock = nullcontext()  # before there is anything to hold
+    _lock = threading.Condition()  # until a desk has its own: traits are set before `__init__`
 
     def __init__(self, bars: Bars, desk: Json, **state: object) -> None:
         self._bars, self._notices = bars, 0

@@ -13,7 +13,7 @@ from fpgmlab.sensitivity import Curves
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.payload import Json
-from fpgmlab.widgets.desk.requests import check_training
+from fpgmlab.widgets.desk.requests import checked_training
 from fpgmlab.widgets.desk.state import DeskState
 from fpgmlab.widgets.desk.workshop import Workshop
 
@@ -41,7 +41,7 @@ class WorkingDesk(DeskState):
         desk: Json,
         graph: ChannelGraph,
         curves: Curves,
-        task: Task,
+        task: Task | None,
         table: LatencyTable | None,
         **state: object,
     ) -> None:
@@ -80,7 +80,7 @@ class WorkingDesk(DeskState):
         ValueError
             Without a task, and for options out of range.
         """
-        check_training(epochs, lr)
+        epochs, lr = checked_training(epochs, lr)
         self._shop.begin("fine-tune", self.plan, epochs=epochs, lr=lr)
 
     def export(self, folder: str | os.PathLike[str]) -> None:

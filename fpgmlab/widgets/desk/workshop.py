@@ -16,11 +16,16 @@ from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.job import Job, Made
-from fpgmlab.widgets.desk.jobs import Order, Outcome, evaluating, exporting, fine_tuning, pruning
+from fpgmlab.widgets.desk.jobs import NO_TASK, Order, Outcome, evaluating, exporting, fine_tuning, pruning
 from fpgmlab.widgets.desk.payload import Json
 from fpgmlab.widgets.desk.report import Measured, epochs_words
 
-JOBS = {"evaluate": evaluating, "prune": pruning, "fine-tune": fine_tuning, "export": exporting}
+JOBS: dict[str, Callable[..., Outcome]] = {
+    "evaluate": evaluating,
+    "prune": pruning,
+    "fine-tune": fine_tuning,
+    "export": exporting,
+}
 _NEED_TASK = ("evaluate", "fine-tune")
 
 
@@ -52,7 +57,7 @@ class Workshop:
         lock: threading.Condition,
         graph: ChannelGraph,
         curves: Curves,
-        task: Task,
+        task: Task | None,
         table: LatencyTable | None,
         on_change: Callable[[], None],
     ) -> None:
@@ -60,8 +65,9 @@ class Workshop:
         self._graph, self._curves, self._task, self._table = graph, curves, task, table
         self._job: Job | None = None
         self._training: Job | None = None  # the last: its chart stays
-        self._words, self._files = "", ()
-        self.state, self.error = "idle", None
+        self._words, self.state = "", "idle"
+        self._files: tuple[str, ...] = ()
+        self.error: BaseException | None = None
         self.made: Made | None = None
         self.measured: dict[Plan, Measured] = {}
 
@@ -76,8 +82,8 @@ class Workshop:
             When it needs a task, and there is none.
         """
         with self._lock:
-            if self.state == "running":
-                raise RuntimeError(f"{self._job.kind} is running: cancel() it, or wait() for its end")
+            if self._running is not None:
+                raise RuntimeError(f"{self._running.kind} is running: cancel() it, or wait() for its end")
             if self._why(kind):
                 raise ValueError(f"{kind}: {self._why(kind)}")
             job = self._job = Job(kind, self._updated)
@@ -97,8 +103,8 @@ class Workshop:
     def cancel(self) -> None:
         """Ask the job to end soon."""
         with self._lock:
-            if self.state == "running":
-                self._job.stop()
+            if self._running is not None:
+                self._running.stop()
                 self._on_change()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -114,12 +120,12 @@ class Workshop:
 
     def payload(self, plan: Plan) -> Json:
         """Return what a desk with this plan shows of the work."""
-        job, training, running = self._job, self._training, self.state == "running"
-        why = {kind: f"{self._job.kind} is running" if running else self._why(kind) for kind in JOBS}
-        stopping = running and job.stopping
-        words = job.words if running else self._words
+        job, training, running = self._job, self._training, self._running
+        why = {kind: self._why(kind) if running is None else f"{running.kind} is running" for kind in JOBS}
+        stopping = running is not None and running.stopping
+        words = self._words if running is None else running.words
         return {
-            "running": job.kind if running else None,
+            "running": None if running is None else running.kind,
             "stopping": stopping,
             "state": self.state,
             "words": "Cancelling: what is under way is still coming to its end." if stopping else words,
@@ -144,9 +150,13 @@ class Workshop:
             if bars.plan(numbers) == plan
         }
 
+    @property
+    def _running(self) -> Job | None:
+        return self._job if self.state == "running" else None
+
     def _why(self, kind: str) -> str:
         needed = kind in _NEED_TASK and self._task is None
-        return "no task was given: PlanEditor(graph, curves, task)" if needed else ""
+        return NO_TASK if needed else ""
 
     def _of_made(self, plan: Plan) -> Json | None:
         if self.made is None:
@@ -167,7 +177,7 @@ class Workshop:
             if outcome is not None:
                 self._files, self._words = outcome.files, outcome.words
                 if outcome.measured:
-                    self.measured[plan] = self.measured.get(plan, {}) | outcome.measured
+                    self.measured[plan] = {**self.measured.get(plan, {}), **outcome.measured}
             else:
                 self._words = f"Failed: {job.kind}." if error is not None else f"Cancelled: {job.kind}."
             cancelled = outcome is None or outcome.cancelled

@@ -77,5 +77,5 @@ def _group_words(graph: ChannelGraph, name: str) -> str:
 
 def _criteria(current: str | Criterion) -> list[tuple[str, str | Criterion]]:
     """Return the named criteria, and the current one when it is an object."""
-    named = [(_WORDS.get(name, name), name) for name in NAMED]
+    named: list[tuple[str, str | Criterion]] = [(_WORDS.get(name, name), name) for name in NAMED]
     return named if isinstance(current, str) else [*named, (current.label, current)]

@@ -248,8 +248,10 @@ class FilterExplorer(ipywidgets.VBox):
         with self._lock:
             view, place = self._state[0], self._picture.selected
             # A click may arrive when its group has already gone.
-            known = view is not None and place is not None and 0 <= place < len(view.scene)
-            self.selected = int(view.scene.channels[place]) if known else None
+            if view is not None and place is not None and 0 <= place < len(view.scene):
+                self.selected = int(view.scene.channels[place])
+            else:
+                self.selected = None
 
     def _chosen(self, name: str, value: object) -> None:
         with self._lock:

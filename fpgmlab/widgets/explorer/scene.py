@@ -101,7 +101,7 @@ def filter_scene(graph: ChannelGraph, group: str, distance: Distance = "euclidea
     module = graph.model.get_submodule(name)
     numbers, channels = shown(graph, group)
     points = filters(module)[torch.from_numpy(numbers)].cpu()  # (n, dim)
-    kernel = tuple(module.weight.shape[2:])
+    kernel = tuple(module.weight.shape[2:]) if isinstance(module.weight, Tensor) else ()
     shape = (points.shape[1] // math.prod(kernel), *kernel)
     between = _distances(points, distance)
     order = clustered_order(between, optimal=len(between) <= _OPTIMAL)
@@ -120,10 +120,10 @@ def filter_scene(graph: ChannelGraph, group: str, distance: Distance = "euclidea
 def shown(graph: ChannelGraph, group: str) -> tuple[np.ndarray, np.ndarray]:
     """Return which filters of a group's first producer make its channels, and which channels, (n,) each."""
     name = graph[group].producers[0]
-    layer = next(layer for layer in graph.layers if layer.name == name)
+    outputs = next(layer.outputs for layer in graph.layers if layer.name == name and layer.outputs is not None)
     where = graph.channels_of(group)
-    numbers = np.flatnonzero((layer.outputs >= where.start) & (layer.outputs < where.stop))
-    channels = layer.outputs[numbers] - where.start
+    numbers = np.flatnonzero((outputs >= where.start) & (outputs < where.stop))
+    channels = outputs[numbers] - where.start
     _, first = np.unique(channels, return_index=True)  # where several filters make one channel, the first
     first.sort()
     return numbers[first], channels[first]

@@ -90,9 +90,9 @@ def filter_view(
         raise ValueError(unknown("group", group, graph))
     criterion = resolve(criterion)
     distance = criterion.distance if isinstance(criterion, FPGM) else "euclidean"
-    same = reuse is not None and reuse.scene.group == group
-    scores = reuse.scores if same and reuse.criterion == criterion else group_scores(graph, group, criterion)
-    scene = reuse.scene if same and reuse.scene.distance == distance else filter_scene(graph, group, distance)
+    old = reuse if reuse is not None and reuse.scene.group == group else None
+    scores = old.scores if old is not None and old.criterion == criterion else group_scores(graph, group, criterion)
+    scene = old.scene if old is not None and old.scene.distance == distance else filter_scene(graph, group, distance)
     protected = graph[group].protected
     plan = Plan.from_ratios(graph, {group: scores}, {group: ratio if protected is None else 0.0})
     order = torch.argsort(scores, stable=True)

@@ -21,7 +21,7 @@ from fpgmlab.widgets.common.bundle import COMMON, script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.common.pace import Pace
 from fpgmlab.widgets.common.prompt import PromptWidget
-from fpgmlab.widgets.sweep.run import SweepRun
+from fpgmlab.widgets.sweep.run import Options, SweepRun
 from fpgmlab.widgets.sweep.view import Extent, empty_grid, extent, filled_grid, points_payload, status_words
 
 _STATIC = Path(__file__).parent / "static"
@@ -93,16 +93,19 @@ class SweepPanel(PromptWidget):
         metrics = [metrics] if isinstance(metrics, str) else list(metrics)
         if not metrics:
             raise ValueError("metrics must be at least one; got []")
-        self._options = {"ratios": ratios, "metrics": metrics, "max_samples": max_samples, "batch_size": batch_size,
-                         "dtype": dtype}  # fmt: skip
+        self._most = max_samples
+        self._options: Options = {"ratios": ratios, "metrics": metrics, "max_samples": max_samples,
+                                  "batch_size": batch_size, "dtype": dtype}  # fmt: skip
         self._path = path
         self._own = tempfile.TemporaryDirectory(prefix="fpgmlab-sweep-") if path is None else None
         # Buttons, code and the sweep come from several threads: whoever changes something holds the lock.
         self._lock = threading.RLock()
         self._run: SweepRun | None = None
-        self._pace, self._begun = Pace(), None
+        self._pace = Pace()
+        self._begun: float | None = None  # the tolerance of the last start
         self.error: Exception | None = None
-        super().__init__(grid=empty_grid(graph, metrics), tolerance=tolerance)
+        self._grid = empty_grid(graph, metrics)
+        super().__init__(grid=dict(self._grid), tolerance=tolerance)
         self._show_status()
         self.observe(self._show_status, "tolerance")
         self.on_msg(self._clicked)
@@ -139,7 +142,7 @@ class SweepPanel(PromptWidget):
             tolerance, self.error = self.tolerance, None
             folder = self._path if self._own is None else Path(self._own.name) / f"tolerance {tolerance}"
             self._pace, self._begun = Pace(), tolerance
-            options = self._options | {"path": folder, "tolerance": tolerance}
+            options: Options = {**self._options, "path": folder, "tolerance": tolerance}
             try:
                 self._run = SweepRun(*self._what, options, self._updated, self._ended)
             except Exception as error:  # a network that cannot be copied
@@ -154,7 +157,7 @@ class SweepPanel(PromptWidget):
     def cancel(self) -> None:
         """Ask the sweep to end before its next forward pass; the batches that are through stay."""
         with self._lock:
-            if self.state == "running":
+            if self.state == "running" and self._run is not None:
                 self._run.stop()
                 self._show_status()
 
@@ -187,7 +190,8 @@ class SweepPanel(PromptWidget):
             self.error = error
             if curves is not None and curves.base:
                 self._show_curves(curves)
-            done = "failed" if error is not None else "finished" if curves.complete else "cancelled"
+            complete = curves is not None and curves.complete
+            done = "failed" if error is not None else "finished" if complete else "cancelled"
             self.set_trait("state", done)
             self._show_status()
 
@@ -195,9 +199,9 @@ class SweepPanel(PromptWidget):
 
     def _show_curves(self, curves: Curves) -> None:
         frame = curves.frame
-        grid = filled_grid(self.grid, frame)
-        if grid != self.grid:
-            self.grid = grid
+        grid = filled_grid(self._grid, frame)
+        if grid != self._grid:
+            self._grid, self.grid = grid, dict(grid)
         self.points = points_payload(grid, frame)
         self.set_trait("curves", curves)
         self._note_pace()
@@ -209,19 +213,19 @@ class SweepPanel(PromptWidget):
     def _extent(self) -> Extent | None:
         if self.curves is None:
             return None
-        most, samples = self._options["max_samples"], len(self._what[2].val)
-        total = samples if most is None else min(most, samples)
-        return extent(self.curves.frame, self.grid["metrics"][0], total, self.tolerance)
+        samples = len(self._what[2].val)
+        total = samples if self._most is None else min(self._most, samples)
+        return extent(self.curves.frame, self._grid["metrics"][0], total, self.tolerance)
 
     def _show_status(self, change: object = None) -> None:
         with self._lock:
             now, state, same = self._extent(), self.state, self.tolerance == self._begun
-            running, clock = state == "running", time.monotonic()
+            run, clock = self._run if state == "running" else None, time.monotonic()
             left = None if now is None else self._pace.seconds_left(clock, now.left)
-            passes = self._run.passes if running else 0
-            metric, share = self.grid["metrics"][0], self.grid["shares"][0]
+            passes = 0 if run is None else run.passes
+            metric, share = self._grid["metrics"][0], self._grid["shares"][0]
             words = status_words(state, metric, share, now, self.tolerance, left, passes)
-            stopping = running and self._run.stopping
+            running, stopping = run is not None, run is not None and run.stopping
             goes_on = now is not None and same and state in ("cancelled", "failed")
             self.status = {
                 "words": "Cancelling: a forward pass is still under way." if stopping else words,
@@ -244,7 +248,8 @@ class SweepPanel(PromptWidget):
         self._own = tempfile.TemporaryDirectory(prefix="fpgmlab-sweep-")
         self.set_trait("curves", None)
         self.points = b""
-        self.grid = empty_grid(self._what[0], self.grid["metrics"])
+        self._grid = empty_grid(self._what[0], self._grid["metrics"])
+        self.grid = dict(self._grid)
 
     def _clicked(self, widget: object, content: dict, buffers: object) -> None:
         acts = {"start": self.start, "cancel": self.cancel, "start_over": lambda: self.start(over=True)}

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity import Curves, sweep
 from fpgmlab.tasks.task import Task
+
+
+class Options(TypedDict, total=False):
+    """Keywords of `fpgmlab.sweep` that a panel may give."""
+
+    ratios: Sequence[float]
+    metrics: list[str]
+    max_samples: int | None
+    batch_size: int | None
+    dtype: str
+    path: str | os.PathLike[str] | None
+    tolerance: float | None
 
 
 class SweepRun:
@@ -38,16 +53,16 @@ class SweepRun:
     def __init__(
         self,
         graph: ChannelGraph,
-        scores: Mapping[str, object],
+        scores: Scores,
         task: Task,
-        options: Mapping[str, object],
+        options: Options,
         on_update: Callable[[Curves | None], None],
         on_end: Callable[[Curves | None, Exception | None], None],
         interval: float = 0.25,
     ) -> None:
         # Here and not in the thread: the caller's next line may change the network.
         self._graph = copy.deepcopy(graph)
-        self._scores, self._task, self._options = dict(scores), task, dict(options)
+        self._scores, self._task, self._options = dict(scores), task, options.copy()
         self._on_update, self._on_end, self._interval = on_update, on_end, interval
         self._stopping = threading.Event()
         self._fresh: Curves | None = None

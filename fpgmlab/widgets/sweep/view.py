@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def empty_grid(graph: ChannelGraph, metrics: Sequence[str]) -> dict[str, object]:
+class Grid(TypedDict):
+    """What is measured: the groups, in network order, and of each the ratios and numbers of kept channels."""
+
+    groups: list[str]
+    channels: list[int]
+    metrics: list[str]
+    shares: list[bool]
+    ratios: list[list[float]]
+    kept: list[list[int]]
+
+
+def empty_grid(graph: ChannelGraph, metrics: Sequence[str]) -> Grid:
     """Return what is known before the first batch: the groups, in network order, and what is measured of them."""
     free = [name for name, group in graph.items() if group.protected is None]
     return {
@@ -30,19 +41,20 @@ def empty_grid(graph: ChannelGraph, metrics: Sequence[str]) -> dict[str, object]
     }
 
 
-def filled_grid(grid: dict[str, object], frame: pd.DataFrame) -> dict[str, object]:
+def filled_grid(grid: Grid, frame: pd.DataFrame) -> Grid:
     """Return a grid with what a sweep's frame tells: ratios, numbers of kept channels, which metrics are fractions."""
     first = frame[frame["metric"] == grid["metrics"][0]]
     found = {name: mine for name, mine in first.groupby("group", sort=False)}
     listed = [found.get(name, first[:0]) for name in grid["groups"]]
-    return grid | {
+    return {
+        **grid,
         "shares": [frame.attrs["share"][metric] for metric in grid["metrics"]],
         "ratios": [m["ratio"].tolist() for m in listed],
         "kept": [m["kept"].tolist() for m in listed],
     }
 
 
-def points_payload(grid: dict[str, object], frame: pd.DataFrame) -> bytes:
+def points_payload(grid: Grid, frame: pd.DataFrame) -> bytes:
     """Return the points as float32, (metrics, points, 4): value, low, high, samples; by group in the grid's order."""
     place = {name: i for i, name in enumerate(grid["groups"])}
     parts = []
@@ -106,7 +118,7 @@ def extent(frame: pd.DataFrame, metric: str, total: int, tolerance: float | None
     needed = np.full(len(points), float(total))
     narrow = np.zeros(len(points), bool)
     if tolerance is not None:
-        narrow = is_narrow(points["low"].to_numpy(float), points["high"].to_numpy(float), tolerance)
+        narrow = np.asarray(is_narrow(points["low"].to_numpy(float), points["high"].to_numpy(float), tolerance))
         with np.errstate(invalid="ignore"):
             needed = np.where(narrow, seen, np.minimum(total, np.ceil(seen * (SPARE * half / tolerance) ** 2)))
     left = np.maximum(needed - seen, 0).sum()
