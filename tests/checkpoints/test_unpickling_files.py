@@ -86,25 +86,6 @@ def test_other_archives_are_named(tmp_path: Path):
     assert read_checkpoint(path) is None
 
 
-@pytest.mark.parametrize("name", ["archive/../x", "/x", "other/x", "archive/a\\b", "archive//x"])
-def test_members_with_odd_names_are_refused(tmp_path: Path, name: str):
+def test_members_outside_of_the_folder_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="a name twice or outside 'archive'"):
-        read_checkpoint(archive(tmp_path / "a.pt", b"N.", {name: b""}))
-
-
-def test_compressed_members_are_refused(tmp_path: Path):
-    path = archive(tmp_path / "a.pt", b"N.", {"archive/data/0": bytes(10**6)}, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(ValueError, match=r"is compressed \(1,000,002 bytes in "):
-        read_checkpoint(path)
-    # The same bytes under many names.
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("archive/data.pkl", b"N.")
-        file.writestr("archive/data/0", bytes(10**4))
-        first = file.infolist()[1]
-        for number in range(1, 5):
-            other = zipfile.ZipInfo(f"archive/data/{number}")
-            other.header_offset, other.file_size = first.header_offset, first.file_size
-            other.compress_size, other.CRC = first.compress_size, first.CRC
-            file.filelist.append(other)
-    with pytest.raises(ValueError, match=r"is compressed \(50,002 bytes in "):
-        read_checkpoint(path)
+        read_checkpoint(archive(tmp_path / "a.pt", b"N.", {"other/x": b""}))

@@ -81,7 +81,7 @@ class Building(Record):
 class Loading(Sealed, Tensor):
     """A tensor while the pickle is read (BUILD could move an ordinary one elsewhere); afterwards it is a `Tensor`."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # as torch itself does
 
 
 class Ordered(dict):
@@ -95,6 +95,8 @@ class Ordered(dict):
 
 class NameType(type):
     """The type of stand-ins for the classes and functions that a file names; each file gets fresh ones."""
+
+    cls: str
 
     def __setstate__(cls, state: object) -> NoReturn:
         raise ValueError(f"it sets attributes of {cls.cls}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import pickle
 import zipfile
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from fpgmlab.checkpoints.unpickling.checks import are_counts, check_names, check_sizes, check_storage, check_view
 from fpgmlab.checkpoints.unpickling.formats import LONGEST, looks_like
 from fpgmlab.checkpoints.unpickling.inert import (
     DTYPES,
@@ -25,6 +25,7 @@ from fpgmlab.checkpoints.unpickling.inert import (
     Record,
     Storage,
 )
+from fpgmlab.checkpoints.unpickling.limits import USUAL, Limits
 from fpgmlab.checkpoints.unpickling.opcodes import check_opcodes
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that checkpoints before torch 1.6 begin with
@@ -46,6 +47,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> object:
         When it is not a zip file of ``torch.save`` (a TorchScript archive, the format before torch 1.6, ...), is
         damaged, or asks for what data alone does not need.
     """
+    return read_within(path, USUAL)
+
+
+def read_within(path: str | os.PathLike[str], limits: Limits) -> object:
+    """Return what `read_checkpoint` does, with other limits."""
     path = Path(path)
     if not path.is_file():
         inside = sorted(str(file) for pattern in ("*.pt", "weights/*.pt") for file in path.glob(pattern))
@@ -53,13 +59,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> object:
         raise FileNotFoundError(f"{what or f'no file {str(path)!r}'}; expected a checkpoint written by torch.save")
     with path.open("rb") as file:
         try:
-            return _read(file, path.stat().st_size)
+            return _read(file, path.stat().st_size, limits)
         except Exception as error:  # zipfile, pickle and torch raise nearly anything on bytes made for that
             reason = str(error) if type(error) is ValueError else f"it is damaged ({type(error).__name__}: {error})"
             raise ValueError(f"{str(path)!r} cannot be read as a torch checkpoint: {reason}") from error
 
 
-def _read(file: BinaryIO, size: int) -> object:
+def _read(file: BinaryIO, size: int, limits: Limits) -> object:
     head = file.read(LONGEST)
     if head.startswith(_LEGACY):
         raise ValueError(
@@ -77,10 +83,10 @@ def _read(file: BinaryIO, size: int) -> object:
             f"the zip archive is truncated or damaged ({error}): of {size:,} bytes. Fetch or write it again."
         ) from error
     with archive:
-        return _Reader(archive, _checked_prefix(archive, size)).read()
+        return _Reader(archive, _checked_prefix(archive, size, limits), limits).read()
 
 
-def _checked_prefix(archive: zipfile.ZipFile, size: int) -> str:
+def _checked_prefix(archive: zipfile.ZipFile, size: int, limits: Limits) -> str:
     """Return the folder that all members lie in, after a look at the members' names and sizes."""
     members = archive.infolist()
     names = [member.filename for member in members]
@@ -96,13 +102,9 @@ def _checked_prefix(archive: zipfile.ZipFile, size: int) -> str:
             "it is a TorchScript archive, which holds a program. Save the state dict of the model where you trust it: "
             "torch.save(torch.jit.load(path).state_dict(), new_path)"
         )
-    odd = [n for n in names if not n.startswith(f"{prefix}/") or "\\" in n or {"", ".", ".."} & set(n.split("/"))]
-    if odd or len(set(names)) < len(names):
-        raise ValueError(f"its zip archive has a name twice or outside {prefix!r}: {odd[:4] or 'twice'}")
-    # torch.save does not compress, so that the members cannot be larger than the file.
-    declared = sum(member.file_size for member in members)
-    if declared > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError(f"its zip archive is compressed ({declared:,} bytes in {size:,}); torch.save does not do that")
+    check_names(names, prefix)
+    compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    check_sizes(sum(member.file_size for member in members), size, compressed, limits)
     if f"{prefix}/byteorder" in names and (order := archive.read(f"{prefix}/byteorder")) != b"little":
         raise ValueError(f"its numbers have byte order {order[:12]!r}; only 'little' can be read")
     return prefix
@@ -111,16 +113,16 @@ def _checked_prefix(archive: zipfile.ZipFile, size: int) -> str:
 class _Reader(pickle.Unpickler):
     """The pickle machine, where every name and every storage is our own."""
 
-    def __init__(self, archive: zipfile.ZipFile, prefix: str) -> None:
+    def __init__(self, archive: zipfile.ZipFile, prefix: str, limits: Limits) -> None:
         content = archive.read(f"{prefix}/data.pkl")
-        check_opcodes(content)
+        check_opcodes(content, limits)
         super().__init__(io.BytesIO(content), encoding="utf-8")
-        self._archive, self._prefix = archive, prefix
+        self._archive, self._prefix, self._limits = archive, prefix, limits
         self._members = frozenset(archive.namelist())
         self._untyped: dict[str, torch.UntypedStorage] = {}
         self._names: dict[str, type] = {}
         self._records: list[Building] = []
-        self._tensors: list[Loading] = []
+        self._tensors: list[Tensor] = []
 
     def read(self) -> object:
         """Return what the file holds."""
@@ -152,15 +154,14 @@ class _Reader(pickle.Unpickler):
             raise ValueError("it refers to something outside that is no storage of a tensor")
         kind, dtype, key, _, numel = pid
         name = f"{self._prefix}/data/{key}" if isinstance(key, str) else ""
-        if kind != "storage" or name not in self._members or not _counts([numel]):
+        if kind != "storage" or name not in self._members or not are_counts([numel], self._limits):
             raise ValueError(f"storage {name!r} is missing from its zip archive, or has no size")
         if key not in self._untyped:
             content = bytearray(self._archive.read(name))
             whole = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
             self._untyped[key] = whole.untyped_storage()
         untyped = self._untyped[key]
-        if numel * dtype.itemsize != untyped.nbytes():
-            raise ValueError(f"storage {name!r} has {untyped.nbytes()} bytes, not {numel} numbers of {dtype}")
+        check_storage(name, untyped.nbytes(), numel, dtype)
         return Storage(untyped, dtype)
 
     def _name(self, name: str) -> type:
@@ -177,20 +178,10 @@ class _Reader(pickle.Unpickler):
         """Make a view of a storage; the rest is: requires gradient, hooks, metadata."""
         if not (isinstance(storage, Storage) and isinstance(storage.dtype, torch.dtype)):
             raise ValueError("a tensor is not made of a storage")
-        fits = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
-        if not fits or not _counts([offset, *size, *stride]) or not _counts([math.prod(size)]):
-            raise ValueError("a tensor has an offset, size or stride that no tensor can have")
+        check_view(offset, size, stride, storage.untyped.nbytes() // storage.dtype.itemsize, self._limits)
         if len(rest) > 2 and rest[2]:
             raise ValueError("a tensor is a conjugate or negative view: call resolve_conj() or resolve_neg() first")
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        there = storage.untyped.nbytes() // storage.dtype.itemsize
-        if (0 not in size and last >= there) or offset > there:
-            raise ValueError(f"a tensor needs {last + 1} numbers of a storage that has {there}")
         tensor = torch.empty(0, dtype=storage.dtype).set_(storage.untyped, offset, size, stride)
         tensor.__class__ = Loading
         self._tensors.append(tensor)
         return tensor
-
-
-def _counts(numbers: list[Any]) -> bool:
-    return all(type(number) is int and 0 <= number < 2**63 for number in numbers)

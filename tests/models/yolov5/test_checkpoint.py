@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from fpgmlab.models.yolov5.checkpoint import read_yolov5
 from fpgmlab.models.yolov5.network import YOLOv5
 from tests.models.yolov5.test_network import NAMES, outputs
 from tests.networks import busy
+from tests.noted import CALLED, Call, noted
 
 
 def official(model: YOLOv5, names: object = ("tree", "shrub"), average: bool = True) -> dict[str, object]:
@@ -149,25 +149,16 @@ def test_torchvisions_classifiers_are_called_so(tmp_path: Path):
             read_yolov5(tmp_path / "a.pt")
 
 
-class Evil:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.path),)
-
-
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path):
     model = fl.models.yolov5("n", classes=NAMES)
-    torch.save({"model": Evil(tmp_path / "done")}, tmp_path / "a.pt")
-    torch.save(official(model, Evil(tmp_path / "done")), tmp_path / "b.pt")
-    with pytest.raises(ValueError, match=r"it is an object of posix\.mkdir; expected a torch module"):
+    CALLED.clear()
+    torch.save({"model": Call(noted, "x")}, tmp_path / "a.pt")
+    torch.save(official(model, Call(noted, "x")), tmp_path / "b.pt")
+    with pytest.raises(ValueError, match=r"it is an object of tests\.noted\.noted; expected a torch module"):
         read_yolov5(tmp_path / "a.pt")
     with pytest.raises(ValueError, match="its class names are not a list of text"):
         read_yolov5(tmp_path / "b.pt")
-    assert not (tmp_path / "done").exists()
+    assert not CALLED
 
 
 @pytest.mark.parametrize(
@@ -251,7 +242,7 @@ def damaged(tensors: dict[str, Tensor], kind: str) -> object:
     if kind == "flat":
         return state | {"model.1.conv.weight": torch.zeros(40)}
     if kind == "repeated":
-        return state | {"model.24.m.0.weight": torch.zeros(1, 64, 1, 1).expand(3 * 10**9, 64, 1, 1)}
+        return state | {"model.24.m.0.weight": torch.zeros(1, 64, 1, 1).expand(21, 64, 1, 1)}
     if kind == "not numbers":
         return state | {"model.3.conv.weight": torch.full_like(state["model.3.conv.weight"], math.nan)}
     if kind == "overflow":
@@ -274,7 +265,7 @@ def damaged(tensors: dict[str, Tensor], kind: str) -> object:
         ("width", r"'model\.1' has 40 channels and 'model\.6' 3 bottlenecks, as no size .*\(n 32 and 3, s 64 and 3, "),
         ("head", r"its head has 20 rows .* expected 3 \* \(5 \+ classes\) rows"),
         ("flat", r"'model\.1\.conv\.weight' has shape \(40,\); expected 4 dimensions"),
-        ("repeated", r"'model\.24\.m\.0\.weight' has shape \(3000000000, .*, but the file holds 64 numbers of it"),
+        ("repeated", r"'model\.24\.m\.0\.weight' has shape \(21, 64, 1, 1\), but the file holds 64 numbers of it"),
         ("not numbers", r"'model\.3\.conv\.weight' has 18432 of 18432 numbers that are infinite or none \(NaN\)"),
         ("overflow", r"'model\.3\.bn\.running_var' has 64 of 64 numbers that are infinite .* half precision"),
         ("quantised", r"'model\.3\.conv\.weight' is of type torch\.int8; expected torch\.float32"),
@@ -294,10 +285,10 @@ def test_another_activation_and_a_wrong_number_of_names_are_told(tmp_path: Path)
     with pytest.raises(ValueError, match="1 names for 2 classes"):
         read_yolov5(tmp_path / "a.pt")
     nested: list = ["x"]
-    for _ in range(40):
-        nested = [nested, nested]  # written out it would fill the memory
+    for _ in range(4):
+        nested = [nested, nested]  # with more of them the text of it would fill the memory: the error has none of it
     torch.save(official(model, nested), tmp_path / "a.pt")
-    with pytest.raises(ValueError, match="its class names are not a list of text"):
+    with pytest.raises(ValueError, match="its class names are not a list of text$"):
         read_yolov5(tmp_path / "a.pt")
     model.model[3].act = nn.LeakyReLU()
     torch.save(official(model), tmp_path / "b.pt")
