@@ -139,7 +139,7 @@ def problem(
     """
     cell_of = graph.costs.cells
     sizes = np.bincount(cell_of)
-    whole = np.append(sizes, 1).astype(float)
+    whole = graph.costs.vector().astype(float)
     cells = []
     for name, (kept, _) in options.items():
         mine = cell_of[graph.channels_of(name)]

@@ -167,10 +167,10 @@ def _scored(criterion: Criterion, points: Tensor, layer: Layer) -> Tensor:
         raise ValueError(f"layer {layer.name!r} cannot be scored by {criterion.label}: {error}") from error
 
 
-def _by_group(graph: ChannelGraph, names: Sequence[str], channels: np.ndarray | None) -> list[tuple[str, Tensor]]:
+def _by_group(graph: ChannelGraph, names: Sequence[str], channels: np.ndarray) -> list[tuple[str, Tensor]]:
     """Return for each group that a layer touches the number of each slot's channel in it, -1 for another group's."""
     split = []
-    for name in names if channels is not None else ():
+    for name in names:
         where = graph.channels_of(name)
         mine = (channels >= where.start) & (channels < where.stop)
         if mine.any():

@@ -100,11 +100,7 @@ class LatencyTable:
         ValueError
             When the plan or the table is of another network.
         """
-        kept = np.append(np.bincount(graph.costs.cells), 1)
-        if plan is not None:
-            graph.check(plan)
-            gone = graph.costs.cells[~graph.keep(plan)]
-            kept = kept - np.bincount(gone, minlength=len(kept))
+        kept = graph.costs.vector(None if plan is None else graph.keep(plan))
         return float(self.milliseconds(graph, (graph.costs.counts @ kept)[None])[0])
 
     def milliseconds(self, graph: ChannelGraph, counts: np.ndarray) -> np.ndarray:

@@ -141,6 +141,15 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         removed = {i: plan.removed[name] for i, name in enumerate(self._groups) if plan.removed.get(name)}
         return self._costs.cost(removed)
 
+    def macs_by_group(self, plan: HasRemoved | None = None) -> dict[str, float]:
+        """Return the MACs of the layers that make each group's channels, under a plan or of the whole network.
+
+        A layer of two groups is shared by their channels. What no group makes is missing, so that they need not add up
+        to ``cost(plan).macs``.
+        """
+        z = self._costs.vector(None if plan is None else self.keep(plan))
+        return dict(zip(self, self._costs.macs_by_group(z).tolist(), strict=True))
+
     @property
     def costs(self) -> CostModel:
         """The arithmetic behind `cost`, for whoever needs the cost of many plans."""
@@ -193,7 +202,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         """
         import pandas as pd
 
-        shares = self._costs.macs_shares()
+        macs, whole = self.macs_by_group(), max(1, self.cost().macs)
         rows = [
             {
                 "group": group.name,
@@ -201,8 +210,8 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
                 "producers": ", ".join(group.producers),
                 "consumers": ", ".join(group.consumers),
                 "protected": group.protected or "",
-                "macs_share": float(share),
+                "macs_share": macs[group.name] / whole,
             }
-            for group, share in zip(self.values(), shares, strict=True)
+            for group in self.values()
         ]
         return pd.DataFrame(rows, columns=["group", "channels", "producers", "consumers", "protected", "macs_share"])

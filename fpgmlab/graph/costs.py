@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor, nn
 
 from fpgmlab.common.modules import split_name
 from fpgmlab.graph.grouping import PRODUCERS, Layer
+
+_Factors = tuple[int, int, int, int]  # two counts (by position), a factor, a divisor
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,54 @@ class Cost:
         return f"{self.macs / 1e6:,.1f} M MACs, {self.params / 1e6:,.3f} M parameters, {self.bytes / 1e6:,.2f} MB"
 
 
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Sizes that are products of two counts of channels, ``counts[first] * counts[second] * factor // divisor``.
+
+    Attributes
+    ----------
+    first, second : ndarray of int, (rows,)
+        Positions among the counts.
+    factor, divisor : ndarray of int, (rows,)
+    units : mapping of str to ndarray, (rows,)
+        What each row's size counts for, by the kind of cost that it enters.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    factor: np.ndarray
+    divisor: np.ndarray
+    units: Mapping[str, np.ndarray]
+
+    def sizes(self, counts: np.ndarray) -> np.ndarray:
+        """Return the sizes at some counts, (rows,)."""
+        return counts[self.first] * counts[self.second] * self.factor // self.divisor
+
+
+@dataclass(frozen=True, eq=False)
+class MacsTerms:
+    """The MACs as products of two entries of z (see `CostModel.counts`), each ascribed to the group that makes them.
+
+    Attributes
+    ----------
+    groups : ndarray of int, (terms,)
+        Positions of the groups; -1 for what belongs to none.
+    first, second : ndarray of int, (terms,)
+        Positions of the two entries of z.
+    macs : ndarray, (terms,)
+        What their product is multiplied by. The sum over all terms is ``z @ form("macs") @ z``.
+    """
+
+    groups: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    macs: np.ndarray
+
+    def at(self, z: np.ndarray) -> np.ndarray:
+        """Return each term's MACs, (terms,)."""
+        return self.macs * z[self.first] * z[self.second]
+
+
 class CostModel:
     """Sizes of a model's tensors as products of channel counts.
 
@@ -49,8 +100,7 @@ class CostModel:
         self._cell_of = _cells(sides, groups)
         self._sizes = np.bincount(self._cell_of)
         self._per_cell, self._fixed = _count_matrix(sides, self._cell_of)
-        self._layers = tuple(layers)
-        self._tensors, self._weights = _factor_tables(model, layers)
+        self._tensors, self._weights = _tensors_and_weights(model, layers)
 
     def cost(self, removed: Mapping[int, Sequence[int]]) -> Cost:
         """Return the cost when these channels of these groups (by position) are removed."""
@@ -63,9 +113,9 @@ class CostModel:
             else:
                 np.subtract.at(kept, self._cell_of[where.start + np.asarray(channels)], 1)
         counts = self._fixed + self._per_cell @ kept
-        sizes = _products(self._tensors, counts)
-        macs = _products(self._weights, counts) @ self._weights[:, 4]
-        return Cost(int(macs) + self._other_macs, int(sizes @ self._tensors[:, 4]), int(sizes @ self._tensors[:, 5]))
+        sizes, units = self._tensors.sizes(counts), self._tensors.units
+        macs = self._weights.sizes(counts) @ self._weights.units["macs"]
+        return Cost(int(macs) + self._other_macs, int(sizes @ units["params"]), int(sizes @ units["bytes"]))
 
     @property
     def cells(self) -> np.ndarray:
@@ -76,9 +126,21 @@ class CostModel:
     def counts(self) -> np.ndarray:
         """Each layer's input and output channels as linear functions, (2 layers + 1, cells + 1).
 
-        Of the channels kept of each cell, and a 1. Rows 2i and 2i + 1 are those of layer i; the last is always 1.
+        Of the channels kept of each cell, and a 1: z, see `vector`. Rows 2i and 2i + 1 are those of layer i; the last
+        is always 1.
         """
         return np.column_stack([self._per_cell, self._fixed])
+
+    def vector(self, keep: np.ndarray | None = None) -> np.ndarray:
+        """Return z: the channels kept of each cell, and a 1, (cells + 1,).
+
+        Parameters
+        ----------
+        keep : ndarray of bool, (channels,), optional
+            Which channels of all groups stay, see `ChannelGraph.keep`; all when left out.
+        """
+        kept = self._sizes if keep is None else np.bincount(self._cell_of[keep], minlength=len(self._sizes))
+        return np.append(kept, 1)
 
     def form(self, kind: str) -> np.ndarray:
         """Return a cost as a quadratic form, (cells + 1, cells + 1): ``z @ form @ z``, z as in `counts`.
@@ -87,59 +149,50 @@ class CostModel:
         ----------
         kind : {"macs", "params", "bytes"}
         """
-        table = self._weights if kind == "macs" else self._tensors
-        factors = table[:, 2] * table[:, 5 if kind == "bytes" else 4] / table[:, 3]
+        products = self._weights if kind == "macs" else self._tensors
         sides = np.zeros((len(self._fixed),) * 2)
-        np.add.at(sides, (table[:, 0], table[:, 1]), factors)
+        factors = products.factor * products.units[kind] / products.divisor
+        np.add.at(sides, (products.first, products.second), factors)
         form = self.counts.T @ sides @ self.counts
         form[-1, -1] += self._other_macs if kind == "macs" else 0
         return form
 
-    def macs_terms(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the MACs as products of two entries of z (see `counts`), each ascribed to the group that makes them.
-
-        Returns
-        -------
-        places : ndarray of int, (terms, 3)
-            The group, -1 for what belongs to none, and the positions of the two entries of z.
-        macs : ndarray, (terms,)
-            What their product is multiplied by. The sum over all terms is ``z @ form("macs") @ z``.
-        """
+    @cached_property
+    def macs_terms(self) -> MacsTerms:
+        """The MACs as products of two entries of z, by the group that makes them."""
         counts = self.counts
         of_cell = np.full(counts.shape[1], -1)
         for group, where in enumerate(self._groups):
             of_cell[np.unique(self._cell_of[where])] = group
         last = counts.shape[1] - 1
         terms: dict[tuple[int, int, int], float] = {(-1, last, last): float(self._other_macs)}
-        for first, second, factor, divisor, positions in self._weights:
+        table = self._weights
+        factors = table.factor * table.units["macs"] / table.divisor
+        for first, second, factor in zip(table.first, table.second, factors, strict=True):
             for j in counts[second].nonzero()[0]:  # the channels that the layer makes
                 for i in counts[first].nonzero()[0]:
-                    each = counts[first, i] * counts[second, j] * factor * positions / divisor
                     place = (int(of_cell[j]), int(i), int(j))
-                    terms[place] = terms.get(place, 0.0) + float(each)
-        return np.array(list(terms), dtype=int).reshape(-1, 3), np.array(list(terms.values()))
+                    terms[place] = terms.get(place, 0.0) + float(counts[first, i] * counts[second, j] * factor)
+        groups, rows, columns = np.array(list(terms), dtype=int).reshape(-1, 3).T
+        return MacsTerms(groups, rows, columns, np.array(list(terms.values())))
 
-    def macs_shares(self) -> np.ndarray:
-        """Return each group's share of the MACs, those of the layers that make its channels, (groups,)."""
-        macs = _products(self._weights, self._fixed + self._per_cell @ self._sizes) * self._weights[:, 4]
-        shares = np.zeros(len(self._groups))
-        group_of = np.repeat(np.arange(len(self._groups)), [g.stop - g.start for g in self._groups])
-        weighted = [layer for layer in self._layers if layer.kind in PRODUCERS]
-        for layer, count in zip(weighted, macs, strict=True):
-            made = group_of[layer.outputs[layer.outputs >= 0]]
-            shares += np.bincount(made, minlength=len(shares)) * (count / len(layer.outputs))
-        return shares / max(1, macs.sum() + self._other_macs)
+    def macs_by_group(self, z: np.ndarray) -> np.ndarray:
+        """Return the MACs of the layers that make each group's channels, at z as in `vector`, (groups,).
+
+        A layer of two groups is shared by their channels; what no group makes is missing.
+        """
+        terms = self.macs_terms
+        return np.bincount(terms.groups + 1, terms.at(z), len(self._groups) + 1)[1:]
 
 
-def _cells(sides: Sequence[np.ndarray | None], groups: Sequence[slice]) -> np.ndarray:
+def _cells(sides: Sequence[np.ndarray], groups: Sequence[slice]) -> np.ndarray:
     """Return each channel's cell, (channels,): cells are numbered in order of group."""
     total = groups[-1].stop
     # A channel's counts over all sides, as one number: a random weight for each side.
     weights = np.random.default_rng(0).integers(1, 2**40, len(sides))
     signature = np.zeros(total, dtype=np.int64)
     for side, weight in zip(sides, weights, strict=True):
-        if side is not None:
-            signature += np.bincount(side[side >= 0], minlength=total) * weight
+        signature += np.bincount(side[side >= 0], minlength=total) * weight
     cell_of, cells = np.zeros(total, dtype=np.int64), 0
     for group in groups:
         different, inverse = np.unique(signature[group], return_inverse=True)
@@ -148,7 +201,7 @@ def _cells(sides: Sequence[np.ndarray | None], groups: Sequence[slice]) -> np.nd
     return cell_of
 
 
-def _count_matrix(sides: Sequence[np.ndarray | None], cell_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _count_matrix(sides: Sequence[np.ndarray], cell_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (counts per channel kept of each cell, fixed counts): (sides + 1, cells), (sides + 1,).
 
     The last count is always 1.
@@ -158,42 +211,41 @@ def _count_matrix(sides: Sequence[np.ndarray | None], cell_of: np.ndarray) -> tu
     fixed = np.zeros(len(sides) + 1, dtype=np.int64)
     fixed[-1] = 1
     for i, side in enumerate(sides):
-        if side is not None:
-            fixed[i] = int((side < 0).sum())
-            per_cell[i] = np.bincount(cell_of[side[side >= 0]], minlength=len(sizes)) // sizes
+        fixed[i] = int((side < 0).sum())
+        per_cell[i] = np.bincount(cell_of[side[side >= 0]], minlength=len(sizes)) // sizes
     return per_cell, fixed
 
 
-def _products(table: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return counts[table[:, 0]] * counts[table[:, 1]] * table[:, 2] // table[:, 3]
-
-
-def _factor_tables(model: nn.Module, layers: Sequence[Layer]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors of every tensor's size and of every weighted layer's MACs.
-
-    Columns: two counts (by position), a factor, a divisor; then for tensors whether it is a parameter and its bytes for
-    each number, for layers the positions.
-    """
+def _tensors_and_weights(model: nn.Module, layers: Sequence[Layer]) -> tuple[Products, Products]:
+    """Return the sizes of all tensors, and those of the weights that each make MACs."""
     one = 2 * len(layers)
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     saved = set(model.state_dict())
-    factors = {}
-    weights = []
+    factors: dict[str, _Factors] = {}
+    weights: list[_Factors] = []
+    positions: list[int] = []
     for i, layer in enumerate(layers):
         for name, row in _layer_factors(layer, tensors, 2 * i, 2 * i + 1, one):
             factors[name] = row
             if layer.kind in PRODUCERS and split_name(name)[1] == "weight":
-                weights.append((*row, layer.positions))
-    rows = []
-    for name, tensor in tensors.items():
-        each = tensor.element_size() if name in saved else 0
-        rows.append((*factors.get(name, (one, one, tensor.numel(), 1)), isinstance(tensor, nn.Parameter), each))
-    return np.array(rows, dtype=np.int64).reshape(-1, 6), np.array(weights, dtype=np.int64).reshape(-1, 5)
+                weights.append(row)
+                positions.append(layer.positions)
+    rows = [factors.get(name, (one, one, tensor.numel(), 1)) for name, tensor in tensors.items()]
+    parameters = [isinstance(tensor, nn.Parameter) for tensor in tensors.values()]
+    each = [tensor.element_size() if name in saved else 0 for name, tensor in tensors.items()]
+    return _table(rows, params=parameters, bytes=each), _table(weights, macs=positions)
+
+
+def _table(rows: Sequence[_Factors], **units: Sequence[int]) -> Products:
+    first, second, factor, divisor = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return Products(
+        first, second, factor, divisor, {kind: np.array(each, dtype=np.int64) for kind, each in units.items()}
+    )
 
 
 def _layer_factors(
     layer: Layer, tensors: Mapping[str, Tensor], first: int, second: int, one: int
-) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
+) -> Iterator[tuple[str, _Factors]]:
     if layer.kind == "tensor":
         yield layer.name, (one, second, tensors[layer.name].numel() // len(layer.outputs), 1)
         return

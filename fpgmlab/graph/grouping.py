@@ -24,8 +24,8 @@ class Layer:
 
     name: str
     kind: str
-    inputs: np.ndarray | None  # (channels in,)
-    outputs: np.ndarray | None  # (channels out,)
+    inputs: np.ndarray  # (channels in,)
+    outputs: np.ndarray  # (channels out,)
     groups: int
     positions: int
     dim: int
@@ -67,9 +67,9 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
     numbered = [_numbered(layer, number, channel_of) for layer in layers]
 
     groups_in_order = group_of[order]
-    starts = np.flatnonzero(np.r_[True, groups_in_order[1:] != groups_in_order[:-1]]) if len(order) else []
-    stops = [*starts[1:], len(order)] if len(order) else []
-    group_index = np.repeat(np.arange(len(starts)), np.diff([*starts, len(order)])) if len(order) else np.zeros(0, int)
+    starts = np.flatnonzero(np.diff(groups_in_order, prepend=-1))  # where another group begins
+    stops = np.append(starts, len(order))[1:]
+    group_index = np.repeat(np.arange(len(starts)), stops - starts)
     roles = _roles(numbered, group_index, len(starts))
     frozen: dict[int, str] = {}
     mixed = [ids for ids in map(np.concatenate, trace.parts) if (channel_of[ids] < 0).any()]
@@ -105,9 +105,7 @@ def _components(nodes: int, links: Iterable[tuple[np.ndarray, np.ndarray]]) -> n
 
 
 def _numbered(layer: TracedLayer, number: np.ndarray, channel_of: np.ndarray) -> Layer:
-    inputs, outputs = (
-        None if labels is None else number[channel_of[labels]] for labels in (layer.inputs, layer.outputs)
-    )
+    inputs, outputs = (number[channel_of[labels]] for labels in (layer.inputs, layer.outputs))
     return Layer(
         layer.name, layer.kind, inputs, outputs, layer.groups, layer.positions, layer.dim, _is_depthwise(layer)
     )
@@ -124,9 +122,8 @@ def _roles(layers: Sequence[Layer], group_index: np.ndarray, groups: int) -> lis
         if makes:
             for group in _groups_in(layer.inputs, group_index):
                 roles[group][1].append(layer.name)
-        if layer.outputs is not None:
-            for group in _groups_in(layer.outputs, group_index):
-                roles[group][0 if makes else 2].append(layer.name)
+        for group in _groups_in(layer.outputs, group_index):
+            roles[group][0 if makes else 2].append(layer.name)
     return roles
 
 

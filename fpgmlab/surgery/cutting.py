@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from fpgmlab.graph.grouping import PRODUCERS, Layer
 
 
-def kept_of(channels: np.ndarray | None, keep: Tensor) -> Tensor:
+def kept_of(channels: np.ndarray, keep: Tensor) -> Tensor:
     """Return which of a layer's channels stay, (channels,) bool; a channel of no group always does."""
-    if channels is None:
-        return torch.ones(0, dtype=torch.bool)
     index = torch.from_numpy(channels)
     return torch.where(index < 0, True, keep[index.clamp_min(0)])
 

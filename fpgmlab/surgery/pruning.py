@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fpgmlab.common.attributes import match_attributes
 from fpgmlab.common.calling import call, left_as_it_is
-from fpgmlab.common.modules import eval_mode, split_name
+from fpgmlab.common.modules import eval_mode, split_name, tensor_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import add_plan
@@ -65,12 +65,14 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
 
 def _replace(holders: dict[str, list[tuple[nn.Module, str]]], name: str, cut: Callable[[Tensor], Tensor]) -> None:
     module, key = holders[name][0]
-    old = getattr(module, key)
+    old = tensor_of(module, key)
     new = cut(old.detach()).clone()
-    parameter = isinstance(old, nn.Parameter)
-    new = nn.Parameter(new, requires_grad=old.requires_grad) if parameter else new
+    parameter = nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else None
     for module, key in holders[name]:
-        (module._parameters if parameter else module._buffers)[key] = new
+        if parameter is not None:
+            module._parameters[key] = parameter
+        else:
+            module._buffers[key] = new
 
 
 def _try_run(pruned: nn.Module, graph: ChannelGraph) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from fpgmlab.common.modules import tensor_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS, Layer
 from fpgmlab.plans.plan import Plan
@@ -44,14 +45,14 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     keep = torch.from_numpy(graph.keep(plan))
     modules = dict(graph.model.named_modules())
     holders = holders_of(graph.model)
-    swapped: list[tuple[nn.Module, str, nn.Parameter]] = []
+    swapped: list[tuple[nn.Module, str, nn.Parameter | None]] = []
     norms: dict[int, Tensor] = {}
     try:
         for name, layer, keep_in in cut_off(graph, plan):
-            weight = masked(modules[layer.name].weight.detach(), layer, keep_in)
+            masked_weight = masked(tensor_of(modules[layer.name], "weight").detach(), layer, keep_in)
             for module, key in holders[name]:
                 swapped.append((module, key, module._parameters[key]))
-                module._parameters[key] = weight
+                _put(module, key, masked_weight)
         for layer in graph.layers:
             if layer.kind in MIXING_NORMS:
                 keep_out = kept_of(layer.outputs, keep)
@@ -59,16 +60,23 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
                     module = modules[layer.name]
                     # A copy of the weight tells this norm's calls from others and carries what a simulation around this
                     # one already took away.
-                    weight = module.weight.detach().clone()
-                    weight.stay = keep_out & getattr(module.weight, "stay", keep_out)
-                    norms[id(weight)] = weight.stay.nonzero().squeeze(1)
+                    before = tensor_of(module, "weight")
+                    copy = before.detach().clone()
+                    stay = keep_out & getattr(before, "stay", keep_out)
+                    vars(copy)["stay"] = stay
+                    norms[id(copy)] = stay.nonzero().squeeze(1)
                     swapped.append((module, "weight", module._parameters["weight"]))
-                    module._parameters["weight"] = weight
+                    _put(module, "weight", copy)
         with _NormOverKept(norms) if norms else nullcontext():
             yield graph.model
     finally:
         for module, key, weight in reversed(swapped):
             module._parameters[key] = weight
+
+
+def _put(module: nn.Module, key: str, tensor: Tensor) -> None:
+    """Put a plain tensor where a module has a parameter, which its types do not know of."""
+    module._parameters[key] = cast("nn.Parameter", tensor)
 
 
 def cut_off(graph: ChannelGraph, plan: Plan) -> Iterator[tuple[str, Layer, Tensor]]:

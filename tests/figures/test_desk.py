@@ -6,19 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from torch import nn
 
 import fpgmlab as fl
 from fpgmlab import figures
 from fpgmlab.allocation.degradation import degradations
 from fpgmlab.allocation.forecast import forecast
-from fpgmlab.figures.desk.desk import DROPS, macs_by_group
+from fpgmlab.figures.desk.desk import DROPS
 from fpgmlab.figures.files import drawn as drawn_as
-from tests.allocation.made import branches, chain, curves_of, rising
+from tests.allocation.made import chain, curves_of, rising
 from tests.figures.test_figures import WIDTHS, check_pdf, check_texts, drawn
 
 __all__ = ["drawn"]  # the fixture
@@ -106,8 +103,8 @@ def test_handles_colours_and_macs_are_the_datas(name: str, graphs: dict):
     rows = [len(axis.lines[-1].get_ydata()) for axis in bars_of(figure)]
     expected, start = [], 0
     for row in rows:  # in each row first what there was, then what remains
-        for shares in (macs_by_group(graph, None), macs_by_group(graph, plan)):
-            expected += list(shares.values())[start : start + row]
+        for macs in (graph.macs_by_group(), graph.macs_by_group(plan)):
+            expected += [each / graph.cost().macs for each in macs.values()][start : start + row]
         start += row
     np.testing.assert_allclose(found, expected)
 
@@ -123,36 +120,6 @@ def test_bars_and_macs_stand_below_each_other(graphs: dict):
         np.testing.assert_allclose(middles, [*bars.lines[-1].get_xdata()] * 2)
         assert bars.get_xlim() == strip.get_xlim() == bars_of(figure)[0].get_xlim()
         assert count == len(strip.patches) / 2
-
-
-def counted(graph: fl.ChannelGraph, plan: fl.Plan) -> dict[str, int]:
-    """Return the MACs of the layers that make each group's channels, counted while the pruned model runs."""
-    small, found = fl.prune(graph, plan), dict.fromkeys(graph, 0)
-    makers = {layer: name for name, group in graph.items() for layer in (*group.producers, *group.channelwise)}
-
-    def note(name: str) -> callable:
-        def hook(module: nn.Module, _: object, outputs: torch.Tensor) -> None:
-            found[makers[name]] += module.weight[0].numel() * outputs.numel()
-
-        return hook
-
-    for name, module in small.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and name in makers:
-            module.register_forward_hook(note(name))
-    small(graph.example_input)
-    return found
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(["branches", "chain"]))
-def test_macs_by_group_against_counting_the_pruned_network(seed: int, name: str):
-    graph = {"branches": branches, "chain": lambda: chain(5, 8, 6)}[name]()
-    random = np.random.default_rng(seed)
-    scores = fl.score(graph, "l1")
-    ratios = {n: float(random.uniform(0, 0.9)) for n, g in graph.items() if g.protected is None}
-    plan = fl.Plan.from_ratios(graph, scores, ratios)
-    found = {name: share * graph.cost().macs for name, share in macs_by_group(graph, plan).items()}
-    assert found == pytest.approx(counted(graph, plan))
 
 
 def test_what_was_not_measured_is_hatched_and_what_is_protected_grey(graphs: dict):

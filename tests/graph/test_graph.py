@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import fpgmlab as fl
@@ -218,18 +220,18 @@ def test_wrong_input_deep_inside_names_the_module():
 @pytest.mark.parametrize("make", [branches, lambda: chain(6, 9, 5)], ids=["branches", "chain"])
 def test_terms_of_the_macs_add_up_to_the_cost(make: Callable[[], fl.ChannelGraph]):
     graph = make()
-    places, macs = graph.costs.macs_terms()
-    groups, cells = list(graph), graph.costs.cells
-    assert places.shape == (len(macs), 3)
-    assert len({tuple(place) for place in places.tolist()}) == len(places)
+    terms = graph.costs.macs_terms
+    places = list(zip(terms.groups, terms.first, terms.second, strict=True))
+    assert len(set(places)) == len(places) == len(terms.macs)
     for seed in range(5):
         plan = random_plan(graph, seed)
-        z = np.append(np.bincount(cells[graph.keep(plan)], minlength=cells.max() + 1), 1)
-        terms = macs * z[places[:, 1]] * z[places[:, 2]]
-        assert round(terms.sum()) == graph.cost(plan).macs
-        assert terms.sum() == pytest.approx(z @ graph.costs.form("macs") @ z)
-    whole = macs * np.append(np.bincount(cells), 1)[places[:, 1:]].prod(axis=1)
-    shares = [whole[places[:, 0] == g].sum() / graph.cost().macs for g in range(len(groups))]
+        z = graph.costs.vector(graph.keep(plan))
+        kept = [np.sum(graph.costs.cells[graph.keep(plan)] == cell) for cell in range(len(z) - 1)]
+        assert z.tolist() == [*kept, 1]
+        assert round(terms.at(z).sum()) == graph.cost(plan).macs
+        assert terms.at(z).sum() == pytest.approx(z @ graph.costs.form("macs") @ z)
+    nothing = fl.Plan.from_ratios(graph, {}, {})
+    shares = [macs / graph.cost().macs for macs in counted(graph, nothing).values()]
     assert shares == pytest.approx(graph.frame()["macs_share"].tolist())
 
 
@@ -246,7 +248,35 @@ def test_macs_of_no_group_are_terms_too():
             return self.head(self.attention(x, x, x, need_weights=False)[0])
 
     graph = fl.trace(Attention(), torch.randn(1, 5, 4))
-    places, macs = graph.costs.macs_terms()
-    z = np.append(np.bincount(graph.costs.cells), 1)
-    assert round((macs * z[places[:, 1]] * z[places[:, 2]]).sum()) == graph.cost().macs
-    assert macs[places[:, 0] == -1].sum() > 0
+    terms = graph.costs.macs_terms
+    assert round(terms.at(graph.costs.vector()).sum()) == graph.cost().macs
+    assert terms.macs[terms.groups == -1].sum() > 0
+
+
+def counted(graph: fl.ChannelGraph, plan: fl.Plan) -> dict[str, int]:
+    """Return the MACs of the layers that make each group's channels, counted while the pruned model runs."""
+    small, found = fl.prune(graph, plan), dict.fromkeys(graph, 0)
+    makers = {layer: name for name, group in graph.items() for layer in (*group.producers, *group.channelwise)}
+
+    def note(name: str) -> callable:
+        def hook(module: nn.Module, _: object, outputs: torch.Tensor) -> None:
+            found[makers[name]] += module.weight[0].numel() * outputs.numel()
+
+        return hook
+
+    for name, module in small.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and name in makers:
+            module.register_forward_hook(note(name))
+    small(graph.example_input)
+    return found
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["branches", "chain"]))
+def test_macs_by_group_against_counting_the_pruned_network(seed: int, name: str):
+    graph = {"branches": branches, "chain": lambda: chain(5, 8, 6)}[name]()
+    random = np.random.default_rng(seed)
+    scores = fl.score(graph, "l1")
+    ratios = {n: float(random.uniform(0, 0.9)) for n, g in graph.items() if g.protected is None}
+    plan = fl.Plan.from_ratios(graph, scores, ratios)
+    assert graph.macs_by_group(plan) == pytest.approx(counted(graph, plan))

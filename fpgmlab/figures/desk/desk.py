@@ -71,7 +71,8 @@ def desk(
     known = {name: c for name, c in known.items() if len(c.kept) > 1 and name not in curves.unmeasurable}
     darkest = _darkest(known, metric is not None and curves.is_share(metric))
     norm = Normalize(0, darkest)
-    shares = macs_by_group(graph, None), macs_by_group(graph, plan)
+    whole = graph.cost().macs
+    shares = [{n: macs / whole for n, macs in graph.macs_by_group(p).items()} for p in (None, plan)]
 
     def height(width: float, text: float) -> float:
         lines = len(_rows(list(graph), width, text))
@@ -106,18 +107,6 @@ def desk(
         axes[-1].set_xlabel("channel group, in network order")
         legend_above(figure, _entries(graph, known))
     return figure
-
-
-def macs_by_group(graph: ChannelGraph, plan: Plan | None) -> dict[str, float]:
-    """Return the MACs of the layers that make each group's channels under a plan, as shares of the unpruned network's.
-
-    What no group makes is missing, so that the shares need not add up to 1.
-    """
-    stay = np.ones(len(graph.costs.cells), bool) if plan is None else graph.keep(plan)
-    z = np.append(np.bincount(graph.costs.cells[stay], minlength=graph.costs.cells.max() + 1), 1)
-    places, macs = graph.costs.macs_terms()
-    sums = np.bincount(places[:, 0] + 1, macs * z[places[:, 1]] * z[places[:, 2]], len(graph) + 1)
-    return dict(zip(graph, (sums[1:] / graph.cost().macs).tolist(), strict=True))
 
 
 def _darkest(known: dict[str, Degradation], share: bool) -> float:

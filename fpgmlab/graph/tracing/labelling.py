@@ -78,8 +78,8 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
 
 def _examples(example_input: object) -> int:
     """Return the number of examples; pictures in a list, as torchvision's detectors take them, have no batch."""
-    items = example_input.values() if isinstance(example_input, dict) else example_input
-    for item in items if isinstance(example_input, (dict, tuple)) else (example_input,):
+    items = tuple(example_input.values()) if isinstance(example_input, dict) else example_input
+    for item in items if isinstance(items, tuple) else (items,):
         tensors = list(tensors_in(item))
         if isinstance(item, list) and tensors and all(tensor.ndim == 3 for tensor in tensors):
             return len(tensors)
@@ -197,7 +197,7 @@ class _LabelMode(TorchFunctionMode):
         for _, tensor in own:
             self.to.put(tensor, None)
         for owned in filter(self.to.is_model_tensor, inputs):
-            full = self.to.name_of(owned)
+            full = self.to.names[id(owned)]
             if not {full, split_name(full)[0]} & self.to.claimed and any(result is not owned for result in results):
                 self.to.other_uses.setdefault(full, name)
         return out

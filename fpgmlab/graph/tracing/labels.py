@@ -197,6 +197,8 @@ def _reduction(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dic
     if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves((args[1:], kwargs))):  # max(a, b) of two tensors
         return _elementwise(to, f"{name}imum", func, args, kwargs, out)
     label = to.get(args[0])
+    if label is None:
+        return to.put(out, None)
     dims = _dims(name, args, kwargs, label.ndim)
     if set(dims) & set(varying(label)):
         to.freeze(label, f"{name!r} runs over its channels")
@@ -211,14 +213,14 @@ def _along(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, o
     if label is None:
         return to.put(out, None)
     position, default = {"normalize": (2, 1), "softmax": (1, None), "log_softmax": (1, None)}.get(name, (1, -1))
-    dim = kwargs.get("dim", args[position] if len(args) > position else default)
-    unknown = not isinstance(dim, int) or isinstance(dim, bool)
-    if name == "glu" and not unknown and varying(label) == [dim % label.ndim]:
+    asked = kwargs.get("dim", args[position] if len(args) > position else default)
+    dim = asked % label.ndim if isinstance(asked, int) and not isinstance(asked, bool) else None
+    if name == "glu" and dim is not None and varying(label) == [dim]:
         first, second = label.chunk(2, dim)  # one half times the sigmoid of the other
         to.equal_parts([first.reshape(-1), second.reshape(-1)])
         to.tie(first, second)
         return to.put(out, torch.where(first > 0, first, second))
-    if name == "topk" or unknown or (dim % label.ndim) in varying(label):
+    if name == "topk" or dim is None or dim in varying(label):
         to.freeze(label, f"{name!r} runs over its channels")
         label = None
     for result in tensors_in(out):  # sort also gives the places

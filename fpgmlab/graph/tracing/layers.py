@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -24,14 +24,15 @@ class TracedLayer:
     """What one layer does with channels; ``inputs`` and ``outputs`` hold a label for each channel, 0 for a fixed one.
 
     ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu or
-    tensor (a parameter or buffer that takes part by itself, cut along ``dim``). ``positions`` is the number of times
-    that its kernel is applied in the forward pass of one example.
+    tensor (a parameter or buffer that takes part by itself, cut along ``dim``). Only the first three have ``inputs``:
+    the others' channels are their outputs. ``positions`` is the number of times that its kernel is applied in the
+    forward pass of one example.
     """
 
     name: str
     kind: str
-    inputs: np.ndarray | None = None  # (channels in,)
-    outputs: np.ndarray | None = None  # (channels out,)
+    outputs: np.ndarray  # (channels out,)
+    inputs: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # (channels in,)
     groups: int = 1
     positions: int = 0
     dim: int = 0
@@ -57,7 +58,12 @@ def layer_rule(name: str) -> Callable[..., None] | None:
         return _convolution
     if name in _NORMS:
         return _norm
-    return {"linear": _linear, "prelu": _prelu, "multi_head_attention_forward": _attention}.get(name)
+    others: dict[str, Callable[..., None]] = {
+        "linear": _linear,
+        "prelu": _prelu,
+        "multi_head_attention_forward": _attention,
+    }
+    return others.get(name)
 
 
 def makes_channels(name: str) -> bool:
@@ -97,7 +103,7 @@ def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: T
             else:
                 to.freeze(ids, f"shares a grouped convolution with fixed channels: {owner}")
     kind = "conv_transpose" if transposed else "conv"
-    to.record(TracedLayer(owner, kind, ids.numpy(), outputs.numpy(), groups, positions))
+    to.record(TracedLayer(owner, kind, outputs.numpy(), ids.numpy(), groups, positions))
     to.put(out, outputs.reshape((1,) * (out.ndim - rank - 1) + (-1,) + (1,) * rank))
 
 
@@ -117,15 +123,13 @@ def _linear(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor
         outputs = torch.zeros(len(weight), dtype=torch.int64)
     else:
         outputs = torch.from_numpy(known.outputs) if known else to.new_labels(len(weight))
-    to.record(TracedLayer(owner, "linear", ids.numpy(), outputs.numpy(), 1, positions))
+    to.record(TracedLayer(owner, "linear", outputs.numpy(), ids.numpy(), 1, positions))
     to.put(out, outputs.reshape((1,) * (out.ndim - 1) + (-1,)))
 
 
 def _attention(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: tuple) -> None:
     """Four projections, which nobody cuts: heads are no channels."""
-    query, key, value = (
-        kwargs.get(n, args[i] if len(args) > i else None) for i, n in enumerate(("query", "key", "value"))
-    )
+    query, key, value = (kwargs[n] if n in kwargs else args[i] for i, n in enumerate(("query", "key", "value")))
     for tensor in (query, key, value):
         to.freeze(to.get(tensor), "enters an attention, whose heads share its channels")
     size = query.shape[-1]
@@ -137,6 +141,8 @@ def _attention(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: tup
 
 def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
     tensor, label = args[0], to.get(args[0])
+    if label is None:
+        return to.put(out, None)
     dim = _NORMS[name] % label.ndim
     flat = along(label, dim, tensor.shape[dim])
     tensors = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
@@ -148,7 +154,7 @@ def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) 
         reason = "over several dimensions, or another one than its channels"
     elif owner is None and (mixes or tensors):
         reason = "without weights" if not tensors else "with weights that are not plainly a layer's own"
-    if reason is not None:
+    if flat is None or reason is not None:
         to.freeze(label, f"is normalised by {name!r} {reason}")
         return to.put(out, None)
     groups = 1
@@ -164,9 +170,9 @@ def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) 
 
 
 def _prelu(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
-    tensor, weight = args[0], kwargs.get("weight", args[1] if len(args) > 1 else None)
+    tensor, weight = args[0], kwargs["weight"] if "weight" in kwargs else args[1]
     label = to.get(tensor)
-    if weight.numel() > 1:
+    if label is not None and weight.numel() > 1:
         flat, owner = along(label, 1, tensor.shape[1]), _owner(to, [weight], nn.PReLU)
         if flat is None or owner is None:
             to.freeze(label, f"enters {name!r} along another dimension than its channels")
@@ -194,7 +200,7 @@ def _owner(to: LayerRecorder, tensors: Iterable[Tensor], kind: type[nn.Module]) 
     owners = set()
     for tensor in tensors:
         name = to.name_of(tensor)
-        module, attribute = (None, "") if name is None else split_name(name)
+        module, attribute = ("", "") if name is None else split_name(name)
         owners.add(module if attribute in _NORM_TENSORS and isinstance(to.modules.get(module), kind) else None)
     return owners.pop() if len(owners) == 1 else None
 

@@ -6,7 +6,7 @@ be followed by a cut: it is frozen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -68,6 +68,8 @@ def _pad(to: Recorder, args: tuple, kwargs: dict, out: Tensor) -> None:
     """Padding of other dimensions keeps the labels; padded channels are channels that nobody can remove."""
     label, widths = to.get(args[0]), kwargs.get("pad", args[1] if len(args) > 1 else ())
     mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
+    if label is None:
+        return to.put(out, None)
     dims = varying(label)
     cut = [0 if label.ndim - 1 - i // 2 not in dims else width for i, width in enumerate(widths)]
     if not any(cut):
@@ -106,7 +108,7 @@ def _check_moved(
     to.freeze(before, f"{name!r} takes some of its channels by fixed position{written}")
 
 
-def _written(sizes: object) -> str:
+def _written(sizes: int | Iterable[int]) -> str:
     return str(sizes) if isinstance(sizes, int) else " and ".join(str(int(size)) for size in sizes)
 
 

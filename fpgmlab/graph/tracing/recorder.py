@@ -107,8 +107,6 @@ class TraceRecorder:
             return
         same = (known.kind, known.dim, known.groups) == (layer.kind, layer.dim, layer.groups)
         for mine, other in ((known.inputs, layer.inputs), (known.outputs, layer.outputs)):
-            if mine is None or other is None:
-                continue
             if same and mine.shape == other.shape:
                 self.tie(torch.from_numpy(mine), torch.from_numpy(other))
             else:
@@ -178,4 +176,4 @@ class TraceRecorder:
             if used is not None:
                 by = self.other_uses.get(used, "an elementwise operation")
                 for labels in (layer.inputs, layer.outputs):
-                    self.freeze(None if labels is None else torch.from_numpy(labels), f"{used!r} also enters {by!r}")
+                    self.freeze(torch.from_numpy(labels), f"{used!r} also enters {by!r}")

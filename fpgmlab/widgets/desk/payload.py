@@ -96,12 +96,12 @@ def _cell_table(graph: ChannelGraph, group: ChannelGroup, scores: Scores) -> lis
 
 
 def _macs(graph: ChannelGraph) -> Json:
-    places, macs = graph.costs.macs_terms()
+    terms = graph.costs.macs_terms
     return {
-        "group": places[:, 0].tolist(),
-        "i": places[:, 1].tolist(),
-        "j": places[:, 2].tolist(),
-        "macs": macs.tolist(),
+        "group": terms.groups.tolist(),
+        "i": terms.first.tolist(),
+        "j": terms.second.tolist(),
+        "macs": terms.macs.tolist(),
     }
 
 
