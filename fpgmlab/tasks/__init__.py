@@ -3,6 +3,8 @@
 In: data sets. Out: a `Task`, the protocol that everything below asks of a task.
 """
 
+from typing import TYPE_CHECKING
+
 from fpgmlab.tasks.classification import Classification, image_folder, shift_and_flip
 from fpgmlab.tasks.detection.augment import BoxAugment
 from fpgmlab.tasks.detection.coco import coco_boxes
@@ -16,6 +18,9 @@ from fpgmlab.tasks.evaluation import evaluate
 from fpgmlab.tasks.fashion import fashion_mnist
 from fpgmlab.tasks.task import Task
 from fpgmlab.tasks.trees import trees
+
+if TYPE_CHECKING:
+    _TASKS: tuple[type[Task], ...] = (Classification, Detection)  # a type error when one is none
 
 __all__ = [
     "BoxAugment",

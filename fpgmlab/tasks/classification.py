@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
-from fpgmlab.tasks.sets import check_sets, class_names, drawn_parts
+from fpgmlab.tasks.sets import as_dataset, check_sets, class_names, drawn
+from fpgmlab.tasks.task import Examples
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -46,12 +47,13 @@ class Classification:
         When a data set is not map-style or is empty, or the classes are not known.
     """
 
-    train: Dataset
-    val: Dataset
+    train: Examples
+    val: Examples
     classes: int | Sequence[str] | None = None
     augment: Augment | None = None
     name: str = "classification"
     metrics: Mapping[str, Callable[[], Metric]] = field(default_factory=dict)
+    _names: tuple[str, ...] = field(init=False, repr=False)  # the classes, once they are known
 
     metric_name = "accuracy"
     higher_is_better = True
@@ -60,6 +62,7 @@ class Classification:
         check_sets(self.train, self.val)
         names = class_names(self.classes, self.val, 2, "classification")
         object.__setattr__(self, "classes", names)
+        object.__setattr__(self, "_names", names)
 
     @cached_property
     def example_input(self) -> Tensor:
@@ -83,39 +86,41 @@ class Classification:
         seed : int
             Of the draw.
         """
-        parts = drawn_parts(self, train, val, seed)
-        return replace(self, classes=self.classes, **parts)
+        parts = (drawn(self.train, train, seed, "train", self.name), drawn(self.val, val, seed, "val", self.name))
+        return replace(self, train=parts[0], val=parts[1], classes=self.classes)
 
     def train_batches(self, batch_size: int = 128, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training data once, shuffled and augmented: ``(batch, c, h, w)``, ``(batch,)``."""
         generator = torch.Generator().manual_seed(seed)
         # A last batch of one example would break batch norm on 1x1 maps; a set smaller than a batch is kept whole.
         drop = len(self.train) > batch_size
-        loader = DataLoader(self.train, batch_size, shuffle=True, generator=generator, drop_last=drop)
+        loader = DataLoader(as_dataset(self.train), batch_size, shuffle=True, generator=generator, drop_last=drop)
         for images, labels in loader:
             self._check_labels(labels)
             yield (self.augment(images, generator) if self.augment else images), labels
 
     def val_batches(self, batch_size: int = 256, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation data in order, or its first ``max_samples`` examples."""
-        data = self.val if max_samples is None else Subset(self.val, range(min(max_samples, len(self.val))))
+        data = as_dataset(self.val)
+        if max_samples is not None:
+            data = Subset(data, range(min(max_samples, len(self.val))))
         for images, labels in DataLoader(data, batch_size):
             self._check_labels(labels)
             yield images, labels
 
     def _check_labels(self, labels: Tensor) -> None:
         low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= len(self.classes):
+        if low < 0 or high >= len(self._names):
             raise ValueError(
                 f"{self.name}: label {low if low < 0 else high} is out of range; "
-                f"with {len(self.classes)} classes labels must be 0 to {len(self.classes) - 1}"
+                f"with {len(self._names)} classes labels must be 0 to {len(self._names) - 1}"
             )
 
     def loss(self, outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         """Cross entropy of logits ``(batch, classes)`` against labels ``(batch,)``, in nats."""
-        if outputs.ndim != 2 or outputs.shape[1] != len(self.classes):
+        if outputs.ndim != 2 or outputs.shape[1] != len(self._names):
             raise ValueError(
-                f"{self.name}: the model must give logits (batch, {len(self.classes)}); got {tuple(outputs.shape)}"
+                f"{self.name}: the model must give logits (batch, {len(self._names)}); got {tuple(outputs.shape)}"
             )
         return F.cross_entropy(outputs.float(), targets, reduction=reduction)
 
@@ -123,7 +128,7 @@ class Classification:
         """Return a fresh torchmetrics accuracy (fraction of correct top-1 answers)."""
         from torchmetrics.classification import MulticlassAccuracy
 
-        return MulticlassAccuracy(num_classes=len(self.classes), average="micro")
+        return MulticlassAccuracy(num_classes=len(self._names), average="micro")
 
 
 def shift_and_flip(pixels: int = 2, flip: bool = True) -> Augment:

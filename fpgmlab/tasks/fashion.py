@@ -40,11 +40,14 @@ class FashionMNIST(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return (self.images[index].float() / 255 - MEAN) / STD, self.labels[index]
+        return self._read(index)
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, Tensor]]:
         # The data loader's way to ask for a whole batch: one conversion instead of one for each image.
-        return list(zip(*self[torch.as_tensor(indices)], strict=True))
+        return list(zip(*self._read(torch.as_tensor(indices)), strict=True))
+
+    def _read(self, where: int | Tensor) -> tuple[Tensor, Tensor]:
+        return (self.images[where].float() / 255 - MEAN) / STD, self.labels[where]
 
 
 def fashion_mnist() -> Classification:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch.utils.data import Dataset, Subset
 
-from fpgmlab.tasks.task import Task
+from fpgmlab.tasks.task import Examples
 
 
-def check_sets(train: Dataset, val: Dataset) -> None:
+def check_sets(train: Examples, val: Examples) -> None:
     """Raise a `TypeError` for a data set that is not map-style, and a `ValueError` for one that is empty."""
     for role, data in (("train", train), ("val", val)):
         if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
@@ -21,7 +22,7 @@ def check_sets(train: Dataset, val: Dataset) -> None:
             raise ValueError(f"{role} is empty: {type(data).__name__} of length 0; at least one example is needed")
 
 
-def class_names(classes: int | Sequence[str] | None, val: Dataset, least: int, kind: str) -> tuple[str, ...]:
+def class_names(classes: int | Sequence[str] | None, val: Examples, least: int, kind: str) -> tuple[str, ...]:
     """Return the names of classes, from their number or names, or as the validation data set has them.
 
     Raises
@@ -39,15 +40,26 @@ def class_names(classes: int | Sequence[str] | None, val: Dataset, least: int, k
     return names
 
 
-def drawn_parts(task: Task, train: int | None, val: int | None, seed: int) -> dict[str, Subset]:
-    """Return random parts of a task's data sets, without replacement, by role; none for what is left out."""
-    parts = {}
-    for role, count in (("train", train), ("val", val)):
-        data = getattr(task, role)
-        if count is None:
-            continue
-        if not 1 <= count <= len(data):
-            raise ValueError(f"{role}={count}: must be 1 to {len(data)}, the examples that {task.name} has")
-        drawn = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
-        parts[role] = Subset(data, sorted(drawn.tolist()))
-    return parts
+def drawn(data: Examples, count: int | None, seed: int, role: str, name: str) -> Examples:
+    """Return a random part of a data set, without replacement; all of it when no count is given.
+
+    Parameters
+    ----------
+    data : Examples
+    count : int, optional
+    seed : int
+        Of the draw.
+    role, name : str
+        What it is to which task, for the message of a `ValueError`.
+    """
+    if count is None:
+        return data
+    if not 1 <= count <= len(data):
+        raise ValueError(f"{role}={count}: must be 1 to {len(data)}, the examples that {name} has")
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
+    return Subset(as_dataset(data), sorted(order.tolist()))
+
+
+def as_dataset(data: Examples) -> Dataset:
+    """Return a data set as torch's own types want it: they ask for its class, torch itself for what it can do."""
+    return cast(Dataset, data)

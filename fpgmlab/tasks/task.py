@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
@@ -13,8 +13,21 @@ if TYPE_CHECKING:
 TRAIN_BATCH, EVAL_BATCH = 128, 256
 
 
+class Examples(Protocol):
+    """A map-style data set: as torch's ``Dataset``, with a length; nothing needs to be inherited."""
+
+    def __len__(self) -> int:
+        """Return how many examples there are."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return one example, as the task that reads it wants it."""
+
+
 class Task(Protocol):
     """Data, loss and metric. Any object with these is a task; nothing needs to be inherited.
+
+    Inputs are what its networks take: a tensor (examples, ...), a dict of keyword or a tuple of positional arguments,
+    or a list, see `fpgmlab.common.examples_in`. Targets are what its loss and metric take.
 
     It may have these as well, which are looked for by name:
 
@@ -25,9 +38,9 @@ class Task(Protocol):
     ``metrics``
         More metrics for a sweep, {name: function that returns a fresh torchmetrics metric}; see `own_metrics`.
     ``usual_metrics``
-        The names of those that a sweep measures unless told otherwise.
+        The names of those that a sweep measures unless told otherwise; see `usual_metrics`.
     ``head``
-        What a detector's outputs mean; part of a stored sweep's identity.
+        What a detector's outputs mean; part of a stored sweep's identity, see `head_of`.
     """
 
     @property
@@ -46,10 +59,10 @@ class Task(Protocol):
     def val(self) -> Sized:
         """The validation data."""
 
-    def train_batches(self, batch_size: int, seed: int) -> Iterator[tuple[Any, Any]]:
+    def train_batches(self, batch_size: int, seed: int) -> Iterator[tuple[object, object]]:
         """Yield inputs and targets of the training data once, in an order (and augmented) by the seed."""
 
-    def val_batches(self, batch_size: int, max_samples: int | None) -> Iterator[tuple[Any, Any]]:
+    def val_batches(self, batch_size: int, max_samples: int | None) -> Iterator[tuple[object, object]]:
         """Yield inputs and targets of the validation data in order, or of its first ``max_samples`` examples."""
 
     def loss(self, outputs: Any, targets: Any, reduction: str = "mean") -> Tensor:
@@ -72,3 +85,13 @@ def eval_batch_size(task: Task, asked: int | None = None) -> int:
 def own_metrics(task: Task | None) -> Mapping[str, Callable[[], Metric]]:
     """Return a task's own metrics, ``task.metrics``; none where it has none."""
     return getattr(task, "metrics", None) or {}
+
+
+def usual_metrics(task: Task, otherwise: Sequence[str]) -> Sequence[str]:
+    """Return the names of what a sweep measures of a task, ``task.usual_metrics``, or others where it has none."""
+    return getattr(task, "usual_metrics", otherwise)
+
+
+def head_of(task: Task) -> object:
+    """Return what knows the meaning of a detector's outputs, ``task.head``; None where there is none."""
+    return getattr(task, "head", None)

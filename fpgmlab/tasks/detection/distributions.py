@@ -7,6 +7,7 @@ classes (Li et al., *Generalized Focal Loss*, NeurIPS 2020, section 3.2).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +61,49 @@ def detections(
     decoded = decode_distances(maps, strides, classes)
     found = suppress(decoded, confidence, iou, several=True, candidates=candidates)
     return clipped(found, *(side * strides[0] for side in maps[0].shape[2:]))
+
+
+class DistributionHead:
+    """What the heads of such detectors share; each is a frozen dataclass with these fields, and has its own loss.
+
+    Attributes
+    ----------
+    classes : int
+    strides : tuple of int
+        Pixels from cell to cell, by level.
+    iou : float
+        Of two boxes of one class that overlap more, the weaker one goes.
+    candidates : int
+        Most boxes of a picture that are compared, the surest.
+    wrapper : str
+        The class in `fpgmlab.tasks` that makes a network give its raw maps.
+    most_branches : int
+        How many branches a network's head may have.
+    """
+
+    classes: int
+    strides: tuple[int, ...]
+    iou: float
+    candidates: int
+    wrapper: ClassVar[str]
+    most_branches: ClassVar[int] = 1
+
+    @property
+    def stride(self) -> int:
+        """The largest stride."""
+        return max(self.strides)
+
+    def detections(self, outputs: Maps, confidence: float) -> list[dict[str, Tensor]]:
+        """Return what suppression leaves, a box possibly of several classes."""
+        maps = self._detecting(self._branches(outputs))
+        return detections(maps, self.strides, self.classes, confidence, self.iou, self.candidates)
+
+    def _detecting(self, branches: tuple[Maps, ...]) -> Maps:
+        """Return the maps of the branch that detects."""
+        return branches[0]
+
+    def _branches(self, outputs: Maps) -> tuple[Maps, ...]:
+        return checked_maps(outputs, len(self.strides), self.most_branches, self.wrapper)
 
 
 def checked_maps(outputs: object, levels: int, branches: int, wrapper: str) -> tuple[Maps, ...]:

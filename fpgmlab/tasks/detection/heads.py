@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,31 +20,41 @@ WEIGHTS = LossOptions()
 class Head(Protocol):
     """The part of a detection task that differs between families of detectors.
 
-    Attributes
-    ----------
-    stride : int
-        The side of the square of pixels that pictures must be a multiple of.
+    Outputs are what the network gives for (batch, 3, size, size), in training mode or not. A head may also tell for
+    which classes a network was made: by an attribute ``classes``, their number, or as `TellsClasses`.
     """
 
-    stride: int
+    @property
+    def stride(self) -> int:
+        """The side of the square of pixels that pictures must be a multiple of."""
 
-    def loss(self, outputs: object, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Any, targets: Tensor) -> Tensor:
         """Return the loss of a batch, a scalar with a gradient.
 
         Parameters
         ----------
         outputs : object
-            What the network gives for (batch, 3, size, size), in training mode or not.
         targets : Tensor, (batch, boxes, 5)
             Label, left, top, right, bottom in pixels; with label -1 where there is no box.
         """
 
-    def detections(self, outputs: object, confidence: float) -> list[dict[str, Tensor]]:
+    def detections(self, outputs: Any, confidence: float) -> list[dict[str, Tensor]]:
         """Return for each picture its detections of at least a confidence, after non-maximum suppression.
 
         Each has ``boxes`` (count, 4) as left, top, right, bottom in pixels, ``scores`` (count,) and ``labels``
         (count,) int64.
         """
+
+
+@runtime_checkable
+class TellsClasses(Protocol):
+    """A head that sees in the outputs for how many classes a network was made."""
+
+    def classes_in(self, outputs: object) -> int:
+        """Return for how many classes; a `TypeError` when the outputs are not those of such a head."""
+
+    def cure(self, classes: str) -> str:
+        """Return how to get a network for other classes, in words."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,10 @@ class YOLOv5Head:
     @classmethod
     def of(cls, model: nn.Module) -> YOLOv5Head:
         """Return the head of a network, with its own anchors and strides."""
-        anchors = tuple(tuple((w, h) for w, h in level) for level in model.anchors.tolist())
-        return cls(anchors, tuple(model.strides))
+        anchors, strides = (getattr(model, name, None) for name in ("anchors", "strides"))
+        if not isinstance(anchors, Tensor) or not isinstance(strides, Sequence):
+            raise TypeError(f"model must have anchors and strides, as fpgmlab.models.yolov5 has; got {type(model)}")
+        return cls(tuple(tuple((w, h) for w, h in level) for level in anchors.tolist()), tuple(strides))
 
     @property
     def stride(self) -> int:
@@ -102,6 +114,25 @@ class YOLOv5Head:
         found = suppress(decoded, confidence, self.iou, several=True, candidates=self.candidates)
         return clipped(found, *(side * self.strides[0] for side in outputs[0].shape[2:]))
 
+    def classes_in(self, outputs: object) -> int:
+        """Return for how many classes a network was made; a `TypeError` when it gives no such raw maps."""
+        maps = outputs if isinstance(outputs, (tuple, list)) and all(isinstance(m, Tensor) for m in outputs) else ()
+        anchors = len(self.anchors[0])
+        fits = len(maps) == len(self.strides) and all(m.ndim == 4 and m.shape[1] % anchors == 0 for m in maps)
+        if not fits or maps[0].shape[1] < 6 * anchors:
+            one = getattr(outputs, "shape", type(outputs).__name__)
+            found = str([tuple(m.shape) for m in maps]) if maps else str(one)
+            raise TypeError(
+                f"the network gives {found}; expected for each of {len(self.strides)} levels a raw map (batch, "
+                f"{anchors} * (5 + classes), rows, columns), as fpgmlab.models.yolov5 does. Other networks need "
+                "another head: see fpgmlab.tasks.Detection"
+            )
+        return maps[0].shape[1] // anchors - 5
+
+    def cure(self, classes: str) -> str:
+        """Return how to get a network for other classes, in words."""
+        return f"load it with those of the task, as by fpgmlab.models.yolov5(weights=..., classes={classes})"
+
     def _anchors(self, like: Tensor) -> Tensor:
         return torch.tensor(self.anchors, device=like.device, dtype=torch.float32)
 
@@ -118,3 +149,28 @@ def target_rows(targets: Tensor) -> Tensor:
     label, left, top, right, bottom = targets[there].unbind(1)
     picture = there.nonzero()[:, 0].to(targets)
     return torch.stack((picture, label, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top), dim=1)
+
+
+def classes_of(head: Head, outputs: object) -> int | None:
+    """Return for how many classes a network was made; None when neither its head nor its outputs tell.
+
+    Raises
+    ------
+    TypeError
+        When the outputs are not those of such a head.
+    """
+    return head.classes_in(outputs) if isinstance(head, TellsClasses) else getattr(head, "classes", None)
+
+
+def check_classes(head: Head, outputs: object, classes: Sequence[str]) -> None:
+    """Raise ValueError when the network was made for another number of classes than the task has; see `classes_of`."""
+    made_for = classes_of(head, outputs)
+    if made_for is None or made_for == len(classes):
+        return
+    listed = str(list(classes)) if len(classes) <= 8 else "task.classes"
+    cure = "give it a head for those of the task, with the library that it comes from"
+    cure = head.cure(listed) if isinstance(head, TellsClasses) else cure
+    raise ValueError(
+        f"the network has {made_for} class{'es' if made_for > 1 else ''}, the task {len(classes)}: {cure}, and train "
+        "it for them"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,8 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from fpgmlab.tasks.detection.classes import check_classes, classes_of
-from fpgmlab.tasks.detection.heads import Head
+from fpgmlab.tasks.detection.heads import Head, check_classes, classes_of
 from fpgmlab.tasks.detection.pictures import crowd_label
 
 MOST = 100  # detections of a class in a picture that count
@@ -71,9 +71,9 @@ class BoxPrecision(Metric):
             check_classes(self.head, outputs, self.classes)
         found = [_strongest(_rows(of_one)) for of_one in self.head.detections(outputs, LOW)]
         if self.unlabelled:
-            wanted = (targets if isinstance(targets, Answers) else self.answers(targets)).rows
+            wanted = list((targets if isinstance(targets, Answers) else self.answers(targets)).rows)
         else:
-            wanted = [rows[rows[:, 0] != -1] for rows in targets]
+            wanted = [rows[rows[:, 0] != -1] for rows in cast(Tensor, targets)]
         for name, pictures in (("found", found), ("wanted", wanted)):
             getattr(self, name).append(torch.cat(pictures))
             counts = torch.tensor([len(rows) for rows in pictures], device=pictures[0].device)
@@ -87,7 +87,7 @@ class BoxPrecision(Metric):
         """Return the mean average precision, 0 to 1."""
         from torchmetrics.detection import MeanAveragePrecision
 
-        found, wanted = self._by_picture("found"), self._by_picture("wanted")
+        found, wanted = list(self._by_picture("found")), self._by_picture("wanted")
         there = torch.cat(wanted)[:, 0].unique()
         there = there[there >= 0]
         if not len(there):

@@ -130,8 +130,8 @@ def read_picture(path: Path) -> Tensor:
         picture = ImageOps.exif_transpose(opened) if opened.format in CAMERAS else opened
         if picture.mode.startswith(("I", "F")):  # deep greys, which PIL would cut off at 255
             grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-            white = 65535 if grey.max() > 255 else 1 if picture.mode == "F" and grey.max() <= 1 else 255
-            picture = Image.fromarray((grey / white * 255).clip(0, 255).astype(np.uint8))
+            most = 65535 if grey.max() > 255 else 1 if picture.mode == "F" and grey.max() <= 1 else 255
+            picture = Image.fromarray((grey / most * 255).clip(0, 255).astype(np.uint8))
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")

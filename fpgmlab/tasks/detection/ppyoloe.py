@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.tasks.detection.distributions import Maps, checked_maps, detections
+from fpgmlab.tasks.detection.distributions import DistributionHead, Maps
 from fpgmlab.tasks.detection.heads import target_rows
 
 # Of ImageNet's pictures, RGB in [0, 1]: what the released weights were trained with.
@@ -28,6 +29,9 @@ class PPYOLOEMaps(nn.Module):
     TypeError
         For another network.
     """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -50,9 +54,10 @@ class PPYOLOEMaps(nn.Module):
         tuple of Tensor, (batch, 4 * distances + classes, height / stride, width / stride)
             See `fpgmlab.tasks.detection.distributions`.
         """
-        head = self.model.head
+        network: Any = self.model  # its parts have no types
+        head = network.head
         maps = []
-        for i, level in enumerate(self.model.neck(self.model.backbone((x - self.mean) / self.deviation))):
+        for i, level in enumerate(network.neck(network.backbone((x - self.mean) / self.deviation))):
             mean = level.mean((2, 3), keepdim=True)  # for the attention of each branch (Xu et al., figure 4)
             sides = head.pred_reg[i](head.stem_reg[i](level, mean))
             classes = head.pred_cls[i](head.stem_cls[i](level, mean) + level)
@@ -61,7 +66,7 @@ class PPYOLOEMaps(nn.Module):
 
 
 @dataclass(frozen=True)
-class PPYOLOEHead:
+class PPYOLOEHead(DistributionHead):
     """The head of `PPYOLOEMaps`: libreyolo's loss with the task-aligned assignment, and torchvision's suppression.
 
     Parameters
@@ -80,16 +85,13 @@ class PPYOLOEHead:
     iou: float = 0.6
     candidates: int = 3000
 
+    wrapper = "PPYOLOEMaps"
+
     @classmethod
     def of(cls, model: nn.Module) -> PPYOLOEHead:
         """Return the head of a network, in `PPYOLOEMaps` or not, with its own classes and strides."""
-        head = (model.model if isinstance(model, PPYOLOEMaps) else model).head
+        head: Any = (model.model if isinstance(model, PPYOLOEMaps) else model).head
         return cls(int(head.num_classes), tuple(head.fpn_strides))
-
-    @property
-    def stride(self) -> int:
-        """The largest stride."""
-        return max(self.strides)
 
     def loss(self, outputs: Maps, targets: Tensor) -> Tensor:
         """Return libreyolo's loss of a batch: classes (varifocal), boxes (GIoU) and distances together.
@@ -106,16 +108,9 @@ class PPYOLOEHead:
             raise ImportError(
                 f"the loss of PP-YOLOE is libreyolo's own, and {error.name} is missing: pip install 'fpgmlab[ppyoloe]'"
             ) from error
-        maps = self._maps(outputs)
+        maps = self._branches(outputs)[0]
         flat = torch.cat([raw.flatten(2) for raw in maps], dim=2).mT  # (batch, cells, 4 * distances + classes)
         sides = flat.shape[2] - self.classes
         criterion = PPYoloELoss(self.classes, distributed_normalize=False)
         said = (flat[..., sides:], flat[..., :sides], *generate_anchors_for_grid_cell(maps, self.strides))
         return criterion(said, target_rows(targets))[0]
-
-    def detections(self, outputs: Maps, confidence: float) -> list[dict[str, Tensor]]:
-        """Return what suppression leaves, a box possibly of several classes."""
-        return detections(self._maps(outputs), self.strides, self.classes, confidence, self.iou, self.candidates)
-
-    def _maps(self, outputs: Maps) -> Maps:
-        return checked_maps(outputs, len(self.strides), 1, "PPYOLOEMaps")[0]

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils._pytree import tree_map_only
-from torch.utils.data import Dataset
 
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
-from fpgmlab.tasks.detection.classes import check_classes
-from fpgmlab.tasks.detection.heads import Head, YOLOv5Head
+from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
 from fpgmlab.tasks.detection.pictures import crowd_label
-from fpgmlab.tasks.sets import check_sets, class_names, drawn_parts
+from fpgmlab.tasks.sets import check_sets, class_names, drawn
+from fpgmlab.tasks.task import Examples
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -66,14 +65,15 @@ class Detection:
         When a data set is not map-style or is empty, the classes are not known or differ, or the size does not fit.
     """
 
-    train: Dataset
-    val: Dataset
+    train: Examples
+    val: Examples
     classes: int | Sequence[str] | None = None
     size: int = 416
     head: Head = YOLOV5
     augment: BoxAugment | None = LIGHT
     name: str = "detection"
     metrics: Mapping[str, Callable[[], Metric]] = field(default_factory=dict)
+    _names: tuple[str, ...] = field(init=False, repr=False)  # the classes, once they are known
 
     metric_name = "map50"
     higher_is_better = True
@@ -91,6 +91,7 @@ class Detection:
         if not isinstance(self.size, int) or self.size < 1 or self.size % self.head.stride:
             raise ValueError(f"size must be a multiple of {self.head.stride}, the head's stride; got {self.size!r}")
         object.__setattr__(self, "classes", names)
+        object.__setattr__(self, "_names", names)
         own_metrics = {
             f"{prefix}{kind}": _Precision(self.head, kind, bool(prefix), names)
             for prefix in ("", "agreement_")
@@ -105,8 +106,8 @@ class Detection:
 
     def subset(self, train: int | None = None, val: int | None = None, seed: int = 0) -> Detection:
         """Return the same task on a random part of its data, without replacement; all of what is left out."""
-        parts = drawn_parts(self, train, val, seed)
-        return replace(self, classes=self.classes, **parts)
+        parts = (drawn(self.train, train, seed, "train", self.name), drawn(self.val, val, seed, "val", self.name))
+        return replace(self, train=parts[0], val=parts[1], classes=self.classes)
 
     def train_batches(self, batch_size: int = 16, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training data once, shuffled and augmented: ``(batch, 3, size, size)``, ``(batch, boxes, 5)``."""
@@ -136,20 +137,16 @@ class Detection:
 
     def loss(self, outputs: object, targets: Tensor, reduction: str = "mean") -> Tensor:
         """Return the head's loss of a batch, or with ``reduction="none"`` of each picture, (batch,)."""
-        check_classes(self.head, outputs, self.classes)
+        check_classes(self.head, outputs, self._names)
         if reduction == "mean":
             return self.head.loss(outputs, targets)
-        each = []
-        for i in range(len(targets)):
-            of_one = tree_map_only(Tensor, lambda t, i=i: t[i : i + 1], outputs)
-            each.append(self.head.loss(of_one, targets[i : i + 1]))
-        return torch.stack(each)
+        return torch.stack([self.head.loss(_of_one(outputs, i), targets[i : i + 1]) for i in range(len(targets))])
 
-    def metric(self) -> BoxPrecision:
+    def metric(self) -> Metric:
         """Return a fresh metric: the mean average precision at an intersection over union of 0.5."""
         return self.metrics["map50"]()
 
-    def _read(self, data: Dataset, number: int) -> Boxed:
+    def _read(self, data: Examples, number: int) -> Boxed:
         item = data[number]
         where = f"{self.name}: picture {number}"
         if not (isinstance(item, tuple | list) and len(item) == 3 and all(isinstance(part, Tensor) for part in item)):
@@ -167,7 +164,7 @@ class Detection:
             raise ValueError(
                 f"{where} has a box without width or height, or of no numbers (left, top, right, bottom); leave it out"
             )
-        count = len(self.classes)
+        count = len(self._names)
         there = torch.where(labels < -1, crowd_label(labels), labels)
         if wrong := labels[(there < 0) | (there >= count)].tolist():
             raise ValueError(
@@ -189,6 +186,10 @@ class _Precision:
         from fpgmlab.tasks.detection.metric import BoxPrecision
 
         return BoxPrecision(self.head, self.kind, self.unlabelled, self.classes)
+
+
+def _of_one(outputs: object, number: int) -> object:
+    return tree_map_only(Tensor, lambda tensor: tensor[number : number + 1], outputs)
 
 
 def _stacked(pictures: Sequence[Boxed]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.tasks.detection.distributions import Maps, checked_maps, detections
+from fpgmlab.tasks.detection.distributions import DistributionHead, Maps
 from fpgmlab.tasks.detection.heads import target_rows
 
 
@@ -74,7 +74,7 @@ class UltralyticsMaps(nn.Module):
 
 
 @dataclass(frozen=True)
-class UltralyticsHead:
+class UltralyticsHead(DistributionHead):
     """The head of `UltralyticsMaps`: ultralytics' own loss, at its own defaults, and torchvision's suppression.
 
     Parameters
@@ -96,16 +96,14 @@ class UltralyticsHead:
     iou: float = 0.6
     candidates: int = 3000
 
+    wrapper = "UltralyticsMaps"
+    most_branches = 2
+
     @classmethod
     def of(cls, model: nn.Module) -> UltralyticsHead:
         """Return the head of a network, in `UltralyticsMaps` or not, with its own classes, strides and ``end2end``."""
         head = _head(model.model if isinstance(model, UltralyticsMaps) else model)
         return cls(int(head.nc), tuple(int(stride) for stride in head.stride), bool(getattr(head, "end2end", False)))
-
-    @property
-    def stride(self) -> int:
-        """The largest stride."""
-        return max(self.strides)
 
     def loss(self, outputs: Maps, targets: Tensor) -> Tensor:
         """Return ultralytics' detection loss, box, class and distances together, for one picture of the batch.
@@ -142,15 +140,10 @@ class UltralyticsHead:
             parts, _ = E2ELoss(network)(dict(zip(("one2many", "one2one"), said, strict=True)), batch)
         return parts.sum() / len(first)
 
-    def detections(self, outputs: Maps, confidence: float) -> list[dict[str, Tensor]]:
-        """Return what suppression leaves, a box possibly of several classes."""
-        maps = self._branches(outputs)[-1 if self.end2end else 0]
-        return detections(maps, self.strides, self.classes, confidence, self.iou, self.candidates)
+    def _detecting(self, branches: tuple[Maps, ...]) -> Maps:
+        return branches[-1 if self.end2end else 0]
 
-    def _branches(self, outputs: Maps) -> tuple[Maps, ...]:
-        return checked_maps(outputs, len(self.strides), 2, "UltralyticsMaps")
-
-    def _as_ultralytics(self, maps: Maps) -> dict[str, object]:
+    def _as_ultralytics(self, maps: Maps) -> dict[str, Any]:
         flat = torch.cat([raw.flatten(2) for raw in maps], dim=2)
         sides = flat.shape[1] - self.classes
         return {"boxes": flat[:, :sides], "scores": flat[:, sides:], "feats": list(maps)}

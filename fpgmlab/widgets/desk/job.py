@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from fpgmlab.common.batches import examples_in
 from fpgmlab.plans.plan import Plan
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.pace import Pace, duration
@@ -185,4 +186,4 @@ class Watched:
         for inputs, targets in self._task.val_batches(batch_size, max_samples):
             self._on_batch(seen)
             yield inputs, targets
-            seen += len(inputs)
+            seen += examples_in(inputs, targets)

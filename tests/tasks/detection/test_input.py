@@ -9,7 +9,7 @@ from torch import Tensor
 import fpgmlab as fl
 from fpgmlab.models.boxes import decode
 from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
-from fpgmlab.tasks.detection.classes import check_classes, classes_of
+from fpgmlab.tasks.detection.heads import check_classes, classes_of
 from tests.tasks.detection.test_task import ANCHORS, HEAD_OPTIONS, Squares, TinyDetector
 
 

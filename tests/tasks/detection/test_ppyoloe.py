@@ -112,7 +112,9 @@ def test_sweep_allocate_prune_fit_evaluate(model: PPYOLOEMaps, tmp_path: Path):
         tmp_path / "small.safetensors", model=PPYOLOEMaps(LibrePPYOLOEModel("s", nb_classes=CLASSES))
     ).eval()
     with torch.no_grad():
-        assert difference(loaded(x), small.eval()(x)) == 0
+        # Training leaves weights with the channels last, a file with them first: another kernel, other rounding.
+        assert all(torch.equal(t, loaded.state_dict()[name]) for name, t in small.state_dict().items())
+        assert difference(loaded(x), small.eval()(x)) < 1e-5
     report = fl.export_onnx(small, x, tmp_path / "small.onnx", exporter="torchscript")
     assert report.max_rel_error < 1e-4
 
