@@ -6,8 +6,9 @@ In: a graph, curves and a budget. Out: a plan, what it is predicted to lose, and
 from fpgmlab.allocation.additivity import additivity
 from fpgmlab.allocation.baselines import equal_loss
 from fpgmlab.allocation.degradation import predicted
+from fpgmlab.allocation.pareto import pareto_front
 from fpgmlab.allocation.planner import allocate
 from fpgmlab.deployment.tables import LatencyTable
 from fpgmlab.deployment.timing import latency_table
 
-__all__ = ["LatencyTable", "additivity", "allocate", "equal_loss", "latency_table", "predicted"]
+__all__ = ["LatencyTable", "additivity", "allocate", "equal_loss", "latency_table", "pareto_front", "predicted"]

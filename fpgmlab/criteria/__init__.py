@@ -8,6 +8,7 @@ from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.gammas import gammas
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Custom, Random
 from fpgmlab.criteria.scoring import NAMED, REDUCTIONS, filters, score
+from fpgmlab.criteria.tables import norms_and_distances, score_table
 
 __all__ = [
     "FPGM",
@@ -23,5 +24,7 @@ __all__ = [
     "compare_criteria",
     "filters",
     "gammas",
+    "norms_and_distances",
     "score",
+    "score_table",
 ]

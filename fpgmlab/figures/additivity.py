@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fpgmlab.figures.parts import legend_above, mark, shortened, text_places, text_width
 from fpgmlab.figures.style import BLUE, GREY, ORANGE, Style, new_figure, small
-from fpgmlab.figures.sweeps import worse_word
+from fpgmlab.sensitivity.curves.frame import worse_word
 from fpgmlab.sensitivity.curves.metrics import METRICS
 
 _NAMED = 3  # steps whose group is named

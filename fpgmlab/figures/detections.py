@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,9 +14,9 @@ from torch import Tensor
 
 from fpgmlab.figures.parts import text_width
 from fpgmlab.figures.style import ORANGE, RED, SKY, Style, new_figure, small
+from fpgmlab.tasks.detection.outcomes import in_crowds, outcomes
 
 Detections = Sequence[Mapping[str, Tensor]]
-OVERLAP = 0.5  # least intersection over union with a labelled box of a detection that is right
 ROW = 3  # pictures of a single network in a row
 LOOKS: dict[str, tuple[str, LineStyleType]] = {
     "right": (SKY, "-"),
@@ -88,36 +87,6 @@ def detections(
     return figure
 
 
-def outcomes(found: Mapping[str, Tensor], wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which detections of a picture are right, and which labelled boxes are found.
-
-    Parameters
-    ----------
-    found : dict
-        ``boxes`` (count, 4), ``scores`` and ``labels`` (count,).
-    wanted : Tensor, (boxes, 5)
-        Label, left, top, right, bottom.
-
-    Returns
-    -------
-    Tensor, (count,) bool
-    Tensor, (boxes,) bool
-    """
-    from torchvision.ops import box_iou
-
-    right, taken = torch.zeros(len(found["boxes"]), dtype=torch.bool), torch.zeros(len(wanted), dtype=torch.bool)
-    if not len(wanted):
-        return right, taken
-    overlaps = box_iou(found["boxes"].float(), wanted[:, 1:].float())  # (count, boxes)
-    overlaps[found["labels"][:, None] != wanted[:, 0]] = 0
-    for number in found["scores"].argsort(descending=True, stable=True).tolist():
-        free = overlaps[number].masked_fill(taken, 0)
-        best = int(free.argmax())
-        if free[best] >= OVERLAP:
-            right[number] = taken[best] = True
-    return right, taken
-
-
 def _draw(
     axis: Axes, image: Tensor, found: Mapping[str, Tensor], wanted: Tensor | None, names: Sequence[str] | None
 ) -> list[str]:
@@ -130,7 +99,7 @@ def _draw(
         return [f"{len(found['boxes'])} found"]
     wanted, crowds = (wanted[rows].cpu() for rows in (wanted[:, 0] >= 0, wanted[:, 0] < -1))
     right, taken = outcomes(found, wanted)
-    aside = ~right & _within(found, crowds)
+    aside = ~right & in_crowds(found, crowds)
     found, right = {name: values[~aside] for name, values in found.items()}, right[~aside]
     for row in wanted[~taken]:
         _box(axis, row[1:], "missed", names, row[0])
@@ -138,15 +107,6 @@ def _draw(
         _box(axis, box, "right" if good else "wrong", names, label)
     counts = [int(right.sum()), int((~right).sum()), int((~taken).sum())]
     return [", ".join(f"{n} {kind}" for n, kind in zip(counts, LOOKS, strict=True)), " / ".join(map(str, counts))]
-
-
-def _within(found: Mapping[str, Tensor], crowds: Tensor) -> Tensor:
-    """Return which detections lie, by at least half of their area, in the region of a crowd of their class."""
-    boxes = found["boxes"].float()
-    corner = torch.maximum(boxes[:, None, :2], crowds[:, 1:3]), torch.minimum(boxes[:, None, 2:], crowds[:, 3:])
-    shared = (corner[1] - corner[0]).clamp_min(0).prod(2)  # (count, crowds)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    return ((shared >= OVERLAP * area[:, None]) & (found["labels"][:, None] == -2 - crowds[:, 0])).any(1)
 
 
 def _box(axis: Axes, box: Tensor, kind: str, names: Sequence[str] | None, label: Tensor) -> None:

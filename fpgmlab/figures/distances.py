@@ -8,35 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from fpgmlab.figures.parts import legend_above, mark, text_width
 from fpgmlab.figures.style import RED, Style, new_figure, small
+from fpgmlab.geometry.clustering import as_distances, cluster_tree, leaves
 
 _NUMBERED = 40  # filters up to which each has its number at the sides
-
-
-def clustered_order(distances: Tensor | np.ndarray, *, optimal: bool = True) -> np.ndarray:
-    """Return an order in which filters that are alike stand together.
-
-    Average linkage.
-
-    Parameters
-    ----------
-    distances : Tensor or ndarray, (n, n)
-        Symmetric, 0 on the diagonal.
-    optimal : bool
-        Of the orders that the tree allows, take the one with the least sum of distances between neighbours (Bar-Joseph
-        et al., *Bioinformatics* 17, 2001); it takes seconds for 2,000 filters.
-
-    Returns
-    -------
-    ndarray, (n,)
-        Numbers of the filters.
-    """
-    return _leaves(_tree(_checked(distances), optimal))
 
 
 def distance_matrix(
@@ -59,9 +37,9 @@ def distance_matrix(
     style : mapping, optional
         From `fpgmlab.figures.style`.
     """
-    matrix = _checked(distances)
-    tree = _tree(matrix)
-    order = _leaves(tree)
+    matrix = as_distances(distances)
+    tree = cluster_tree(matrix)
+    order = leaves(tree)
     gone = np.flatnonzero(np.isin(order, list(removed)))
     with new_figure(4.6, lambda width, text: 0.86 * width + 2 * text, style) as figure:
         axis = figure.subplots()
@@ -90,29 +68,6 @@ def distance_matrix(
         bar = figure.colorbar(image, cax=axis.inset_axes((1.08, 0.1, 0.03, 0.8)), label=label)
         bar.outline.set_visible(False)
     return figure
-
-
-def _checked(distances: Tensor | np.ndarray) -> np.ndarray:
-    matrix = distances.detach().cpu().numpy() if isinstance(distances, Tensor) else np.asarray(distances)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
-        raise ValueError(f"distances must be (n, n) with n >= 1; got {matrix.shape}")
-    matrix = matrix.astype(np.float64)
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"{int((~np.isfinite(matrix)).sum())} of the distances are NaN or infinite")
-    if not np.allclose(matrix, matrix.T, rtol=1e-5, atol=1e-6 * np.abs(matrix).max()):
-        raise ValueError("distances must be symmetric: from i to j the same as from j to i")
-    return (matrix + matrix.T) / 2
-
-
-def _tree(matrix: np.ndarray, optimal: bool = True) -> np.ndarray:
-    """Return scipy's linkage, (n - 1, 4)."""
-    if len(matrix) == 1:
-        return np.zeros((0, 4))
-    return linkage(squareform(matrix, checks=False), method="average", optimal_ordering=optimal)
-
-
-def _leaves(tree: np.ndarray) -> np.ndarray:
-    return leaves_list(tree).astype(np.int64) if len(tree) else np.zeros(1, np.int64)
 
 
 def _draw_tree(axis: Axes, tree: np.ndarray, order: np.ndarray) -> None:

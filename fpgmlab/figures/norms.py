@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,51 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
+from fpgmlab.criteria.tables import relative_norms
 from fpgmlab.errors import unknown
 from fpgmlab.figures.parts import legend_above, points_across, shortened
 from fpgmlab.figures.style import BLUE, GREEN, GREY, LIGHT, ORANGE, RED, Style, new_figure, small
-from fpgmlab.geometry import distance_sums
 
 _BINS = 32
 # Where the criterion has what it asks for: deviation of the norms, smallest norm, both as shares of the mean norm.
 _WIDE, _SMALL = 0.4, 0.25
-
-
-def norms_and_distances(source: Mapping[str, Tensor]) -> pd.DataFrame:
-    """Return the norm of each filter and the sum of its distances to the others of its layer.
-
-    Parameters
-    ----------
-    source : mapping of str to Tensor
-        Filters by layer, (filters, ...) each: the weights of convolutions.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns layer, filter, norm, distance: a row for each filter, in order.
-
-    Raises
-    ------
-    ValueError
-        For weights that are not (filters, ...) or not finite, with the layer.
-    """
-    parts = []
-    for name, weights in source.items():
-        if not isinstance(weights, Tensor) or weights.ndim < 2:
-            raise ValueError(
-                f"layer {name!r} must have filters (n, ...); got {getattr(weights, 'shape', type(weights).__name__)}"
-            )
-        points = weights.detach().flatten(1).double().cpu()
-        try:
-            distances = distance_sums(points)
-        except ValueError as error:
-            raise ValueError(f"layer {name!r}: {error}") from error
-        values = {"norm": points.norm(dim=1).numpy(), "distance": distances.numpy()}
-        parts.append(pd.DataFrame({"layer": name, "filter": np.arange(len(points)), **values}))
-    columns = ["layer", "filter", "norm", "distance"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 def norm_distributions(
@@ -66,13 +30,13 @@ def norm_distributions(
     Parameters
     ----------
     frame : pandas.DataFrame
-        From `norms_and_distances`.
+        From `fpgmlab.criteria.norms_and_distances`.
     layers : sequence of str, optional
         Four spread over the depth when left out.
     style : mapping, optional
         From `fpgmlab.figures.style`.
     """
-    shares = _relative(frame)
+    shares = relative_norms(frame)
     known = list(dict.fromkeys(shares["layer"]))
     if layers is None:
         layers = [known[i] for i in dict.fromkeys(np.linspace(0, len(known) - 1, 4).round().astype(int).tolist())]
@@ -102,11 +66,11 @@ def norm_requirements(frame: pd.DataFrame, *, style: Style | None = None) -> Fig
     Parameters
     ----------
     frame : pandas.DataFrame
-        From `norms_and_distances`.
+        From `fpgmlab.criteria.norms_and_distances`.
     style : mapping, optional
         From `fpgmlab.figures.style`.
     """
-    each = _relative(frame).groupby("layer", sort=False)["relative"]
+    each = relative_norms(frame).groupby("layer", sort=False)["relative"]
     spread, least = each.std(ddof=0).to_numpy(), each.min().to_numpy()
     right = max(0.65, 1.08 * float(spread.max(initial=0)))
     with new_figure(4.6, 3.6, style) as figure:
@@ -130,19 +94,6 @@ def norm_requirements(frame: pd.DataFrame, *, style: Style | None = None) -> Fig
         bar.locator = MaxNLocator(integer=True, nbins=6)
         bar.update_ticks()
     return figure
-
-
-def _relative(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with the norms as shares of their layer's mean; 0 where all are 0."""
-    for column in ("layer", "norm"):
-        if column not in frame:
-            raise ValueError(
-                f"the frame must have columns layer and norm, as from norms_and_distances; {column!r} is missing"
-            )
-    if frame.empty:
-        raise ValueError("the frame has no rows: give at least one layer with filters")
-    mean = frame.groupby("layer", sort=False)["norm"].transform("mean")
-    return frame.assign(relative=frame["norm"] / mean.where(mean > 0, 1.0))
 
 
 def _needed(axis: Axes, edges: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Parts that several figures have in common: labels that fit, legends beside the data."""
+"""Parts that several figures have in common: labels that fit, legends beside the data, hatches where there is none."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.textpath import text_to_path
+from matplotlib.transforms import Transform
 
 from fpgmlab.figures.style import small
 
@@ -39,6 +41,10 @@ class Marker(TypedDict, total=False):
     mew: float
     mfc: str
     mec: str
+
+
+HATCHED: Face = {"facecolor": "0.95", "edgecolor": "0.6", "hatch": "////", "lw": 0}
+NOT_MEASURABLE = "not measurable"
 
 
 def rows(count: int, room: float = 0.75, least: float = 1.22, most: float = 3.0) -> Callable[[float, float], float]:
@@ -118,6 +124,16 @@ def mark(
 def swatch(label: str, colour: str, alpha: float | None = None) -> Patch:
     """Return a legend's entry: a coloured box."""
     return Patch(facecolor=colour, edgecolor="none", label=label, alpha=alpha)
+
+
+def hatch(axis: Axes, low: tuple[float, float], size: tuple[float, float], transform: Transform | None = None) -> None:
+    """Hatch where there is nothing to be seen."""
+    axis.add_patch(Rectangle(low, *size, transform=transform or axis.transData, zorder=0.5, **HATCHED))
+
+
+def hatched(label: str = NOT_MEASURABLE) -> Artist:
+    """Return the legend's entry for it."""
+    return Patch(label=label, **HATCHED)
 
 
 def text_places(points: np.ndarray, sizes: np.ndarray, bounds: np.ndarray, radius: np.ndarray) -> np.ndarray:

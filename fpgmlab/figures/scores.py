@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,6 @@ from torch import Tensor
 
 from fpgmlab.figures.parts import is_protected, legend_above, mark, name_rows, rows, swatch
 from fpgmlab.figures.style import BLUE, GREY, RED, Style, new_figure, small
-from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.plans.plan import Plan
 
 _GOLDEN = 0.6180339887  # its multiples fall evenly between 0 and 1: places that look random, the same each time
 _MANY = 4000  # points from which the PDF holds them as a picture
@@ -57,44 +55,6 @@ def score_bars(
     return figure
 
 
-def score_table(graph: ChannelGraph, scores: Mapping[str, Tensor], plan: Plan) -> pd.DataFrame:
-    """Return the score of every channel, and whether a plan removes it.
-
-    Parameters
-    ----------
-    graph : ChannelGraph
-    scores : mapping of str to Tensor
-        (channels,) by group; groups without scores are left out.
-    plan : Plan
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns group, channel, score, removed, protected (the reason, or empty).
-    """
-    graph.check(plan)
-    parts = []
-    for name, group in graph.items():
-        if name not in scores:
-            continue
-        values = scores[name].detach().cpu().double().numpy()
-        if values.shape != (group.channels,):
-            raise ValueError(f"scores of group {name!r} must be ({group.channels},); got {values.shape}")
-        channels = np.arange(group.channels)
-        gone = np.isin(channels, plan.removed.get(name, ()))
-        columns = {
-            "group": name,
-            "channel": channels,
-            "score": values,
-            "removed": gone,
-            "protected": group.protected or "",
-        }
-        parts.append(pd.DataFrame(columns))
-    if not parts:
-        raise ValueError(f"no scores for any of the {len(graph)} groups of the graph; got {list(scores)[:12]}")
-    return pd.concat(parts, ignore_index=True)
-
-
 def scores_by_layer(frame: pd.DataFrame, label: str = "score", *, style: Style | None = None) -> Figure:
     """Show the scores of every group as a row of points, the removed ones in red, with the line of each cut.
 
@@ -103,7 +63,7 @@ def scores_by_layer(frame: pd.DataFrame, label: str = "score", *, style: Style |
     Parameters
     ----------
     frame : pandas.DataFrame
-        From `score_table`.
+        From `fpgmlab.criteria.score_table`.
     label : str
         What the score is.
     style : mapping, optional

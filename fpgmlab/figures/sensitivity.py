@@ -14,13 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
-from fpgmlab.figures.parts import legend_above, name_rows, rows, shortened
+from fpgmlab.figures.parts import NOT_MEASURABLE, hatch, hatched, legend_above, name_rows, rows, shortened
 from fpgmlab.figures.style import BLUE, Style, new_figure, small
-from fpgmlab.figures.sweeps import (
-    NOT_MEASURABLE,
+from fpgmlab.sensitivity.curves.frame import (
     checked_groups,
-    hatch,
-    hatched,
     is_higher_better,
     is_share,
     one_metric,

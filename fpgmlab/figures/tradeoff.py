@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from fpgmlab.allocation.pareto import pareto_front
 from fpgmlab.errors import unknown
 from fpgmlab.figures.parts import legend_above, text_places, text_width
 from fpgmlab.figures.style import CYCLE, Style, new_figure, small
@@ -19,36 +20,6 @@ from fpgmlab.sensitivity.curves.metrics import METRICS
 
 _MARKERS = "os^Dv<>P"
 _DIRECT = 5  # methods up to which each has its name beside its points
-
-
-def pareto_front(cost: np.ndarray, value: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
-    """Return which points no other one beats: none costs at most as much and is at least as good, and one of the two
-    really better.
-
-    Parameters
-    ----------
-    cost, value : array, (n,)
-        Finite numbers. Less cost is better.
-    higher_is_better : bool
-        Of the values.
-
-    Returns
-    -------
-    ndarray, (n,)
-        bool; of equal points all or none.
-    """
-    cost, value = np.asarray(cost, float), np.asarray(value, float)
-    if cost.ndim != 1 or cost.shape != value.shape or not (np.isfinite(cost).all() and np.isfinite(value).all()):
-        raise ValueError(f"cost and value must be (n,) finite numbers each; got {cost.shape}, {value.shape}")
-    gain = value if higher_is_better else -value
-    order = np.lexsort((-gain, cost))  # by cost, the best of one cost first
-    best, best_cost = -np.inf, np.nan
-    front = np.zeros(len(cost), bool)
-    for i in order:
-        front[i] = gain[i] > best or (gain[i] == best and cost[i] == best_cost)
-        if gain[i] > best:
-            best, best_cost = gain[i], cost[i]
-    return front
 
 
 def tradeoff(

@@ -1,9 +1,10 @@
 """The geometry of filters, seen as points.
 
 In: arrays and tensors (points, dimensions). Out: distances, their sums, the geometric median, the medoid, maps in a
-plane. No networks here.
+plane, orders. No networks here.
 """
 
+from fpgmlab.geometry.clustering import clustered_order
 from fpgmlab.geometry.distances import DISTANCES, distance_sums, pairwise_distances
 from fpgmlab.geometry.maps import PCA, classical_mds, pca
 from fpgmlab.geometry.median import GeometricMedian, geometric_median
@@ -14,6 +15,7 @@ __all__ = [
     "PCA",
     "GeometricMedian",
     "classical_mds",
+    "clustered_order",
     "distance_sums",
     "geometric_median",
     "greedy_order",

@@ -5,8 +5,9 @@ In: a graph, scores and a task. Out: `Curves`: a metric over the ratio of each g
 """
 
 from fpgmlab.sensitivity.curves.curves import Curves
+from fpgmlab.sensitivity.curves.ranking import ranking_table
 from fpgmlab.sensitivity.curves.shipped import shipped
 from fpgmlab.sensitivity.replay.replay import ReplayError, replaying
 from fpgmlab.sensitivity.sweep import sweep
 
-__all__ = ["Curves", "ReplayError", "replaying", "shipped", "sweep"]
+__all__ = ["Curves", "ReplayError", "ranking_table", "replaying", "shipped", "sweep"]

@@ -17,7 +17,6 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from scipy.spatial.distance import cdist
 
 import fpgmlab as fl
 from fpgmlab import figures
@@ -285,42 +284,6 @@ def test_small_and_degenerate_data(name: str, venue: str, drawn: list[Text]):
 # The data of the figures --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 17])
-def test_clustered_order_is_an_order(n: int):
-    assert sorted(figures.clustered_order(distances(n))) == list(range(n))
-    assert sorted(figures.clustered_order(np.zeros((n, n)))) == list(range(n))
-
-
-def test_clusters_stand_together():
-    points = np.random.default_rng(0).normal(size=(30, 5)) + 20 * (np.arange(30) % 3)[:, None]
-    order = figures.clustered_order(cdist(points, points)) % 3
-    assert np.count_nonzero(np.diff(order)) == 2
-
-
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (np.zeros((2, 3)), r"must be \(n, n\).* got \(2, 3\)"),
-        (np.zeros((0, 0)), r"n >= 1; got \(0, 0\)"),
-        (np.full((2, 2), np.nan), "4 of the distances are NaN"),
-        (np.array([[0.0, 1.0], [2.0, 0.0]]), "symmetric"),
-    ],
-)
-def test_what_is_no_distance_matrix(bad: np.ndarray, message: str):
-    with pytest.raises(ValueError, match=message):
-        figures.clustered_order(bad)
-
-
-def test_norms_and_distances_against_scipy():
-    weights = layers(2)
-    frame = figures.norms_and_distances(weights)
-    for name, group in frame.groupby("layer"):
-        points = weights[name].flatten(1).double().numpy()
-        np.testing.assert_allclose(group["norm"], np.linalg.norm(points, axis=1))
-        np.testing.assert_allclose(group["distance"], cdist(points, points).sum(1))
-    assert figures.norms_and_distances({}).empty
-
-
 def test_the_scaling_of_euclidean_distances_shows_the_same_plane():
     points = filters(12)
     one, two = (figures.filter_map(points, method=method).axes[0] for method in ("pca", "mds"))
@@ -328,19 +291,6 @@ def test_the_scaling_of_euclidean_distances_shows_the_same_plane():
         np.testing.assert_allclose(a.get_offsets(), b.get_offsets(), atol=1e-6)
     for a, b in zip(one.lines, two.lines, strict=True):  # the medoid; the median, placed from its distances alone
         np.testing.assert_allclose(np.array(a.get_xydata()), np.array(b.get_xydata()), atol=1e-6)
-
-
-def test_score_table(graph: fl.ChannelGraph):
-    found = fl.score(graph, "l2")
-    plan = fl.Plan.uniform(graph, found, 0.4)
-    frame = figures.score_table(graph, found, plan)
-    assert len(frame) == sum(group.channels for group in graph.values())
-    for name, group in frame.groupby("group"):
-        assert tuple(group.loc[group["removed"], "channel"]) == plan.removed[name]
-        np.testing.assert_array_equal(group["score"], found[name])
-        assert set(group["protected"]) == {graph[name].protected or ""}
-    with pytest.raises(ValueError, match="no scores for any of the"):
-        figures.score_table(graph, {}, plan)
 
 
 def test_removed_filters_are_framed_in_red_and_come_in_order():
@@ -371,8 +321,6 @@ def test_the_threshold_splits_the_histogram():
         (lambda: figures.rank_agreement(agreement(1), "pearson"), "one of 'overlap', 'spearman', 'kendall'; not 'pear"),
         (lambda: figures.rank_agreement(pd.DataFrame({"layer": ["a"]})), "missing columns: .'first', 'second'"),
         (lambda: figures.norm_distributions(figures.norms_and_distances(layers(2)), ["model.0.blok.conv0"]), "mean"),
-        (lambda: figures.norms_and_distances({"a": torch.zeros(3)}), "layer 'a' must have filters"),
-        (lambda: figures.norms_and_distances({"a": torch.full((2, 2), torch.nan)}), "layer 'a': .*NaN"),
         (lambda: figures.gamma_summary(pd.DataFrame({"layer": []})), "as from fpgmlab.gammas.*'gamma'"),
         (lambda: figures.gamma_before_after(gammas(2), gammas(3), "layer"), "the same layers"),
         (lambda: figures.gamma_before_after(gammas(2), gammas(2), "channel"), "one of 'network', 'layer'; not 'chan"),

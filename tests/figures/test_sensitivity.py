@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -18,22 +16,10 @@ from matplotlib.text import Text
 import fpgmlab as fl
 from fpgmlab import figures
 from fpgmlab.figures.files import drawn as drawn_as
-from fpgmlab.figures.ranking import first_above
 from tests.figures.test_figures import WIDTHS, check_pdf, check_texts, curves, drawn
+from tests.sensitivity.curves.test_ranking import hand_made
 
 __all__ = ["drawn"]  # the fixture
-
-
-def hand_made() -> pd.DataFrame:
-    """Three groups on three ratios, easy to reckon with: a steep one, a flat one, one in between."""
-    rows = []
-    for group, drops in (("flat", (0.0, 0.0, 0.005)), ("steep", (0.1, 0.4, 0.8)), ("middle", (0.0, 0.02, 0.3))):
-        rows.append((group, 0.0, 10, "accuracy", 0.9, 0.9, 0.9, 100))
-        for ratio, drop in zip((0.2, 0.5, 0.8), drops, strict=True):
-            value = 0.9 - drop
-            rows.append((group, ratio, round(10 * (1 - ratio)), "accuracy", value, value - 0.03, value + 0.004, 100))
-    columns = ["group", "ratio", "kept", "metric", "value", "low", "high", "samples"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def plans(methods: int = 3, low: bool = True) -> pd.DataFrame:
@@ -178,51 +164,6 @@ def test_better_is_no_drop():
 # Ranking ------------------------------------------------------------------------------------------------------------
 
 
-def test_ranking_against_a_hand_calculation():
-    table = figures.ranking_table(hand_made(), drop=0.01)
-    assert table.columns.tolist() == ["rank", "group", "value", "low", "high", "beyond"]
-    assert table["group"].tolist() == ["steep", "middle", "flat"]
-    assert table["rank"].tolist() == [1, 2, 3]
-    assert table["beyond"].tolist() == [False, False, True]
-    # steep: 0.1 at 0.2, so 0.01 at 0.02; its band: 0.13 and 0.096 at 0.2.
-    # middle: 0 at 0.2 and 0.02 at 0.5; its band: 0.03 at 0.2, and -0.004 at 0.2 to 0.016 at 0.5.
-    # flat: never; the worse edge 0.03 at 0.2, the better one never.
-    np.testing.assert_allclose(table["value"], [0.02, 0.35, 0.8])
-    np.testing.assert_allclose(table["low"], [0.2 / 13, 0.2 / 3, 0.2 / 3])
-    np.testing.assert_allclose(table["high"], [0.2 / 9.6, 0.2 + 0.3 * 14 / 20, 0.8])
-
-
-def test_ranking_at_a_ratio_against_a_hand_calculation():
-    table = figures.ranking_table(hand_made(), ratio=0.35, unmeasurable=["steep"])
-    assert table["group"].tolist() == ["middle", "flat", "steep"]
-    np.testing.assert_allclose(table["value"], [0.01, 0.0, np.nan], atol=1e-12)
-    np.testing.assert_allclose(table["low"], [0.006, -0.004, np.nan], atol=1e-12)
-    np.testing.assert_allclose(table["high"], [0.04, 0.03, np.nan], atol=1e-12)
-    assert table["rank"].isna().tolist() == [False, False, True]
-
-
-def test_ranking_of_a_metric_that_is_better_when_lower():
-    frame = hand_made()
-    flipped = frame.assign(value=-frame["value"], low=-frame["high"], high=-frame["low"], metric="loss")
-    pd.testing.assert_frame_equal(figures.ranking_table(flipped), figures.ranking_table(frame))
-    own = figures.ranking_table(flipped.assign(metric="my error"), higher_is_better=False)
-    pd.testing.assert_frame_equal(own, figures.ranking_table(frame))
-    known = flipped.assign(metric="my error")
-    known.attrs["higher_is_better"] = {"my error": False}  # as `Curves.frame` tells of a task's own metrics
-    pd.testing.assert_frame_equal(figures.ranking_table(known), figures.ranking_table(frame))
-
-
-@given(st.lists(st.integers(-9, 9), min_size=1, max_size=8), st.integers(0, 8))
-def test_first_above_against_a_fine_grid(heights: list[int], below: int):
-    x, y, level = np.arange(len(heights) + 1) / 10, np.array([0.0, *heights]), below + 0.5
-    fine = np.unique(np.concatenate([np.linspace(0, x[-1], 4001), x]))
-    above = fine[np.interp(fine, x, y) > level]
-    found = first_above(x, y, level)
-    assert np.isnan(found) == (len(above) == 0)
-    if len(above):
-        assert found - 1e-9 <= above[0] <= found + 2.1e-4  # the step of the grid
-
-
 def test_the_ranking_draws_its_table():
     frame = curves(9)
     names = list(dict.fromkeys(frame["group"]))
@@ -239,20 +180,6 @@ def test_the_ranking_draws_its_table():
 
 
 # Trade-off ----------------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12), st.booleans())
-def test_the_front_against_brute_force(points: list[tuple[int, int]], higher: bool):
-    cost, value = np.array(points, float).T
-    gain = value if higher else -value
-
-    def beaten(i: int) -> bool:
-        return any(
-            cost[j] <= cost[i] and gain[j] >= gain[i] and (cost[j] < cost[i] or gain[j] > gain[i])
-            for j in range(len(points))
-        )
-
-    assert figures.pareto_front(cost, value, higher).tolist() == [not beaten(i) for i in range(len(points))]
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e6])
@@ -314,15 +241,11 @@ def test_additivity_takes_the_table_of_the_function_of_that_name(tiny: torch.nn.
         (lambda: figures.sensitivity_curves(hand_made(), unmeasurable=["flta"]), "unknown group 'flta': .*'flat'"),
         (lambda: figures.sensitivity_curves(hand_made()[1:]), "group 'flat' has no row of ratio 0"),
         (lambda: figures.sensitivity_map(hand_made().assign(metric="mAP")), "give higher_is_better=True or False"),
-        (lambda: figures.ranking_table(hand_made(), drop=0), "drop must be a number > 0, in the unit of accuracy; got"),
-        (lambda: figures.ranking_table(hand_made(), ratio=1.0), "0 < ratio < 1; got 1.0"),
-        (lambda: figures.ranking_table(hand_made(), ratio=0.9), "'flat' is measured up to ratio 0.8 only"),
         (lambda: figures.sensitivity_ranking(hand_made()[["group"]]), "missing columns: .'ratio'"),
         (lambda: figures.tradeoff(plans().drop(columns="macs")), r"missing columns: \['macs'\]"),
         (lambda: figures.tradeoff(plans()[:0]), "one for each plan; missing columns: none"),
         (lambda: figures.tradeoff(plans().assign(value=np.nan)), "'method 0' has NaN or infinite"),
         (lambda: figures.tradeoff(plans().assign(metric="loss"), metric="los"), "unknown metric 'los'"),
-        (lambda: figures.pareto_front(np.zeros(2), np.zeros(3)), r"got \(2,\), \(3,\)"),
         (lambda: figures.additivity(steps().drop(columns="low")), r"missing columns: \['low'\]"),
         (lambda: figures.additivity(steps()[:0]), "missing columns: none"),
         (

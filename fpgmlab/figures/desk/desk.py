@@ -19,12 +19,12 @@ from fpgmlab.allocation.degradation import Degradation, degradations
 from fpgmlab.common.modules import stage
 from fpgmlab.errors import unknown
 from fpgmlab.figures.desk.words import write_kept, write_stages, write_totals
-from fpgmlab.figures.parts import Face, legend_above, name_columns, swatch
+from fpgmlab.figures.parts import Face, hatch, hatched, legend_above, name_columns, swatch
 from fpgmlab.figures.style import BLUE, LIGHT, Style, new_figure, small
-from fpgmlab.figures.sweeps import hatch, hatched, worse_word
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
+from fpgmlab.sensitivity.curves.frame import worse_word
 
 # The plan editor's: from cream to navy. The lightness falls all the way, and all eyes tell blue from yellow.
 DROPS = LinearSegmentedColormap.from_list("drops", ["#FAF4E1", "#EAD9A0", "#C7AC70", "#8B7A78", "#4C4E76", "#1A2654"])

@@ -7,6 +7,7 @@ what its outputs mean.
 from fpgmlab.tasks.detection.augment import BoxAugment
 from fpgmlab.tasks.detection.coco import coco_boxes
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head
+from fpgmlab.tasks.detection.outcomes import outcomes
 from fpgmlab.tasks.detection.pictures import BoxedPictures
 from fpgmlab.tasks.detection.ppyoloe import PPYOLOEHead, PPYOLOEMaps
 from fpgmlab.tasks.detection.task import Detection
@@ -24,5 +25,6 @@ __all__ = [
     "UltralyticsMaps",
     "YOLOv5Head",
     "coco_boxes",
+    "outcomes",
     "yolo_boxes",
 ]

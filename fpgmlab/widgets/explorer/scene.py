@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.criteria.scoring import filters
-from fpgmlab.figures.distances import clustered_order
-from fpgmlab.geometry import geometric_median, pairwise_distances, pca
+from fpgmlab.geometry import clustered_order, geometric_median, pairwise_distances, pca
 from fpgmlab.geometry.distances import Distance
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.widgets.explorer.tiles import filter_pictures

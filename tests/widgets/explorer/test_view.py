@@ -11,8 +11,7 @@ from torch import nn
 
 import fpgmlab as fl
 from fpgmlab.criteria import FPGM, NAMED
-from fpgmlab.figures import clustered_order
-from fpgmlab.geometry import geometric_median, medoid, pca
+from fpgmlab.geometry import clustered_order, geometric_median, medoid, pca
 from fpgmlab.widgets import filter_view
 from fpgmlab.widgets.explorer.tiles import filter_pictures
 

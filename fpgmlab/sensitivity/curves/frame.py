@@ -1,22 +1,17 @@
-"""What figures of sweeps have in common: one metric of the frame, which way is worse, what could not be measured."""
+"""The table of a sweep, looked at: one metric of it, which way is worse, and by how much."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-
-import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.patches import Patch, Rectangle
-from matplotlib.transforms import Transform
+from typing import TYPE_CHECKING
 
 from fpgmlab.errors import unknown
-from fpgmlab.figures.parts import Face
 from fpgmlab.sensitivity.curves.metrics import METRICS
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 COLUMNS = ("group", "ratio", "metric", "value", "low", "high")
-HATCHED: Face = {"facecolor": "0.95", "edgecolor": "0.6", "hatch": "////", "lw": 0}
-NOT_MEASURABLE = "not measurable"
 
 
 def one_metric(frame: pd.DataFrame, metric: str | None) -> tuple[str, pd.DataFrame]:
@@ -66,17 +61,14 @@ def worsening(frame: pd.DataFrame, higher_is_better: bool) -> pd.DataFrame:
     pandas.DataFrame
         Columns value, low, high; low <= value <= high.
     """
+    import pandas as pd
+
     base = frame.groupby("group", sort=False)["value"].transform("first")
     ends = ("low", "high") if higher_is_better else ("high", "low")
     sign = -1.0 if higher_is_better else 1.0
     columns = {"value": sign * (frame["value"] - base)}
     columns |= {"low": sign * (frame[ends[1]] - base), "high": sign * (frame[ends[0]] - base)}
     return pd.DataFrame(columns)
-
-
-def worse_word(metric: str, higher_is_better: bool) -> str:
-    """Return how a metric's worsening is called: "drop of accuracy", "rise of loss"."""
-    return f"{'drop' if higher_is_better else 'rise'} of {metric}"
 
 
 def checked_groups(names: Collection[str], groups: Collection[str]) -> frozenset[str]:
@@ -95,11 +87,6 @@ def is_share(frame: pd.DataFrame) -> bool:
     return known[metric] if metric in known else bool(frame["value"].between(0, 1).all())
 
 
-def hatch(axis: Axes, low: tuple[float, float], size: tuple[float, float], transform: Transform | None = None) -> None:
-    """Hatch where there is nothing to be seen."""
-    axis.add_patch(Rectangle(low, *size, transform=transform or axis.transData, zorder=0.5, **HATCHED))
-
-
-def hatched(label: str = NOT_MEASURABLE) -> Artist:
-    """Return the legend's entry for it."""
-    return Patch(label=label, **HATCHED)
+def worse_word(metric: str, higher_is_better: bool) -> str:
+    """Return how a metric's worsening is called: "drop of accuracy", "rise of loss"."""
+    return f"{'drop' if higher_is_better else 'rise'} of {metric}"
