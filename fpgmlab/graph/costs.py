@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from fpgmlab.common.modules import split_name
-from fpgmlab.graph.grouping import PRODUCERS, Layer
-
-_Factors = tuple[int, int, int, int]  # two counts (by position), a factor, a divisor
+from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.products import tensors_and_weights
 
 
 @dataclass(frozen=True)
@@ -35,30 +33,6 @@ class Cost:
 
     def __str__(self) -> str:
         return f"{self.macs / 1e6:,.1f} M MACs, {self.params / 1e6:,.3f} M parameters, {self.bytes / 1e6:,.2f} MB"
-
-
-@dataclass(frozen=True, eq=False)
-class Products:
-    """Sizes that are products of two counts of channels, ``counts[first] * counts[second] * factor // divisor``.
-
-    Attributes
-    ----------
-    first, second : ndarray of int, (rows,)
-        Positions among the counts.
-    factor, divisor : ndarray of int, (rows,)
-    units : mapping of str to ndarray, (rows,)
-        What each row's size counts for, by the kind of cost that it enters.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    factor: np.ndarray
-    divisor: np.ndarray
-    units: Mapping[str, np.ndarray]
-
-    def sizes(self, counts: np.ndarray) -> np.ndarray:
-        """Return the sizes at some counts, (rows,)."""
-        return counts[self.first] * counts[self.second] * self.factor // self.divisor
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +74,7 @@ class CostModel:
         self._cell_of = _cells(sides, groups)
         self._sizes = np.bincount(self._cell_of)
         self._per_cell, self._fixed = _count_matrix(sides, self._cell_of)
-        self._tensors, self._weights = _tensors_and_weights(model, layers)
+        self._tensors, self._weights = tensors_and_weights(model, layers)
 
     def cost(self, removed: Mapping[int, Sequence[int]]) -> Cost:
         """Return the cost when these channels of these groups (by position) are removed."""
@@ -214,51 +188,3 @@ def _count_matrix(sides: Sequence[np.ndarray], cell_of: np.ndarray) -> tuple[np.
         fixed[i] = int((side < 0).sum())
         per_cell[i] = np.bincount(cell_of[side[side >= 0]], minlength=len(sizes)) // sizes
     return per_cell, fixed
-
-
-def _tensors_and_weights(model: nn.Module, layers: Sequence[Layer]) -> tuple[Products, Products]:
-    """Return the sizes of all tensors, and those of the weights that each make MACs."""
-    one = 2 * len(layers)
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    saved = set(model.state_dict())
-    factors: dict[str, _Factors] = {}
-    weights: list[_Factors] = []
-    positions: list[int] = []
-    for i, layer in enumerate(layers):
-        for name, row in _layer_factors(layer, tensors, 2 * i, 2 * i + 1, one):
-            factors[name] = row
-            if layer.kind in PRODUCERS and split_name(name)[1] == "weight":
-                weights.append(row)
-                positions.append(layer.positions)
-    rows = [factors.get(name, (one, one, tensor.numel(), 1)) for name, tensor in tensors.items()]
-    parameters = [isinstance(tensor, nn.Parameter) for tensor in tensors.values()]
-    each = [tensor.element_size() if name in saved else 0 for name, tensor in tensors.items()]
-    return _table(rows, params=parameters, bytes=each), _table(weights, macs=positions)
-
-
-def _table(rows: Sequence[_Factors], **units: Sequence[int]) -> Products:
-    first, second, factor, divisor = np.array(rows, dtype=np.int64).reshape(-1, 4).T
-    return Products(
-        first, second, factor, divisor, {kind: np.array(each, dtype=np.int64) for kind, each in units.items()}
-    )
-
-
-def _layer_factors(
-    layer: Layer, tensors: Mapping[str, Tensor], first: int, second: int, one: int
-) -> Iterator[tuple[str, _Factors]]:
-    if layer.kind == "tensor":
-        yield layer.name, (one, second, tensors[layer.name].numel() // len(layer.outputs), 1)
-        return
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        full = f"{layer.name}.{name}" if layer.name else name
-        if full not in tensors:
-            continue
-        if name == "weight" and layer.kind in PRODUCERS:
-            numbers = tensors[full].numel()
-            if layer.depthwise:
-                yield full, (one, second, numbers // len(layer.outputs), 1)
-            else:
-                kernel = numbers * layer.groups // (len(layer.inputs) * len(layer.outputs))
-                yield full, (first, second, kernel, layer.groups)
-        else:
-            yield full, (one, second, 1, 1)

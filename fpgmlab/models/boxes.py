@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.common.modules import device_of, eval_mode
+from fpgmlab.common.modules import device_of, eval_mode, tensor_of
 from fpgmlab.models.letterbox import letterbox
 
 
@@ -97,7 +98,7 @@ class Decoded(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
-        return decode(self.model(x), self.model.anchors, self.model.strides)
+        return decode(self.model(x), tensor_of(self.model, "anchors"), cast("Sequence[int]", self.model.strides))
 
 
 def corners(boxes: Tensor) -> Tensor:
@@ -153,8 +154,8 @@ def suppress(
     """
     shapes = [tuple(picture.shape) for picture in decoded]
     if any(len(shape) != 2 or shape[1] < 6 for shape in shapes):
-        found = tuple(decoded.shape) if isinstance(decoded, Tensor) else shapes
-        raise ValueError(f"decoded must be (batch, boxes, 5 + classes), of decode; got {found}")
+        got = tuple(decoded.shape) if isinstance(decoded, Tensor) else shapes
+        raise ValueError(f"decoded must be (batch, boxes, 5 + classes), of decode; got {got}")
     for name, value in (("confidence", confidence), ("iou", iou)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} must be from 0 to 1; got {value!r}")
@@ -246,7 +247,8 @@ def detect(
             f"model must give raw maps and have anchors and strides, as fpgmlab.models.yolov5; got "
             f"{type(model).__name__}"
         )
-    filled, placement = letterbox(picture, size, multiple=max(model.strides))
+    anchors, strides = tensor_of(model, "anchors"), cast("Sequence[int]", model.strides)
+    filled, placement = letterbox(picture, size, multiple=max(strides))
     with eval_mode(model):
         maps = model(to_input([filled]).to(device_of(model)))
     if not all(bool(level.isfinite().all()) for level in maps):
@@ -254,5 +256,5 @@ def detect(
             f"{type(model).__name__} gives numbers that are infinite or none (NaN) for this picture: its weights are "
             "broken. Load it again, or go back to before the training that did it."
         )
-    (found,) = suppress(decode(maps, model.anchors, model.strides), confidence, iou)
+    (found,) = suppress(decode(maps, anchors, strides), confidence, iou)
     return {"boxes": placement.restore(found["boxes"].cpu())} | {k: found[k].cpu() for k in ("scores", "labels")}

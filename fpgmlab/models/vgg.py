@@ -24,7 +24,7 @@ class VGG(nn.Module):
         layers: list[nn.Module] = []
         last = channels
         for entry in _LAYERS:
-            if entry == "M":
+            if isinstance(entry, str):
                 layers.append(nn.MaxPool2d(2))
                 continue
             out = max(1, round(entry * width))

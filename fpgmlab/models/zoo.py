@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -19,30 +20,32 @@ from fpgmlab.models.yolov5.checkpoint import fit_classes, read_yolov5
 from fpgmlab.models.yolov5.network import SIZES, YOLOv5
 from fpgmlab.plans.provenance import Provenance, set_provenance
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 def resnet20(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:
     """Return an untrained ResNet-20: 0.27 M parameters at width 1; see `ResNet`."""
-    return build("resnet20", classes=classes, channels=channels, width=width)
+    return _build(ResNet, "resnet20", classes, channels, width)
 
 
 def resnet32(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:
     """Return an untrained ResNet-32: 0.46 M parameters at width 1; see `ResNet`."""
-    return build("resnet32", classes=classes, channels=channels, width=width)
+    return _build(ResNet, "resnet32", classes, channels, width)
 
 
 def resnet56(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:
     """Return an untrained ResNet-56: 0.86 M parameters at width 1; see `ResNet`."""
-    return build("resnet56", classes=classes, channels=channels, width=width)
+    return _build(ResNet, "resnet56", classes, channels, width)
 
 
 def resnet110(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:
     """Return an untrained ResNet-110: 1.7 M parameters at width 1; see `ResNet`."""
-    return build("resnet110", classes=classes, channels=channels, width=width)
+    return _build(ResNet, "resnet110", classes, channels, width)
 
 
 def vgg16(classes: int = 10, channels: int = 3, width: float = 1.0) -> VGG:
     """Return an untrained VGG-16 with batch norm: 14.7 M parameters at width 1; see `VGG`."""
-    return build("vgg16", classes=classes, channels=channels, width=width)
+    return _build(VGG, "vgg16", classes, channels, width)
 
 
 def yolov5(
@@ -86,11 +89,11 @@ def yolov5(
         asked for, and for an unknown size or release.
     """
     if weights is None:
-        options = {"classes": 80 if classes is None else classes, "channels": 3 if channels is None else channels}
         if size not in SIZES:
             hint = f". To read a file: yolov5(weights={size!r})" if str(size).endswith(_READ) else ""
             raise ValueError(unknown("size of YOLOv5", size, SIZES) + hint)
-        return build(f"yolov5{size}", **options, width=width, release=release or "6.x")
+        classes, channels = 80 if classes is None else classes, 3 if channels is None else channels
+        return _build(YOLOv5, f"yolov5{size}", classes, channels, width, release)
     found = read_yolov5(weights)
     asked = {"size": size, "channels": channels, "width": None if width == 1 else width, "release": release}
     has = {"size": found.size, "channels": found.channels, "width": 1.0, "release": found.release}
@@ -99,15 +102,15 @@ def yolov5(
             f"{str(weights)!r} is YOLOv5{found.size} of release {found.release} for {found.channels} channels; asked "
             f"for {', '.join(wrong)}. Leave out what the checkpoint tells."
         )
-    names = list(found.names) if classes in (None, len(found.names)) else classes
-    model = build(f"yolov5{found.size}", classes=names, channels=found.channels, release=found.release)
+    names = list(found.names) if classes is None or classes == len(found.names) else classes
+    model = _build(YOLOv5, f"yolov5{found.size}", names, found.channels, 1.0, found.release)
     if model.names != found.names:
         found = replace(found, tensors=fit_classes(found.tensors, model.state_dict(), found.names, model.names))
     model.load_state_dict(found.tensors)
     return model.eval()
 
 
-_ARCHITECTURES = {
+_ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], dict[str, int | str]]] = {
     **{f"resnet{depth}": (ResNet, {"depth": depth}) for depth in (20, 32, 56, 110)},
     "vgg16": (VGG, {}),
     **{f"yolov5{size}": (YOLOv5, {"size": size}) for size in SIZES},
@@ -143,6 +146,18 @@ def build(
     ValueError
         For an unknown architecture (with the nearest match) or an option out of range.
     """
+    return _build(nn.Module, architecture, classes, channels, width, release)
+
+
+def _build(
+    kind: type[Network],
+    architecture: str,
+    classes: int | Sequence[str],
+    channels: int,
+    width: float,
+    release: str | None = None,
+) -> Network:
+    """Return what `build` does, which is known to be of a kind."""
     if architecture not in _ARCHITECTURES:
         raise ValueError(unknown("architecture", architecture, _ARCHITECTURES))
     make, fixed = _ARCHITECTURES[architecture]
@@ -155,10 +170,10 @@ def build(
     for name, value in (("classes", count), ("channels", channels), ("width", width)):
         if not value > 0:
             raise ValueError(f"{name} must be > 0; got {value!r}")
-    options = {"classes": classes if isinstance(classes, int) else list(classes), "channels": channels, "width": width}
-    if detector:
-        options["release"] = release or "6.x"
+    counted = {"classes": classes if isinstance(classes, int) else list(classes), "channels": channels, "width": width}
+    options = counted | ({"release": release or "6.x"} if detector else {})
     model = make(**fixed, **options)
+    assert isinstance(model, kind)
     set_provenance(model, Provenance(architecture, options))
     return model
 
@@ -200,6 +215,6 @@ def load(name: str, device: str | torch.device = "cpu", *, classes: int | Sequen
         if not isinstance(model, YOLOv5):
             raise ValueError(f"only a detector takes other classes; {name!r} is {weights.record['architecture']}")
         known = model.names
-        model = build(weights.record["architecture"], **{**weights.record["options"], "classes": classes})
+        model = _build(YOLOv5, weights.record["architecture"], **{**weights.record["options"], "classes": classes})
         model.load_state_dict(fit_classes(weights.tensors, model.state_dict(), known, model.names))
     return model.eval().to(device)

@@ -34,7 +34,7 @@ def read_plan(
     """Return ``make(widths, removed)`` of a file, or of JSON text; what is no plan is a `ValueError` that names it."""
     inline = isinstance(source, str) and source.lstrip().startswith("{")
     name = "the text" if inline else repr(str(source))
-    text = source if inline else Path(source).read_text(encoding="utf-8")
+    text = str(source) if inline else Path(source).read_text(encoding="utf-8")
     try:
         data = json.loads(text)
         if data["format"] != FORMAT:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fpgmlab.common.modules import tensor_of
+
 ANCHORS = (
     ((10, 13), (16, 30), (33, 23)),
     ((30, 61), (62, 45), (59, 119)),
@@ -122,7 +124,7 @@ class Detect(nn.Module):
         self.m = nn.ModuleList(nn.Conv2d(c, anchors.shape[1] * (5 + classes), 1) for c in channels)
         for layer, stride in zip(self.m, STRIDES, strict=True):
             # Start with rare objects (Lin et al., "Focal Loss", ICCV 2017, section 4.1), else their loss swamps all.
-            bias = layer.bias.detach().view(anchors.shape[1], -1)  # (anchors, 5 + classes)
+            bias = tensor_of(layer, "bias").detach().view(anchors.shape[1], -1)  # (anchors, 5 + classes)
             bias[:, 4] = math.log(8 / (640 / stride) ** 2)  # eight objects in a picture of 640 px
             bias[:, 5:] = math.log(0.6 / (classes - 0.6))  # each class alike, in all 0.6
 

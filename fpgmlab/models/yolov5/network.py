@@ -13,6 +13,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from fpgmlab.common.modules import tensor_of
 from fpgmlab.errors import unknown
 from fpgmlab.models.yolov5.blocks import C3, SPP, SPPF, STRIDES, Concat, Conv, Detect, Focus
 
@@ -128,7 +129,8 @@ class YOLOv5(nn.Module):
     @property
     def anchors(self) -> Tensor:
         """Width and height of the anchors in pixels, (levels, anchors, 2)."""
-        return self.model[-1].anchors * self.model[-1].anchors.new_tensor(self.strides).view(-1, 1, 1)
+        in_cells = tensor_of(self.model[-1], "anchors")
+        return in_cells * in_cells.new_tensor(self.strides).view(-1, 1, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the raw map of each level.
