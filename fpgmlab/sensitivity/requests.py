@@ -26,7 +26,8 @@ def checked_metrics(metrics: str | Sequence[str] | None, task: Task) -> tuple[st
 
 def samples_in(task: Task, max_samples: int | None) -> int:
     """Return how many validation samples of a task are asked for: all of them, or at most ``max_samples``."""
-    there = len(getattr(task, "val", None) or ())
+    val = getattr(task, "val", None)
+    there = 0 if val is None else len(val)
     if there == 0:
         raise ValueError(f"{type(task).__name__} has no validation data (task.val): a sweep needs at least one sample")
     if max_samples is None:

@@ -45,6 +45,9 @@ ALONG = words("softmax log_softmax normalize cumsum softmin sort argsort topk gl
 CREATION = words("new_zeros new_ones new_full new_empty new_tensor")
 
 
+Rule = Callable[..., None]
+
+
 class Recorder(Protocol):
     """What the rules tell the tracer."""
 
@@ -88,19 +91,9 @@ def unique_pairs(left: Tensor, right: Tensor) -> Tensor:
     return pairs[pairs[:, 0] != pairs[:, 1]].unique(dim=0)
 
 
-def rule_for(name: str) -> Callable[..., None] | None:
+def rule_for(name: str) -> Rule | None:
     """Return the rule for an operation's name (without underscores), or None for one that is not known."""
-    for names, rule in (
-        (UNARY, _unary),
-        (ELEMENTWISE, _elementwise),
-        (SPATIAL, _spatial),
-        (REDUCTION, _reduction),
-        (ALONG, _along),
-        (CREATION, _creation),
-    ):
-        if name in names:
-            return rule
-    return None
+    return RULES.get(name)
 
 
 def _unary(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
@@ -225,3 +218,19 @@ def _along(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, o
         label = None
     for result in tensors_in(out):  # sort also gives the places
         to.put(result, label)
+
+
+# What an operation does with labels, by its name. One that is not here is known from now on when it gets an entry, such
+# as RULES["sinc"] = RULES["exp"] for what treats each number by itself; without one its channels are protected.
+RULES: dict[str, Rule] = {
+    name: rule
+    for names, rule in (
+        (UNARY, _unary),
+        (ELEMENTWISE, _elementwise),
+        (SPATIAL, _spatial),
+        (REDUCTION, _reduction),
+        (ALONG, _along),
+        (CREATION, _creation),
+    )
+    for name in names
+}
