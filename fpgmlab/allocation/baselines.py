@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradations, within_limits
-from fpgmlab.allocation.locking import check_locked, with_locked
+from fpgmlab.allocation.degradation import Degradation
+from fpgmlab.allocation.givens import givens
+from fpgmlab.allocation.locking import with_locked
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.plans.budgets import at_ratio_or_budget
+from fpgmlab.plans.budgets import asked_ratio
 from fpgmlab.plans.plan import Plan
-from fpgmlab.plans.rounding import Scores, check_names, check_rounding
+from fpgmlab.plans.rounding import Scores, check_rounding
 from fpgmlab.sensitivity import Curves
 
 
@@ -45,21 +46,17 @@ def equal_loss(
         As `fpgmlab.allocate`.
     """
     check_rounding(multiple, max_ratio)
-    locked = check_locked(graph, locked)
-    protect = (*check_names(graph, protect), *locked)
     if metric is None and "accuracy" in curves.base:
         metric = "accuracy"
-    known = degradations(graph, curves, chosen_metric(curves, metric))
-    free = within_limits(known, curves, graph, protect)
-    scores = curves.scores if scores is None else scores
-    top = max((float(curve.measured.max()) for curve in free.values()), default=0.0)
+    given = givens(graph, curves, metric, scores, protect, locked)
+    top = max((float(curve.measured.max()) for curve in given.free.values()), default=0.0)
 
     def plan(share: float) -> Plan:  # twice: a share below one must reach the top too, where curves at chance are flat
-        ratios = {name: ratio_at(curve, 2 * share * top) for name, curve in free.items()}
-        free_plan = Plan.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)
-        return with_locked(graph, scores, free_plan, locked)
+        ratios = {name: ratio_at(curve, 2 * share * top) for name, curve in given.free.items()}
+        free_plan = Plan.from_ratios(graph, given.scores, ratios, multiple=multiple, max_ratio=max_ratio)
+        return with_locked(graph, given.scores, free_plan, given.locked)
 
-    return at_ratio_or_budget(graph, plan, {"macs": macs, "params": params, "bytes": bytes})
+    return plan(asked_ratio(graph, plan, {"macs": macs, "params": params, "bytes": bytes}))
 
 
 def ratio_at(curve: Degradation, threshold: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,9 +37,9 @@ class Degradation:
     measured: np.ndarray
     drop: np.ndarray
 
-    def at(self, kept: np.ndarray) -> np.ndarray:
+    def at(self, kept: np.ndarray | int) -> np.ndarray:
         """Return the drop at any number of channels between the measured ones, by straight lines."""
-        return np.interp(kept, self.kept[::-1], self.drop[::-1])
+        return np.asarray(np.interp(kept, self.kept[::-1], self.drop[::-1]))
 
 
 def chosen_metric(curves: Curves, metric: str | None) -> str:
@@ -155,11 +154,3 @@ def _of_table(table: pd.DataFrame, higher_is_better: bool) -> Degradation:
     if known > 1:
         smooth[1:] = np.maximum(isotonic(drop[1:], samples[1:known]), 0)
     return Degradation(table["kept"].to_numpy()[:known], drop, smooth)
-
-
-def within_limits(
-    known: Mapping[str, Degradation], curves: Curves, graph: ChannelGraph, protect: tuple[str, ...]
-) -> dict[str, Degradation]:
-    """Return the groups that may be pruned: measured, not protected, and not without any measurable effect."""
-    barred = {*protect, *curves.unmeasurable}
-    return {name: curve for name, curve in known.items() if name not in barred and graph[name].protected is None}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradations, within_limits
-from fpgmlab.allocation.locking import check_locked
+from fpgmlab.allocation.degradation import Degradation
+from fpgmlab.allocation.givens import givens
 from fpgmlab.allocation.problem import Problem, problem
 from fpgmlab.allocation.search import best, pool
 from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
 from fpgmlab.plans.plan import Plan
-from fpgmlab.plans.rounding import Scores, allowed_kept, check_names, check_rounding
+from fpgmlab.plans.rounding import Scores, allowed_kept, check_rounding
 from fpgmlab.sensitivity import Curves
 
 if TYPE_CHECKING:
@@ -90,32 +90,28 @@ def allocate(
     are in ``data/results/allocation.json``.
     """
     kind, budget = _budget({"macs": macs, "params": params, "bytes": bytes, "latency": latency})
-    if kind == "latency" and table is None:
+    if kind != "latency":
+        table = None
+    elif table is None:
         raise ValueError("latency= needs table=: measure one with fpgmlab.latency_table(graph)")
     check_rounding(multiple, max_ratio)
-    locked = check_locked(graph, locked)
-    protect = (*check_names(graph, protect), *locked)
-    known = degradations(graph, curves, chosen_metric(curves, metric))
-    free = within_limits(known, curves, graph, protect)
-    scores = curves.scores if scores is None else scores
-    if not scores:
-        raise ValueError("the curves do not hold the scores they were made with: give scores=")
-    options = {name: _options(graph[name], curve, multiple, max_ratio) for name, curve in free.items()}
+    given = givens(graph, curves, metric, scores, protect, locked)
+    options = {name: _options(graph[name], curve, multiple, max_ratio) for name, curve in given.free.items()}
     options = {name: each for name, each in options.items() if len(each[0]) > 1}
-    options |= {name: (np.array([kept]), np.zeros(1)) for name, kept in locked.items()}
-    form = table.form(graph) if kind == "latency" else graph.costs.form(kind)
-    task = problem(graph, scores, options, form)
-    choices = pool(task)
-    costs, whole = _exact(graph, task, choices, kind, table)
-    fits = best(costs, task.predicted(choices), budget * whole)
+    options |= {name: (np.array([kept]), np.zeros(1)) for name, kept in given.locked.items()}
+    form = graph.costs.form(kind) if table is None else table.form(graph)
+    choosing = problem(graph, given.scores, options, form)
+    choices = pool(choosing)
+    costs, whole = _exact(graph, choosing, choices, kind, table)
+    fits = best(costs, choosing.predicted(choices), budget * whole)
     if not len(fits):
         least = math.ceil(costs.min() / whole * 1e4) / 1e4
         raise ValueError(
             f"{kind}={budget} cannot be reached: at least {least:.4f} of the {kind} remain with multiple={multiple}, "
             f"max_ratio={max_ratio}, {len(graph) - len(options)} of {len(graph)} groups whole (protected, or not "
-            f"measured), {len(locked)} locked, and nothing removed beyond the largest ratio measured"
+            f"measured), {len(given.locked)} locked, and nothing removed beyond the largest ratio measured"
         )
-    return task.plan(graph, scores, choices[fits[0]])
+    return choosing.plan(graph, given.scores, choices[fits[0]])
 
 
 def _budget(options: dict[str, float | None]) -> tuple[str, float]:
@@ -137,11 +133,11 @@ def _options(group: ChannelGroup, curve: Degradation, multiple: int, max_ratio: 
 
 
 def _exact(
-    graph: ChannelGraph, task: Problem, choices: np.ndarray, kind: str, table: LatencyTable | None
+    graph: ChannelGraph, choosing: Problem, choices: np.ndarray, kind: str, table: LatencyTable | None
 ) -> tuple[np.ndarray, float]:
-    """Return what each choice costs, (rows,), and what the unpruned network does."""
-    if kind == "latency":
+    """Return what each choice costs, (rows,), and what the unpruned network does; by the table where there is one."""
+    if table is not None:
         counts = graph.costs.counts.T
-        return table.milliseconds(graph, task.vectors(choices) @ counts), table.latency(graph)
+        return table.milliseconds(graph, choosing.vectors(choices) @ counts), table.latency(graph)
     whole = getattr(graph.cost(), kind)
-    return np.rint(task.costs(choices) * whole), whole
+    return np.rint(choosing.costs(choices) * whole), whole

@@ -152,6 +152,12 @@ def problem(
                 gone = mine[list(lowest(graph[name], scores, graph[name].channels - int(count)))] - where.start
                 row -= np.bincount(gone, minlength=len(row))
         cells.append((where, stays))
-    kept, degradations = zip(*options.values(), strict=True) if options else ((), ())
     unit = whole @ form @ whole
-    return Problem(tuple(options), tuple(kept), tuple(degradations), tuple(cells), whole, (form + form.T) / 2 / unit)
+    return Problem(
+        names=tuple(options),
+        kept=tuple(kept for kept, _ in options.values()),
+        degradations=tuple(each for _, each in options.values()),
+        cells=tuple(cells),
+        whole=whole,
+        form=(form + form.T) / 2 / unit,
+    )

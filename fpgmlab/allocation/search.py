@@ -60,12 +60,12 @@ def _corners(problem: Problem) -> np.ndarray:
     """Return the choices of the grid of prices, by falling cost."""
     ends = np.array([[0] * len(problem.names), [len(kept) - 1 for kept in problem.kept]])
     vectors = problem.vectors(ends)
-    rates = []
+    by_group = []
     for g, table in enumerate(problem.degradations):
         costs = problem.option_costs(vectors, g)
         saved = costs[:, :1] - costs[:, 1:]
-        rates.append(np.where(saved > 0, table[1:] / np.maximum(saved, 1e-15), 0).ravel())
-    rates = np.concatenate(rates)
+        by_group.append(np.where(saved > 0, table[1:] / np.maximum(saved, 1e-15), 0).ravel())
+    rates = np.concatenate(by_group)
     if not rates.any():  # nothing does any harm
         return ends
     low, high = rates[rates > 0].min(), rates.max()
@@ -105,7 +105,7 @@ def _between(problem: Problem, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the choices on the way from one to another: one option of one group at a time, the gentlest first."""
     steps = []
     vectors = problem.vectors(a[None])
-    for g in np.flatnonzero(a != b):
+    for g in np.flatnonzero(a != b).tolist():
         way = np.arange(a[g], b[g], 1 if b[g] > a[g] else -1)
         after = way + (1 if b[g] > a[g] else -1)
         costs = problem.option_costs(vectors, g)[0]

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 import numpy as np
 
 from fpgmlab.graph.channel_graph import ChannelGraph, HasRemoved
 
-APlan = TypeVar("APlan", bound=HasRemoved)
 
-
-def at_ratio_or_budget(
-    graph: ChannelGraph, plan: Callable[[float], APlan], options: Mapping[str, float | None]
-) -> APlan:
-    """Return ``plan(ratio)``, or the plan of the smallest ratio that meets the one budget given.
+def asked_ratio(graph: ChannelGraph, plan: Callable[[float], HasRemoved], options: Mapping[str, float | None]) -> float:
+    """Return the ratio given, or the smallest whose plan meets the one budget given.
 
     Parameters
     ----------
@@ -38,13 +33,13 @@ def at_ratio_or_budget(
     if kind == "ratio":
         if not (isinstance(value, (int, float, np.floating)) and 0 <= value < 1):
             raise ValueError(f"ratio must be a number with 0 <= ratio < 1; got {value!r}")
-        return plan(value)
+        return value
     if not 0 < value <= 1:
         raise ValueError(f"{kind} must be the fraction that may remain, 0 < {kind} <= 1; got {value}")
     whole = getattr(graph.cost(), kind)
     low, high = 0.0, math.nextafter(1.0, 0.0)
     if getattr(graph.cost(plan(low)), kind) <= value * whole:
-        return plan(low)
+        return low
     least = getattr(graph.cost(plan(high)), kind)
     if least > value * whole:
         free = sum(group.protected is None for group in graph.values())
@@ -55,4 +50,4 @@ def at_ratio_or_budget(
     while high - low > 1e-6:
         middle = (low + high) / 2
         low, high = (low, middle) if getattr(graph.cost(plan(middle)), kind) <= value * whole else (middle, high)
-    return plan(high)
+    return high

@@ -1,26 +1,24 @@
-"""Plans: which channels of which group are removed. Pure data, JSON on disk."""
+"""Plans, and the ways to make one: by ratios, uniform, by one threshold for the whole network, by depth."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.plans.disk import plan_text, read_plan
-from fpgmlab.plans.making import PlanMaking
+from fpgmlab.plans.budgets import asked_ratio
+from fpgmlab.plans.removal import Removal
+from fpgmlab.plans.rounding import Scores, check_rounding, kept_channels, lowest, prunable
+from fpgmlab.plans.thresholds import global_cut
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-@dataclass(frozen=True)
-class Plan(PlanMaking):
+class Plan(Removal):
     """The channels to remove from each group of a network; two equal plans compare equal.
 
-    Make one with `uniform`, `by_depth`, `from_ratios` or `from_json`.
+    Make one with `uniform`, `global_threshold`, `by_depth`, `from_ratios` or `from_json`.
 
     Attributes
     ----------
@@ -30,88 +28,158 @@ class Plan(PlanMaking):
         The removed channels of each group, ascending, by group name; empty where nothing is removed.
     """
 
-    widths: Mapping[str, int]
-    removed: Mapping[str, tuple[int, ...]]
-
-    def __post_init__(self) -> None:
-        removed = {}
-        for name in self.removed:
-            if name not in self.widths:
-                raise ValueError(f"removed: {unknown('group', name, self.widths)}")
-        for name, width in self.widths.items():
-            channels = tuple(sorted(int(c) for c in self.removed.get(name, ())))
-            if len(set(channels)) < len(channels) or any(not 0 <= c < width for c in channels):
-                raise ValueError(
-                    f"group {name!r}: removed channels must be distinct and 0 to {width - 1}; got {channels}"
-                )
-            if channels and len(channels) >= width:
-                raise ValueError(f"group {name!r}: all {width} channels would be removed; at least one must stay")
-            removed[name] = channels
-        object.__setattr__(self, "widths", {name: int(width) for name, width in self.widths.items()})
-        object.__setattr__(self, "removed", removed)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.removed.items()))
-
-    @property
-    def kept(self) -> dict[str, int]:
-        """The number of channels that stay, by group name."""
-        return {name: width - len(self.removed[name]) for name, width in self.widths.items()}
-
-    @property
-    def ratios(self) -> dict[str, float]:
-        """The fraction of channels that is removed, by group name."""
-        return {name: len(self.removed[name]) / width for name, width in self.widths.items()}
-
-    def __repr__(self) -> str:
-        touched = [name for name, channels in self.removed.items() if channels]
-        gone, total = sum(map(len, self.removed.values())), sum(self.widths.values())
-        return f"Plan: removes {gone} of {total} channels in {len(touched)} of {len(self.widths)} groups"
-
-    # To disk and back ----------------------------------------------------------------------------------------------
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the plan as JSON text, and write it to ``path`` when given."""
-        return plan_text(self.widths, self.removed, path)
-
     @classmethod
-    def from_json(cls, source: str | os.PathLike[str]) -> Plan:
-        """Read a plan from a file, or from JSON text.
+    def from_ratios(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratios: Mapping[str, float],
+        *,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+    ) -> Plan:
+        """Remove the given fraction of each named group, the channels with the lowest scores first.
+
+        Parameters
+        ----------
+        graph : ChannelGraph
+        scores : mapping of str to Tensor
+            A score for each channel of each group that is pruned; see `fpgmlab.score`.
+        ratios : mapping of str to float
+            0 <= ratio < 1 by group name; other groups stay whole. The number of channels kept is rounded to the nearest
+            allowed one, half upwards, and never below one (one in each block of a grouped convolution).
+        multiple : int
+            Keep a multiple of so many channels, or all of them.
+        max_ratio : float
+            No group loses more than this fraction.
 
         Raises
         ------
-        FileNotFoundError
-            When there is no such file.
         ValueError
-            When it is not a plan.
+            For an unknown or protected group, a ratio out of range, scores that are missing, of wrong length or NaN.
         """
-        return read_plan(source, cls)
+        check_rounding(multiple, max_ratio)
+        for name, ratio in ratios.items():
+            if name not in graph:
+                raise ValueError(unknown("group", name, graph))
+            if not (isinstance(ratio, (int, float, np.floating)) and 0 <= ratio < 1):
+                raise ValueError(f"group {name!r}: ratio must be a number with 0 <= ratio < 1; got {ratio!r}")
+            if ratio > 0 and graph[name].protected is not None:
+                raise ValueError(
+                    f"group {name!r} is protected ({graph[name].protected}): its ratio must be 0; got {ratio}"
+                )
+        removed = {}
+        for name, group in graph.items():
+            kept = kept_channels(group, ratios.get(name, 0.0), multiple, max_ratio)
+            removed[name] = lowest(group, scores, group.channels - kept) if kept < group.channels else ()
+        return cls({name: group.channels for name, group in graph.items()}, removed)
 
-    # Looking at plans ----------------------------------------------------------------------------------------------
+    @classmethod
+    def uniform(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratio: float | None = None,
+        *,
+        macs: float | None = None,
+        params: float | None = None,
+        bytes: float | None = None,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
+    ) -> Plan:
+        """Remove the same fraction of every group that is not protected.
 
-    def frame(self, graph: ChannelGraph) -> pd.DataFrame:
-        """Return one row for each group of the graph: group, channels, kept, ratio, macs_share, protected.
+        Give either the ``ratio``, or one budget (``macs``, ``params`` or ``bytes``: what may remain, as a fraction of
+        the original); then the smallest ratio that meets it is taken. The groups named in ``protect`` stay whole as
+        well. The other parameters are those of `from_ratios`.
 
-        ``macs_share`` is the group's share of the unpruned network's MACs; see `ChannelGraph.frame`.
+        Raises
+        ------
+        ValueError
+            As `from_ratios`; when not exactly one of them is given; when a budget cannot be reached, with what can.
         """
-        graph.check(self)
-        table = graph.frame()[["group", "channels", "macs_share", "protected"]]
-        table.insert(2, "kept", [self.kept.get(name, graph[name].channels) for name in table["group"]])
-        table.insert(3, "ratio", 1 - table["kept"] / table["channels"])
-        return table
+        free = prunable(graph, protect)
 
-    def diff(self, other: Plan) -> pd.DataFrame:
-        """Return the groups in which two plans differ: group, channels, kept, other_kept, only_here, only_there.
+        def plan(r: float) -> Plan:
+            return cls.from_ratios(graph, scores, dict.fromkeys(free, r), multiple=multiple, max_ratio=max_ratio)
 
-        ``only_here`` and ``only_there`` are tuples of the channels that just one of the plans removes.
+        budgets = {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes}
+        return plan(asked_ratio(graph, plan, budgets))
+
+    @classmethod
+    def global_threshold(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        ratio: float | None = None,
+        *,
+        macs: float | None = None,
+        params: float | None = None,
+        bytes: float | None = None,
+        floor: float = 0.0,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
+    ) -> Plan:
+        """Remove the channels with the lowest scores of the whole network, wherever they are.
+
+        Network slimming's way (Liu et al., ICCV 2017): it asks for scores that can be compared between layers, such
+        as the scales of batch norms; sums of distances cannot. A channel of a coupled group counts once, with the
+        group's reduced score. Where a group meets its floor, it keeps channels below the threshold, and less than
+        ``ratio`` is removed in all.
+
+        Parameters
+        ----------
+        graph, scores, multiple, max_ratio
+            As in `from_ratios`.
+        ratio : float
+            0 <= ratio < 1: the share of the channels of all prunable groups that lies below the threshold.
+        macs, params, bytes : float
+            Or a budget, as in `uniform`; then the lowest threshold that meets it is taken.
+        floor : float
+            0 <= floor <= 1: the share of its channels that each group keeps, whatever the scores; at least one channel,
+            one in each block of a grouped convolution.
+        protect : sequence of str
+            Names of groups that stay whole as well, and are not among those compared.
+
+        Raises
+        ------
+        ValueError
+            As `uniform`.
         """
-        import pandas as pd
+        if not 0 <= floor <= 1:
+            raise ValueError(f"floor must be a share of a group's channels, 0 to 1; got {floor}")
 
-        rows = []
-        for name in {**self.widths, **other.widths}:
-            mine, theirs = set(self.removed.get(name, ())), set(other.removed.get(name, ()))
-            width = self.widths.get(name, other.widths.get(name))
-            if mine != theirs or self.widths.get(name) != other.widths.get(name):
-                kept = (self.kept.get(name), other.kept.get(name))
-                rows.append((name, width, *kept, tuple(sorted(mine - theirs)), tuple(sorted(theirs - mine))))
-        return pd.DataFrame(rows, columns=["group", "channels", "kept", "other_kept", "only_here", "only_there"])
+        def plan(r: float) -> Plan:
+            cut = global_cut(graph, scores, r, protect)
+            # A group that lies below the threshold as a whole keeps what the rounding leaves it.
+            ratios = {n: min(k / graph[n].channels, math.nextafter(1.0, 0.0)) for n, k in cut.below.items()}
+            limit = min(max_ratio, 1 - floor)
+            return cls.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=limit)
+
+        budgets = {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes}
+        return plan(asked_ratio(graph, plan, budgets))
+
+    @classmethod
+    def by_depth(
+        cls,
+        graph: ChannelGraph,
+        scores: Scores,
+        shallow: float = 0.1,
+        middle: float = 0.3,
+        deep: float = 0.2,
+        *,
+        multiple: int = 1,
+        max_ratio: float = 1.0,
+        protect: Sequence[str] = (),
+    ) -> Plan:
+        """Remove a fraction that depends on depth: of the first, the middle and the last third of the prunable groups.
+
+        The groups named in ``protect`` stay whole; practice leaves the first one alone. The other parameters are those
+        of `from_ratios`.
+        """
+        free = prunable(graph, protect)
+        thirds = np.array_split(np.array(free, dtype=object), 3)
+        ratios = {name: r for part, r in zip(thirds, (shallow, middle, deep), strict=True) for name in part}
+        return cls.from_ratios(graph, scores, ratios, multiple=multiple, max_ratio=max_ratio)

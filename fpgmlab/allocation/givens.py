@@ -1,0 +1,57 @@
+"""What every way to choose a plan by curves starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradations
+from fpgmlab.allocation.locking import check_locked
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.rounding import Scores, check_names
+from fpgmlab.sensitivity import Curves
+
+
+@dataclass(frozen=True)
+class Givens:
+    """What there is to choose from.
+
+    Attributes
+    ----------
+    free : dict of str to Degradation
+        The groups that may be pruned: measured, not protected, not locked, and not without any measurable effect.
+    scores : mapping of str to Tensor
+        The channels with the lowest go first.
+    locked : dict of str to int
+        How many channels groups keep whatever the budget.
+    """
+
+    free: dict[str, Degradation]
+    scores: Scores
+    locked: dict[str, int]
+
+
+def givens(
+    graph: ChannelGraph,
+    curves: Curves,
+    metric: str | None,
+    scores: Scores | None,
+    protect: str | Sequence[str],
+    locked: Mapping[str, int] | None,
+) -> Givens:
+    """Return what there is to choose from; the parameters are those of `fpgmlab.allocate`.
+
+    Raises
+    ------
+    ValueError
+        For unknown groups and numbers that a locked one cannot keep, for curves of another network, without rows or
+        without the metric, and when there are no scores.
+    """
+    locked = check_locked(graph, locked)
+    barred = {*check_names(graph, protect), *locked, *curves.unmeasurable}
+    known = degradations(graph, curves, chosen_metric(curves, metric))
+    free = {name: curve for name, curve in known.items() if name not in barred and graph[name].protected is None}
+    scores = curves.scores if scores is None else scores
+    if not scores:
+        raise ValueError("the curves do not hold the scores they were made with: give scores=")
+    return Givens(free, scores, locked)

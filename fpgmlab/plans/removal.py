@@ -1,0 +1,136 @@
+"""What a plan holds: which channels of which group are removed. Pure data, JSON on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from fpgmlab.common.files import atomic_path
+from fpgmlab.errors import unknown
+from fpgmlab.graph.channel_graph import ChannelGraph
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+FORMAT = "fpgmlab-plan/1"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The data of a `fpgmlab.Plan`, and what can be asked of it; the ways to make one are there.
+
+    Attributes
+    ----------
+    widths : dict
+        Channels of each group before pruning, by group name.
+    removed : dict
+        The removed channels of each group, ascending, by group name; empty where nothing is removed.
+    """
+
+    widths: Mapping[str, int]
+    removed: Mapping[str, tuple[int, ...]]
+
+    def __post_init__(self) -> None:
+        removed = {}
+        for name in self.removed:
+            if name not in self.widths:
+                raise ValueError(f"removed: {unknown('group', name, self.widths)}")
+        for name, width in self.widths.items():
+            channels = tuple(sorted(int(c) for c in self.removed.get(name, ())))
+            if len(set(channels)) < len(channels) or any(not 0 <= c < width for c in channels):
+                raise ValueError(
+                    f"group {name!r}: removed channels must be distinct and 0 to {width - 1}; got {channels}"
+                )
+            if channels and len(channels) >= width:
+                raise ValueError(f"group {name!r}: all {width} channels would be removed; at least one must stay")
+            removed[name] = channels
+        object.__setattr__(self, "widths", {name: int(width) for name, width in self.widths.items()})
+        object.__setattr__(self, "removed", removed)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.removed.items()))
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """The number of channels that stay, by group name."""
+        return {name: width - len(self.removed[name]) for name, width in self.widths.items()}
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """The fraction of channels that is removed, by group name."""
+        return {name: len(self.removed[name]) / width for name, width in self.widths.items()}
+
+    def __repr__(self) -> str:
+        touched = [name for name, channels in self.removed.items() if channels]
+        gone, total = sum(map(len, self.removed.values())), sum(self.widths.values())
+        return f"Plan: removes {gone} of {total} channels in {len(touched)} of {len(self.widths)} groups"
+
+    # To disk and back ----------------------------------------------------------------------------------------------
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the plan as JSON text, a line for each group, and write it to ``path`` when given."""
+        groups = {name: {"channels": width, "removed": list(self.removed[name])} for name, width in self.widths.items()}
+        lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in groups.items())
+        text = f'{{\n  "format": {json.dumps(FORMAT)},\n  "groups": {{\n{lines}\n  }}\n}}\n'
+        if path is not None:
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> Self:
+        """Read a plan from a file, or from JSON text.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such file.
+        ValueError
+            When it is not a plan.
+        """
+        inline = isinstance(source, str) and source.lstrip().startswith("{")
+        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
+        try:
+            data = json.loads(text)
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']!r} instead of {FORMAT!r}")
+            groups = data["groups"]
+            widths = {name: entry["channels"] for name, entry in groups.items()}
+            return cls(widths, {name: tuple(entry["removed"]) for name, entry in groups.items()})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            name = "the text" if inline else repr(str(source))
+            raise ValueError(f"{name} is not a plan of fpgmlab: {error}") from error
+
+    # Looking at plans ----------------------------------------------------------------------------------------------
+
+    def frame(self, graph: ChannelGraph) -> pd.DataFrame:
+        """Return one row for each group of the graph: group, channels, kept, ratio, macs_share, protected.
+
+        ``macs_share`` is the group's share of the unpruned network's MACs; see `ChannelGraph.frame`.
+        """
+        graph.check(self)
+        table = graph.frame()[["group", "channels", "macs_share", "protected"]]
+        table.insert(2, "kept", [self.kept.get(name, graph[name].channels) for name in table["group"]])
+        table.insert(3, "ratio", 1 - table["kept"] / table["channels"])
+        return table
+
+    def diff(self, other: Removal) -> pd.DataFrame:
+        """Return the groups in which two plans differ: group, channels, kept, other_kept, only_here, only_there.
+
+        ``only_here`` and ``only_there`` are tuples of the channels that just one of the plans removes.
+        """
+        import pandas as pd
+
+        rows = []
+        for name in {**self.widths, **other.widths}:
+            mine, theirs = set(self.removed.get(name, ())), set(other.removed.get(name, ()))
+            width = self.widths.get(name, other.widths.get(name))
+            if mine != theirs or self.widths.get(name) != other.widths.get(name):
+                kept = (self.kept.get(name), other.kept.get(name))
+                rows.append((name, width, *kept, tuple(sorted(mine - theirs)), tuple(sorted(theirs - mine))))
+        return pd.DataFrame(rows, columns=["group", "channels", "kept", "other_kept", "only_here", "only_there"])
