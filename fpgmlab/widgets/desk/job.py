@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from fpgmlab.common.batches import examples_in
 from fpgmlab.plans.plan import Plan
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.pace import Pace, duration
+from fpgmlab.widgets.common.worker import Worker
 
 Result = TypeVar("Result")
 
@@ -72,7 +72,7 @@ class LossTrace:
             self._each *= 2
 
 
-class Job:
+class Job(Worker):
     """One piece of work.
 
     Parameters
@@ -97,19 +97,16 @@ class Job:
         How many a training will have in all.
     made : Made or None
         The newest network that it made; good, whatever becomes of the job.
-    thread : Thread or None
-        In which it is done.
     """
 
     def __init__(self, kind: str, on_update: Callable[[], None], interval: float = 0.25) -> None:
+        super().__init__(kind)
         self.kind, self.words, self.share = kind, "", 0.0
         self.trace, self.steps = LossTrace(), 0
         self.epochs: list[dict[str, float]] = []
         self.made: Made | None = None
-        self.thread: threading.Thread | None = None
         self._on_update, self._interval = on_update, interval
         self._told, self._pace = float("-inf"), Pace()
-        self._stopping = threading.Event()
 
     def start(self, do: Callable[[], Result], on_end: Callable[[Result | None, BaseException | None], None]) -> None:
         """Do it in a thread, which ends with a call of ``on_end``: the result or None, and the error or None."""
@@ -124,18 +121,7 @@ class Job:
                 error = caught
             on_end(result, error)
 
-        # A daemon: a kernel that is shut down does not wait for it.
-        self.thread = threading.Thread(target=work, name=f"fpgmlab {self.kind}", daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        """Ask it to end soon."""
-        self._stopping.set()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether it was asked to end."""
-        return self._stopping.is_set()
+        self.begin(work)
 
     def check(self) -> None:
         """Raise `Cancelled` when it was asked to end."""

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -147,7 +149,8 @@ def exporting(job: Job, order: Order, folder: str | os.PathLike[str]) -> Outcome
         job.tell(words, step, steps, at_once=True)
 
     frame = report_frame(order.graph, order.curves, order.table, order.plan, order.measured)
-    checks = () if order.task is None else (next(iter(order.task.val_batches(16, None)))[0],)
+    inputs = None if order.task is None else next(iter(order.task.val_batches(16, None)))[0]
+    checks = (inputs,) if isinstance(inputs, Tensor) else ()
     files = write_folder(folder, order.graph, order.plan, made.model, frame, checks, made.epochs, told)
     return Outcome(f"Exported {len(files)} files to {os.fspath(folder)}.", files=files)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -54,6 +55,16 @@ def desk_payload(
         "metrics": [_metric(graph, curves, name) for name in finite_metrics(curves)],
         "latency": None if table is None else _latency(graph, table),
     }
+
+
+def plain(value: object) -> object:
+    """Return a value, and None for a number that JSON does not know."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def plain_row(row: Mapping[str, object]) -> Json:
+    """Return values by name, and None for numbers that JSON does not know."""
+    return {name: plain(value) for name, value in row.items()}
 
 
 def finite_metrics(curves: Curves) -> list[str]:

@@ -11,6 +11,7 @@ from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
+from fpgmlab.widgets.desk.payload import plain_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +79,8 @@ def report_json(graph: ChannelGraph, plan: Plan, frame: pd.DataFrame, parity: Ma
     return {
         "network": type(graph.model).__name__,
         "fine_tuned_epochs": epochs,
-        "results": [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")],
-        "groups": [{name: _plain(value) for name, value in row.items()} for row in groups.to_dict("records")],
+        "results": [plain_row(row) for row in frame.to_dict("records")],
+        "groups": [plain_row(row) for row in groups.to_dict("records")],
         "parity": dict(parity),
     }
 
@@ -142,10 +143,6 @@ def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> t
 
 def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{low:.5g} to {high:.5g}"
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from fpgmlab.deployment import LatencyTable
@@ -17,7 +16,7 @@ from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.job import Job, Made
 from fpgmlab.widgets.desk.jobs import NO_TASK, Order, Outcome, evaluating, exporting, fine_tuning, pruning
-from fpgmlab.widgets.desk.payload import Json
+from fpgmlab.widgets.desk.payload import Json, plain, plain_row
 from fpgmlab.widgets.desk.report import Measured, epochs_words
 
 JOBS: dict[str, Callable[..., Outcome]] = {
@@ -133,8 +132,8 @@ class Workshop:
             "message": "" if self.error is None else in_words(self.error),
             "can": {kind: not reason for kind, reason in why.items()},
             "why": {kind: reason for kind, reason in why.items() if reason},
-            "steps": [] if training is None else [[step, _finite(loss)] for step, loss in training.trace.points],
-            "epochs": [] if training is None else [_plain(row) for row in training.epochs],
+            "steps": [] if training is None else [[step, plain(loss)] for step, loss in training.trace.points],
+            "epochs": [] if training is None else [plain_row(row) for row in training.epochs],
             "total": 0 if training is None else training.steps,
             "metric": getattr(self._task, "metric_name", None),
             "files": list(self._files),
@@ -145,7 +144,7 @@ class Workshop:
         """Return what was measured by the numbers of kept channels, of plans that the bars still stand for."""
         kept = {plan: bars.kept(plan) for plan in self.measured}
         return {
-            ",".join(map(str, numbers)): {network: _plain(found) for network, found in self.measured[plan].items()}
+            ",".join(map(str, numbers)): {network: plain_row(found) for network, found in self.measured[plan].items()}
             for plan, numbers in kept.items()
             if bars.plan(numbers) == plan
         }
@@ -184,12 +183,3 @@ class Workshop:
             self.state = "failed" if error is not None else "cancelled" if cancelled else "finished"
             self._lock.notify_all()
             self._on_change()
-
-
-def _plain(row: Mapping[str, float]) -> Json:
-    """Return numbers by name, and None for those that JSON does not know."""
-    return {name: _finite(value) for name, value in row.items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

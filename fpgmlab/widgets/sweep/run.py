@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TypedDict
@@ -13,6 +12,7 @@ from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity import Curves, sweep
 from fpgmlab.tasks.task import Task
+from fpgmlab.widgets.common.worker import Worker
 
 
 class Options(TypedDict, total=False):
@@ -27,7 +27,7 @@ class Options(TypedDict, total=False):
     tolerance: float | None
 
 
-class SweepRun:
+class SweepRun(Worker):
     """A sweep in a worker thread, on a copy of the network: other cells may use, or change, the network meanwhile.
 
     Parameters
@@ -47,7 +47,7 @@ class SweepRun:
     Attributes
     ----------
     passes : int
-        Forward passes that were begun.
+        Forward passes that were begun; `stop` ends it before the next.
     """
 
     def __init__(
@@ -60,35 +60,18 @@ class SweepRun:
         on_end: Callable[[Curves | None, Exception | None], None],
         interval: float = 0.25,
     ) -> None:
+        super().__init__("sweep")
         # Here and not in the thread: the caller's next line may change the network.
         self._graph = copy.deepcopy(graph)
         self._scores, self._task, self._options = dict(scores), task, options.copy()
         self._on_update, self._on_end, self._interval = on_update, on_end, interval
-        self._stopping = threading.Event()
         self._fresh: Curves | None = None
         self.passes = 0
         self._drawn = self._told = float("-inf")
-        # A daemon: a kernel that is shut down does not wait for it.
-        self._thread = threading.Thread(target=self._work, name="fpgmlab sweep", daemon=True)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask it to end before its next forward pass."""
-        self._stopping.set()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether it was asked to end."""
-        return self._stopping.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for its end, at most so many seconds; tell whether it has come. Its own callbacks do not wait."""
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
+        self.begin(self._work)
 
     def _work(self) -> None:
         curves, error = None, None
@@ -109,7 +92,7 @@ class SweepRun:
         """Answer the sweep before each forward pass: a good moment to tell how far it is."""
         self._tell()
         self.passes += 1
-        return self._stopping.is_set()
+        return self.stopping
 
     def _tell(self) -> None:
         now = time.monotonic()
