@@ -13,10 +13,9 @@ from fpgmlab.common.modules import channels_last, device_of, eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
-from fpgmlab.sensitivity.curves.intervals import Paired
+from fpgmlab.sensitivity.curves.intervals import Sums
 from fpgmlab.sensitivity.curves.metrics import Metric
-from fpgmlab.sensitivity.curves.states import States
-from fpgmlab.sensitivity.curves.task_metrics import Own, named
+from fpgmlab.sensitivity.curves.task_metrics import named
 from fpgmlab.surgery.simulation import simulate
 from fpgmlab.tasks.task import Task, eval_batch_size
 
@@ -92,8 +91,8 @@ def additivity(
 
 
 def _joint(
-    graph: ChannelGraph, plans: list[Plan], task: Task, metric: Metric | Own, max_samples: int, batch_size: int
-) -> list[Paired | States]:
+    graph: ChannelGraph, plans: list[Plan], task: Task, metric: Metric, max_samples: int, batch_size: int
+) -> list[Sums]:
     """Return the sums of a metric for each plan, paired with the unpruned network's."""
     sums = [metric.nothing] * len(plans)
     device = device_of(graph.model)
@@ -101,9 +100,8 @@ def _joint(
         for inputs, targets in task.val_batches(batch_size, max_samples):
             inputs, targets = on_device(inputs, device, channels_last=True), on_device(targets, device)
             whole = call(model, inputs)
-            base = metric.of(task, whole, whole, targets)
+            judge = metric.judge(task, whole, targets)
             for i, plan in enumerate(plans):
                 with simulate(graph, plan):
-                    values = metric.of(task, call(model, inputs), whole, targets)
-                sums[i] += metric.sums(values, base)
+                    sums[i] += judge.of(call(model, inputs))
     return sums

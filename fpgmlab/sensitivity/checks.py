@@ -6,17 +6,17 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode
 from fpgmlab.sensitivity.curves.metrics import METRICS, Metric
-from fpgmlab.sensitivity.curves.task_metrics import Own, named
-from fpgmlab.tasks.task import Task
+from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, named
+from fpgmlab.tasks.task import Task, own_metrics
 
 
-def given(metric: Metric | Own, task: Task, outputs: object, target: object) -> object:
-    """Return what a metric gives for the outputs and the target of one sample.
+def check_given(metric: Metric, task: Task, outputs: object, target: object) -> None:
+    """Look at what a metric gives for the outputs and the target of one sample.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def given(metric: Metric | Own, task: Task, outputs: object, target: object) -> 
         When the task cannot give it, with those that it can give.
     """
     try:
-        return _values(metric, task, outputs, target)
+        metric.check(task, outputs, target)
     except Exception as error:
         possible = _possible(task, outputs, target)
         listed = ", ".join(repr(other.name) for other in possible) or "none"
@@ -35,21 +35,15 @@ def given(metric: Metric | Own, task: Task, outputs: object, target: object) -> 
         ) from error
 
 
-def _values(metric: Metric | Own, task: Task, outputs: object, target: object) -> object:
-    values = metric.of(task, outputs, metric.prepared(outputs), target)
-    metric.check(values)
-    return values
-
-
-def _possible(task: Task, outputs: object, target: object) -> list[Metric | Own]:
+def _possible(task: Task, outputs: object, target: object) -> list[Metric]:
     """Return the metrics that a task can give: its own ones, then the sweep's."""
     found = []
-    for name in (*(getattr(task, "metrics", None) or ()), *METRICS):
+    for name in (*own_metrics(task), *METRICS):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what nobody asked for
             try:
                 metric = named(name, task)
-                _values(metric, task, outputs, target)
+                metric.check(task, outputs, target)
             except Exception:  # whatever a task may raise: it cannot give this one
                 continue
         found.append(metric)
@@ -58,7 +52,7 @@ def _possible(task: Task, outputs: object, target: object) -> list[Metric | Own]
 
 @torch.no_grad()
 def silence(
-    model: nn.Module, samples: Iterable[Tensor], chosen: Sequence[Metric | Own], stop: Callable[[], bool] | None
+    model: nn.Module, samples: Iterable[object], chosen: Sequence[Metric], stop: Callable[[], bool] | None
 ) -> str | None:
     """Tell of metrics of agreement that are 0 of the unpruned network with itself; None when there are none.
 
@@ -68,13 +62,13 @@ def silence(
     Parameters
     ----------
     model : nn.Module
-    samples : iterable of Tensor
+    samples : iterable
         Inputs of one sample each, on the model's device; read only until no metric is 0.
-    chosen : sequence of Metric or Own
+    chosen : sequence of Metric
     stop : callable, optional
         Asked before each forward pass; when it returns true, there is nothing to tell.
     """
-    silent = [metric for metric in chosen if isinstance(metric, Own) and metric.of_agreement]
+    silent = [metric for metric in chosen if isinstance(metric, TaskMetric) and metric.of_agreement]
     if not silent:
         return None
     count = 0

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.sensitivity.curves.curves import Curves, Key
-from fpgmlab.sensitivity.curves.intervals import Paired
+from fpgmlab.sensitivity.curves.intervals import Sums
 from fpgmlab.sensitivity.curves.metrics import Metric
-from fpgmlab.sensitivity.curves.states import States
-from fpgmlab.sensitivity.curves.task_metrics import Own
 from fpgmlab.sensitivity.replay.points import Point
 from fpgmlab.sensitivity.replay.runners import Runner
 from fpgmlab.tasks.task import Task
@@ -25,26 +23,23 @@ def measured(
     targets: object,
     task: Task,
     points: Sequence[Point],
-    metrics: Sequence[Metric | Own],
+    metrics: Sequence[Metric],
     stop: Callable[[], bool] | None,
 ) -> Curves | None:
     """Return what one batch says of some points; None when it was stopped."""
     whole = runner.record(inputs)
-    bases = {metric.name: metric.prepared(whole) for metric in metrics}
-    reference = {metric.name: metric.of(task, whole, bases[metric.name], targets) for metric in metrics}
+    judges = {metric.name: metric.judge(task, whole, targets) for metric in metrics}
     sizes = [largest(tensor) for tensor in tensors_in(whole)]
-    sums: dict[Key, Paired | States] = {}
+    sums: dict[Key, Sums] = {}
     changes: dict[str, float] = {}
     for point in points:
         if stop is not None and stop():
             return None
         outputs = runner.run(point)
         changes[point.group] = max(changes.get(point.group, 0.0), largest_change(outputs, whole, sizes))
-        for metric in metrics:
-            values = metric.of(task, outputs, bases[metric.name], targets)
-            sums[point.group, point.kept, metric.name] = metric.sums(values, reference[metric.name])
-    whole_sums = {m.name: m.sums(reference[m.name], reference[m.name]) for m in metrics}
-    return Curves(sums, whole_sums, {}, changes)
+        for name, judge in judges.items():
+            sums[point.group, point.kept, name] = judge.of(outputs)
+    return Curves(sums, {name: judge.whole for name, judge in judges.items()}, {}, changes)
 
 
 def largest_change(outputs: object, whole: object, sizes: Sequence[float]) -> float:

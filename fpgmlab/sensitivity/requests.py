@@ -8,14 +8,14 @@ from numbers import Integral, Real
 from fpgmlab.errors import one_of
 from fpgmlab.sensitivity.curves.metrics import USUAL
 from fpgmlab.sensitivity.curves.task_metrics import named
-from fpgmlab.tasks.task import Task
+from fpgmlab.tasks.task import Task, usual_metrics
 
 DTYPES = ("float32", "bfloat16")
 
 
 def checked_metrics(metrics: str | Sequence[str] | None, task: Task) -> tuple[str, ...]:
     """Return the names of metrics as a tuple, or the task's usual ones; an error says which cannot be used."""
-    metrics = getattr(task, "usual_metrics", USUAL) if metrics is None else metrics
+    metrics = usual_metrics(task, USUAL) if metrics is None else metrics
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     for name in names:
         named(name, task)

@@ -23,6 +23,7 @@ from fpgmlab.tasks.task import Task, eval_batch_size
 
 if TYPE_CHECKING:
     from distributed import Client
+    from tqdm import tqdm
 
 
 @torch.no_grad()
@@ -149,8 +150,10 @@ def sweep(
     batch_size = eval_batch_size(task, batch_size)
     check_numbers(batch_size, memory, dtype, tolerance, recalibrate)
     total = samples_in(task, max_samples)
-    mode = {"surgery": bool(surgery or recalibrate), "recalibrate": int(recalibrate)}
-    job = Job(graph, task, grid, names, dtype, batch_size, total, tolerance, digests=path is not None, **mode)
+    job = Job(
+        graph, task, grid, names, dtype, batch_size, total, tolerance, digests=path is not None,
+        surgery=bool(surgery or recalibrate), recalibrate=int(recalibrate),
+    )  # fmt: skip
     made_from = {"ratios": sorted({float(r) for r in ratios if r > 0}), "multiple": multiple}
     state = begun(job, scores)
 
@@ -198,7 +201,7 @@ def _working(
         yield work, limit
 
 
-def _bar(done: int, samples: int, progress: bool) -> Iterator:
+def _bar(done: int, samples: int, progress: bool) -> tqdm:
     from tqdm.auto import tqdm
 
     return tqdm(initial=done, total=samples, disable=not progress, unit="sample", desc="sweep", leave=False)

@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 import fpgmlab as fl
 from fpgmlab.sensitivity.checks import silence
 from fpgmlab.sensitivity.curves.metrics import METRICS
-from fpgmlab.sensitivity.curves.task_metrics import Own
+from fpgmlab.sensitivity.curves.task_metrics import TaskMetric
 from fpgmlab.tasks.detection.metric import BoxPrecision
 from tests.sensitivity.small import small_task
 from tests.tasks.detection.test_metric import Given
@@ -117,7 +117,7 @@ def detections(*scores: float) -> list[Tensor]:
 
 def test_one_answer_in_any_sample_is_enough():
     kinds = {"a": BoxPrecision(Given(), "map50", True), "b": BoxPrecision(Given(), "map", True)}
-    chosen = [Own(name, metric) for name, metric in kinds.items()]
+    chosen = [TaskMetric(name, metric) for name, metric in kinds.items()]
     model, asked = nn.Identity(), []
 
     def stop() -> bool:
@@ -130,7 +130,7 @@ def test_one_answer_in_any_sample_is_enough():
     left = iter(detections(0.1, 0.26, 0.1))
     assert silence(model, left, chosen, stop) is None
     assert len(list(left)) == 1  # read no further
-    labelled = Own("c", BoxPrecision(Given(), "map50", False))
+    labelled = TaskMetric("c", BoxPrecision(Given(), "map50", False))
     assert silence(model, iter(detections(0.1)), [labelled, *METRICS.values()], None) is None
 
 

@@ -264,7 +264,11 @@ class NoData:
 
 def test_a_metric_that_the_task_cannot_give_is_refused_before_measuring(untrained: fl.ChannelGraph):
     task = small_task()
-    cases = [(Odd, "loss", "reduction"), (Unlabelled, "accuracy", "bool"), (Unlabelled, "loss", "NoneType")]
+    cases = [
+        (Odd, "loss", "reduction"),
+        (Unlabelled, "accuracy", "takes labels, one tensor"),
+        (Unlabelled, "loss", "NoneType"),
+    ]
     for kind, name, why in cases:
         bad = kind(task.train, task.val, classes=3)
         words = rf"{kind.__name__} cannot give the metric '{name}': .*{why}.*metrics=\['agreement', 'kl', 'change'\]"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity.curves.disk import NAME, read_fields, write_fields
-from fpgmlab.sensitivity.curves.intervals import Paired
+from fpgmlab.sensitivity.curves.intervals import Sums
 from fpgmlab.sensitivity.curves.metrics import METRICS, is_binary
-from fpgmlab.sensitivity.curves.states import States
-from fpgmlab.sensitivity.curves.task_metrics import named
+from fpgmlab.sensitivity.curves.states import Known, States
+from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, named
 from fpgmlab.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ class Curves:
 
     Attributes
     ----------
-    sums : mapping of (str, int, str) to Paired or States
+    sums : mapping of (str, int, str) to Sums
         For each group, number of kept channels and metric.
-    whole : mapping of str to Paired or States
+    whole : mapping of str to Sums
         The unpruned network's, by metric, on all samples seen.
     widths : mapping of str to int
         Channels of each group before pruning.
@@ -44,8 +44,8 @@ class Curves:
         The scores that the sweep was made with: the channels with the lowest were removed first.
     """
 
-    sums: Mapping[Key, Paired | States]
-    whole: Mapping[str, Paired | States]
+    sums: Mapping[Key, Sums]
+    whole: Mapping[str, Sums]
     widths: Mapping[str, int]
     changes: Mapping[str, float]
     complete: bool = True
@@ -62,8 +62,9 @@ class Curves:
         """
         import pandas as pd
 
-        rows = []
-        bases, known = self.base, {metric: {} for metric in self.whole}
+        rows: list[tuple[object, ...]] = []
+        bases = self.base
+        known: dict[str, Known] = {metric: {} for metric in self.whole}
         for name, metric in ((n, m) for n in self.widths for m in bases):
             width, value = self.widths[name], bases[metric]
             rows.append((name, 0.0, width, metric, value, value, value, self.whole[metric].samples))
@@ -71,9 +72,9 @@ class Curves:
             for k in kept:
                 sums = self.sums[name, k, metric]
                 shift = 0.0 if sums.samples == self.whole[metric].samples else value - sums.reference
-                with_known = {"known": known[metric]} if isinstance(sums, States) else {}
-                interval = sums.interval(is_binary(metric), **with_known)
-                found = self._on_all(interval, shift, is_binary(metric))
+                binary = is_binary(metric)
+                interval = sums.interval(known=known[metric]) if isinstance(sums, States) else sums.interval(binary)
+                found = self._on_all(interval, shift, binary)
                 rows.append((name, 1 - k / width, k, metric, *found, sums.samples))
         frame = pd.DataFrame(rows, columns=COLUMNS)
         frame.attrs["higher_is_better"] = {metric: self.higher_is_better(metric) for metric in bases}
@@ -92,11 +93,13 @@ class Curves:
 
     def higher_is_better(self, metric: str) -> bool:
         """Tell whether a higher value of one of its metrics is better."""
-        return METRICS[metric].higher_is_better if metric in METRICS else self.whole[metric].higher_is_better
+        sums = self.whole.get(metric)
+        return sums.higher_is_better if isinstance(sums, States) else METRICS[metric].higher_is_better
 
     def is_share(self, metric: str) -> bool:
         """Tell whether one of its metrics is a fraction, from 0 to 1."""
-        return METRICS[metric].share if metric in METRICS else self.whole[metric].share
+        sums = self.whole.get(metric)
+        return sums.share if isinstance(sums, States) else METRICS[metric].share
 
     @property
     def unmeasurable(self) -> tuple[str, ...]:
@@ -172,10 +175,16 @@ class Curves:
 
     def with_metrics_of(self, task: Task) -> Curves:
         """Return the same curves, with a task's own metrics to compute them by."""
-        own = {m: named(m, task).metric for m, sums in self.whole.items() if isinstance(sums, States)}
-        sums = {k: replace(s, metric=own[k[2]]) if k[2] in own else s for k, s in self.sums.items()}
-        whole = {m: replace(s, metric=own[m]) if m in own else s for m, s in self.whole.items()}
-        return replace(self, sums=sums, whole=whole)
+        rules = {name: named(name, task) for name, sums in self.whole.items() if isinstance(sums, States)}
+
+        def given(sums: Sums, name: str) -> Sums:
+            rule = rules.get(name)
+            if isinstance(rule, TaskMetric) and isinstance(sums, States):
+                return replace(sums, metric=rule.metric)
+            return sums
+
+        sums = {key: given(each, key[2]) for key, each in self.sums.items()}
+        return replace(self, sums=sums, whole={name: given(each, name) for name, each in self.whole.items()})
 
     def __repr__(self) -> str:
         samples = max((part.samples for part in self.whole.values()), default=0)

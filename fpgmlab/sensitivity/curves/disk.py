@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from fpgmlab.common.files import atomic_path
-from fpgmlab.sensitivity.curves.intervals import Paired
-from fpgmlab.sensitivity.curves.states import States
+from fpgmlab.sensitivity.curves.intervals import Paired, Sums
+from fpgmlab.sensitivity.curves.states import Known, States
 
 FORMAT = "fpgmlab-curves/1"
 NAME = "curves.parquet"  # in the folder of a sweep
@@ -107,17 +107,16 @@ def read_fields(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[s
         ) from error
 
 
-def _states_columns(sums: Sequence[Paired | States], metrics: Sequence[str], computed: bool) -> dict[str, Any]:
+def _states_columns(sums: Sequence[Sums], metrics: Sequence[str], computed: bool) -> dict[str, Any]:
     """Return the states of metrics of a task's own, and, unless it takes too long, what follows from them."""
     import pyarrow as pa
 
     state = pa.struct([("samples", pa.int64()), ("state", pa.large_binary()), ("base", pa.large_binary())])
     states = [part if isinstance(part, States) else None for part in sums]
-    known = [part and part.parts and (computed or part.found) for part in states]
-    computed_already: dict[str, dict] = {metric: {} for metric in metrics}
+    known: dict[str, Known] = {metric: {} for metric in metrics}
     found = [
-        part.all_found(computed_already[metric]) if yes else None
-        for part, yes, metric in zip(states, known, metrics, strict=True)
+        part.all_found(known[metric]) if part and part.parts and (computed or part.found) else None
+        for part, metric in zip(states, metrics, strict=True)
     ]
     parts = [[dict(zip(("samples", "state", "base"), p, strict=True)) for p in s.parts] if s else None for s in states]
     return {
@@ -128,7 +127,7 @@ def _states_columns(sums: Sequence[Paired | States], metrics: Sequence[str], com
     }
 
 
-def _sums(row: Mapping[str, Any]) -> Paired | States:
+def _sums(row: Mapping[str, Any]) -> Sums:
     if row.get("states") is None:
         return Paired(row["samples"], row["value"], row["base"], row["square"])
     parts = tuple((part["samples"], part["state"], part["base"]) for part in row["states"])
@@ -138,7 +137,7 @@ def _sums(row: Mapping[str, Any]) -> Paired | States:
 
 def _packed(score: Tensor) -> tuple[str, str]:
     plain = score.detach().to("cpu").contiguous()
-    return str(plain.dtype).removeprefix("torch."), base64.b64encode(plain.view(torch.uint8).numpy()).decode()
+    return str(plain.dtype).removeprefix("torch."), base64.b64encode(plain.view(torch.uint8).numpy().data).decode()
 
 
 def _unpacked(dtype: str, text: str) -> Tensor:

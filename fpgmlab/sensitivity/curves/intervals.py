@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 Z = 1.959963984540054  # of 95 %
 SPARE = 1.15  # a point that is looked at after every batch ends in a lucky moment: its 97.6 % interval must be narrow
+
+
+class Sums(Protocol):
+    """What is kept of a metric, for a point or the unpruned network: it grows by the batch and gives an interval."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples are in it."""
+
+    @property
+    def mean(self) -> float:
+        """The metric on these samples."""
+
+    @property
+    def reference(self) -> float:
+        """The unpruned network's metric on the same samples."""
+
+    def __add__(self, other: Self) -> Self:
+        """Return what is known of the samples of both."""
+
+    def interval(self, binary: bool = False) -> tuple[float, float, float]:
+        """Return the metric and the ends of its 95 % interval; ``binary`` for values 0 and 1 of each sample."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,7 @@ class Paired:
         values, base = values.detach().double(), base.detach().double()
         return cls(len(values), float(values.sum()), float(base.sum()), float((values - base).square().sum()))
 
-    def interval(self, binary: bool) -> tuple[float, float, float]:
+    def interval(self, binary: bool = False) -> tuple[float, float, float]:
         """Return the mean value and the ends of its 95 % interval.
 
         The interval is that of the mean difference to the unpruned network on the same samples, put at the unpruned

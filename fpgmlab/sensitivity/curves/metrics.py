@@ -4,26 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from fpgmlab.common.modules import tensors_in
-from fpgmlab.sensitivity.curves.intervals import Paired, kl_divergence
+from fpgmlab.sensitivity.curves.intervals import Paired, Sums, kl_divergence
 from fpgmlab.tasks.task import Task
 
-PerSample = Callable[[object, object, object, object], Tensor]  # task, outputs, unpruned outputs, targets
+Values = Callable[[Task, object, object, object], Tensor]  # task, outputs, unpruned outputs, targets -> (samples,)
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A metric of a sweep.
+class Judge:
+    """What a metric says of one batch.
+
+    Attributes
+    ----------
+    whole : Sums
+        Of the unpruned network, compared with itself.
+    of : callable
+        ``outputs -> Sums``, of a pruned network's outputs for the same batch.
+    """
+
+    whole: Sums
+    of: Callable[[object], Sums]
+
+
+class Metric(Protocol):
+    """What a sweep asks of a metric: `SampleMetric`, a mean over samples, or `task_metrics.TaskMetric`, any other."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether the value of each sample is 0 or 1."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value is better."""
+
+    @property
+    def labels(self) -> bool:
+        """Whether it needs targets."""
+
+    @property
+    def share(self) -> bool:
+        """Whether it is a fraction, from 0 to 1."""
+
+    @property
+    def nothing(self) -> Sums:
+        """What is known before the first batch."""
+
+    def judge(self, task: Task, whole: object, targets: object) -> Judge:
+        """Return what judges outputs for a batch, from the unpruned network's outputs and the targets."""
+
+    def check(self, task: Task, outputs: object, target: object) -> None:
+        """Raise an error when what it makes of one sample is not good for a sweep."""
+
+
+@dataclass(frozen=True)
+class SampleMetric:
+    """A metric that is a mean over samples.
 
     Attributes
     ----------
     name : str
-    of : callable
-        ``(task, outputs, base, targets) -> (samples,)``.
+    values : callable
+        ``(task, outputs, unpruned outputs, targets) -> (samples,)``.
     binary : bool
         Whether each value is 0 or 1.
     higher_is_better : bool
@@ -32,27 +83,26 @@ class Metric:
     """
 
     name: str
-    of: PerSample
+    values: Values
     binary: bool
     higher_is_better: bool
     labels: bool
 
     nothing = Paired()
-    sums = staticmethod(Paired.of)
 
     @property
     def share(self) -> bool:
         """Whether it is a fraction, from 0 to 1."""
         return self.binary
 
-    @staticmethod
-    def prepared(base: object) -> object:
-        """Return what of the unpruned outputs `of` takes: all."""
-        return base
+    def judge(self, task: Task, whole: object, targets: object) -> Judge:
+        """Return what judges outputs for a batch, from the unpruned network's outputs and the targets."""
+        base = self.values(task, whole, whole, targets)
+        return Judge(Paired.of(base, base), lambda outputs: Paired.of(self.values(task, outputs, whole, targets), base))
 
-    @staticmethod
-    def check(values: object) -> None:
-        """Raise an error when what one sample gives is not good for a sweep."""
+    def check(self, task: Task, outputs: object, target: object) -> None:
+        """Raise an error when what one sample gives is not one number."""
+        values = self.values(task, outputs, outputs, target)
         if not isinstance(values, Tensor) or tuple(values.shape) != (1,):
             shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(f"one sample must give one number, (1,); got {shape}")
@@ -66,7 +116,9 @@ def _logits(outputs: object) -> Tensor:
     raise TypeError(f"it takes logits, one tensor (samples, classes); the network gives {found}")
 
 
-def _right(task: Task, outputs: object, base: object, targets: Tensor) -> Tensor:
+def _right(task: Task, outputs: object, base: object, targets: object) -> Tensor:
+    if not isinstance(targets, Tensor):
+        raise TypeError(f"it takes labels, one tensor (samples,); the task gives a {type(targets).__name__}")
     return (_logits(outputs).argmax(dim=1) == targets).float()
 
 
@@ -89,14 +141,14 @@ def _change(task: Task, outputs: object, base: object, targets: object) -> Tenso
 
 
 USUAL = ("accuracy", "loss", "agreement")  # what a sweep measures unless a task has usual_metrics
-METRICS = {
+METRICS: dict[str, SampleMetric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", _right, binary=True, higher_is_better=True, labels=True),
-        Metric("loss", _loss, binary=False, higher_is_better=False, labels=True),
-        Metric("agreement", _same, binary=True, higher_is_better=True, labels=False),
-        Metric("kl", _kl, binary=False, higher_is_better=False, labels=False),
-        Metric("change", _change, binary=False, higher_is_better=False, labels=False),
+        SampleMetric("accuracy", _right, binary=True, higher_is_better=True, labels=True),
+        SampleMetric("loss", _loss, binary=False, higher_is_better=False, labels=True),
+        SampleMetric("agreement", _same, binary=True, higher_is_better=True, labels=False),
+        SampleMetric("kl", _kl, binary=False, higher_is_better=False, labels=False),
+        SampleMetric("change", _change, binary=False, higher_is_better=False, labels=False),
     )
 }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors.torch import load, save
@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_map_only
 if TYPE_CHECKING:
     import torchmetrics
 
-Part = tuple[int, bytes, bytes]  # samples, state, the unpruned network's state; as safetensors
+Known = dict[tuple[bytes, ...], float]  # the metric on joined states
+BatchState = tuple[int, bytes, bytes]  # samples, state, the unpruned network's state; as safetensors
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class States:
         A fresh one. Without it (read from disk) nothing else than what was found is known.
     """
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[BatchState, ...] = ()
     higher_is_better: bool = True
     share: bool = False
     found: tuple[float, float, float, float] | None = field(default=None, compare=False)
@@ -62,9 +63,7 @@ class States:
         metric = self.metric if self.metric is not None else other.metric
         return States(self.parts + other.parts, self.higher_is_better, self.share, metric=metric)
 
-    def interval(
-        self, binary: bool = False, known: dict[tuple[bytes, ...], float] | None = None
-    ) -> tuple[float, float, float]:
+    def interval(self, binary: bool = False, known: Known | None = None) -> tuple[float, float, float]:
         """Return the value and the ends of its 95 % interval, infinite for fewer than three batches.
 
         The jackknife of the difference to the unpruned network, leaving out one batch at a time, for batches of
@@ -101,11 +100,11 @@ class States:
         half = float(stdtrit(count - 1, 0.975)) * math.sqrt(variance)
         return value, value - half, value + half
 
-    def all_found(self, known: dict[tuple[bytes, ...], float]) -> tuple[float, float, float, float]:
+    def all_found(self, known: Known) -> tuple[float, float, float, float]:
         """Return value, ends of the interval and the unpruned network's value; ``known`` as in `interval`."""
         return self.found or (*self.interval(known=known), self._on([base for _, _, base in self.parts], known))
 
-    def _on(self, states: Sequence[bytes], known: dict[tuple[bytes, ...], float]) -> float:
+    def _on(self, states: Sequence[bytes], known: Known) -> float:
         key = tuple(states)
         if key not in known:
             known[key] = compute(self.fresh(), [load(state) for state in states])
@@ -128,7 +127,8 @@ def compute(metric: torchmetrics.Metric, states: Sequence[dict[str, Tensor]]) ->
         if isinstance(metric._defaults[name], list):
             setattr(metric, name, [torch.cat(found)] if found else [])
         else:
-            setattr(metric, name, reduction(torch.stack(found)))
+            merge = cast("Callable[[Tensor], Tensor]", reduction)  # `task_metrics.named` lets no other through
+            setattr(metric, name, merge(torch.stack(found)))
     return float(type(metric).compute(metric))  # the class's: without the memory of the object's
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from safetensors.torch import load
 from torch import Tensor
@@ -13,17 +12,39 @@ from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.errors import unknown
-from fpgmlab.sensitivity.curves.metrics import METRICS, Metric
-from fpgmlab.sensitivity.curves.states import States, compute, state_of
-from fpgmlab.tasks.task import Task
+from fpgmlab.sensitivity.curves.metrics import METRICS, Judge, Metric
+from fpgmlab.sensitivity.curves.states import BatchState, States, compute, state_of
+from fpgmlab.tasks.task import Task, own_metrics
 
 if TYPE_CHECKING:
     import torchmetrics
 
 
+@runtime_checkable
+class Share(Protocol):
+    """A torchmetrics metric that says whether it is a fraction, from 0 to 1."""
+
+    share: bool
+
+
+@runtime_checkable
+class Unlabelled(Protocol):
+    """A torchmetrics metric that says whether it takes the unpruned network's outputs in place of targets."""
+
+    unlabelled: bool
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A torchmetrics metric that makes of the unpruned network's outputs once what it takes many times."""
+
+    def answers(self, outputs: object) -> object:
+        """Return what ``update`` takes in place of targets."""
+
+
 @dataclass(frozen=True, eq=False)
-class Own:
-    """A metric of a task's own; the attributes of `metrics.Metric`, and the metric itself."""
+class TaskMetric:
+    """A metric of a task's own, by torchmetrics, which may have the parts of `Share`, `Unlabelled` and `Answering`."""
 
     name: str
     metric: torchmetrics.Metric
@@ -33,34 +54,37 @@ class Own:
     @property
     def labels(self) -> bool:
         """Whether it needs targets: not where the metric says ``unlabelled``; it gets the unpruned outputs instead."""
-        return not getattr(self.metric, "unlabelled", False)
+        return not (isinstance(self.metric, Unlabelled) and self.metric.unlabelled)
 
     @property
     def higher_is_better(self) -> bool:
-        """As torchmetrics has it."""
-        return self.metric.higher_is_better
+        """As torchmetrics has it; `named` refuses those that do not say."""
+        return bool(self.metric.higher_is_better)
 
     @property
     def share(self) -> bool:
         """Whether it is a fraction, from 0 to 1: where the metric says ``share``."""
-        return getattr(self.metric, "share", False)
+        return isinstance(self.metric, Share) and self.metric.share
 
     @property
     def nothing(self) -> States:
         """The states of no batch."""
-        return States((), self.higher_is_better, self.share, metric=self.metric)
+        return self._states()
 
-    def prepared(self, base: object) -> object:
-        """Return what of the unpruned outputs enters: once for all points, where the metric has ``answers``."""
-        if self.labels:
-            return None
-        base = tree_map_only(Tensor, Tensor.float, base)
-        return self.metric.answers(base) if hasattr(self.metric, "answers") else base
+    def judge(self, task: Task, whole: object, targets: object) -> Judge:
+        """Return what judges outputs for a batch, from the unpruned network's outputs and the targets."""
+        wanted = self._wanted(whole, targets)
+        base = state_of(self.metric, whole, wanted)
+        samples = len(next(tensors_in(whole)))
 
-    def of(self, task: Task, outputs: object, base: object, targets: object) -> tuple[int, bytes]:
-        """Return the number of samples of one batch, and the metric's state after it; ``base`` is `prepared`."""
-        samples = len(next(tensors_in(outputs)))
-        return samples, state_of(self.metric, outputs, targets if self.labels else base)
+        def of(outputs: object) -> States:
+            return self._states((samples, state_of(self.metric, outputs, wanted), base))
+
+        return Judge(self._states((samples, base, base)), of)
+
+    def check(self, task: Task, outputs: object, target: object) -> None:
+        """Raise an error when what one sample gives cannot be put together."""
+        self._computed(outputs, target, 4)
 
     @property
     def of_agreement(self) -> bool:
@@ -68,29 +92,35 @@ class Own:
         return not self.labels and self.higher_is_better
 
     def alone(self, outputs: object) -> float:
-        """Return the metric of the outputs of one sample with themselves."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one sample is too few for many
-            return compute(self.nothing.fresh(), [load(self.of(None, outputs, self.prepared(outputs), None)[1])])
+        """Return the metric of agreement of the outputs of one sample with themselves."""
+        return self._computed(outputs, None, 1)
 
-    def sums(self, values: tuple[int, bytes], base: tuple[int, bytes]) -> States:
-        """Return the states of one batch."""
-        return States(((*values, base[1]),), self.higher_is_better, self.share, metric=self.metric)
-
-    def check(self, values: tuple[int, bytes]) -> None:
-        """Raise an error when what one sample gives is not good for a sweep."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one sample is too few for many
-            compute(self.nothing.fresh(), [load(values[1])] * 4)
-
-    def nbytes(self, values: tuple[int, bytes], samples: int, batches: int) -> int:
-        """Return how much the states of a point take in the end, from what one sample gives."""
-        lists = [isinstance(self.metric._defaults[name], list) for name in load(values[1])]
-        sizes = [state.nbytes for state in load(values[1]).values()]
+    def nbytes(self, outputs: object, target: object, samples: int, batches: int) -> int:
+        """Return how much the states of a point take in the end, from the outputs and the target of one sample."""
+        states = load(state_of(self.metric, outputs, self._wanted(outputs, target)))
+        lists = [isinstance(self.metric._defaults[name], list) for name in states]
+        sizes = [state.nbytes for state in states.values()]
         return sum(size * (samples if is_list else batches) for size, is_list in zip(sizes, lists, strict=True))
 
+    def _wanted(self, whole: object, targets: object) -> object:
+        """Return what takes the place of targets: once for all points, where the metric has ``answers``."""
+        if self.labels:
+            return targets
+        whole = tree_map_only(Tensor, Tensor.float, whole)
+        return self.metric.answers(whole) if isinstance(self.metric, Answering) else whole
 
-def named(name: str, task: Task) -> Metric | Own:
+    def _states(self, *batches: BatchState) -> States:
+        return States(batches, self.higher_is_better, self.share, metric=self.metric)
+
+    def _computed(self, outputs: object, target: object, times: int) -> float:
+        """Return the metric of one sample, as often as asked for."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one sample is too few for many
+            state = state_of(self.metric, outputs, self._wanted(outputs, target))
+            return compute(self.nothing.fresh(), [load(state)] * times)
+
+
+def named(name: str, task: Task) -> Metric:
     """Return a metric by its name: one of the sweep's, or of the task's own ``task.metrics``.
 
     Raises
@@ -100,17 +130,17 @@ def named(name: str, task: Task) -> Metric | Own:
     TypeError
         When the task gives something else than a torchmetrics metric.
     """
-    own: Mapping = getattr(task, "metrics", None) or {}
+    own = own_metrics(task)
     if name in METRICS and name in own:
         raise ValueError(f"the task's own metric {name!r} has the name of one of the sweep's: give it another name")
     if name in METRICS:
         return METRICS[name]
     if name not in own:
         raise ValueError(unknown("metric", name, [*METRICS, *own]))
-    return Own(name, _checked(name, own[name]()))
+    return TaskMetric(name, _checked(name, own[name]()))
 
 
-def described(metric: Own) -> str:
+def described(metric: TaskMetric) -> str:
     """Return a torchmetrics metric's class and settings, which tell it from others of the same name."""
     plain = (bool, int, float, str, type(None), list, tuple)
     settings = {k: v for k, v in vars(metric.metric).items() if k[0] != "_" and isinstance(v, plain)}

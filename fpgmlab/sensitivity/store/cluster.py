@@ -13,9 +13,9 @@ from threading import Event
 
 import cloudpickle
 import torch
-from distributed import Client, Worker, WorkerPlugin, get_worker, wait
+from distributed import Client, Future, Worker, WorkerPlugin, get_worker, wait
 
-from fpgmlab.sensitivity.store.work import Job, Live, Part, Stop, Work, opened
+from fpgmlab.sensitivity.store.work import Bench, Job, Live, Part, Stop, Work, opened
 
 ASK = 0.1  # seconds between two questions whether to stop
 
@@ -32,7 +32,8 @@ class Workplace(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Get the thread ready."""
-        self._stopped, self._open, self._bench = Event(), ExitStack(), None
+        self._stopped, self._open = Event(), ExitStack()
+        self._bench: Bench | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fpgmlab")
 
     def teardown(self, worker: Worker) -> None:
@@ -55,7 +56,10 @@ class Workplace(WorkerPlugin):
 
 
 def _measure(name: str, start: int, end: int, live: Sequence[int]) -> Part | None:
-    return get_worker().plugins[name].measure(start, end, live)
+    workplace = get_worker().plugins[name]
+    if not isinstance(workplace, Workplace):
+        raise TypeError(f"the plugin {name!r} of this worker must be a Workplace; got {type(workplace).__name__}")
+    return workplace.measure(start, end, live)
 
 
 @contextmanager
@@ -82,7 +86,8 @@ def spread(client: Client, job: Job, stop: Stop | None) -> Iterator[Work]:
 
 
 def _work(client: Client, name: str, where: Iterable[tuple[int, int]], live: Live, stop: Stop | None) -> Iterator[Part]:
-    waiting, ahead = iter(where), deque()
+    waiting = iter(where)
+    ahead: deque[Future] = deque()
     try:
         while (points := live()) and not (stop is not None and stop()):
             for start, end in waiting:
@@ -103,7 +108,7 @@ def _work(client: Client, name: str, where: Iterable[tuple[int, int]], live: Liv
         client.cancel(list(ahead))
 
 
-def _ended(future: object) -> bool:
+def _ended(future: Future) -> bool:
     try:
         wait([future], timeout=ASK)
     except TimeoutError:

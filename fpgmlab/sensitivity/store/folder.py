@@ -17,10 +17,11 @@ from fpgmlab.plans.rounding import Scores
 from fpgmlab.recovery.recalibration import training_inputs
 from fpgmlab.sensitivity.curves.curves import read_curves, write_curves
 from fpgmlab.sensitivity.curves.disk import FORMAT, NAME
-from fpgmlab.sensitivity.curves.task_metrics import Own, described
+from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, described
 from fpgmlab.sensitivity.store.fingerprint import Identity, differences, digest, identity
 from fpgmlab.sensitivity.store.progress import Progress, check_data
 from fpgmlab.sensitivity.store.work import Job
+from fpgmlab.tasks.task import head_of
 
 _HEAD = "curves.json"
 _LOCK = ".lock"
@@ -122,11 +123,11 @@ def stored(
             left.rmdir() if left.is_dir() else left.unlink()
         widths = {point.group: point.plan.widths[point.group] for point in job.points}
         own = {name: getattr(job, name) for name in _OPTIONS}
-        own |= {f"metric {metric.name!r}": described(metric) for metric in job.chosen if isinstance(metric, Own)}
+        own |= {f"metric {metric.name!r}": described(metric) for metric in job.chosen if isinstance(metric, TaskMetric)}
         if job.recalibrate:
             own["training data"] = digest(training_inputs(job.task, job.recalibrate))
         own["task"] = type(job.task).__name__
-        if is_dataclass(head := getattr(job.task, "head", None)):  # what a detector's outputs mean
+        if is_dataclass(head := head_of(job.task)):  # what a detector's outputs mean
             own["head"] = repr(head)
         yield Store(folder, job, identity(job.graph.model, scores, widths, {**options, **own}))
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fpgmlab.sensitivity.curves.curves import Curves
-from fpgmlab.sensitivity.curves.intervals import Paired, is_narrow
+from fpgmlab.sensitivity.curves.intervals import Sums, is_narrow
 from fpgmlab.sensitivity.curves.metrics import is_binary
-from fpgmlab.sensitivity.curves.states import States
 from fpgmlab.sensitivity.replay.batches import Reader
 from fpgmlab.sensitivity.store.fingerprint import digest
 from fpgmlab.sensitivity.store.work import Job, Part
@@ -80,15 +79,15 @@ def begun(job: Job, scores: Mapping) -> Progress:
 
 def unfinished(job: Job, curves: Curves) -> Sequence[int]:
     """Return the numbers of the points whose interval, in the first metric, is not narrow enough yet."""
-    if job.tolerance is None:
+    if (tolerance := job.tolerance) is None:
         return range(len(job.points))
     name = job.metrics[0]
 
-    def wide(sums: Paired | States) -> bool:
+    def wide(sums: Sums) -> bool:
         if sums.samples == 0:
             return True
         _, low, high = sums.interval(is_binary(name))
-        return not is_narrow(low, high, job.tolerance)
+        return not is_narrow(low, high, tolerance)
 
     return [number for number, place in enumerate(job.places) if wide(curves.sums[(*place, name)])]
 

@@ -14,10 +14,10 @@ import torch
 from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.modules import device_of
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.sensitivity.checks import given, silence
+from fpgmlab.sensitivity.checks import check_given, silence
 from fpgmlab.sensitivity.curves.curves import Curves
 from fpgmlab.sensitivity.curves.metrics import Metric
-from fpgmlab.sensitivity.curves.task_metrics import Own, named
+from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, named
 from fpgmlab.sensitivity.measuring import measured
 from fpgmlab.sensitivity.replay.batches import Reader, cut, cuts
 from fpgmlab.sensitivity.replay.first_look import first_look
@@ -53,7 +53,7 @@ class Job:
         return [(point.group, point.kept) for point in self.points]
 
     @cached_property
-    def chosen(self) -> list[Metric | Own]:
+    def chosen(self) -> list[Metric]:
         """The metrics themselves."""
         return [named(name, self.task) for name in self.metrics]
 
@@ -110,10 +110,11 @@ class Bench:
             return max(1, int(memory / max(1, look.nbytes)))
         kept = 0
         for metric in self._job.chosen:
-            values = given(metric, self._job.task, look.outputs, target)
-            if isinstance(metric, Own):
+            check_given(metric, self._job.task, look.outputs, target)
+            if isinstance(metric, TaskMetric):
                 batches = -(-self._job.total // self._job.batch_size)
-                kept += metric.nbytes(values, self._job.total, batches) * (len(self._job.points) + 1)
+                each = metric.nbytes(look.outputs, target, self._job.total, batches)
+                kept += each * (len(self._job.points) + 1)
         if kept > memory:
             raise ValueError(
                 f"the states of the task's metrics would take {kept / 1e9:.2g} GB, more than memory={memory:g}: ask "

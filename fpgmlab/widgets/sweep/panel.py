@@ -16,7 +16,7 @@ from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.curves.metrics import USUAL
 from fpgmlab.sensitivity.replay.points import RATIOS
-from fpgmlab.tasks.task import Task
+from fpgmlab.tasks.task import Task, usual_metrics
 from fpgmlab.widgets.common.bundle import COMMON, script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.common.pace import Pace
@@ -89,7 +89,7 @@ class SweepPanel(PromptWidget):
         tolerance: float | None = None,
     ) -> None:
         self._what = (graph, scores, task)
-        metrics = getattr(task, "usual_metrics", USUAL) if metrics is None else metrics
+        metrics = usual_metrics(task, USUAL) if metrics is None else metrics
         metrics = [metrics] if isinstance(metrics, str) else list(metrics)
         if not metrics:
             raise ValueError("metrics must be at least one; got []")

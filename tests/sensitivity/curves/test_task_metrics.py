@@ -89,12 +89,13 @@ def states_of(values: Tensor, base: Tensor, batch: int) -> States:
     """Return the states of micro accuracies whose answers are right or wrong as given."""
     from fpgmlab.sensitivity.curves.task_metrics import named
 
-    rule = named("acc", own_task({"acc": lambda: MulticlassAccuracy(3, average="micro")}))
+    task = own_task({"acc": lambda: MulticlassAccuracy(3, average="micro")})
+    rule = named("acc", task)
     labels = torch.zeros(len(values)).long()
     sums = rule.nothing
     for part in zip(values.split(batch), base.split(batch), labels.split(batch), strict=True):
         right, right_before = (nn.functional.one_hot((~answers).long(), 3).float() for answers in part[:2])
-        sums += rule.sums(rule.of(None, right, None, part[2]), rule.of(None, right_before, None, part[2]))
+        sums += rule.judge(task, right_before, part[2]).of(right)
     return sums
 
 
