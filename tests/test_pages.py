@@ -27,7 +27,7 @@ def paths(text: str) -> set[str]:
 def test_the_files_that_a_page_names_exist(page: str):
     named = paths(OVERVIEW if page == "ARCHITECTURE.md" else PAGES[page])
     assert len(named) > 5
-    for name in named - {"findings/NAME.sh", "outputs/quickstart/", "workshop.py"}:
+    for name in named - {"findings/NAME.sh", "outputs/quickstart/"}:
         assert (ROOT / name).exists() or (ROOT / "fpgmlab" / name).exists(), name
 
 
