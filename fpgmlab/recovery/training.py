@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fpgmlab.common.batches import on_device
-from fpgmlab.common.calling import call
 from fpgmlab.common.modules import device_of
 from fpgmlab.errors import one_of
 from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.recovery.steps import Steps
 from fpgmlab.tasks.evaluation import evaluate
 from fpgmlab.tasks.task import Task, train_batch_size
 
 if TYPE_CHECKING:
     import pandas as pd
-
-WARMUP = 0.05  # share of the steps in which the learning rate rises from zero
+    from tqdm.auto import tqdm
 
 
 def fit(
@@ -42,8 +39,8 @@ def fit(
     keep: str = "best",
     average: float = 0.0,
     progress: bool = True,
-    on_epoch: Callable[[dict], None] | None = None,
-    on_step: Callable[[dict], None] | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    on_step: Callable[[dict[str, float]], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> pd.DataFrame:
     """Train a model in place, on the device where it lies.
@@ -109,65 +106,44 @@ def fit(
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: nothing to train")
     device = device_of(model)
     modes = {module: module.training for module in model.modules()}
-    optim = _optimizer(model, optimizer, lr, weight_decay)
     batches = max(1, len(task.train) // batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optim, _warm_cosine(epochs * batches))
-    dtype = _autocast_dtype(device, amp)
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average), use_buffers=True) if average else None
-    judged = model if averaged is None else averaged.module
-    rows: list[dict] = []
-    good, kept, best, interrupted = copy.deepcopy(model.state_dict()), 0, None, False
+    steps = Steps(model, task, extras, epochs * batches, optimizer, lr, weight_decay, amp, average)
+    rows: list[dict[str, float]] = []
+    best: float | None = None
+    good, kept, interrupted = copy.deepcopy(model.state_dict()), 0, False
 
     try:
-        with _seeded(seed, device), _bar(epochs * batches, progress) as bar:
+        with _seeded(seed, device), _bar(steps.total, progress) as bar:
             for epoch in range(1, epochs + 1):
-                started, losses = time.perf_counter(), torch.zeros((), device=device)
+                started, losses, step = time.perf_counter(), torch.zeros((), device=device), 0
                 model.train()
-                step = 0
                 for step, (inputs, targets) in enumerate(task.train_batches(batch_size, seed=seed * 10007 + epoch), 1):
                     if stop is not None and stop():
                         raise KeyboardInterrupt
                     now = (epoch - 1) * batches + step
-                    inputs, targets = on_device(inputs, device, channels_last=True), on_device(targets, device)
-                    with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                        outputs = call(model, inputs)
-                        loss = task.loss(outputs, targets)
-                        for extra in extras:
-                            loss = loss + extra.loss(model, inputs, outputs, targets)
+                    loss = steps.loss(inputs, targets)
                     if not torch.isfinite(loss):
                         since = f"after epoch {kept}" if kept else "from before the training"
                         raise FloatingPointError(
                             f"the loss is {loss.item()} in epoch {epoch}, step {step}; the model has its weights "
                             f"{since} again. Lower lr (now {lr:g})."
                         )
-                    optim.zero_grad(set_to_none=True)
-                    scaler.scale(loss).backward()
-                    scaler.unscale_(optim)
-                    for extra in extras:
-                        extra.before_step(model, now, epochs * batches)
-                    scaler.step(optim)
-                    scaler.update()
-                    schedule.step()
-                    for extra in extras:
-                        extra.after_step(model, now, epochs * batches)
-                    if averaged is not None:
-                        averaged.update_parameters(model)
+                    steps.step(loss, now)
                     losses += loss.detach()
                     if on_step is not None:
-                        on_step({"epoch": epoch, "step": now, "steps": epochs * batches, "loss": loss.item()})
+                        on_step({"epoch": epoch, "step": now, "steps": steps.total, "loss": loss.item()})
                     bar.update()
                     if step % 10 == 0:
                         bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {losses.item() / step:.3f}", refresh=False)
                 if not step:
                     raise ValueError(f"task.train_batches({batch_size}) gave no batch: choose a smaller batch_size")
-                row = {"epoch": epoch, "train_loss": losses.item() / step} | evaluate(judged, task)
-                row |= {"lr": schedule.get_last_lr()[0], "seconds": time.perf_counter() - started}
+                row = {"epoch": epoch, "train_loss": losses.item() / step} | evaluate(steps.judged, task)
+                row |= {"lr": steps.lr, "seconds": time.perf_counter() - started}
                 row.pop("samples")
                 rows.append(row)
                 value = row[task.metric_name] if task.higher_is_better else -row[task.metric_name]
                 if keep == "last" or best is None or value > best:
-                    good, kept, best = copy.deepcopy(judged.state_dict()), epoch, value
+                    good, kept, best = copy.deepcopy(steps.judged.state_dict()), epoch, value
                 if on_epoch is not None:
                     on_epoch(row)
         model.load_state_dict(good)
@@ -205,32 +181,6 @@ def _check(epochs: int, lr: float, optimizer: str, batch_size: int, amp: str, ke
             raise ValueError(one_of(name, value, allowed))
 
 
-def _optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if name == "adamw":
-        return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay)
-    return torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
-
-
-def _warm_cosine(steps: int) -> Callable[[int], float]:
-    warm = max(1, round(steps * WARMUP))
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-    return factor
-
-
-def _autocast_dtype(device: torch.device, amp: str) -> torch.dtype | None:
-    if amp == "off" or (amp == "auto" and device.type != "cuda"):
-        return None
-    if amp == "bfloat16" or torch.cuda.is_bf16_supported():
-        return torch.bfloat16
-    return torch.float16
-
-
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators (dropout draws from them); they are as before on exit."""
@@ -239,7 +189,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _bar(steps: int, progress: bool):
+def _bar(steps: int, progress: bool) -> tqdm:
     from tqdm.auto import tqdm
 
     return tqdm(total=steps, disable=not progress, unit="batch", desc="fit", leave=False)
