@@ -75,7 +75,7 @@ export function deskModel(desk) {
     return (known[g] ??= allowedOf(groups[g], multiple));
   }
 
-  /** Return the allowed number nearest to a ratio, half upwards: fpgmlab.rounding.kept_channels in the browser. */
+  /** Return the allowed number nearest to a ratio, half upwards: fpgmlab.plans.rounding.kept_channels in the browser. */
   function snapped(g, ratio, multiple) {
     if (ratio <= 0) return whole[g];
     const wish = (1 - ratio) * whole[g];

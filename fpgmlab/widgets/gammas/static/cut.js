@@ -31,7 +31,7 @@ function leastOf(channels, step, floor) {
   return Math.max(step, Math.ceil(floor * channels - 1e-9));
 }
 
-/** Return the nearest number of channels that a group may keep, half upwards: fpgmlab.rounding.kept_channels. */
+/** Return the nearest number of channels that a group may keep, half upwards: fpgmlab.plans.rounding.kept_channels. */
 function keptOf(channels, step, gone, floor) {
   if (gone === 0) return channels;
   const least = Math.ceil(floor * channels - 1e-9);
