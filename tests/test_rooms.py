@@ -143,6 +143,16 @@ def test_import_pulls_in_nothing_heavy():
     assert found.strip() == "[]"
 
 
+def test_only_figures_and_panels_need_matplotlib():
+    rooms = [room for room in ROOMS[1:] if room not in ("figures", "widgets")]
+    script = (
+        f"import importlib, sys; [importlib.import_module('fpgmlab.' + room) for room in {rooms!r}]; "
+        "print([m for m in ('matplotlib', 'ipywidgets', 'traitlets') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_public_names_of_before_are_there(name: str):
     assert attrgetter(name)(fl) is not None
