@@ -23,7 +23,9 @@ class Reader:
 
     def __init__(self, task: Task, batch_size: int, total: int) -> None:
         self._task, self._batch_size, self._total = task, batch_size, total
-        self._rewind()
+        self._start = self._count = 0  # where the batch that was read last begins, and how many samples it has
+        self._batch: tuple[object, object] = (None, None)
+        self._batches = self._beginning()
 
     def read(self, start: int, end: int) -> tuple[object, object]:
         """Return the inputs and targets of some samples within one batch, where the task puts them.
@@ -34,7 +36,8 @@ class Reader:
             When the task gives fewer samples than it has, batches of another size, or targets that cannot be cut.
         """
         if start < self._start:
-            self._rewind()
+            self._start = self._count = 0
+            self._batches = self._beginning()
         while start >= self._start + self._count:
             self._start += self._count
             batch = next(self._batches, None)
@@ -50,10 +53,8 @@ class Reader:
         where = (start - self._start, end - self._start, self._count)
         return cut(inputs, *where), cut(targets, *where)
 
-    def _rewind(self) -> None:
-        self._batches = iter(self._task.val_batches(self._batch_size, self._total))
-        self._start, self._count = 0, 0
-        self._batch: tuple[object, object] = (None, None)
+    def _beginning(self) -> Iterator[tuple[object, object]]:
+        return iter(self._task.val_batches(self._batch_size, self._total))
 
 
 def cut(value: object, start: int, end: int, count: int) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -17,6 +18,18 @@ _BATCH_NORMS = {  # op: whether it has a "training" flag
     aten.miopen_batch_norm.default: True,
     aten._native_batch_norm_legit_no_training.default: False,
 }
+
+
+class Operands(NamedTuple):
+    """What a convolution is of."""
+
+    x: fx.Node
+    weight: fx.Node
+    bias: fx.Node | None
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +71,27 @@ def chains(recording: Recording) -> dict[fx.Node, Chain]:
     return found
 
 
+def operands(convolution: fx.Node) -> Operands:
+    """Return the arguments of a recorded convolution by name."""
+    x, weight, bias, stride, padding, dilation, _, _, groups = convolution.args
+    inputs = (_node(x), _node(weight), None if bias is None else _node(bias))
+    (parts,) = _whole_numbers([groups])
+    return Operands(*inputs, _whole_numbers(stride), _whole_numbers(padding), _whole_numbers(dilation), parts)
+
+
 def folded(recording: Recording, chain: Chain) -> tuple[Tensor, Tensor | None]:
     """Return a chain's weight and bias with the batch norm in them."""
-    constant = recording.tensors
-    weight, bias = constant[chain.convolution.args[1]], constant.get(chain.convolution.args[2])
+    of = operands(chain.convolution)
+    weight, bias = recording.tensors[of.weight], None if of.bias is None else recording.tensors[of.bias]
     if chain.norm is None:
         return weight, bias
-    _, gamma, beta, mean, variance, *_ = chain.norm.args
-    deviation = (constant[variance] + chain.norm.args[-1]).sqrt()
-    scale = (constant[gamma] if gamma is not None else 1) / deviation
-    shift = (bias if bias is not None else 0) - constant[mean]
-    shift = shift * scale + (constant[beta] if beta is not None else 0)
+    _, *given = chain.norm.args[:5]
+    gamma, beta, mean, variance = (None if arg is None else recording.tensors[_node(arg)] for arg in given)
+    epsilon = chain.norm.args[-1]
+    if mean is None or variance is None or not isinstance(epsilon, (int, float)):
+        raise TypeError(f"a batch norm must have a mean, a variance and an epsilon; got {chain.norm.args}")
+    scale = (1 if gamma is None else gamma) / (variance + epsilon).sqrt()
+    shift = ((0 if bias is None else bias) - mean) * scale + (0 if beta is None else beta)
     return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), shift
 
 
@@ -82,7 +105,7 @@ def _chain(convolution: fx.Node, recording: Recording, taken: set[fx.Node]) -> C
         nodes += [norm, value]
         following = _only_user(nodes[-1])
     if following is not None and following not in taken and _adds(following, recording):
-        other = next(arg for arg in following.args if arg is not nodes[-1])
+        other = next(arg for arg in following.all_input_nodes if arg is not nodes[-1])
         nodes.append(following)
         following = _only_user(nodes[-1])
     allowed = ACTIVATIONS if other is None else AFTER_SUM
@@ -90,6 +113,19 @@ def _chain(convolution: fx.Node, recording: Recording, taken: set[fx.Node]) -> C
         activation = Activation(following.target, tuple(following.args[1:]), tuple(following.kwargs.items()))
         nodes.append(following)
     return Chain(convolution, norm, other, activation, nodes[-1], frozenset(nodes[:-1]))
+
+
+def _node(value: object) -> fx.Node:
+    if not isinstance(value, fx.Node):
+        raise TypeError(f"a recorded operation must work on recorded values; got {value!r}")
+    return value
+
+
+def _whole_numbers(values: object) -> tuple[int, ...]:
+    found = tuple(values) if isinstance(values, (list, tuple)) else (None,)
+    if not all(isinstance(value, int) for value in found):
+        raise TypeError(f"a recorded operation must have whole numbers as its options; got {values!r}")
+    return found
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:

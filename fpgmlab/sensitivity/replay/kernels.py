@@ -10,17 +10,32 @@ from itertools import product
 import torch
 from torch import Tensor
 
-# The names that oneDNN's fused kernels give to what may follow a product.
-_FUSED = {
+After = tuple[str, list[float], str]  # the name, numbers and algorithm of what follows a product
+
+
+def _hardtanh(low: float = -1.0, high: float = 1.0) -> After:
+    return "hardtanh", [low, high], ""
+
+
+def _leaky_relu(slope: float = 0.01) -> After:
+    return "leaky_relu", [slope], ""
+
+
+def _gelu(*, approximate: str = "none") -> After:
+    return "gelu", [], approximate
+
+
+# What oneDNN's fused kernels know as what may follow a product, from the operator's own options.
+_FUSED: dict[Callable, Callable[..., After]] = {
     torch.ops.aten.relu.default: lambda: ("relu", [], ""),
     torch.ops.aten.sigmoid.default: lambda: ("sigmoid", [], ""),
     torch.ops.aten.tanh.default: lambda: ("tanh", [], ""),
     torch.ops.aten.silu.default: lambda: ("swish", [], ""),
     torch.ops.aten.hardswish.default: lambda: ("hardswish", [], ""),
     torch.ops.aten.hardsigmoid.default: lambda: ("hardsigmoid", [], ""),
-    torch.ops.aten.hardtanh.default: lambda low=-1.0, high=1.0: ("hardtanh", [low, high], ""),
-    torch.ops.aten.leaky_relu.default: lambda slope=0.01: ("leaky_relu", [slope], ""),
-    torch.ops.aten.gelu.default: lambda *, approximate="none": ("gelu", [], approximate),
+    torch.ops.aten.hardtanh.default: _hardtanh,
+    torch.ops.aten.leaky_relu.default: _leaky_relu,
+    torch.ops.aten.gelu.default: _gelu,
 }
 ACTIVATIONS = frozenset(_FUSED)
 AFTER_SUM = frozenset({torch.ops.aten.relu.default})  # what the fused kernels take after a sum
@@ -38,7 +53,7 @@ class Activation:
         return self.op(x, *self.args, **dict(self.kwargs))
 
     @property
-    def fused(self) -> tuple[str, list, str]:
+    def fused(self) -> After:
         """The name, numbers and algorithm by which a fused kernel knows it."""
         return _FUSED[self.op](*self.args, **dict(self.kwargs))
 

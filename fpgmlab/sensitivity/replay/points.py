@@ -34,12 +34,12 @@ def points(graph: ChannelGraph, scores: Scores, ratios: Sequence[float], multipl
     """Return every group at every ratio; ratios that leave the same channels are one point, that leave all none."""
     if not all(isinstance(r, (int, float, np.floating)) and 0 <= r < 1 for r in ratios) or not any(ratios):
         raise ValueError(f"ratios must be numbers with 0 <= ratio < 1, at least one of them > 0; got {list(ratios)}")
-    found = []
+    found: list[Point] = []
     for name, group in graph.items():
         if group.protected is not None:
             continue
         changed = changed_by(graph, name)
-        by_kept = {}
+        by_kept: dict[int, Point] = {}
         for ratio in sorted(ratios):
             plan = Plan.from_ratios(graph, scores, {name: ratio}, multiple=multiple)
             if plan.kept[name] < group.channels:

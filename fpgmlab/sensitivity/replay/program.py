@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-from fpgmlab.sensitivity.replay.fusion import Chain, chains, folded
+from fpgmlab.sensitivity.replay.fusion import Chain, chains, folded, operands
 from fpgmlab.sensitivity.replay.kernels import Convolution, best_kernel
 from fpgmlab.sensitivity.replay.recording import Recording
 
@@ -130,7 +130,7 @@ class Program:
                 x = args[0]
                 args[0] = x * masks[i].to(x.device, x.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
             kwargs = {key: _filled(arg, values) for key, arg in step.kwargs.items()} if step.kwargs else {}
-            call = step.call.into if i in tail.over else step.call
+            call = step.call.into if isinstance(step.call, Convolution) and i in tail.over else step.call
             values[step.writes] = call(*args, **kwargs)
             for slot in spent:
                 values[slot] = None
@@ -152,7 +152,7 @@ class Program:
             value = recording.tensors.get(node)
             # Batch norms take parameters of their own precision.
             exact = value is None or any(_is_norm(user) for user in node.users)
-            self._slots[node] = self._new(value if exact else self._converted(value))
+            self._slots[node] = self._new(value if value is None or exact else self._converted(value))
         return self._slots[node]
 
     def _add_node(self, recording: Recording, node: fx.Node) -> None:
@@ -160,23 +160,26 @@ class Program:
             fx.Node, lambda n: self._place(recording, n), (tuple(node.args), dict(node.kwargs))
         )
         # Our kernels lay their outputs out as they like, which a view might not.
-        self._add(node, aten.reshape.default if node.target in _VIEWS else node.target, args, kwargs)
+        call = aten.reshape.default if node.target in _VIEWS else node.target
+        self._add(node, cast(Callable, call), args, kwargs)
 
     def _add_chain(self, recording: Recording, chain: Chain) -> None:
-        x, weight_node, bias_node, stride, padding, dilation, _, _, groups = chain.convolution.args
-        convolution = Convolution(tuple(stride), tuple(padding), tuple(dilation), groups, chain.activation)
-        if weight_node not in recording.tensors or (bias_node is not None and bias_node not in recording.tensors):
-            weight, bias = (None if n is None else self._place(recording, n) for n in (weight_node, bias_node))
-        else:
-            weight, bias = (None if t is None else self._converted(t) for t in folded(recording, chain))
-            size = recording.shapes[x]
+        of = operands(chain.convolution)
+        convolution = Convolution(of.stride, of.padding, of.dilation, of.groups, chain.activation)
+        read: tuple[_Slot | None, ...]  # weight and bias
+        if all(node is None or node in recording.tensors for node in (of.weight, of.bias)):
+            weight, bias = folded(recording, chain)
+            weight, bias = self._converted(weight), None if bias is None else self._converted(bias)
+            size = recording.shapes[of.x]
             convolution = best_kernel(weight, convolution, size, chain.other is not None)
-            weight, bias = (None if t is None else self._new(t) for t in convolution.pack(weight, bias, size))
-            name = recording.names.get(weight_node)
-            if name is not None and all(u.target is aten.convolution.default for u in weight_node.users):
+            read = tuple(None if t is None else self._new(t) for t in convolution.pack(weight, bias, size))
+            name = recording.names.get(of.weight)
+            if name is not None and all(user.target is aten.convolution.default for user in of.weight.users):
                 self._convolutions.setdefault(name, []).append(len(self._steps))
+        else:
+            read = tuple(None if node is None else self._place(recording, node) for node in (of.weight, of.bias))
         other = () if chain.other is None else (self._place(recording, chain.other),)
-        self._add(chain.last, convolution, (self._place(recording, x), weight, bias, *other), {})
+        self._add(chain.last, convolution, (self._place(recording, of.x), *read, *other), {})
 
     def _add(self, node: fx.Node, call: Callable, args: tuple, kwargs: dict) -> None:
         reads = tuple(leaf.index for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, _Slot))

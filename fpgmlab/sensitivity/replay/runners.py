@@ -81,13 +81,15 @@ class Programmed:
 
     def run(self, point: Point) -> object:
         """Return the outputs for the recorded inputs without the point's channels."""
+        if (current := self._current) is None:
+            raise RuntimeError("nothing is recorded: `record` comes before `run`")
         masks, weights = {}, {}
         for name, layer, keep_in in cut_off(self._graph, point.plan):
-            if self._current.masks_inputs_of(name):
+            if current.masks_inputs_of(name):
                 masks[name] = keep_in
             else:
                 weights[name] = masked(self._modules[layer.name].weight.detach(), layer, keep_in)
-        return self._current.run(_weights(point.changed), masks, weights)
+        return current.run(_weights(point.changed), masks, weights)
 
     def _compare(self, outputs: object, inputs: object) -> None:
         with eval_mode(self._graph.model), left_as_it_is(self._graph.model):
