@@ -49,6 +49,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.rmdir(folder)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def json_text(source: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the JSON text that is given as such, or as the path of a file; and what to call it in an error."""
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        return source, "the text"
+    return Path(source).read_text(encoding="utf-8"), repr(str(source))
+
+
 def data_dir() -> Path:
     """Return the folder with the project's data sets and checkpoints.
 

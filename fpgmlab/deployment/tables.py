@@ -6,12 +6,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpgmlab.common.files import atomic_path
+from fpgmlab.common.files import json_text, write_text
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -140,8 +139,7 @@ class LatencyTable:
         """Return the table as JSON text, and write it to ``path`` when given."""
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
         if path is not None:
-            with atomic_path(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            write_text(path, text)
         return text
 
     @classmethod
@@ -155,8 +153,7 @@ class LatencyTable:
         ValueError
             When it is not a latency table.
         """
-        inline = isinstance(source, str) and source.lstrip().startswith("{")
-        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
+        text, name = json_text(source)
         try:
             data = json.loads(text)
             if data.pop("format") != FORMAT:
@@ -167,7 +164,6 @@ class LatencyTable:
             }
             return cls(grids, **data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            name = "the text" if inline else repr(str(source))
             raise ValueError(f"{name} is not a latency table of fpgmlab: {error}") from error
 
 

@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.runtimes.runtime import Weighted
 from fpgmlab.deployment.tables import Grid, LatencyTable
@@ -101,8 +102,7 @@ def latency_table(
         raise ValueError(one_of("runtime", runtime, RUNTIMES))
     numbers = {"counts": counts, "multiple": multiple, "batch": batch, "repeats": repeats, "threads": threads or 1}
     for name, value in numbers.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+        whole_number(name, value)
     shapes, calls = _shapes(graph)
     grids: dict[str, Grid] = {}
     source: dict[Shape, str] = {}

@@ -6,10 +6,9 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from fpgmlab.common.files import atomic_path
+from fpgmlab.common.files import json_text, write_text
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 
@@ -78,8 +77,7 @@ class Removal:
         lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in groups.items())
         text = f'{{\n  "format": {json.dumps(FORMAT)},\n  "groups": {{\n{lines}\n  }}\n}}\n'
         if path is not None:
-            with atomic_path(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            write_text(path, text)
         return text
 
     @classmethod
@@ -93,8 +91,7 @@ class Removal:
         ValueError
             When it is not a plan.
         """
-        inline = isinstance(source, str) and source.lstrip().startswith("{")
-        text = str(source) if inline else Path(source).read_text(encoding="utf-8")
+        text, name = json_text(source)
         try:
             data = json.loads(text)
             if data["format"] != FORMAT:
@@ -103,7 +100,6 @@ class Removal:
             widths = {name: entry["channels"] for name, entry in groups.items()}
             return cls(widths, {name: tuple(entry["removed"]) for name, entry in groups.items()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            name = "the text" if inline else repr(str(source))
             raise ValueError(f"{name} is not a plan of fpgmlab: {error}") from error
 
     # Looking at plans ----------------------------------------------------------------------------------------------

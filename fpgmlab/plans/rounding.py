@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
 
@@ -66,8 +67,7 @@ def lowest(group: ChannelGroup, scores: Scores, count: int) -> tuple[int, ...]:
 
 def check_rounding(multiple: int, max_ratio: float) -> None:
     """Raise a `ValueError` for a ``multiple`` below 1 or a ``max_ratio`` that is no fraction."""
-    if not isinstance(multiple, int) or multiple < 1:
-        raise ValueError(f"multiple must be a whole number of at least 1; got {multiple!r}")
+    whole_number("multiple", multiple)
     if not 0 <= max_ratio <= 1:
         raise ValueError(f"max_ratio must lie between 0 and 1; got {max_ratio}")
 

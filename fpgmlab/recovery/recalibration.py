@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from numbers import Integral
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from torch.optim.swa_utils import update_bn
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call
 from fpgmlab.common.modules import device_of
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.tasks.task import Task, train_batch_size
 
 
@@ -42,9 +42,8 @@ def recalibrate(model: nn.Module, task: Task, *, batches: int = 8, batch_size: i
         For numbers out of range.
     """
     batch_size = train_batch_size(task, batch_size)
-    for name, value, least in (("batches", batches, 1), ("batch_size", batch_size, 2)):
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    whole_number("batches", batches)
+    whole_number("batch_size", batch_size, 2)
     estimate(model, training_inputs(task, batches, batch_size))
 
 

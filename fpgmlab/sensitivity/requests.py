@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import one_of
 from fpgmlab.sensitivity.curves.metrics import USUAL
 from fpgmlab.sensitivity.curves.task_metrics import named
@@ -32,22 +33,16 @@ def samples_in(task: Task, max_samples: int | None) -> int:
         raise ValueError(f"{type(task).__name__} has no validation data (task.val): a sweep needs at least one sample")
     if max_samples is None:
         return there
-    return min(_count("max_samples", max_samples), there)
+    return min(whole_number("max_samples", max_samples), there)
 
 
 def check_numbers(batch_size: int, memory: float, dtype: str, tolerance: float | None, recalibrate: int) -> None:
     """Raise a `ValueError` for numbers out of range."""
-    _count("batch_size", batch_size)
+    whole_number("batch_size", batch_size)
     if not (isinstance(memory, Real) and memory > 0):
         raise ValueError(f"memory must be a number of bytes > 0; got {memory!r}")
     if dtype not in DTYPES:
         raise ValueError(one_of("dtype", dtype, DTYPES))
     if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
         raise ValueError(f"tolerance must be None or > 0, in the unit of the first metric; got {tolerance!r}")
-    _count("recalibrate", recalibrate, 0)
-
-
-def _count(name: str, value: object, least: int = 1) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    return int(value)
+    whole_number("recalibrate", recalibrate, 0)
