@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import fpgmlab as fl
-from fpgmlab.criteria import FPGM, L2, NAMED, BNGamma, Custom, FPGMMix, Random
+from fpgmlab.criteria import FPGM, L2, NAMED, BNGamma, Criterion, Custom, FPGMMix, Random
 
 
 def vectors(module: nn.Module) -> np.ndarray:
@@ -229,6 +229,36 @@ def test_mix_ratios_out_of_range_are_named():
 def test_what_is_no_criterion_is_named(graph: fl.ChannelGraph):
     with pytest.raises(TypeError, match="an object of fpgmlab.criteria, such as FPGM"):
         fl.score(graph, FPGM)
+
+
+def test_a_class_is_no_criterion_though_it_has_all_members(graph: fl.ChannelGraph):
+    with pytest.raises(TypeError, match="criterion must be one of"):
+        fl.score(graph, FPGM)
+
+
+def test_criteria_of_ones_own(graph: fl.ChannelGraph):
+    class Largest(Criterion):  # neither a dataclass nor with options
+        reduce = "max"
+
+        def scores(self, filters: torch.Tensor) -> torch.Tensor:
+            return filters.abs().amax(dim=1)
+
+    class Duck:
+        kinds, reduce, consumers, label = frozenset({"conv", "linear"}), "max", False, "duck"
+
+        def __call__(self, filters: torch.Tensor) -> torch.Tensor:
+            return self.scores(filters.flatten(1))
+
+        def scores(self, filters: torch.Tensor) -> torch.Tensor:
+            return filters.abs().amax(dim=1)
+
+    assert Largest().label == "Largest"
+    assert isinstance(Duck(), Criterion)
+    largest, duck = fl.score(graph, Largest()), fl.score(graph, Duck())
+    custom = fl.score(graph, Custom(lambda filters: filters.abs().amax(dim=1)), reduce="max")
+    for name in graph:
+        assert_allclose(largest[name], custom[name])
+        assert_allclose(duck[name], custom[name])
 
 
 # What a criterion meets in the wild ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ class Extra(Protocol):
     An object with the same three methods is an extra without that.
     """
 
-    def loss(self, model: nn.Module, inputs: object, outputs: object, targets: object) -> Tensor | float:
+    def loss(self, model: nn.Module, inputs: Any, outputs: Any, targets: Any) -> Tensor | float:
         """Return a term to add to the task's loss of this batch."""
         return 0.0
 
