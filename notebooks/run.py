@@ -15,8 +15,6 @@ import sys
 import time
 from pathlib import Path
 
-import papermill
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -29,6 +27,8 @@ def main() -> None:
     if not source.is_file():
         known = ", ".join(sorted(path.stem for path in source.parent.glob("*.ipynb")))
         raise SystemExit(f"no notebook {options.notebook!r}; there are: {known}")
+    import papermill  # takes a second, which who mistypes a name need not wait
+
     parameters = {name: _value(text) for name, text in options.parameter}
     output = Path(parameters.setdefault("output", str(ROOT / "outputs" / source.stem.partition("_")[2])))
     output.mkdir(parents=True, exist_ok=True)

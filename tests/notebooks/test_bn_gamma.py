@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.notebooks.running import check_every_cell_ran, check_figures, run
+from tests.notebooks.running import check_every_cell_ran, check_figures
 
 FIGURES = ("ridgeline_plain", "before_after", "ridgeline_sparse", "histogram", "slimming")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("bn_gamma")
-    run("02_bn_gamma", output, train_samples=1000, val_samples=1000)
+    run("02_bn_gamma", output)
     return output
 
 

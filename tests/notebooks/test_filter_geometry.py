@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.notebooks.running import check_every_cell_ran, check_figures, run
+from tests.notebooks.running import check_every_cell_ran, check_figures
 
 FIGURES = (
     "distances",
@@ -29,9 +30,9 @@ COLUMNS = ("layers", "FPGM(center=median)", "L2", "FPGM(center=medoid)", "FPGM(a
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("filter_geometry")
-    run("01_filter_geometry", output, val_samples=500)
+    run("01_filter_geometry", output)
     return output
 
 
@@ -57,6 +58,7 @@ def test_the_exact_median_agrees_with_the_sums_on_shipped_networks(folder: Path)
     assert len(report["removed"]) == round(0.4 * 32)
 
 
-def test_it_runs_without_a_network(tmp_path: Path):
-    run("01_filter_geometry", tmp_path, val_samples=200, fetch=False)
+@pytest.mark.slow
+def test_it_runs_without_a_network(run: Callable[..., None], tmp_path: Path):
+    run("01_filter_geometry", tmp_path, fetch=False)
     assert set(json.loads((tmp_path / "report.json").read_text())["overlap"]) >= {"resnet20-fashion", "vgg16-fashion"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ import pytest
 import torch
 
 import fpgmlab as fl
-from tests.notebooks.running import check_every_cell_ran, check_figures, run
+from tests.notebooks.running import check_every_cell_ran, check_figures, run_afresh
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("plan_editor")
-    run("04_plan_editor", output, train_samples=1500, val_samples=600, epochs=1)
+    run("04_plan_editor", output)
     return output
 
 
@@ -71,7 +72,7 @@ def test_the_saved_plan_is_the_one_that_was_pruned(folder: Path, report: dict):
 
 
 def test_the_classrooms_notebook_runs_and_hides_no_work(tmp_path: Path):
-    run("05_classroom_desk", tmp_path, train_samples=200, val_samples=100)
+    run_afresh("05_classroom_desk", tmp_path)
     cells = json.loads((tmp_path / "05_classroom_desk.ipynb").read_text())["cells"]
     shown = [o for cell in cells if cell["cell_type"] == "code" for o in cell["outputs"]]
     assert ["application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in shown] == [True]

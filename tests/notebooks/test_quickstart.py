@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
 
 import fpgmlab as fl
-from tests.notebooks.running import ROOT, check_every_cell_ran, check_figures, run
+from tests.notebooks.running import ROOT, check_every_cell_ran, check_figures
 
 FIGURES = ("pictures", "filters", "scores", "sensitivity", "plan_bars", "recovery")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("quickstart")
-    run("00_quickstart", output, train_samples=2000, val_samples=1000, sweep_samples=200, epochs=1)
+    run("00_quickstart", output)
     return output
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.notebooks.running import check_every_cell_ran, check_figures, run
+from tests.notebooks.running import check_every_cell_ran, check_figures
 
 FIGURES = (
     "curves",
@@ -24,10 +25,9 @@ STREAMS = {"conv1", "layer2.0.conv2", "layer3.0.conv2"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("sensitivity")
-    small = {"samples": 200, "few": [50, 100], "judge_samples": 300, "close_samples": 60, "budgets": [0.8, 0.7]}
-    run("03_sensitivity", output, **small)
+    run("03_sensitivity", output)
     return output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +15,20 @@ from PIL import Image
 
 import fpgmlab as fl
 from tests.models.yolov5.test_checkpoint import official
-from tests.notebooks.running import check_every_cell_ran, check_figures, run
+from tests.notebooks.running import check_every_cell_ran, check_figures
 
 FIGURES = ("unpruned", "gammas", "filters", "sensitivity", "desk", "recovery", "before_after")
-QUICK = {"size": 128, "sweep_pictures": 4, "ratios": [0.3, 0.7], "epochs": 1, "lr": 0.01}
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shipped(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("shipped")
-    run("07_yolov5", output, **{**QUICK, "size": 224})
+    run("07_yolov5", output)
     return output
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What someone has who trained a YOLOv5: a checkpoint and a data set in YOLO's layout, with names of their own."""
     folder = tmp_path_factory.mktemp("own")
     torch.save(official(fl.models.load("yolov5n-trees"), names=["crown"]), folder / "best.pt")
@@ -44,18 +44,18 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / "images" / split / f"{number}.png")
             (folder / "labels" / split / f"{number}.txt").write_text(lines)
     (folder / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnames:\n  0: crown\n")
-    run("07_yolov5", folder / "out", **QUICK, weights=str(folder / "best.pt"), data=str(folder / "data.yaml"))
+    run("07_yolov5", folder / "out", size=128, weights=str(folder / "best.pt"), data=str(folder / "data.yaml"))
     return folder / "out"
 
 
-@pytest.mark.parametrize("which", ["shipped", "own"])
+@pytest.mark.parametrize("which", ["shipped", pytest.param("own", marks=pytest.mark.slow)])
 def test_every_cell_ran_and_left_its_figures(which: str, request: pytest.FixtureRequest):
     folder = request.getfixturevalue(which)
     check_every_cell_ran(folder / "07_yolov5.ipynb", pictures=len(FIGURES), widgets=1)
     check_figures(folder, FIGURES)
 
 
-@pytest.mark.parametrize("which", ["shipped", "own"])
+@pytest.mark.parametrize("which", ["shipped", pytest.param("own", marks=pytest.mark.slow)])
 def test_the_result_is_a_smaller_onnx_model_that_answers_as_the_network(which: str, request: pytest.FixtureRequest):
     folder = request.getfixturevalue(which)
     report = json.loads((folder / "report.json").read_text())
