@@ -21,15 +21,7 @@ FORMAT = "fpgmlab-plan/1"
 
 @dataclass(frozen=True)
 class Removal:
-    """The data of a `fpgmlab.Plan`, and what can be asked of it; the ways to make one are there.
-
-    Attributes
-    ----------
-    widths : dict
-        Channels of each group before pruning, by group name.
-    removed : dict
-        The removed channels of each group, ascending, by group name; empty where nothing is removed.
-    """
+    """The data of a `fpgmlab.Plan`, and what can be asked of it; what it is and the ways to make one are there."""
 
     widths: Mapping[str, int]
     removed: Mapping[str, tuple[int, ...]]

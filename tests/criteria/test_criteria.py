@@ -231,11 +231,6 @@ def test_what_is_no_criterion_is_named(graph: fl.ChannelGraph):
         fl.score(graph, FPGM)
 
 
-def test_a_class_is_no_criterion_though_it_has_all_members(graph: fl.ChannelGraph):
-    with pytest.raises(TypeError, match="criterion must be one of"):
-        fl.score(graph, FPGM)
-
-
 def test_criteria_of_ones_own(graph: fl.ChannelGraph):
     class Largest(Criterion):  # neither a dataclass nor with options
         reduce = "max"
