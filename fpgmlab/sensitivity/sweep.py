@@ -13,12 +13,12 @@ import torch
 
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.rounding import Scores
+from fpgmlab.sensitivity.checks import check_numbers, checked_metrics, samples_in
 from fpgmlab.sensitivity.curves.curves import Curves
 from fpgmlab.sensitivity.replay.points import RATIOS, points
-from fpgmlab.sensitivity.requests import check_numbers, checked_metrics, samples_in
 from fpgmlab.sensitivity.store.folder import stored
 from fpgmlab.sensitivity.store.progress import Progress, begun, unfinished
-from fpgmlab.sensitivity.store.work import Job, Work, here, opened, parts
+from fpgmlab.sensitivity.store.work import SweepJob, Work, here, opened, parts
 from fpgmlab.tasks.task import Task, eval_batch_size
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def sweep(
     batch_size = eval_batch_size(task, batch_size)
     check_numbers(batch_size, memory, dtype, tolerance, recalibrate)
     total = samples_in(task, max_samples)
-    job = Job(
+    job = SweepJob(
         graph, task, grid, names, dtype, batch_size, total, tolerance, digests=path is not None,
         surgery=bool(surgery or recalibrate), recalibrate=int(recalibrate),
     )  # fmt: skip
@@ -183,7 +183,7 @@ def sweep(
 
 @contextmanager
 def _working(
-    job: Job, state: Progress, memory: float, client: Client | None, stop: Callable[[], bool] | None
+    job: SweepJob, state: Progress, memory: float, client: Client | None, stop: Callable[[], bool] | None
 ) -> Iterator[tuple[Work, int]]:
     """Give what measures, here or on a client's workers, and how many samples a part may have."""
     with opened(job) as bench:

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
-from fpgmlab.tasks.sets import as_dataset, check_sets, class_names, drawn
-from fpgmlab.tasks.task import Examples
+from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names, drawn
 
 if TYPE_CHECKING:
     from torchmetrics import Metric

@@ -1,14 +1,22 @@
-"""What all tasks ask of their data sets."""
+"""What a data set is, and what all tasks ask of theirs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch.utils.data import Dataset, Subset
 
-from fpgmlab.tasks.task import Examples
+
+class Examples(Protocol):
+    """A map-style data set: as torch's ``Dataset``, with a length; nothing needs to be inherited."""
+
+    def __len__(self) -> int:
+        """Return how many examples there are."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return one example, as the task that reads it wants it."""
 
 
 def check_sets(train: Examples, val: Examples) -> None:

@@ -13,16 +13,6 @@ if TYPE_CHECKING:
 TRAIN_BATCH, EVAL_BATCH = 128, 256
 
 
-class Examples(Protocol):
-    """A map-style data set: as torch's ``Dataset``, with a length; nothing needs to be inherited."""
-
-    def __len__(self) -> int:
-        """Return how many examples there are."""
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Return one example, as the task that reads it wants it."""
-
-
 class Task(Protocol):
     """Data, loss and metric. Any object with these is a task; nothing needs to be inherited.
 

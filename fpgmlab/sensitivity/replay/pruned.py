@@ -65,7 +65,7 @@ class Pruned:
 
 
 @contextmanager
-def pruning(graph: ChannelGraph, dtype: str, task: Task, recalibrate: int) -> Iterator[Pruned]:
+def running_pruned(graph: ChannelGraph, dtype: str, task: Task, recalibrate: int) -> Iterator[Pruned]:
     """Give a runner that really prunes; the model is as before on exit.
 
     Parameters

@@ -15,7 +15,7 @@ import cloudpickle
 import torch
 from distributed import Client, Future, Worker, WorkerPlugin, get_worker, wait
 
-from fpgmlab.sensitivity.store.work import Bench, Job, Live, Part, Stop, Work, opened
+from fpgmlab.sensitivity.store.work import Bench, Live, Part, Stop, SweepJob, Work, opened
 
 ASK = 0.1  # seconds between two questions whether to stop
 
@@ -48,7 +48,7 @@ class Workplace(WorkerPlugin):
 
     def _measure(self, start: int, end: int, live: Sequence[int]) -> Part | None:
         if self._bench is None:
-            job: Job = torch.load(io.BytesIO(self._packed), map_location="cpu", weights_only=False)
+            job: SweepJob = torch.load(io.BytesIO(self._packed), map_location="cpu", weights_only=False)
             # The one of its GPUs that this worker sees first; see CUDA_VISIBLE_DEVICES.
             job.graph.model.to("cuda" if torch.cuda.is_available() else "cpu")
             self._bench = self._open.enter_context(opened(job))
@@ -63,7 +63,7 @@ def _measure(name: str, start: int, end: int, live: Sequence[int]) -> Part | Non
 
 
 @contextmanager
-def spread(client: Client, job: Job, stop: Stop | None) -> Iterator[Work]:
+def spread(client: Client, job: SweepJob, stop: Stop | None) -> Iterator[Work]:
     """Give the work of all of a client's workers: parts in order, each as if it had been measured here.
 
     A part whose worker is lost is measured by another one. Parts are handed out ahead, so that points that are
@@ -116,7 +116,7 @@ def _ended(future: Future) -> bool:
     return True
 
 
-def _packed(job: Job) -> bytes:
+def _packed(job: SweepJob) -> bytes:
     task = job.task
     if not job.recalibrate and is_dataclass(task) and {"train", "val"} <= {field.name for field in fields(task)}:
         task = replace(task, train=task.val)  # the training data is not needed there

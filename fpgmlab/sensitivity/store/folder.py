@@ -20,7 +20,7 @@ from fpgmlab.sensitivity.curves.disk import FORMAT, NAME
 from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, described
 from fpgmlab.sensitivity.store.fingerprint import Identity, differences, digest, identity
 from fpgmlab.sensitivity.store.progress import Progress, check_data
-from fpgmlab.sensitivity.store.work import Job
+from fpgmlab.sensitivity.store.work import SweepJob
 from fpgmlab.tasks.task import head_of
 
 _HEAD = "curves.json"
@@ -31,7 +31,7 @@ _OPTIONS = ("metrics", "dtype", "batch_size", "tolerance", "surgery", "recalibra
 class Store:
     """A folder with ``curves.json``, what the sweep was made from, and ``curves.parquet``, how far it has come."""
 
-    def __init__(self, folder: Path, job: Job, made_from: Identity) -> None:
+    def __init__(self, folder: Path, job: SweepJob, made_from: Identity) -> None:
         self._folder, self._job = folder, job
         self._identity = json.loads(json.dumps(made_from, default=float))
 
@@ -86,14 +86,14 @@ class Store:
 
 @contextmanager
 def stored(
-    path: str | os.PathLike[str] | None, job: Job, scores: Scores, options: Mapping[str, Any]
+    path: str | os.PathLike[str] | None, job: SweepJob, scores: Scores, options: Mapping[str, Any]
 ) -> Iterator[Store | None]:
     """Open the folder of a sweep for this process alone; None without a path.
 
     Parameters
     ----------
     path : path-like, optional
-    job : Job
+    job : SweepJob
     scores : mapping of str to Tensor
     options : mapping
         What else the points were made from.

@@ -10,7 +10,7 @@ from fpgmlab.sensitivity.curves.intervals import Sums, is_narrow
 from fpgmlab.sensitivity.curves.metrics import is_binary
 from fpgmlab.sensitivity.replay.batches import Reader
 from fpgmlab.sensitivity.store.fingerprint import digest
-from fpgmlab.sensitivity.store.work import Job, Part
+from fpgmlab.sensitivity.store.work import Part, SweepJob
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Progress:
         """Samples in finished parts."""
         return self.ends[-1] if self.ends else 0
 
-    def plus(self, part: Part, job: Job) -> Progress:
+    def plus(self, part: Part, job: SweepJob) -> Progress:
         """Add the next part; what it says of points that were finished before is left out."""
         sums, changes = dict(self.curves.sums), dict(self.curves.changes)
         for number in unfinished(job, self.curves):
@@ -56,13 +56,13 @@ class Progress:
         )
         return more.seen_by(job)
 
-    def seen_by(self, job: Job) -> Progress:
+    def seen_by(self, job: SweepJob) -> Progress:
         """Return the same progress, complete or not as a job has it."""
         complete = self.done == job.total or not unfinished(job, self.curves)
         return replace(self, curves=replace(self.curves, complete=complete))
 
 
-def begun(job: Job, scores: Mapping) -> Progress:
+def begun(job: SweepJob, scores: Mapping) -> Progress:
     """Return the progress before the first part."""
     nothing = {metric.name: metric.nothing for metric in job.chosen}
     return Progress(
@@ -77,7 +77,7 @@ def begun(job: Job, scores: Mapping) -> Progress:
     )
 
 
-def unfinished(job: Job, curves: Curves) -> Sequence[int]:
+def unfinished(job: SweepJob, curves: Curves) -> Sequence[int]:
     """Return the numbers of the points whose interval, in the first metric, is not narrow enough yet."""
     if (tolerance := job.tolerance) is None:
         return range(len(job.points))
@@ -92,7 +92,7 @@ def unfinished(job: Job, curves: Curves) -> Sequence[int]:
     return [number for number, place in enumerate(job.places) if wide(curves.sums[(*place, name)])]
 
 
-def check_data(progress: Progress, job: Job, where: str) -> None:
+def check_data(progress: Progress, job: SweepJob, where: str) -> None:
     """Read the samples of finished parts again, and raise a `ValueError` when they, or their number, are others."""
     done, ends = progress.done, (0, *progress.ends)
     if done > job.total:

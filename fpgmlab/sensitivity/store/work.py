@@ -18,11 +18,11 @@ from fpgmlab.sensitivity.checks import check_given, silence
 from fpgmlab.sensitivity.curves.curves import Curves
 from fpgmlab.sensitivity.curves.metrics import Metric
 from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, named
-from fpgmlab.sensitivity.measuring import measured
 from fpgmlab.sensitivity.replay.batches import Reader, cut, cuts
 from fpgmlab.sensitivity.replay.first_look import first_look
+from fpgmlab.sensitivity.replay.measuring import measured
 from fpgmlab.sensitivity.replay.points import Point
-from fpgmlab.sensitivity.replay.pruned import pruning
+from fpgmlab.sensitivity.replay.pruned import running_pruned
 from fpgmlab.sensitivity.replay.runners import Runner, running
 from fpgmlab.sensitivity.store.fingerprint import digest
 from fpgmlab.tasks.task import Task
@@ -32,7 +32,7 @@ Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class SweepJob:
     """All that measuring needs; the points by number."""
 
     graph: ChannelGraph
@@ -85,7 +85,7 @@ class OutOfMemory(RuntimeError):
 class Bench:
     """A job with its runner."""
 
-    def __init__(self, job: Job, runner: Runner) -> None:
+    def __init__(self, job: SweepJob, runner: Runner) -> None:
         self._job, self._runner = job, runner
         self._reader = Reader(job.task, job.batch_size, job.total)
         self._device = device_of(job.graph.model)
@@ -167,10 +167,10 @@ class Bench:
 
 
 @contextmanager
-def opened(job: Job) -> Iterator[Bench]:
+def opened(job: SweepJob) -> Iterator[Bench]:
     """Get ready to measure; the model is as before on exit."""
     graph, dtype = job.graph, job.dtype
-    with pruning(graph, dtype, job.task, job.recalibrate) if job.surgery else running(graph, dtype) as runner:
+    with running_pruned(graph, dtype, job.task, job.recalibrate) if job.surgery else running(graph, dtype) as runner:
         yield Bench(job, runner)
 
 
@@ -188,7 +188,7 @@ def here(bench: Bench, stop: Stop | None) -> Work:
     return work
 
 
-def parts(work: Work, job: Job, done: int, limit: int, live: Live) -> Iterator[Part]:
+def parts(work: Work, job: SweepJob, done: int, limit: int, live: Live) -> Iterator[Part]:
     """Yield the parts after ``done`` samples in order; where memory runs out, go on with half as many samples."""
     while True:
         try:

@@ -54,15 +54,6 @@ def decode_distances(maps: Sequence[Tensor], strides: Sequence[int], classes: in
     return torch.cat(decoded, dim=1)
 
 
-def detections(
-    maps: Sequence[Tensor], strides: Sequence[int], classes: int, confidence: float, iou: float, candidates: int
-) -> list[dict[str, Tensor]]:
-    """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box may be of several classes."""
-    decoded = decode_distances(maps, strides, classes)
-    found = suppress(decoded, confidence, iou, several=True, candidates=candidates)
-    return clipped(found, *(side * strides[0] for side in maps[0].shape[2:]))
-
-
 class DistributionHead:
     """What the heads of such detectors share; each is a frozen dataclass with these fields, and has its own loss.
 
@@ -94,9 +85,11 @@ class DistributionHead:
         return max(self.strides)
 
     def detections(self, outputs: Maps, confidence: float) -> list[dict[str, Tensor]]:
-        """Return what suppression leaves, a box possibly of several classes."""
+        """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box may be of several classes."""
         maps = self._detecting(self._branches(outputs))
-        return detections(maps, self.strides, self.classes, confidence, self.iou, self.candidates)
+        decoded = decode_distances(maps, self.strides, self.classes)
+        found = suppress(decoded, confidence, self.iou, several=True, candidates=self.candidates)
+        return clipped(found, *(side * self.strides[0] for side in maps[0].shape[2:]))
 
     def _detecting(self, branches: tuple[Maps, ...]) -> Maps:
         """Return the maps of the branch that detects."""

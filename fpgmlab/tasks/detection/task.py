@@ -15,8 +15,7 @@ from torch.utils._pytree import tree_map_only
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
 from fpgmlab.tasks.detection.pictures import crowd_label
-from fpgmlab.tasks.sets import check_sets, class_names, drawn
-from fpgmlab.tasks.task import Examples
+from fpgmlab.tasks.sets import Examples, check_sets, class_names, drawn
 
 if TYPE_CHECKING:
     from torchmetrics import Metric

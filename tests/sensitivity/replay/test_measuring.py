@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fpgmlab.sensitivity.measuring import largest, largest_change
+from fpgmlab.sensitivity.replay.measuring import largest, largest_change
 
 
 def change(ours: object, before: tuple[Tensor, ...]) -> float:
