@@ -36,7 +36,7 @@ SETTLED = """() => {
   return revision === confirmed && agrees === "true";
 }"""
 
-KEPT = """() => [...document.querySelectorAll(".fl-bar")].map((bar) => {
+KEPT = """() => [...document.querySelectorAll(".fl-desk-bar")].map((bar) => {
   const words = bar.getAttribute("aria-valuetext");
   return Number(/(?:(\\d+) of \\d+|all (\\d+)) channels kept/.exec(words).slice(1).join(""));
 })"""
@@ -67,7 +67,7 @@ DISPATCH = """async (keys) => {
 
 def press_at_random(page: object, edits: int, seed: int = 0) -> None:
     """Press keys on the bars: a tenth of them on the keyboard, the others as fast as they are taken."""
-    page.locator(".fl-bar[tabindex='0']").focus()
+    page.locator(".fl-desk-bar[tabindex='0']").focus()
     draw = random.Random(seed)
     keys = [draw.choice(KEYS) for _ in range(edits)]
     for key in keys[: edits // 10]:
@@ -79,7 +79,7 @@ def press_at_random(page: object, edits: int, seed: int = 0) -> None:
 def drag_at_random(page: object, moves: int, releases: int, seed: int = 0) -> None:
     """Drag bars up and down: so many moves of the pointer in all, let go so many times."""
     draw = random.Random(seed)
-    bars = page.locator(".fl-slot:not(.fl-protected):not(.fl-locked) .fl-bar")
+    bars = page.locator(".fl-desk-slot:not(.fl-desk-protected):not(.fl-desk-locked) .fl-desk-bar")
     count = bars.count()
     for _ in range(releases):
         bar = bars.nth(draw.randrange(count))

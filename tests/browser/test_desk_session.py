@@ -21,7 +21,7 @@ curves = fl.sensitivity.shipped("resnet20-fashion")""",
     "editor = fl.widgets.PlanEditor(graph, curves, task); editor",
     "print(list(editor.plan.kept.values()))",
 ]
-NAMES = "() => [...document.querySelectorAll('.fl-bar')].map((bar) => bar.getAttribute('aria-label'))"
+NAMES = "() => [...document.querySelectorAll('.fl-desk-bar')].map((bar) => bar.getAttribute('aria-label'))"
 MEMORY = "print(int(next(l for l in open('/proc/self/status') if l.startswith('VmRSS')).split()[1]) // 1024)"
 
 
@@ -30,7 +30,7 @@ def shown(open_notebook: Callable, ask: Callable) -> SimpleNamespace:
     page = open_notebook(CELLS, viewport={"width": 1280, "height": 1600})
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.locator(".fl-desk .fl-bar").first.wait_for()
+    page.locator(".fl-desk .fl-desk-bar").first.wait_for()
     from playwright.sync_api import expect
 
     return SimpleNamespace(page=page, expect=expect, errors=errors, ask=lambda code: ask(page, code))
@@ -81,20 +81,20 @@ def test_a_locked_bar_stays_when_a_budget_is_fitted(shown: SimpleNamespace):
     settle(page)
     page.get_by_label("Per cent to keep").fill("60")
     page.get_by_role("button", name="Fit", exact=True).press("Enter")
-    shown.expect(page.locator(".fl-notice")).to_contain_text(re.compile(r"60.*MACs.*1 bar"), timeout=20_000)
+    shown.expect(page.locator(".fl-desk-notice")).to_contain_text(re.compile(r"60.*MACs.*1 bar"), timeout=20_000)
     settle(page)
     assert kept_on_screen(page)[8] == 32
     share = float(shown.ask("print(graph.cost(editor.plan).macs / graph.cost().macs)"))
     assert 0.55 < share <= 0.6
     page.get_by_role("slider", name="layer3.0.conv1", exact=True).press("l")
-    shown.expect(page.locator(".fl-slot.fl-locked")).to_have_count(0)
+    shown.expect(page.locator(".fl-desk-slot.fl-desk-locked")).to_have_count(0)
 
 
 def test_what_cannot_be_is_said_in_words(shown: SimpleNamespace):
     page = shown.page
     page.get_by_label("Per cent to keep").fill("1")
     page.get_by_role("button", name="Fit", exact=True).press("Enter")
-    alert = page.locator(".fl-notice [role=alert]")
+    alert = page.locator(".fl-desk-notice [role=alert]")
     shown.expect(alert).to_contain_text("cannot be reached: at least 0.", timeout=20_000)
     assert "Traceback" not in page.locator(".fl-desk").inner_text()
 
@@ -158,7 +158,7 @@ def tab_to(page: object, name: str, key: str = "Tab", most: int = 80) -> None:
 def tab_to_bars(page: object) -> None:
     """Go on with Tab until a bar has the focus."""
     for _ in range(40):
-        if page.evaluate("() => document.activeElement.classList.contains('fl-bar')"):
+        if page.evaluate("() => document.activeElement.classList.contains('fl-desk-bar')"):
             return
         page.keyboard.press("Tab")
     pytest.fail("no Tab leads to the bars")
@@ -173,7 +173,7 @@ def test_from_the_plan_to_onnx_by_keyboard_alone(shown: SimpleNamespace):
     page.keyboard.type("70")
     tab_to(page, "Fit")
     page.keyboard.press("Enter")
-    shown.expect(desk.locator(".fl-notice")).to_contain_text("70", timeout=20_000)
+    shown.expect(desk.locator(".fl-desk-notice")).to_contain_text("70", timeout=20_000)
     settle(page)
     page.keyboard.press("Tab")
     tab_to_bars(page)
@@ -187,17 +187,17 @@ def test_from_the_plan_to_onnx_by_keyboard_alone(shown: SimpleNamespace):
     for name, words in endings.items():
         tab_to(page, name)
         page.keyboard.press("Enter")
-        shown.expect(desk.locator(".fl-work-words")).to_have_text(re.compile(words), timeout=90_000)
-        shown.expect(desk.locator(".fl-work")).to_have_attribute("data-state", "finished")
+        shown.expect(desk.locator(".fl-desk-work-words")).to_have_text(re.compile(words), timeout=90_000)
+        shown.expect(desk.locator(".fl-desk-work")).to_have_attribute("data-state", "finished")
     tab_to(page, "Export")
     page.keyboard.press("Enter")
-    shown.expect(desk.locator(".fl-work-files")).to_contain_text(".onnx", timeout=90_000)
+    shown.expect(desk.locator(".fl-desk-work-files")).to_contain_text(".onnx", timeout=90_000)
     found = shown.ask(
-        "import torch, glob\n"
-        "path, = glob.glob('outputs/pruned/*.onnx'); session = fl.runtimes.onnx_session(path)\n"
+        "import torch, glob\nfrom fpgmlab.deployment.runtimes import onnx_session, run_onnx\n"
+        "path, = glob.glob('outputs/pruned/*.onnx'); session = onnx_session(path)\n"
         "x = task.val[0][0][None]; editor.pruned.eval()\n"
         "with torch.no_grad(): y = editor.pruned(x).numpy()\n"
-        "print(abs(fl.runtimes.run_onnx(session, x)[0] - y).max() < 1e-4,\n"
+        "print(abs(run_onnx(session, x)[0] - y).max() < 1e-4,\n"
         "    graph.cost(editor.plan).macs <= 0.7 * graph.cost().macs,\n"
         "    sum(p.numel() for p in editor.pruned.parameters()) == graph.cost(editor.plan).params)"
     )
@@ -213,5 +213,5 @@ def test_a_restarted_kernel_leaves_a_stale_view(shown: SimpleNamespace):
     page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).click()
     page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
-    shown.expect(page.locator(".fl-desk .fl-stale")).to_be_visible(timeout=30_000)
-    shown.expect(page.locator(".fl-desk .fl-stale")).to_contain_text("Run the cell again")
+    shown.expect(page.locator(".fl-desk .fl-desk-stale")).to_be_visible(timeout=30_000)
+    shown.expect(page.locator(".fl-desk .fl-desk-stale")).to_contain_text("Run the cell again")

@@ -48,14 +48,14 @@ def test_moves_are_painted_and_confirmed_at_once(open_notebook: Callable, name: 
     model, channels, pixels, painting = NETWORKS[name]
     cells = [FIRST.format(model=model, channels=channels, pixels=pixels), OPEN, "print(len(graph))"]
     page = open_notebook(cells, viewport={"width": 1280, "height": 1600}, seconds=120)
-    page.locator(".fl-desk .fl-bar").first.wait_for()
+    page.locator(".fl-desk .fl-desk-bar").first.wait_for()
     settle(page)
     page.evaluate(CLOCK)
     drag_at_random(page, MOVES, RELEASES)
     clock = page.evaluate("() => window.deskClock")
     opening = opened_again(page)
     found = {
-        "groups": page.locator(".fl-bar").count(),
+        "groups": page.locator(".fl-desk-bar").count(),
         "moves": len(clock["painted"]),
         # From the pointer's own time, with what is waited for the next frame; and from when the page hears of it.
         "move_to_paint_ms": {"median": quantile(clock["since"], 0.5), "p95": quantile(clock["since"], 0.95)},

@@ -33,7 +33,7 @@ def shown(open_notebook: Callable, ask: Callable) -> SimpleNamespace:
     page.on(
         "request", lambda r: None if re.match(r"(http|ws)://127\.0\.0\.1|data:|blob:", r.url) else foreign.append(r.url)
     )
-    page.locator(".fl-tile").first.wait_for()
+    page.locator(".fl-explorer-tile").first.wait_for()
     from playwright.sync_api import expect
 
     return SimpleNamespace(page=page, expect=expect, errors=errors, foreign=foreign,
@@ -51,7 +51,7 @@ def _fresh(shown: SimpleNamespace) -> None:
 
 def point_at(shown: SimpleNamespace, where: object) -> None:
     """Hover until the details say so: JupyterLab may still be scrolling to the cell that ran."""
-    title = shown.page.locator(".fl-details h4")
+    title = shown.page.locator(".fl-explorer-details h4")
     for _ in range(10):
         where.hover(force=True)
         try:
@@ -63,39 +63,42 @@ def point_at(shown: SimpleNamespace, where: object) -> None:
 
 
 def removed(shown: SimpleNamespace) -> list[int]:
-    return sorted(int(text) for text in shown.page.locator(".fl-tile.fl-gone span").all_inner_texts())
+    return sorted(int(text) for text in shown.page.locator(".fl-explorer-tile.fl-explorer-gone span").all_inner_texts())
 
 
-@pytest.mark.parametrize("view", [".fl-square", ".fl-map .fl-dot[role=option]", ".fl-tile"])
+@pytest.mark.parametrize(
+    "view", [".fl-explorer-square", ".fl-explorer-map .fl-explorer-dot[role=option]", ".fl-explorer-tile"]
+)
 def test_hovering_names_a_filter_in_all_views(shown: SimpleNamespace, view: str):
     page, expect = shown.page, shown.expect
     point_at(shown, page.locator(view).nth(0))
-    title = page.locator(".fl-details h4")
+    title = page.locator(".fl-explorer-details h4")
     expect(title).to_have_text(re.compile(r"^filter \d+ of layer1\.0\.conv1$"))
     number = re.search(r"\d+", title.inner_text())[0]
-    expect(page.locator(".fl-tile.fl-current span")).to_have_text(number)
-    expect(page.locator(".fl-dot.fl-current")).to_have_attribute("aria-label", f"filter {number}")
-    expect(page.locator(".fl-tile.fl-near")).to_have_count(5)
-    expect(page.locator(".fl-details tbody tr")).to_have_count(5)
-    expect(page.locator(".fl-details")).to_contain_text("of 16 (1 goes first)")
-    page.locator(".fl-summary").hover()
+    expect(page.locator(".fl-explorer-tile.fl-explorer-current span")).to_have_text(number)
+    expect(page.locator(".fl-explorer-dot.fl-explorer-current")).to_have_attribute("aria-label", f"filter {number}")
+    expect(page.locator(".fl-explorer-tile.fl-explorer-near")).to_have_count(5)
+    expect(page.locator(".fl-explorer-details tbody tr")).to_have_count(5)
+    expect(page.locator(".fl-explorer-details")).to_contain_text("of 16 (1 goes first)")
+    page.locator(".fl-explorer-summary").hover()
     expect(title).to_have_text("No filter selected")
     assert shown.ask("print(explorer.selected)") == "None"
 
 
-@pytest.mark.parametrize("view", [".fl-square", ".fl-map svg.fl-view", ".fl-grid"])
+@pytest.mark.parametrize("view", [".fl-explorer-square", ".fl-explorer-map svg.fl-explorer-view", ".fl-explorer-grid"])
 def test_the_keyboard_selects_pins_and_clears(shown: SimpleNamespace, view: str):
     page, expect = shown.page, shown.expect
     page.locator(view).focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    title, spoken = page.locator(".fl-details h4"), page.locator(".fl-explorer [aria-live]")
-    expect(title).to_contain_text("of layer1.0.conv1")
-    expect(spoken).to_contain_text(title.inner_text())
-    number = re.search(r"\d+", title.inner_text())[0]
-    expect(page.locator(".fl-tile[aria-selected=true] span")).to_have_text(number)
+    title, spoken = page.locator(".fl-explorer-details h4"), page.locator(".fl-explorer [aria-live]")
+    expect(spoken).to_contain_text("of layer1.0.conv1")
+    name = spoken.inner_text().split(",")[0]  # it is said at once, and drawn with the next picture
+    expect(title).to_have_text(name)
+    number = re.search(r"\d+", name)[0]
+    expect(page.locator(".fl-explorer-tile[aria-selected=true] span")).to_have_text(number)
     page.keyboard.press("Enter")
-    expect(page.locator(".fl-pinned")).to_have_text("pinned")
+    expect(page.locator(".fl-explorer-pinned")).to_have_text("pinned")
     assert shown.ask("print(explorer.selected)") == number
     page.locator(view).focus()
     page.keyboard.press("Escape")
@@ -104,15 +107,15 @@ def test_the_keyboard_selects_pins_and_clears(shown: SimpleNamespace, view: str)
 
 
 def test_the_words_do_not_move_the_pictures(shown: SimpleNamespace):
-    tiles = shown.page.locator(".fl-grid")
+    tiles = shown.page.locator(".fl-explorer-grid")
     before = tiles.evaluate("e => e.offsetTop")
-    point_at(shown, shown.page.locator(".fl-square"))
+    point_at(shown, shown.page.locator(".fl-explorer-square"))
     assert tiles.evaluate("e => e.offsetTop") == before
 
 
 def test_tab_goes_through_all_views(shown: SimpleNamespace):
     page = shown.page
-    page.locator(".fl-square").focus()
+    page.locator(".fl-explorer-square").focus()
     seen = []
     for _ in range(3):
         seen.append(page.evaluate("document.activeElement.getAttribute('aria-label')").split()[0])
@@ -122,50 +125,50 @@ def test_tab_goes_through_all_views(shown: SimpleNamespace):
 
 def test_a_pinned_filter_stays_and_leads_to_its_neighbours(shown: SimpleNamespace):
     page, expect = shown.page, shown.expect
-    page.locator(".fl-tile").nth(2).click()
-    title = page.locator(".fl-details h4")
+    page.locator(".fl-explorer-tile").nth(2).click()
+    title = page.locator(".fl-explorer-details h4")
     name = title.inner_text()
-    page.locator(".fl-tile").nth(9).hover()
+    page.locator(".fl-explorer-tile").nth(9).hover()
     expect(title).to_have_text(name)
-    nearest = page.locator(".fl-link").first
+    nearest = page.locator(".fl-explorer .fl-link").first
     words = nearest.inner_text()
     nearest.click()
     expect(title).to_have_text(f"{words} of layer1.0.conv1")
     assert shown.ask("print('filter', explorer.selected); explorer.selected = None") == words
-    point_at(shown, page.locator(".fl-tile").nth(9))  # nothing is pinned any more
+    point_at(shown, page.locator(".fl-explorer-tile").nth(9))  # nothing is pinned any more
 
 
 def test_controls_and_kernel_move_the_picture(shown: SimpleNamespace):
     page, expect = shown.page, shown.expect
     shown.ask("explorer.ratio = 0.5")
-    expect(page.locator(".fl-tile.fl-gone")).to_have_count(8)
+    expect(page.locator(".fl-explorer-tile.fl-explorer-gone")).to_have_count(8)
     page.get_by_label("Channel group").select_option("layer3.0.conv1 (64)")
-    expect(page.locator(".fl-tile")).to_have_count(64)
+    expect(page.locator(".fl-explorer-tile")).to_have_count(64)
     page.get_by_label("Criterion").select_option("L1 norm")
     number = page.get_by_label("Ratio, as a number")
     number.fill("0.25")
     number.press("Enter")
-    expect(page.locator(".fl-tile.fl-gone")).to_have_count(16)
+    expect(page.locator(".fl-explorer-tile.fl-explorer-gone")).to_have_count(16)
     assert shown.ask("print(explorer.group, explorer.criterion, explorer.ratio)") == "layer3.0.conv1 l1 0.25"
     assert shown.ask("print(list(explorer.removed))") == str(removed(shown))
     slider = page.locator(".fl-explorer-box .noUi-handle")
     slider.focus()
     for _ in range(10):
         slider.press("ArrowRight")
-    expect(page.locator(".fl-tile.fl-gone")).to_have_count(22)
+    expect(page.locator(".fl-explorer-tile.fl-explorer-gone")).to_have_count(22)
     assert shown.ask("print(list(explorer.removed))") == str(removed(shown))
 
 
 def test_what_does_not_apply_is_said_and_the_picture_goes(shown: SimpleNamespace):
     page, expect = shown.page, shown.expect
     shown.ask('explorer.group = "fc"')
-    expect(page.locator(".fl-notes")).to_contain_text("protected (it is the model's output)")
+    expect(page.locator(".fl-explorer-notes")).to_contain_text("protected (it is the model's output)")
     shown.ask('explorer.criterion = "bn_gamma"')
     expect(page.get_by_role("alert")).to_contain_text("does not apply to group 'fc'")
-    expect(page.locator(".fl-panels")).to_be_hidden()
+    expect(page.locator(".fl-explorer-panels")).to_be_hidden()
     shown.ask('explorer.criterion = "fpgm"')
-    expect(page.locator(".fl-tile")).to_have_count(10)
-    expect(page.locator(".fl-panels")).to_be_visible()
+    expect(page.locator(".fl-explorer-tile")).to_have_count(10)
+    expect(page.locator(".fl-explorer-panels")).to_be_visible()
 
 
 def begin(shown: SimpleNamespace, code: str) -> Locator:
@@ -190,16 +193,16 @@ def test_the_gamma_panel_answers_while_a_cell_runs(shown: SimpleNamespace):
 
 def test_the_gamma_panel_moves_with_its_slider(shown: SimpleNamespace):
     page, expect = shown.page, shown.expect
-    slider, words = page.locator(".fl-gamma input[type=range]"), page.locator(".fl-words")
+    slider, words = page.locator(".fl-gamma input[type=range]"), page.locator(".fl-gamma-words")
     expect(words).to_contain_text("No layer is held at its floor. The cliff is at ratio 0.757")
     slider.focus()
     for key in ("End", "PageDown", "ArrowLeft"):
         page.keyboard.press(key)
     expect(words).to_contain_text("Beyond the cliff (ratio 0.757)")
     expect(page.locator(".fl-gauges[aria-busy=false]")).to_be_visible()
-    kept = [text.split()[0] for text in page.locator(".fl-layers .fl-count").all_inner_texts()]
+    kept = [text.split()[0] for text in page.locator(".fl-gamma-layers .fl-gamma-count").all_inner_texts()]
     assert shown.ask(KEPT).split() == kept
-    held = page.locator(".fl-floored th").all_inner_texts()
+    held = page.locator(".fl-gamma-floored th").all_inner_texts()
     assert held
     assert shown.ask("print(*panel.frame.group[panel.frame.at_floor])").split() == held
     macs = shown.ask("print(f'{graph.cost(panel.plan).macs / graph.cost().macs:.1%}')")
@@ -209,15 +212,15 @@ def test_the_gamma_panel_moves_with_its_slider(shown: SimpleNamespace):
     floor.press("Tab")
     expect(words).not_to_contain_text("(ratio 0.757)")
     expect(page.locator(".fl-gauges[aria-busy=false]")).to_be_visible()
-    kept = [text.split()[0] for text in page.locator(".fl-layers .fl-count").all_inner_texts()]
+    kept = [text.split()[0] for text in page.locator(".fl-gamma-layers .fl-gamma-count").all_inner_texts()]
     assert shown.ask(KEPT).split() == kept
     page.get_by_label("Logarithmic counts").check()
-    expect(page.locator(".fl-histogram svg")).to_contain_text("channels (log)")
+    expect(page.locator("svg.fl-gamma-histogram")).to_contain_text("channels (log)")
 
 
 def samples(shown: SimpleNamespace) -> int:
     """Return how many samples the sweep has seen, once it has seen some."""
-    status = shown.page.locator(".fl-status")
+    status = shown.page.locator(".fl-sweep-status")
     shown.expect(status).to_contain_text(re.compile(r"[\d,]+ of 4,000 samples"), timeout=60_000)
     return int(re.search(r"([\d,]+) of 4,000", status.inner_text())[1].replace(",", ""))
 
@@ -227,12 +230,12 @@ def wait_for_more(shown: SimpleNamespace, before: int) -> None:
         if samples(shown) > before:
             return
         shown.page.wait_for_timeout(500)
-    pytest.fail(f"no more than {before} samples: {shown.page.locator('.fl-status').inner_text()}")
+    pytest.fail(f"no more than {before} samples: {shown.page.locator('.fl-sweep-status').inner_text()}")
 
 
 def test_the_sweep_goes_on_while_cells_run_and_can_be_cancelled_and_resumed(shown: SimpleNamespace):
     page, expect = shown.page, shown.expect
-    expect(page.locator(".fl-status")).to_have_text("Not started.")
+    expect(page.locator(".fl-sweep-status")).to_have_text("Not started.")
     start = page.get_by_role("button", name="Start the sweep")
     start.focus()
     start.press("Enter")
@@ -264,8 +267,8 @@ def test_the_curves_are_read_by_pointer_keyboard_and_as_a_table(shown: SimpleNam
         .replace("%", " %")
         .split("|")
     )
-    expect(page.locator(".fl-multiple")).to_have_count(12)
-    curves, tip = page.locator(".fl-multiples"), page.locator(".fl-tip")
+    expect(page.locator(".fl-sweep-multiple")).to_have_count(12)
+    curves, tip = page.locator(".fl-sweep-multiples"), page.locator(".fl-sweep-tip")
     curves.focus()
     for key in ("ArrowRight", "ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
@@ -274,14 +277,14 @@ def test_the_curves_are_read_by_pointer_keyboard_and_as_a_table(shown: SimpleNam
         expect(page.locator(".fl-sweep [aria-live]")).to_contain_text(words)
     page.keyboard.press("Escape")
     expect(tip).to_be_hidden()
-    page.locator(".fl-multiple svg").nth(1).hover(position={"x": 70, "y": 50})
+    page.locator(".fl-sweep-multiple svg").nth(1).hover(position={"x": 70, "y": 50})
     expect(tip).to_contain_text("layer1.0.conv1")
     page.get_by_label("Metric shown").select_option("loss")
-    page.locator(".fl-points summary").click()
-    expect(page.locator(".fl-points tbody tr")).to_have_count(12 * 3)
-    expect(page.locator(".fl-points thead")).to_contain_text("loss")
+    page.locator(".fl-sweep-points summary").click()
+    expect(page.locator(".fl-sweep-points tbody tr")).to_have_count(12 * 3)
+    expect(page.locator(".fl-sweep-points thead")).to_contain_text("loss")
     loss = shown.ask("print(f'{sweeper.curves.base[\"loss\"]:.4g}')")
-    expect(page.locator(".fl-points tbody tr").first).to_contain_text(loss)
+    expect(page.locator(".fl-sweep-points tbody tr").first).to_contain_text(loss)
     shown.ask("sweeper.close()")
     expect(page.locator(".fl-sweep")).to_have_count(0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-COMMON = Path(__file__).parent / "static" / "common.css"  # rules that all panels share
+COMMON = Path(__file__).parent / "static"  # what all panels share
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[\w./]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?function|const|class)", re.MULTILINE)
@@ -44,6 +44,7 @@ def script(entry: Path) -> str:
     return "\n".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in texts)
 
 
-def sheet(*paths: Path) -> str:
-    """Return style sheets as one, in this order."""
+def sheet(folder: Path) -> str:
+    """Return the style sheets that all panels share and those of a panel's own folder as one."""
+    paths = [path for each in (COMMON, folder) for path in sorted(each.glob("*.css"))]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)

@@ -16,7 +16,7 @@ from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores, check_rounding
 from fpgmlab.sensitivity import Curves
 from fpgmlab.tasks.task import Task
-from fpgmlab.widgets.common.bundle import COMMON, script, sheet
+from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.payload import desk_payload, finite_metrics
@@ -74,14 +74,7 @@ class PlanEditor(WorkingDesk):
     """
 
     _esm = script(_STATIC / "desk.js")
-    _css = sheet(
-        COMMON,
-        _STATIC / "desk.css",
-        _STATIC / "detail.css",
-        _STATIC / "panels.css",
-        _STATIC / "plans.css",
-        _STATIC / "work.css",
-    )
+    _css = sheet(_STATIC)
 
     def __init__(
         self,

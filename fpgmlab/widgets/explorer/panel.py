@@ -15,7 +15,7 @@ from fpgmlab.criteria.scoring import resolve
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
-from fpgmlab.widgets.common.bundle import COMMON, script, sheet
+from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.prompt import PromptWidget
 from fpgmlab.widgets.explorer.controls import ExplorerControls
 from fpgmlab.widgets.explorer.payload import marks_payload, notes, scene_payload, summary
@@ -32,7 +32,7 @@ class ExplorerPicture(PromptWidget):
     """What the browser draws of a `FilterView`; hovering is the browser's own affair."""
 
     _esm = script(_STATIC / "explorer.js")
-    _css = sheet(COMMON, _STATIC / "explorer.css")
+    _css = sheet(_STATIC)
 
     scene = traitlets.Dict().tag(sync=True)
     marks = traitlets.Dict().tag(sync=True)

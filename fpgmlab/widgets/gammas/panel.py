@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
-from fpgmlab.widgets.common.bundle import COMMON, script, sheet
+from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.prompt import PromptWidget
 from fpgmlab.widgets.gammas.view import GammaView, gamma_scores, gamma_view, pooled_payload
 
@@ -48,7 +48,7 @@ class GammaPanel(PromptWidget):
     """
 
     _esm = script(_STATIC / "gammas.js")
-    _css = sheet(COMMON, _STATIC / "gammas.css")
+    _css = sheet(_STATIC)
 
     ratio = traitlets.Float(0.3).tag(sync=True)
     floor = traitlets.Float(0.0).tag(sync=True)

@@ -17,7 +17,7 @@ from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.curves.metrics import USUAL
 from fpgmlab.sensitivity.replay.points import RATIOS
 from fpgmlab.tasks.task import Task, usual_metrics
-from fpgmlab.widgets.common.bundle import COMMON, script, sheet
+from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.common.pace import Pace
 from fpgmlab.widgets.common.prompt import PromptWidget
@@ -65,7 +65,7 @@ class SweepPanel(PromptWidget):
     """
 
     _esm = script(_STATIC / "sweep.js")
-    _css = sheet(COMMON, _STATIC / "sweep.css")
+    _css = sheet(_STATIC)
 
     state = traitlets.Enum(STATES, "idle", read_only=True).tag(sync=True)
     tolerance = traitlets.Float(None, allow_none=True).tag(sync=True)

@@ -17,6 +17,9 @@ from fpgmlab.widgets.explorer.panel import ExplorerPicture
 WIDGETS = [ExplorerPicture, GammaPanel, SweepPanel, PlanEditor]
 FOLDER = Path(fl.__file__).parent / "widgets"
 FILES = sorted(path for path in FOLDER.glob("*/static/*"))
+SHEETS = [path for path in FILES if path.suffix == ".css"]
+PREFIXES = {"explorer": "fl-explorer", "gammas": "fl-gamma", "sweep": "fl-sweep", "desk": "fl-desk"}
+NAME = r"(?<![-\w])(?:--)?(fl-[a-z][\w-]*)"  # of a class, a variable or an animation
 
 
 @pytest.mark.parametrize("widget", WIDGETS)
@@ -49,6 +52,61 @@ def test_modules_in_a_circle_are_named(tmp_path: Path):
     (tmp_path / "two.js").write_text('import { one } from "./one.js";\n')
     with pytest.raises(ValueError, match=r"circle: one.js -> two.js -> one.js"):
         modules(tmp_path / "one.js")
+
+
+def names_in(panel: str, *suffixes: str) -> set[str]:
+    """Return the names that begin with fl- in the files of a panel."""
+    paths = [path for suffix in suffixes for path in (FOLDER / panel).rglob(f"*{suffix}")]
+    return {name for path in paths for name in re.findall(NAME, path.read_text())}
+
+
+def of_panel(name: str, panel: str) -> bool:
+    """Return whether a name has a panel's prefix."""
+    return name == PREFIXES[panel] or name.startswith(f"{PREFIXES[panel]}-")
+
+
+@pytest.mark.parametrize("panel", PREFIXES)
+def test_no_name_means_two_things(panel: str):
+    shared = names_in("common", ".css")
+    assert len(shared) > 25
+    assert {name for name in shared if of_panel(name, panel)} == set()
+    own = names_in(panel, ".css", ".js", ".py")
+    assert len(own) > 25
+    assert {name for name in own - shared if not of_panel(name, panel)} == set()
+
+
+@pytest.mark.parametrize("panel", ["common", *PREFIXES])
+def test_what_a_sheet_styles_is_there(panel: str):
+    styled = {
+        name
+        for path in SHEETS
+        if path.parents[1].name == panel
+        for name in re.findall(r"\.(fl-[\w-]+)", path.read_text())
+    }
+    used = {name for each in (PREFIXES if panel == "common" else [panel]) for name in names_in(each, ".js", ".py")}
+    stems = tuple(name for name in used if name.endswith("-"))  # of names that are put together: fl-desk-key-${mark}
+    assert styled
+    assert {name for name in styled - used if not name.startswith(stems or "no stem")} == set()
+
+
+@pytest.mark.parametrize("path", [p for p in SHEETS if p.parents[1].name != "common"], ids=lambda path: path.name)
+def test_the_rules_of_a_panel_stand_within_its_root(path: Path):
+    prefix = PREFIXES[path.parents[1].name]
+    begun = re.findall(r"^([^\s/}*].*) \{$", path.read_text(), re.MULTILINE)  # what is not indented
+    assert f".{prefix}" in begun
+    assert [
+        rule for rule in begun if not re.fullmatch(rf"\.{prefix}|\.{prefix}-box .*|@keyframes {prefix}-.*", rule)
+    ] == []
+
+
+@pytest.mark.parametrize("path", [p for p in SHEETS if p.parents[1].name == "common"], ids=lambda path: path.name)
+def test_a_rule_that_panels_share_weighs_less_than_their_own(path: Path):
+    selectors = re.findall(r"^([^\s/}*].*) \{$", path.read_text(), re.MULTILINE)
+    assert selectors
+    for selector in selectors:
+        for single in re.sub(r":where\(.*?\)|:is\([\w, ]*\)|::\w+", "", selector).split(","):
+            weight = len(re.findall(r"\.[\w-]+|\[|(?<!:):[a-z]", single))
+            assert weight == 1 or selector == ".fl-root :focus-visible" or single.endswith(":empty"), selector
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parents[1].name}/{path.name}")

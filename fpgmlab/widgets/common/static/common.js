@@ -27,12 +27,13 @@ function dressed(node, attributes, children) {
   return node;
 }
 
+const stem = Math.random().toString(36).slice(2); // each panel of a page has this module for itself, and counts from 0
 let counter = 0;
 
 /** Return an id that no other element of the page has. */
 export function freshId(word) {
   counter += 1;
-  return `fl-${word}-${counter}`;
+  return `fl-${word}-${stem}-${counter}`;
 }
 
 /** Return a number with four significant digits, as people write it. */

@@ -1,25 +1,25 @@
 import { element, shape } from "../../common/static/common.js";
 import { lossGradient, lossWords, measuredRatio, barPercent } from "./colours.js";
 
-export const BAR_HEIGHT = 250; // pixels, as --fl-bar-height in desk.css
-const BAR_MACS = 36; // as --fl-macs-height
+export const BAR_HEIGHT = 250; // pixels, as --fl-desk-bar-height in bars.css
+const BAR_MACS = 36; // as --fl-desk-macs-height
 const BAR_LETTERS = 12; // of a name; the focused bar's is written out above the bars
 
 /** One bar: a slider for the group's ratio over the colours of its curve, and below it the MACs that remain. */
 export function barOf(group, g, macsOfTallest, macs) {
-  const column = element("div", { class: "fl-bar-removed" }), handle = element("div", { class: "fl-bar-handle" });
-  const beyond = element("div", { class: "fl-bar-beyond" }), cap = element("div", { class: "fl-bar-cap" });
-  const bubble = element("div", { class: "fl-bar-bubble", "aria-hidden": "true" });
+  const column = element("div", { class: "fl-desk-bar-removed" }), handle = element("div", { class: "fl-desk-bar-handle" });
+  const beyond = element("div", { class: "fl-desk-bar-beyond" }), cap = element("div", { class: "fl-desk-bar-cap" });
+  const bubble = element("div", { class: "fl-desk-bar-bubble", "aria-hidden": "true" });
   const slider = element("div", {
-    class: "fl-bar", role: "slider", tabindex: "-1", "aria-label": group.name, "aria-orientation": "vertical",
+    class: "fl-desk-bar", role: "slider", tabindex: "-1", "aria-label": group.name, "aria-orientation": "vertical",
     "aria-valuemin": 0, "aria-disabled": group.protected ? "true" : null,
   }, beyond, cap, column, handle, bubble);
-  const remain = element("div", { class: "fl-bar-remain" });
-  const strip = element("div", { class: "fl-bar-macs", "aria-hidden": "true" },
-    element("div", { class: "fl-bar-whole", style: `height:${Math.max(1, (BAR_MACS * macs) / macsOfTallest)}px` }), remain);
-  const name = element("div", { class: "fl-bar-name", "aria-hidden": "true" }, element("span", {}, barName(group)));
-  const lock = element("div", { class: "fl-bar-lock", "aria-hidden": "true" }, barLock());
-  const node = element("div", { class: `fl-slot${group.protected ? " fl-protected" : ""}`, "data-g": g, title: group.protected && `Protected: ${group.protected}` }, lock, slider, strip, name);
+  const remain = element("div", { class: "fl-desk-bar-remain" });
+  const strip = element("div", { class: "fl-desk-bar-macs", "aria-hidden": "true" },
+    element("div", { class: "fl-desk-bar-whole", style: `height:${Math.max(1, (BAR_MACS * macs) / macsOfTallest)}px` }), remain);
+  const name = element("div", { class: "fl-desk-bar-name", "aria-hidden": "true" }, element("span", {}, barName(group)));
+  const lock = element("div", { class: "fl-desk-bar-lock", "aria-hidden": "true" }, barLock());
+  const node = element("div", { class: `fl-desk-slot${group.protected ? " fl-desk-protected" : ""}`, "data-g": g, title: group.protected && `Protected: ${group.protected}` }, lock, slider, strip, name);
   let shown = null, most = 1, words = "";
   const drawn = { macs: null, selected: null, focus: null, locked: null, text: null, stop: null };
   const stopAt = (stop) => {
@@ -32,8 +32,7 @@ export function barOf(group, g, macsOfTallest, macs) {
     setCurve(metric, top, mostRatio) {
       const curve = metric?.curves[g];
       most = mostRatio;
-      slider.style.setProperty("--fl-curve", curve && !group.protected ? lossGradient(curve, group.channels, top) : "none");
-      slider.classList.toggle("fl-unmeasured", !curve);
+      slider.style.setProperty("--fl-desk-curve", curve && !group.protected ? lossGradient(curve, group.channels, top) : "none");
       const unknown = curve ? Math.max(0, most - measuredRatio(curve, group.channels)) : group.protected ? 0 : most;
       cap.style.height = group.protected ? "100%" : `${100 * (1 - most)}%`;
       beyond.style.bottom = `${100 * (most - unknown)}%`;
@@ -62,15 +61,15 @@ export function barOf(group, g, macsOfTallest, macs) {
       const together = selected && count > 1 ? `, one of ${count} selected` : "", state = locked ? ", locked" : "";
       const text = `${words}${state}${together}`;
       if (text !== drawn.text) slider.setAttribute("aria-valuetext", (drawn.text = text));
-      if (selected !== drawn.selected) node.classList.toggle("fl-selected", (drawn.selected = selected));
+      if (selected !== drawn.selected) node.classList.toggle("fl-desk-selected", (drawn.selected = selected));
       if (focus !== drawn.focus) {
         drawn.focus = focus;
-        node.classList.toggle("fl-current", focus);
+        node.classList.toggle("fl-desk-current", focus);
       }
       stopAt(focus);
       if (locked !== drawn.locked) {
         drawn.locked = locked;
-        node.classList.toggle("fl-locked", locked);
+        node.classList.toggle("fl-desk-locked", locked);
         if (!group.protected) slider.setAttribute("aria-disabled", String(locked));
       }
     },
@@ -82,7 +81,7 @@ export function barOf(group, g, macsOfTallest, macs) {
     /** Show what is being typed, or nothing. */
     setTyped(text) {
       bubble.textContent = text === null ? "" : `${text || "…"} %`;
-      bubble.classList.toggle("fl-on", text !== null);
+      bubble.classList.toggle("fl-desk-on", text !== null);
     },
   };
 }
@@ -101,5 +100,5 @@ export function barWords(group, g, kept, metric) {
 
 function barLock() {
   return shape("svg", { viewBox: "0 0 10 12" },
-    shape("path", { class: "fl-lock-bow", d: "M 2.5 5.5 V 3.5 A 2.5 2.5 0 0 1 7.5 3.5 V 5.5" }), shape("rect", { x: 1, y: 5.5, width: 8, height: 6, rx: 1 }));
+    shape("path", { class: "fl-desk-lock-bow", d: "M 2.5 5.5 V 3.5 A 2.5 2.5 0 0 1 7.5 3.5 V 5.5" }), shape("rect", { x: 1, y: 5.5, width: 8, height: 6, rx: 1 }));
 }

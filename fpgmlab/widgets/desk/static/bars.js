@@ -16,12 +16,12 @@ export function barsView(store, signal) {
   const macs = calculator.cost(whole).byGroup, tallest = Math.max(...macs, 1);
   const bars = groups.map((group, g) => barOf(group, g, tallest, macs[g]));
   const stages = barsStages(groups), least = stages.reduce((sum, stage) => sum + barsWidth(stage) + BARS_GAP, 2 * BARS_GAP);
-  const row = element("div", { class: "fl-bars-row", style: `min-width:${least}px` }, ...stages.map((stage) => barsStage(stage, bars)));
-  const scroller = element("div", { class: "fl-bars-scroll" }, row);
-  const name = element("strong"), words = element("span"), says = element("div", { class: "fl-bars-says", "aria-hidden": "true" }, name, " ", words);
+  const row = element("div", { class: "fl-desk-bars-row", style: `min-width:${least}px` }, ...stages.map((stage) => barsStage(stage, bars)));
+  const scroller = element("div", { class: "fl-desk-bars-scroll" }, row);
+  const name = element("strong"), words = element("span"), says = element("div", { class: "fl-desk-bars-says", "aria-hidden": "true" }, name, " ", words);
   const overview = overviewView(store, scroller, signal), legend = barsLegend();
-  const node = element("div", { class: "fl-panel fl-bars", role: "group", "aria-label": `Ratios of the ${groups.length} channel groups` },
-    says, element("div", { class: "fl-bars-body" }, barsAxis(), scroller, overview.node), legend.node);
+  const node = element("div", { class: "fl-panel", role: "group", "aria-label": `Ratios of the ${groups.length} channel groups` },
+    says, element("div", { class: "fl-desk-bars-body" }, barsAxis(), scroller, overview.node), legend.node);
   let hovered = null;
 
   const drawCurves = () => {
@@ -57,7 +57,7 @@ export function barsView(store, signal) {
   const dragging = barsPointer(store, row, bars, changes, goTo, signal);
   barsKeys(store, row, bars, changes, goTo, dragging);
   row.addEventListener("pointerover", (event) => {
-    const slot = event.target.closest(".fl-slot");
+    const slot = event.target.closest(".fl-desk-slot");
     hovered = slot && Number(slot.dataset.g);
     draw();
   });
@@ -94,12 +94,12 @@ function barsTitle({ name, members }) {
 function barsStage(stage, bars) {
   const { name, members } = stage, least = barsWidth(stage);
   const style = `flex:${members.length} 0 ${least}px;max-width:${Math.max(least, BARS_MOST * members.length)}px`;
-  return element("div", { class: "fl-stage", style }, element("div", { class: "fl-stage-title", title: name }, barsTitle(stage)),
-    element("div", { class: "fl-stage-bars" }, ...members.map((g) => bars[g].node)));
+  return element("div", { class: "fl-desk-stage", style }, element("div", { class: "fl-desk-stage-title", title: name }, barsTitle(stage)),
+    element("div", { class: "fl-desk-stage-bars" }, ...members.map((g) => bars[g].node)));
 }
 
 /** The scale of all bars: the share removed. */
 function barsAxis() {
   const ticks = [0, 25, 50, 75, 100].map((value) => element("span", { style: `bottom:${(BAR_HEIGHT * value) / 100}px` }, `${value} %`));
-  return element("div", { class: "fl-bars-axis", "aria-hidden": "true" }, element("div", { class: "fl-bars-ticks" }, ...ticks), element("div", { class: "fl-macs-tick" }, "MACs"));
+  return element("div", { class: "fl-desk-bars-axis", "aria-hidden": "true" }, element("div", { class: "fl-desk-bars-ticks" }, ...ticks), element("div", { class: "fl-desk-macs-tick" }, "MACs"));
 }

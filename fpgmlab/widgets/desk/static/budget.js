@@ -9,13 +9,13 @@ export function budgetView(store, signal) {
   const { desk } = store.calculator;
   const share = controlNumber("Per cent to keep", 50, { min: 1, max: 100, step: "any" }, () => fit.click());
   const kind = controlSelect({ "aria-label": "Cost the budget is of" }, wordsKinds(desk).map((each) => [each.kind, each.name]), () => draw());
-  const fit = controlButton("Fit", () => ask("allocate"), { class: "fl-act fl-main" });
+  const fit = controlButton("Fit", () => ask("allocate"), { class: "fl-button fl-button-main" });
   const equal = controlButton("Equal loss", () => ask("equal_loss"));
   const around = element("span", { class: "fl-quiet" });
-  const node = controlKeys(element("div", { class: "fl-budget" },
-    element("div", { class: "fl-pair", role: "group", "aria-label": "Budget" },
+  const node = controlKeys(element("div", { class: "fl-desk-line" },
+    element("div", { class: "fl-desk-pair", role: "group", "aria-label": "Budget" },
       element("span", {}, "Keep"), share.input, element("span", {}, "% of"), kind, fit, equal, around),
-    element("div", { class: "fl-pair", role: "group", "aria-label": "Presets" }, ...budgetPresets(store))));
+    element("div", { class: "fl-desk-pair", role: "group", "aria-label": "Presets" }, ...budgetPresets(store))));
 
   let asked = null, patience = null; // asked: the method, and the notice that was there
   function ask(method) {
@@ -63,8 +63,8 @@ function budgetPresets(store) {
   const slashed = parts.flatMap((part, i) => (i ? ["/", part.input] : [part.input]));
   return [
     element("span", {}, "Presets"),
-    element("span", { class: "fl-preset" }, controlButton("Uniform", uniform, { title: "Remove this part of every group that is not locked" }), even.input, "%"),
-    element("span", { class: "fl-preset" }, controlButton("By depth", depth, { title: "Remove these parts of the first, middle and last third of the groups" }), ...slashed, "%"),
+    element("span", { class: "fl-desk-pair fl-desk-preset" }, controlButton("Uniform", uniform, { title: "Remove this part of every group that is not locked" }), even.input, "%"),
+    element("span", { class: "fl-desk-pair fl-desk-preset" }, controlButton("By depth", depth, { title: "Remove these parts of the first, middle and last third of the groups" }), ...slashed, "%"),
     controlButton("Reset", () => store.set(budgetUniform(store, 0)), { title: "Keep all channels of every group that is not locked" }),
   ];
 }

@@ -2,7 +2,7 @@ import { element, freshId } from "../../common/static/common.js";
 
 /** Return a button; one that is not allowed keeps the focus and says why, see `controlAllow`. */
 export function controlButton(words, act, attributes = {}) {
-  const button = element("button", { type: "button", class: "fl-act", ...attributes,
+  const button = element("button", { type: "button", class: "fl-button", ...attributes,
     onclick: () => button.getAttribute("aria-disabled") !== "true" && act(button) }, words);
   return button;
 }
@@ -18,14 +18,14 @@ export function controlAllow(button, why, title = "") {
 
 /** Return an input for a number; `value()` is null for anything that does not fit its bounds, and the browser says so. */
 export function controlNumber(label, value, attributes, act = () => {}) {
-  const input = element("input", { type: "number", "aria-label": label, value, required: "", ...attributes });
+  const input = element("input", { type: "number", class: "fl-field", "aria-label": label, value, required: "", ...attributes });
   input.addEventListener("keydown", (event) => event.key === "Enter" && act());
   return { input, value: () => (input.reportValidity() ? input.valueAsNumber : null) };
 }
 
 /** Return a select of [value, words] pairs. */
 export function controlSelect(attributes, options, choose = () => {}) {
-  const select = element("select", { ...attributes, onchange: () => choose(select.value) },
+  const select = element("select", { class: "fl-field", ...attributes, onchange: () => choose(select.value) },
     ...options.map(([value, words]) => element("option", { value }, words)));
   return select;
 }
@@ -33,7 +33,7 @@ export function controlSelect(attributes, options, choose = () => {}) {
 /** Return a control with its label before it. */
 export function controlLabelled(words, control, title = null) {
   control.id ||= freshId("control");
-  return element("span", { class: "fl-labelled", title }, element("label", { for: control.id }, words), control);
+  return element("span", { class: "fl-desk-labelled", title }, element("label", { for: control.id }, words), control);
 }
 
 /** Keep the keys that controls need from JupyterLab, which would take them for its own. */

@@ -7,12 +7,12 @@ const CURVE_SPAN = 0.05; // of a share: a flat curve is not blown up
 
 /** The measured curve of one group with its intervals, and a marker at the ratio of the plan. */
 export function curvePicture() {
-  const axes = shape("g"), band = shape("path", { class: "fl-curve-band" }), base = shape("path", { class: "fl-curve-base" });
-  const line = shape("path", { class: "fl-curve-line" }), dots = shape("path", { class: "fl-curve-dots" });
+  const axes = shape("g"), band = shape("path", { class: "fl-chart-band" }), base = shape("path", { class: "fl-chart-base" });
+  const line = shape("path", { class: "fl-chart-line" }), dots = shape("path", { class: "fl-chart-dots" });
   const rule = shape("line", { y1: CURVE_TOP, y2: CURVE_HEIGHT - CURVE_BOTTOM }), ring = shape("circle", { r: 4.5 });
-  const value = shape("text"), marker = shape("g", { class: "fl-curve-marker" }, rule, ring, value);
-  const drawing = shape("svg", { viewBox: `0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`, role: "img", class: "fl-curve-picture" }, axes, band, base, line, dots, marker);
-  const nothing = element("p", { class: "fl-curve-nothing" }), node = element("div", { class: "fl-detail-curve" }, drawing, nothing);
+  const value = shape("text", { class: "fl-chart-label" }), marker = shape("g", { class: "fl-desk-curve-marker" }, rule, ring, value);
+  const drawing = shape("svg", { viewBox: `0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`, role: "img", class: "fl-chart fl-desk-curve-picture" }, axes, band, base, line, dots, marker);
+  const nothing = element("p"), node = element("div", { class: "fl-desk-detail-curve" }, drawing, nothing);
   let scale = null;
 
   return {
@@ -39,7 +39,7 @@ export function curvePicture() {
       const found = at(curve, kept), ratio = 1 - kept / channels, x = curveAcross(ratio), there = curveValue(metric, found.drop), y = scale.y(there);
       const words = `${found.beyond ? (metric.higher_is_better ? "≤ " : "≥ ") : ""}${wordsValue(metric, there)}`;
       marker.setAttribute("transform", `translate(${x.toFixed(1)} 0)`);
-      marker.classList.toggle("fl-beyond-measured", found.beyond);
+      marker.classList.toggle("fl-desk-beyond-measured", found.beyond);
       ring.setAttribute("cy", y.toFixed(1));
       const left = ratio > 0.6, low = y > CURVE_HEIGHT - CURVE_BOTTOM - 20;
       value.setAttribute("text-anchor", left ? "end" : "start");
@@ -80,7 +80,7 @@ function curveAxes(metric, { ticks, y }) {
   const digits = metric.share && ticks[1] - ticks[0] < 0.0099 ? 1 : 0;
   return [
     ...ticks.flatMap((value) => [
-      shape("line", { class: "fl-curve-grid", x1: CURVE_LEFT, x2: right, y1: y(value), y2: y(value) }),
+      shape("line", { class: "fl-chart-grid", x1: CURVE_LEFT, x2: right, y1: y(value), y2: y(value) }),
       shape("text", { x: CURVE_LEFT - 5, y: y(value) + 3.5, "text-anchor": "end" }, metric.share ? (100 * value).toFixed(digits) : String(Number(value.toPrecision(3)))),
     ]),
     ...[0, 0.25, 0.5, 0.75, 1].map((ratio) => shape("text", { x: curveAcross(ratio), y: bottom + 14, "text-anchor": "middle" }, String(100 * ratio))),

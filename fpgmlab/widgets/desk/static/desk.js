@@ -14,7 +14,7 @@ const DESK_PATIENCE = 500; // milliseconds until a kernel that goes is gone
 function render({ model, el, signal }) {
   const store = deskStore(model, signal);
   const root = element("div", { class: "fl-root fl-desk", role: "group", "aria-label": "Plan editor" },
-    element("p", { class: "fl-stale", role: "status" }, DESK_STALE),
+    element("p", { class: "fl-message fl-desk-stale", role: "status" }, DESK_STALE),
     headView(store, signal), gaugesView(store, signal), budgetView(store, signal),
     element("div", { class: "fl-desk-middle" }, barsView(store, signal), detailView(store, signal)),
     snapshotsView(store, signal), workView(store, signal));
@@ -43,9 +43,9 @@ function deskStale(store, model, root, signal) {
   const ask = () => {
     try {
       store.send({ do: "confirm" });
-      root.classList.remove("fl-gone");
+      root.classList.remove("fl-desk-gone");
     } catch {
-      root.classList.add("fl-gone");
+      root.classList.add("fl-desk-gone");
     }
   };
   const changed = () => {

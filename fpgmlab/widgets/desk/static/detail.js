@@ -13,17 +13,17 @@ const DETAIL_KEYS = "↑ ↓ one step · PageUp/PageDown ±10 % · Home, End · 
 export function detailView(store, signal) {
   const { groups, whole, cost, allowed } = store.calculator, original = cost(whole), changes = changesTogether(store);
   const name = element("h4"), channels = element("span"), ratioWords = element("span"), picture = curvePicture();
-  const say = [channels, ratioWords].map(wordsIn), lines = ["alone", "macs", "coupled", "reason"].map((kind) => element("p", { class: `fl-detail-${kind}` }));
+  const say = [channels, ratioWords].map(wordsIn), lines = ["alone", "macs", "coupled", "reason"].map((kind) => element("p", { class: `fl-desk-detail-${kind}` }));
   const tell = lines.map(wordsIn);
-  const number = (attributes, act) => element("input", { type: "number", min: 0, onchange: (event) => event.target.value !== "" && act(event.target.valueAsNumber), ...attributes });
+  const number = (attributes, act) => element("input", { type: "number", class: "fl-field", min: 0, onchange: (event) => event.target.value !== "" && act(event.target.valueAsNumber), ...attributes });
   const ratio = number({ max: 100, step: "any" }, (value) => edit(changes.to(value / 100)));
   const kept = number({ min: 1, step: 1 }, (value) => edit(changes.to(1 - value / groups[store.focus].channels)));
   const keptControl = controlLabelled("Channels kept", kept), ratioControl = controlLabelled("Ratio removed, %", ratio);
-  const lock = controlButton("Lock", () => changes.lock(), { class: "fl-act fl-detail-lock", title: "Locked bars stay where they are (L)" });
-  const node = controlKeys(element("section", { class: "fl-panel fl-detail", "aria-label": "The selected bar" },
-    element("div", { class: "fl-detail-head" }, name, lock), element("div", { class: "fl-detail-line" }, channels, ratioWords),
-    element("div", { class: "fl-detail-controls" }, ratioControl, keptControl),
-    picture.node, ...lines, element("p", { class: "fl-quiet fl-detail-keys" }, DETAIL_KEYS)));
+  const lock = controlButton("Lock", () => changes.lock(), { title: "Locked bars stay where they are (L)" });
+  const node = controlKeys(element("section", { class: "fl-panel fl-desk-detail", "aria-label": "The selected bar" },
+    element("div", { class: "fl-desk-detail-head" }, name, lock), element("div", { class: "fl-desk-detail-line" }, channels, ratioWords),
+    element("div", { class: "fl-desk-detail-controls" }, ratioControl, keptControl),
+    picture.node, ...lines, element("p", { class: "fl-quiet fl-desk-detail-keys" }, DETAIL_KEYS)));
   let drawn = [];
 
   /** Set bars, and show what became of the number that was typed. */

@@ -11,7 +11,7 @@ export function gaugesView(store, signal) {
   const whole = store.totalsOf(store.calculator.whole), kinds = wordsKinds(store.calculator.desk);
   const gauges = kinds.map((kind) => gaugeOf(kind, whole[kind.kind]));
   const predicted = gaugePredicted(store), live = element("div", { class: "fl-sr", role: "status", "aria-live": "polite" });
-  const node = element("div", { class: "fl-gauges", role: "group", "aria-label": "Totals of the plan", style: `--fl-kinds: ${kinds.length}` },
+  const node = element("div", { class: "fl-gauges fl-desk-gauges", role: "group", "aria-label": "Totals of the plan", style: `--fl-desk-kinds: ${kinds.length}` },
     ...gauges.map((gauge) => gauge.node), predicted.node, live);
   let speaking = null, spoken = null;
   const draw = beforeNextPicture(() => {
@@ -33,12 +33,12 @@ export function gaugesView(store, signal) {
 
 /** One total: its value, the part that remains, and the budget as a mark on the bar. */
 function gaugeOf({ title, name, of, note, text }, all) {
-  const value = element("strong"), share = element("span", { class: "fl-quiet" }), bar = element("div", { class: "fl-gauge-bar" });
-  const mark = element("div", { class: "fl-gauge-mark" }), limit = element("span", { class: "fl-gauge-limit" });
+  const value = element("strong"), share = element("span", { class: "fl-quiet" }), bar = element("div");
+  const mark = element("span", { class: "fl-desk-gauge-mark" }), limit = element("span", { class: "fl-desk-gauge-limit" });
   const node = element("div", { class: "fl-panel fl-gauge", "data-kind": name },
-    element("div", { class: "fl-gauge-title", title: note ?? null }, of ? `${title}, ${of}` : title),
-    value, element("div", { class: "fl-gauge-track", "aria-hidden": "true" }, bar, mark),
-    element("div", { class: "fl-gauge-line" }, share, limit));
+    element("div", { class: "fl-desk-gauge-title", title: note ?? null }, of ? `${title}, ${of}` : title),
+    value, element("div", { class: "fl-meter fl-desk-gauge-meter", "aria-hidden": "true" }, bar, mark),
+    element("div", { class: "fl-desk-gauge-line" }, share, limit));
   const sayValue = wordsIn(value), sayShare = wordsIn(share), sayLimit = wordsIn(limit);
   let at;
   return {
@@ -53,7 +53,7 @@ function gaugeOf({ title, name, of, note, text }, all) {
         mark.style.left = `${100 * Math.min(1, budget ?? 0)}%`;
       }
       const over = budget !== null && now > budget * all * (1 + 1e-9);
-      node.classList.toggle("fl-over", over);
+      node.classList.toggle("fl-desk-over", over);
       sayLimit(budget === null ? "" : `${over ? "over" : "within"} the budget of ${Number((100 * budget).toFixed(1))}\u00a0%`);
     },
   };
@@ -61,11 +61,11 @@ function gaugeOf({ title, name, of, note, text }, all) {
 
 /** What the curves expect of the plan, and what was measured of this very one. */
 function gaugePredicted(store) {
-  const title = element("div", { class: "fl-gauge-title" }), value = element("strong"), spread = element("span");
-  const before = element("span"), measured = element("span", { class: "fl-gauge-measured" });
-  const why = element("div", { class: "fl-gauge-why", title: GAUGE_WHY }), unknown = element("div", { class: "fl-gauge-unknown" });
-  const node = element("div", { class: "fl-panel fl-gauge fl-predicted", title: GAUGE_WHY }, title,
-    element("div", { class: "fl-gauge-line" }, value, spread), element("div", { class: "fl-gauge-line" }, before, measured), why, unknown);
+  const title = element("div", { class: "fl-desk-gauge-title" }), value = element("strong"), spread = element("span");
+  const before = element("span"), measured = element("span", { class: "fl-desk-gauge-measured" });
+  const why = element("div", { class: "fl-desk-gauge-why", title: GAUGE_WHY }), unknown = element("div", { class: "fl-desk-gauge-unknown" });
+  const node = element("div", { class: "fl-panel fl-gauge fl-desk-predicted", title: GAUGE_WHY }, title,
+    element("div", { class: "fl-desk-gauge-line" }, value, spread), element("div", { class: "fl-desk-gauge-line" }, before, measured), why, unknown);
   const say = [title, value, spread, before, measured, why, unknown].map(wordsIn);
   const write = (...words) => words.forEach((each, i) => say[i](each));
   return {
@@ -82,7 +82,6 @@ function gaugePredicted(store) {
       write(`Predicted ${metric.name}`, `${bound}${wordsValue(metric, forecast.value)}`, wordsSpread(metric, forecast.half),
         `was ${wordsValue(metric, metric.value)}`, seen.join(" · "), "sum of single drops, before recovery",
         count ? `${wordsCount(count, "pruned group")} ${count === 1 ? "was" : "were"} not measured so far` : "");
-      node.classList.toggle("fl-bounded", count > 0);
     },
   };
 }

@@ -18,15 +18,15 @@ export function headView(store, signal) {
   const multiple = controlSelect({ title: "Bars stop at channel counts that are multiples of this, or at all channels" }, [], (value) => store.setMultiple(Number(value)));
   const undo = controlButton("Undo", store.undo, { "aria-keyshortcuts": "Control+Z" });
   const redo = controlButton("Redo", store.redo, { "aria-keyshortcuts": "Control+Shift+Z" });
-  const agreement = element("span", { class: "fl-agreement" }), say = wordsIn(agreement);
+  const agreement = element("span", { class: "fl-desk-agreement" }), say = wordsIn(agreement);
   const notice = headNotice(store);
-  const node = controlKeys(element("div", { class: "fl-head" },
-    element("div", { class: "fl-head-line" },
-      element("span", { class: "fl-head-name" }, element("strong", {}, desk.network), " ",
+  const node = controlKeys(element("div", { class: "fl-desk-head" },
+    element("div", { class: "fl-desk-line" },
+      element("span", { class: "fl-desk-head-name" }, element("strong", {}, desk.network), " ",
         element("span", { class: "fl-quiet" }, `${wordsCount(groups.length, "group")} · ${prunable} prunable`)),
-      element("span", { class: "fl-pair" }, controlLabelled("Curves of", metric), samples),
-      element("span", { class: "fl-pair" }, controlLabelled("Snap to multiples of", multiple), element("span", { class: "fl-quiet" }, "channels")),
-      element("span", { class: "fl-pair fl-head-end" }, agreement, undo, redo)),
+      element("span", { class: "fl-desk-pair" }, controlLabelled("Curves of", metric), samples),
+      element("span", { class: "fl-desk-pair" }, controlLabelled("Snap to multiples of", multiple), element("span", { class: "fl-quiet" }, "channels")),
+      element("span", { class: "fl-desk-pair fl-desk-head-end" }, agreement, undo, redo)),
     notice.node));
 
   let missed = null, late = false;
@@ -84,7 +84,7 @@ function headNotice(store) {
     store.dismiss();
     node.focus(); // the button goes: without this the notebook had the keys
   }, { "aria-label": "Dismiss the message" });
-  const node = element("div", { class: "fl-notice", tabindex: -1 }, info, error, close);
+  const node = element("div", { class: "fl-desk-notice", tabindex: -1 }, info, error, close);
   let shown = null;
   return {
     node,

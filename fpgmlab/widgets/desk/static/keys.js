@@ -63,7 +63,7 @@ export function barsKeys(store, row, bars, changes, goTo, dragging) {
   }
 
   row.addEventListener("keydown", (event) => {
-    if (!event.target.closest(".fl-bar") || !pressed(event)) return;
+    if (!event.target.closest(".fl-desk-bar") || !pressed(event)) return;
     event.preventDefault();
     event.stopPropagation(); // else JupyterLab takes it
   });

@@ -3,13 +3,13 @@ import { legendGradient, lossNumber, lossUnit } from "./colours.js";
 
 /** What the bars' height, colours and hatching stand for. */
 export function barsLegend() {
-  const title = element("span"), ticks = element("div", { class: "fl-loss-ticks" });
-  const scale = element("div", { class: "fl-loss" }, element("div", { class: "fl-loss-scale", style: `background:${legendGradient()}` }), ticks);
-  const key = (kind, words) => element("span", { class: `fl-key ${kind}` }, element("i"), words);
-  const node = element("div", { class: "fl-legend fl-bars-legend" },
-    element("span", { class: "fl-loss-key" }, title, scale),
-    key("fl-key-removed", "ratio removed"), key("fl-key-beyond", "not measured"), key("fl-key-cap", "not allowed"),
-    key("fl-key-remain", "MACs that remain"), key("fl-key-whole", "MACs removed"));
+  const title = element("span"), ticks = element("div", { class: "fl-desk-loss-ticks" });
+  const scale = element("div", { class: "fl-desk-loss" }, element("div", { class: "fl-desk-loss-scale", style: `background:${legendGradient()}` }), ticks);
+  const key = (kind, words) => element("span", { class: `fl-desk-key ${kind}` }, element("i"), words);
+  const node = element("div", { class: "fl-legend fl-desk-bars-legend" },
+    element("span", { class: "fl-desk-loss-key" }, title, scale),
+    key("fl-desk-key-removed", "ratio removed"), key("fl-desk-key-beyond", "not measured"), key("fl-desk-key-cap", "not allowed"),
+    key("fl-desk-key-remain", "MACs that remain"), key("fl-desk-key-whole", "MACs removed"));
   return {
     node,
     /** Show the numbers of a metric's scale. */

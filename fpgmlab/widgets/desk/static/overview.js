@@ -3,10 +3,10 @@ import { element, shape } from "../../common/static/common.js";
 /** All bars as one thin profile, with the part in view marked; a click or drag scrolls there. Hidden when all are in view. */
 export function overviewView(store, scroller, signal) {
   const { groups } = store.calculator, count = groups.length;
-  const profile = shape("path", { class: "fl-overview-profile" }), marks = shape("path", { class: "fl-overview-stages" });
+  const profile = shape("path", { class: "fl-desk-overview-profile" }), marks = shape("path", { class: "fl-desk-overview-stages" });
   const drawing = shape("svg", { viewBox: `0 0 ${count} 100`, preserveAspectRatio: "none" }, marks, profile);
-  const view = element("div", { class: "fl-overview-window" });
-  const node = element("div", { class: "fl-overview", "aria-hidden": "true", title: "All groups; drag to scroll" }, drawing, view);
+  const view = element("div", { class: "fl-desk-overview-window" });
+  const node = element("div", { class: "fl-desk-overview", "aria-hidden": "true", title: "All groups; drag to scroll" }, drawing, view);
   let drawn = "", grip = null;
   marks.setAttribute("d", groups.map(({ stage }, g) => (g > 0 && groups[g - 1].stage !== stage ? `M ${g} 0 V 100` : "")).join(""));
 

@@ -9,7 +9,7 @@ export function barsPointer(store, row, bars, changes, goTo, signal) {
   let drag = null, turned = 0, resting = null, anchor = store.focus;
 
   row.addEventListener("pointerdown", (event) => {
-    const slot = event.button === 0 && event.target.closest(".fl-slot");
+    const slot = event.button === 0 && event.target.closest(".fl-desk-slot");
     if (!slot) return;
     const g = Number(slot.dataset.g);
     event.preventDefault(); // no text is selected
@@ -20,7 +20,6 @@ export function barsPointer(store, row, bars, changes, goTo, signal) {
     const bottom = slider.getBoundingClientRect().bottom, ratio = changes.ratio(g), away = (bottom - event.clientY) / BAR_HEIGHT - ratio;
     drag = { g, bottom, grip: Math.abs(away) * BAR_HEIGHT <= BARS_GRASP ? away : 0, from: new Map(changes.free().map((each) => [each, changes.ratio(each)])) };
     slider.setPointerCapture(event.pointerId);
-    row.classList.add("fl-dragging");
     move(event);
   });
   row.addEventListener("pointermove", (event) => drag && move(event));
@@ -46,7 +45,6 @@ export function barsPointer(store, row, bars, changes, goTo, signal) {
   function end(how) {
     if (!drag) return;
     drag = null;
-    row.classList.remove("fl-dragging");
     how();
   }
 

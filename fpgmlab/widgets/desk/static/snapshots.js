@@ -7,7 +7,7 @@ import { wordsIn, wordsKinds, wordsShare, wordsSpread, wordsValue } from "./word
 /** Plans that were kept: the tree they form, side by side as a table, and where each stands. */
 export function snapshotsView(store, signal) {
   const kinds = wordsKinds(store.calculator.desk).filter(({ kind }) => kind !== "bytes");
-  const name = element("input", { type: "text", size: 14, maxlength: 60, autocomplete: "off" });
+  const name = element("input", { type: "text", class: "fl-field", size: 14, maxlength: 60, autocomplete: "off" });
   const live = element("span", { class: "fl-sr", role: "status" });
   const add = controlButton("Snapshot", () => {
     const words = name.value.trim() || planName(store.snapshots());
@@ -18,11 +18,11 @@ export function snapshotsView(store, signal) {
   name.addEventListener("keydown", (event) => event.key === "Enter" && add.click());
   const head = ["Plan", ...kinds.map(({ title }) => title), "Predicted", "Pruned", "Fine-tuned", ""].map((words) => element("th", { scope: "col" }, words));
   const desk = snapshotRow(store, kinds.length), body = element("tbody", {}, desk.node), rows = new Map([["desk", desk]]);
-  const table = element("table", { class: "fl-plans", "aria-label": "Plans compared" }, element("thead", {}, element("tr", {}, ...head)), body);
-  const hint = element("p", { class: "fl-quiet fl-plans-hint" }, "A snapshot keeps the plan on the desk. Restore any of them and change it: the next snapshot branches off from there.");
-  const node = controlKeys(element("div", { class: "fl-snapshots" },
-    element("div", { class: "fl-panel fl-snapshots-list" },
-      element("div", { class: "fl-pair fl-panel-head" }, element("h4", {}, "Plans"), controlLabelled("Name", name), add, live),
+  const table = element("table", { class: "fl-table fl-desk-plans", "aria-label": "Plans compared" }, element("thead", {}, element("tr", {}, ...head)), body);
+  const hint = element("p", { class: "fl-quiet fl-desk-plans-hint" }, "A snapshot keeps the plan on the desk. Restore any of them and change it: the next snapshot branches off from there.");
+  const node = controlKeys(element("div", { class: "fl-desk-snapshots" },
+    element("div", { class: "fl-panel fl-desk-snapshots-list" },
+      element("div", { class: "fl-desk-pair fl-desk-panel-head" }, element("h4", {}, "Plans"), controlLabelled("Name", name), add, live),
       element("div", { class: "fl-scroll" }, table), hint),
     tradeoffView(store, signal)));
 
@@ -71,18 +71,18 @@ function snapshotCells(metric, kinds, totals, results, whole) {
 
 /** One plan's row: its place in the tree, its numbers, and what can be done with it (`id` is undefined for the plan on the desk). */
 function snapshotRow(store, kinds, id) {
-  const label = element("span", { class: "fl-plan-name" }), note = element("span", { class: "fl-quiet" }), rails = element("span", { class: "fl-rails", "aria-hidden": "true" });
-  const tree = element("span", { class: "fl-tree" }, rails, element("span", { class: "fl-knot", "aria-hidden": "true" }), label, note);
+  const label = element("span", { class: "fl-desk-plan-name" }), note = element("span", { class: "fl-quiet" }), rails = element("span", { class: "fl-desk-rails", "aria-hidden": "true" });
+  const tree = element("span", { class: "fl-desk-tree" }, rails, element("span", { class: "fl-desk-knot", "aria-hidden": "true" }), label, note);
   const values = Array.from({ length: kinds + 3 }, () => element("td")), say = values.map(wordsIn), sayName = wordsIn(label), sayNote = wordsIn(note);
-  const button = (words, sign, act) => controlButton("", act, { class: "fl-act fl-small", "data-words": words, "data-sign": sign });
+  const button = (words, sign, act) => controlButton("", act, { class: "fl-button fl-button-small", "data-words": words, "data-sign": sign });
   const restore = button("Restore", "↩", () => store.restore(id)), rename = button("Rename", "✎", edit), remove = button("Delete", "✕", () => store.removeSnapshot(id));
   const actions = id === undefined ? [] : id === null ? [restore] : [restore, rename, remove];
-  const node = element("tr", { class: id === undefined ? "fl-on-desk" : "" }, element("th", { scope: "row" }, tree), ...values,
-    element("td", { class: "fl-plan-actions" }, ...actions));
+  const node = element("tr", { class: id === undefined ? "fl-desk-on-desk" : "" }, element("th", { scope: "row" }, tree), ...values,
+    element("td", { class: "fl-desk-plan-actions" }, ...actions));
   let drawn = null;
 
   function edit() {
-    const input = element("input", { type: "text", "aria-label": `New name of ${drawn.name}`, value: drawn.name, maxlength: 60, size: 12 });
+    const input = element("input", { type: "text", class: "fl-field", "aria-label": `New name of ${drawn.name}`, value: drawn.name, maxlength: 60, size: 12 });
     let over = false;
     const end = (save, byKey) => {
       if (over) return;
@@ -111,7 +111,7 @@ function snapshotRow(store, kinds, id) {
       node.setAttribute("aria-current", String(current));
       if (drawn?.name !== plan.name) for (const each of actions) each.setAttribute("aria-label", (each.title = `${each.dataset.words} ${plan.name}`));
       if (String(drawn?.rails) !== String(plan.rails)) rails.replaceChildren(...plan.rails.map((more, i) =>
-        element("span", { class: i === plan.rails.length - 1 ? "fl-rail fl-elbow" : "fl-rail", "data-more": String(more) })));
+        element("span", { class: i === plan.rails.length - 1 ? "fl-desk-rail fl-desk-elbow" : "fl-desk-rail", "data-more": String(more) })));
       label.title = plan.name;
       drawn = plan;
     },

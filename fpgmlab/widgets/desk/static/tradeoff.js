@@ -7,12 +7,12 @@ const TRADEOFF = { height: 250, left: 52, right: 18, top: 12, bottom: 38 };
 
 /** MACs that remain against the metric: every plan that was kept, and the one on the desk as it moves. */
 export function tradeoffView(store, signal) {
-  const frame = shape("g", { "aria-hidden": "true" }), points = shape("g"), live = tradeoffPoint(null, "fl-live");
-  const drawing = shape("svg", { role: "group", "aria-label": "Plans: MACs that remain against the metric", height: TRADEOFF.height }, frame, points, live.node);
+  const frame = shape("g", { "aria-hidden": "true" }), points = shape("g"), live = tradeoffPoint(null, "fl-desk-live");
+  const drawing = shape("svg", { class: "fl-chart", role: "group", "aria-label": "Plans: MACs that remain against the metric", height: TRADEOFF.height }, frame, points, live.node);
   const title = element("h4", {}, "Trade-off"), nothing = element("p", { class: "fl-quiet" }, "No curves: there is no metric to draw.");
   const legend = element("div", { class: "fl-legend", "aria-hidden": "true" }, ...[["predicted", "predicted, ± 95 % interval"], ["measured", "measured, pruned"], ["tuned", "fine-tuned"], ["desk", "on the desk"]]
-    .map(([mark, words]) => element("span", { class: `fl-key-plan fl-key-${mark}` }, words)));
-  const node = element("div", { class: "fl-panel fl-tradeoff" }, title, drawing, nothing, legend);
+    .map(([mark, words]) => element("span", { class: `fl-key fl-desk-key-plan fl-desk-key-${mark}` }, words)));
+  const node = element("div", { class: "fl-panel fl-desk-tradeoff" }, title, drawing, nothing, legend);
   let plans = [], marks = [], key = "", width = 420, held = []; // held: boxes that the name of the plan on the desk keeps off
 
   function draw(all) {
@@ -102,14 +102,14 @@ function tradeoffFrame({ x, y, low, high, step, least }, metric, width) {
   const shares = niceSteps(least, 1, width > 340 ? 6 : 3);
   return [
     ...levels.flatMap((value) => [
-      shape("line", { class: "fl-gridline", x1: TRADEOFF.left, x2: end, y1: y(value), y2: y(value) }),
+      shape("line", { class: "fl-chart-grid", x1: TRADEOFF.left, x2: end, y1: y(value), y2: y(value) }),
       shape("text", { x: TRADEOFF.left - 6, y: y(value) + 4, "text-anchor": "end" }, metric.share ? `${Number((100 * value).toFixed(1))} %` : String(Number(value.toPrecision(3)))),
     ]),
     ...shares.flatMap((share) => [
-      shape("line", { class: "fl-axis", x1: x(share), x2: x(share), y1: base, y2: base + 4 }),
+      shape("line", { class: "fl-chart-axis", x1: x(share), x2: x(share), y1: base, y2: base + 4 }),
       shape("text", { x: x(share), y: base + 16, "text-anchor": "middle" }, `${Math.round(100 * share)} %`),
     ]),
-    shape("line", { class: "fl-axis", x1: TRADEOFF.left, x2: end, y1: base, y2: base }),
+    shape("line", { class: "fl-chart-axis", x1: TRADEOFF.left, x2: end, y1: base, y2: base }),
     shape("text", { x: (TRADEOFF.left + end) / 2, y: TRADEOFF.height - 4, "text-anchor": "middle" }, "MACs that remain"),
     shape("text", { transform: `translate(10 ${middle}) rotate(-90)`, "text-anchor": "middle" }, metric.name),
   ];
@@ -123,12 +123,12 @@ function tradeoffPlaces({ share, predicted, half, measured, tuned }, { x, y }) {
 
 /** One plan: predicted hollow, measured filled, fine-tuned as a diamond, joined by a line. `restore` is null for the plan on the desk. */
 function tradeoffPoint(restore, kind) {
-  const line = shape("path", { class: "fl-join" }), bar = shape("path", { class: "fl-spread" });
-  const hollow = shape("circle", { class: "fl-hollow", r: 4.5 }), filled = shape("circle", { class: "fl-filled", r: 4.5 });
-  const diamond = shape("path", { class: "fl-filled", d: "M 0 -6 L 6 0 L 0 6 L -6 0 Z" }), text = shape("text", { class: "fl-plan-label" });
-  const hit = shape("circle", { class: "fl-hit", r: 11 }), words = shape("title");
+  const line = shape("path", { class: "fl-desk-join" }), bar = shape("path", { class: "fl-desk-spread" });
+  const hollow = shape("circle", { class: "fl-desk-hollow", r: 4.5 }), filled = shape("circle", { class: "fl-desk-filled", r: 4.5 });
+  const diamond = shape("path", { class: "fl-desk-filled", d: "M 0 -6 L 6 0 L 0 6 L -6 0 Z" }), text = shape("text", { class: "fl-chart-label" });
+  const hit = shape("circle", { class: "fl-desk-hit", r: 11 }), words = shape("title");
   const shown = [[hollow, "predicted"], [filled, "measured"], [diamond, "tuned"]];
-  const node = shape("g", { class: `fl-plan-point ${kind}` }, words, line, bar, ...shown.map(([mark]) => mark), text, hit);
+  const node = shape("g", { class: `fl-desk-plan-point ${kind}` }, words, line, bar, ...shown.map(([mark]) => mark), text, hit);
   let id = null;
   if (restore) {
     node.setAttribute("role", "button");

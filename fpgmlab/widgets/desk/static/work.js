@@ -5,9 +5,9 @@ import { workChart } from "./work_chart.js";
 
 /** What is done with the plan: buttons, how far it is, and what came of it. */
 export function workView(store, signal) {
-  const epochs = controlNumber("Epochs", 3, { min: 1, max: 1000, step: 1 }), lr = controlNumber("Learning rate", 0.02, { min: 1e-7, step: "any" });
-  const path = element("input", { type: "text", value: "plan.json", size: 12, required: "" });
-  const folder = element("input", { type: "text", value: "outputs/pruned", size: 14, required: "" });
+  const epochs = controlNumber("Epochs", 3, { min: 1, max: 1000, step: 1 }), lr = controlNumber("Learning rate", 0.02, { class: "fl-field fl-desk-work-lr", min: 1e-7, step: "any" });
+  const path = element("input", { type: "text", class: "fl-field", value: "plan.json", size: 12, required: "" });
+  const folder = element("input", { type: "text", class: "fl-field", value: "outputs/pruned", size: 14, required: "" });
   const messages = {
     evaluate: () => ({}),
     prune: () => ({}),
@@ -19,20 +19,20 @@ export function workView(store, signal) {
     const more = messages[what]();
     if (more) store.send({ do: what, ...more });
   };
-  const button = (words, what, main) => controlButton(words, () => ask(what), { class: main ? "fl-act fl-main" : "fl-act", "data-do": what });
+  const button = (words, what, main) => controlButton(words, () => ask(what), { class: main ? "fl-button fl-button-main" : "fl-button", "data-do": what });
   const buttons = { evaluate: button("Evaluate", "evaluate"), prune: button("Prune", "prune"), "fine-tune": button("Fine-tune", "fine-tune", true),
     save: button("Save plan", "save"), export: button("Export", "export") };
-  const cancel = controlButton("Cancel", () => store.send({ do: "cancel" }), { class: "fl-act fl-cancel", "data-do": "cancel" });
-  const set = (...children) => element("div", { class: "fl-work-set" }, ...children);
+  const cancel = controlButton("Cancel", () => store.send({ do: "cancel" }), { class: "fl-button fl-button-cancel", "data-do": "cancel" });
+  const set = (...children) => element("div", { class: "fl-desk-pair" }, ...children);
   for (const input of [path, folder]) input.addEventListener("keydown", (event) => event.key === "Enter" && buttons[input === path ? "save" : "export"].click());
   const status = workStatus(cancel), chart = workChart(store, signal);
-  const node = controlKeys(element("div", { class: "fl-panel fl-work", role: "group", "aria-label": "Work on the plan" },
-    element("div", { class: "fl-work-sets" },
+  const node = controlKeys(element("div", { class: "fl-panel fl-desk-work", role: "group", "aria-label": "Work on the plan" },
+    element("div", { class: "fl-desk-line" },
       set(buttons.evaluate, buttons.prune),
       set(buttons["fine-tune"], controlLabelled("epochs", epochs.input), controlLabelled("learning rate", lr.input)),
       set(buttons.save, controlLabelled("to", path, "A path on the kernel's side")),
       set(buttons.export, controlLabelled("to", folder, "A folder on the kernel's side"))),
-    element("div", { class: "fl-work-body" }, status.node, chart.node)));
+    element("div", { class: "fl-desk-work-body" }, status.node, chart.node)));
 
   let last = "evaluate";
   const draw = beforeNextPicture(() => {
@@ -69,12 +69,12 @@ function workWhyNot(work, what) {
 
 /** How far the work is, and what came of it. */
 function workStatus(cancel) {
-  const bar = element("div"), track = element("div", { class: "fl-work-track", role: "progressbar", "aria-label": "Progress of the work", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
-  const words = element("p", { class: "fl-work-words" }), live = element("span", { class: "fl-sr", role: "status" });
-  const alarm = element("div", { class: "fl-message fl-work-alarm", role: "alert" });
-  const pruned = element("p", { class: "fl-work-pruned" }), files = element("ul", { class: "fl-work-files", "aria-label": "Files written" });
+  const bar = element("div"), track = element("div", { class: "fl-meter fl-desk-work-meter", role: "progressbar", "aria-label": "Progress of the work", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+  const words = element("p", { class: "fl-desk-work-words" }), live = element("span", { class: "fl-sr", role: "status" });
+  const alarm = element("div", { class: "fl-message", role: "alert" });
+  const pruned = element("p", { class: "fl-desk-work-pruned" }), files = element("ul", { class: "fl-desk-work-files", "aria-label": "Files written" });
   const [sayWords, sayAlarm, sayPruned] = [words, alarm, pruned].map(wordsIn), sayLive = wordsIn(live);
-  const node = element("div", { class: "fl-work-status" }, element("div", { class: "fl-work-progress" }, track, cancel), words, live, alarm, pruned, files);
+  const node = element("div", { class: "fl-desk-work-status" }, element("div", { class: "fl-desk-work-progress" }, track, cancel), words, live, alarm, pruned, files);
   let said = null, listed = "";
   return {
     node,

@@ -6,11 +6,11 @@ const WORK_POINTS = 600; // of the line; of more steps, evenly chosen ones are d
 
 /** The training loss at each step as a line, the validation metric after each epoch as dots. */
 export function workChart(store, signal) {
-  const frame = shape("g", {}), line = shape("path", { class: "fl-work-line" }), dots = shape("g", {});
-  const drawing = shape("svg", { role: "img", height: WORK_CHART.height }, frame, line, dots);
-  const lossKey = element("span", { class: "fl-key-loss" }, "training loss (left)"), metricKey = element("span", { class: "fl-key-metric" }), baseKey = element("span", { class: "fl-key-base" });
+  const frame = shape("g", {}), line = shape("path", { class: "fl-chart-line" }), dots = shape("g", {});
+  const drawing = shape("svg", { class: "fl-chart", role: "img", height: WORK_CHART.height }, frame, line, dots);
+  const lossKey = element("span", { class: "fl-key fl-key-line" }, "training loss (left)"), metricKey = element("span", { class: "fl-key fl-desk-key-metric" }), baseKey = element("span", { class: "fl-key fl-key-line fl-desk-key-base" });
   const legend = element("div", { class: "fl-legend", "aria-hidden": "true" }, lossKey, metricKey, baseKey);
-  const node = element("div", { class: "fl-work-chart" }, drawing, legend), arrived = new Map();
+  const node = element("div", { class: "fl-desk-work-chart" }, drawing, legend), arrived = new Map();
   let framed = "", width = 600, shown = {};
   const watch = new ResizeObserver(([{ contentRect }]) => {
     if (contentRect.width === 0 || Math.round(contentRect.width) === width) return;
@@ -38,7 +38,7 @@ export function workChart(store, signal) {
     const path = steps.filter(([, loss], i) => Number.isFinite(loss) && (i % every === 0 || i === steps.length - 1));
     line.setAttribute("d", path.length ? `M ${path.map(([step, loss]) => `${scale.x(step).toFixed(1)} ${scale.loss(loss).toFixed(1)}`).join(" L ")}` : "");
     const places = workEpochs(steps, rows, arrived);
-    dots.replaceChildren(...seen.map((row) => shape("circle", { class: "fl-epoch", r: 4.5, cx: scale.x(places.get(row.epoch)), cy: scale.metric(row[work.metric]) },
+    dots.replaceChildren(...seen.map((row) => shape("circle", { class: "fl-desk-epoch", r: 4.5, cx: scale.x(places.get(row.epoch)), cy: scale.metric(row[work.metric]) },
       shape("title", {}, `epoch ${row.epoch}: ${wordsValue(metric, row[work.metric])}`))));
     metricKey.textContent = work.metric ? `validation ${work.metric} after each epoch (right)` : "";
     metricKey.hidden = !work.metric;
@@ -88,19 +88,19 @@ function workFrame(scale, metric, width) {
   const levels = metric.name ? Array.from({ length: Math.round((scale.high - scale.low) / scale.step) + 1 }, (_, i) => scale.low + i * scale.step).filter((v) => v <= scale.high + 1e-9) : [];
   return [
     ...scale.losses.flatMap((value) => [
-      shape("line", { class: "fl-gridline", x1: left, x2: end, y1: scale.loss(value), y2: scale.loss(value) }),
+      shape("line", { class: "fl-chart-grid", x1: left, x2: end, y1: scale.loss(value), y2: scale.loss(value) }),
       shape("text", { x: left - 6, y: scale.loss(value) + 4, "text-anchor": "end" }, short(Number(value.toPrecision(6)))),
     ]),
     ...levels.flatMap((value) => [
-      shape("line", { class: "fl-axis", x1: end, x2: end + 4, y1: scale.metric(value), y2: scale.metric(value) }),
+      shape("line", { class: "fl-chart-axis", x1: end, x2: end + 4, y1: scale.metric(value), y2: scale.metric(value) }),
       shape("text", { x: end + 8, y: scale.metric(value) + 4 }, metric.share ? `${Number((100 * value).toFixed(1))} %` : short(Number(value.toPrecision(6)))),
     ]),
     ...niceSteps(0, scale.total, width > 400 ? 6 : 3).filter(Number.isInteger).flatMap((step) => [
-      shape("line", { class: "fl-axis", x1: scale.x(step), x2: scale.x(step), y1: base, y2: base + 4 }),
+      shape("line", { class: "fl-chart-axis", x1: scale.x(step), x2: scale.x(step), y1: base, y2: base + 4 }),
       shape("text", { x: scale.x(step), y: base + 16, "text-anchor": "middle" }, String(step)),
     ]),
-    shape("line", { class: "fl-axis", x1: left, x2: end, y1: base, y2: base }),
-    ...(Number.isFinite(metric.value) ? [shape("line", { class: "fl-base", x1: left, x2: end, y1: scale.metric(metric.value), y2: scale.metric(metric.value) })] : []),
+    shape("line", { class: "fl-chart-axis", x1: left, x2: end, y1: base, y2: base }),
+    ...(Number.isFinite(metric.value) ? [shape("line", { class: "fl-chart-base", x1: left, x2: end, y1: scale.metric(metric.value), y2: scale.metric(metric.value) })] : []),
     shape("text", { x: (left + end) / 2, y: height - 4, "text-anchor": "middle" }, "training step"),
     shape("text", { transform: `translate(10 ${middle}) rotate(-90)`, "text-anchor": "middle" }, "training loss"),
     ...(metric.name ? [shape("text", { transform: `translate(${width - 4} ${middle}) rotate(-90)`, "text-anchor": "middle" }, `validation ${metric.name}`)] : []),

@@ -2,8 +2,8 @@ import { element, short } from "../../common/static/common.js";
 
 /** One filter in words: its name, its score, what becomes of it, and which filters are near. */
 export function detailsView(actions) {
-  const body = element("div", { class: "fl-details-body" });
-  const node = element("section", { class: "fl-panel fl-details", "aria-label": "Details of a filter" }, body);
+  const body = element("div", { class: "fl-explorer-details-body" });
+  const node = element("section", { class: "fl-panel fl-explorer-details", "aria-label": "Details of a filter" }, body);
   return {
     node,
     showNothing(summary) {
@@ -22,9 +22,9 @@ export function detailsView(actions) {
         ...fact("rank", `${state.marks.ranks[filter] + 1} of ${state.marks.channels} (1 goes first)`));
       body.replaceChildren(
         title,
-        element("p", { class: "fl-badges" },
-          element("span", { class: gone ? "fl-badge fl-gone" : "fl-badge" }, gone ? "✕ removed" : "● kept"),
-          ...(pinned ? [element("span", { class: "fl-badge fl-pinned" }, "pinned")] : [])),
+        element("p", { class: "fl-explorer-badges" },
+          element("span", { class: gone ? "fl-explorer-badge fl-explorer-gone" : "fl-explorer-badge" }, gone ? "✕ removed" : "● kept"),
+          ...(pinned ? [element("span", { class: "fl-explorer-badge fl-explorer-pinned" }, "pinned")] : [])),
         facts, ...neighbourTable(state, filter, actions));
       if (focused) title.focus();
     },
@@ -52,9 +52,9 @@ function neighbourTable(state, filter, actions) {
       type: "button", class: "fl-link", "aria-label": `go to filter ${state.scene.filters[j]}`,
       onclick: () => actions.pin(j, true), onpointerenter: () => actions.point(j), onpointerleave: () => actions.point(null),
     }, `filter ${state.scene.filters[j]}`);
-    return element("tr", {}, element("td", {}, go), element("td", { class: "fl-number" }, short(distance)),
-      element("td", { class: gone ? "fl-gone" : "" }, gone ? "✕ removed" : "● kept"));
+    return element("tr", {}, element("td", {}, go), element("td", { class: "fl-explorer-number" }, short(distance)),
+      element("td", { class: gone ? "fl-explorer-gone" : "" }, gone ? "✕ removed" : "● kept"));
   });
   const head = element("tr", {}, ...["nearest", "distance", ""].map((word) => element("th", { scope: "col" }, word)));
-  return [element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))];
+  return [element("table", { class: "fl-table" }, element("thead", {}, head), element("tbody", {}, ...rows))];
 }

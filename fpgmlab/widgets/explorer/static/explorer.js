@@ -9,11 +9,15 @@ import { tilesView } from "./tiles.js";
 
 function render({ model, el, signal }) {
   const state = readState(model);
-  const pointed = { hover: null, other: null, pinned: false, reading: [] };
+  const pointed = { hover: null, other: null, pinned: false, reading: [], place: "", byKey: false };
   const actions = {
+    current: () => pointed.hover ?? model.get("selected"), // also of a key that came before the next picture
     hover: (filter, other = null) => point(filter, other),
     point: (filter) => point(pointed.hover, filter), // beside the current one, from the list of neighbours
-    select: (filter) => choose(filter, pointed.pinned),
+    select: (filter) => {
+      pointed.byKey = true;
+      choose(filter, pointed.pinned);
+    },
     pin: (filter, always = false) => {
       const again = pointed.pinned && model.get("selected") === filter && !always;
       choose(again ? null : filter, !again);
@@ -22,10 +26,10 @@ function render({ model, el, signal }) {
   const views = [matrixView(actions), mapView(actions), tilesView(actions)];
   const details = detailsView(actions);
   const alarm = element("div", { class: "fl-message", role: "alert" });
-  const remarks = element("ul", { class: "fl-notes" });
-  const summary = element("p", { class: "fl-summary" });
+  const remarks = element("ul", { class: "fl-explorer-notes" });
+  const summary = element("p", { class: "fl-explorer-summary" });
   const live = element("div", { class: "fl-sr", "aria-live": "polite", role: "status" });
-  const content = element("div", { class: "fl-panels" }, views[0].node, views[1].node, details.node, views[2].node);
+  const content = element("div", { class: "fl-explorer-panels" }, views[0].node, views[1].node, details.node, views[2].node);
   const root = element("div", { class: "fl-root fl-explorer", role: "group", "aria-label": "Filter explorer" },
     alarm, summary, remarks, content, live);
   el.append(root);
@@ -45,7 +49,7 @@ function render({ model, el, signal }) {
   }
 
   root.addEventListener("keydown", (event) => {
-    if (!event.target.classList.contains("fl-view") || !state.marks) return;
+    if (!event.target.classList.contains("fl-explorer-view") || !state.marks) return;
     const selected = model.get("selected");
     if (event.key === "Escape") choose(null, false);
     else if (event.key === "Enter" || event.key === " ") {
@@ -55,11 +59,19 @@ function render({ model, el, signal }) {
     event.stopPropagation(); // else JupyterLab leaves the cell, or runs it
   });
 
+  // After a key the page may scroll: a pointer at rest then lies over something else, but points at nothing.
+  const moved = (event) => {
+    const place = `${event.screenX} ${event.screenY}`;
+    if (!pointed.byKey || place !== pointed.place) Object.assign(pointed, { place, byKey: false });
+    else if (event.composedPath().includes(root)) event.stopPropagation();
+  };
+  for (const kind of ["pointermove", "pointerover"]) document.addEventListener(kind, moved, { capture: true, signal });
+
   const highlight = beforeNextPicture(() => {
     if (!state.marks) return;
     const selected = model.get("selected");
     pointed.pinned &&= selected !== null; // the kernel may have cleared it
-    const current = pointed.hover ?? selected, read = pointed.pinned ? selected : current;
+    const current = actions.current(), read = pointed.pinned ? selected : current;
     const near = current === null ? [] : state.neighbours(current).map(([j]) => j);
     for (const view of views) view.highlight(current, near, pointed.other, selected);
     const reading = [state.marks, read, pointed.pinned];
@@ -73,7 +85,7 @@ function render({ model, el, signal }) {
     const before = state.raw;
     Object.assign(state, readState(model));
     alarm.textContent = state.words.message ?? "";
-    root.classList.toggle("fl-nothing", !state.marks);
+    root.classList.toggle("fl-explorer-nothing", !state.marks);
     if (!state.marks) {
       Object.assign(pointed, { hover: null, other: null, pinned: false });
       live.textContent = "";

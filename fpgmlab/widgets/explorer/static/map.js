@@ -5,13 +5,13 @@ const SIZE = 340, MARGIN = 22;
 /** The filters as points in the plane of their two principal components. */
 export function mapView(actions) {
   const id = freshId("map");
-  const lines = shape("g", { class: "fl-map-lines" }), dots = shape("g", {}), centres = shape("g", {});
+  const lines = shape("g", { class: "fl-explorer-map-lines" }), dots = shape("g", {}), centres = shape("g", {});
   const drawing = shape("svg", {
-    viewBox: `0 0 ${SIZE} ${SIZE}`, class: "fl-view", tabindex: "0", role: "listbox", "aria-label": "Map of the filters",
-  }, shape("rect", { class: "fl-map-ground", width: SIZE, height: SIZE, rx: 4 }), lines, dots, centres);
+    viewBox: `0 0 ${SIZE} ${SIZE}`, class: "fl-explorer-view", tabindex: "0", role: "listbox", "aria-label": "Map of the filters",
+  }, shape("rect", { class: "fl-explorer-map-ground", width: SIZE, height: SIZE, rx: 4 }), lines, dots, centres);
   const legend = element("div", { class: "fl-legend" });
-  const node = element("section", { class: "fl-panel fl-map" }, element("h4", {}, "Filters as points"), drawing, legend);
-  let places = [], points = [], radius = 5, current = null;
+  const node = element("section", { class: "fl-panel fl-explorer-map" }, element("h4", {}, "Filters as points"), drawing, legend);
+  let places = [], points = [], radius = 5;
 
   const nearest = (event) => {
     const box = drawing.getBoundingClientRect();
@@ -30,7 +30,7 @@ export function mapView(actions) {
     if (filter !== null) actions.pin(filter);
   });
   drawing.addEventListener("keydown", (event) => {
-    const next = towards(event.key, current, places);
+    const next = towards(event.key, actions.current(), places);
     if (next === null) return;
     actions.select(next);
     event.preventDefault();
@@ -54,16 +54,15 @@ export function mapView(actions) {
     },
     setMarks({ gone }) {
       points.forEach((point, i) => {
-        point.setAttribute("class", gone[i] ? "fl-dot fl-gone" : "fl-dot");
+        point.setAttribute("class", gone[i] ? "fl-explorer-dot fl-explorer-gone" : "fl-explorer-dot");
         point.setAttribute("d", gone[i] ? cross(radius) : disc(radius));
       });
     },
     highlight(filter, neighbours, other, selected) {
-      current = filter;
       points.forEach((point, i) => {
-        point.classList.toggle("fl-current", i === filter);
-        point.classList.toggle("fl-near", neighbours.includes(i));
-        point.classList.toggle("fl-other", i === other);
+        point.classList.toggle("fl-explorer-current", i === filter);
+        point.classList.toggle("fl-explorer-near", neighbours.includes(i));
+        point.classList.toggle("fl-explorer-other", i === other);
         point.setAttribute("aria-selected", String(i === selected));
       });
       if (filter === null) drawing.removeAttribute("aria-activedescendant");
@@ -78,8 +77,8 @@ function rings(places, filter, neighbours, radius) {
   const [x, y] = places[filter];
   return [
     ...neighbours.map((j) => shape("line", { x1: x, y1: y, x2: places[j][0], y2: places[j][1] })),
-    ...neighbours.map((j) => shape("circle", { cx: places[j][0], cy: places[j][1], r: radius + 3, class: "fl-ring" })),
-    shape("circle", { cx: x, cy: y, r: radius + 5, class: "fl-ring fl-ring-current" }),
+    ...neighbours.map((j) => shape("circle", { cx: places[j][0], cy: places[j][1], r: radius + 3, class: "fl-explorer-ring" })),
+    shape("circle", { cx: x, cy: y, r: radius + 5, class: "fl-explorer-ring fl-explorer-ring-current" }),
   ];
 }
 
@@ -124,22 +123,22 @@ function cross(r) {
 }
 
 function centreMarks(median, medoid) {
-  const square = shape("rect", { class: "fl-medoid", x: medoid[0] - 10, y: medoid[1] - 10, width: 20, height: 20 });
+  const square = shape("rect", { class: "fl-explorer-medoid", x: medoid[0] - 10, y: medoid[1] - 10, width: 20, height: 20 });
   const [x, y] = median;
-  return [square, shape("path", { class: "fl-median", d: `M ${x} ${y - 10} L ${x + 7} ${y} L ${x} ${y + 10} L ${x - 7} ${y} Z` })];
+  return [square, shape("path", { class: "fl-explorer-median", d: `M ${x} ${y - 10} L ${x + 7} ${y} L ${x} ${y + 10} L ${x - 7} ${y} Z` })];
 }
 
 function key(path, words, name) {
   const picture = shape("svg", { viewBox: "-8 -8 16 16", "aria-hidden": "true" }, shape("path", { d: path, class: name }));
-  return element("span", { class: "fl-key" }, picture, words);
+  return element("span", { class: "fl-explorer-symbol" }, picture, words);
 }
 
 function mapLegend(shares) {
   const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
   return [
-    key(disc(5), "kept", "fl-dot"), key(cross(5), "removed", "fl-dot fl-gone"),
-    key("M 0 -7 L 5 0 L 0 7 L -5 0 Z", "geometric median", "fl-median"),
-    key("M -6 -6 H 6 V 6 H -6 Z", "medoid", "fl-medoid"),
+    key(disc(5), "kept", "fl-explorer-dot"), key(cross(5), "removed", "fl-explorer-dot fl-explorer-gone"),
+    key("M 0 -7 L 5 0 L 0 7 L -5 0 Z", "geometric median", "fl-explorer-median"),
+    key("M -6 -6 H 6 V 6 H -6 Z", "medoid", "fl-explorer-medoid"),
     element("span", {}, `across ${percent(shares[0])}, up ${percent(shares[1])} of the variance`),
   ];
 }

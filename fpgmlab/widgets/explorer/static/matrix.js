@@ -7,16 +7,16 @@ const NEAR_TO_FAR = [
 
 /** The distances between all filters, similar ones side by side. */
 export function matrixView(actions) {
-  const canvas = element("canvas", { class: "fl-matrix-picture", "aria-hidden": "true" });
-  const marks = element("canvas", { class: "fl-matrix-marks", "aria-hidden": "true" });
+  const canvas = element("canvas", { class: "fl-explorer-matrix-picture", "aria-hidden": "true" });
+  const marks = element("canvas", { class: "fl-explorer-matrix-marks", "aria-hidden": "true" });
   const legend = element("div", { class: "fl-legend" });
   const hint = element("span", { class: "fl-sr", id: freshId("hint") },
     "Arrow keys go to the next filter in clustered order, Home and End to the ends, Enter pins, Escape clears.");
   const square = element("div", {
-    class: "fl-square fl-view", tabindex: "0", role: "application", "aria-roledescription": "distance matrix",
+    class: "fl-explorer-square fl-explorer-view", tabindex: "0", role: "application", "aria-roledescription": "distance matrix",
     "aria-label": "Distance matrix", "aria-describedby": hint.id,
   }, canvas, marks);
-  const node = element("section", { class: "fl-panel fl-matrix" },
+  const node = element("section", { class: "fl-panel fl-explorer-matrix" },
     element("h4", {}, "How far filters are from each other"), square, legend, hint);
   let scene = null, order = null, place = null, gone = null;
   let shown = { current: null, neighbours: [] };
@@ -31,7 +31,7 @@ export function matrixView(actions) {
   square.addEventListener("pointerleave", () => actions.hover(null));
   square.addEventListener("click", (event) => scene && actions.pin(at(event, "y")));
   square.addEventListener("keydown", (event) => {
-    const now = shown.current === null ? null : place[shown.current];
+    const current = actions.current(), now = current === null ? null : place[current];
     const next = stepAlong(event.key, now, order.length, 1);
     if (next !== null) actions.select(order[next]);
     if (next !== null) event.preventDefault();
@@ -116,12 +116,12 @@ function drawMarks(canvas, order, place, gone, { current, neighbours, other }) {
 }
 
 function matrixLegend(scene) {
-  const bar = element("span", { class: "fl-bar", "aria-hidden": "true" });
+  const bar = element("span", { class: "fl-explorer-scale", "aria-hidden": "true" });
   const stops = NEAR_TO_FAR.map((colour) => `rgb(${colour})`).join(", ");
   bar.style.background = `linear-gradient(to right, ${stops})`;
   return [
     element("span", {}, `${scene.distance} distance: near ${short(scene.low)}`), bar,
     element("span", {}, `${short(scene.high)} far`),
-    element("span", { class: "fl-edge-key" }, "at the edge: removed"),
+    element("span", { class: "fl-key fl-explorer-key-edge" }, "at the edge: removed"),
   ];
 }

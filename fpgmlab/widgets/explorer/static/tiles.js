@@ -5,26 +5,27 @@ import { stepAlong } from "./matrix.js";
 export function tilesView(actions) {
   const id = freshId("tile");
   const grid = element("div", {
-    class: "fl-grid fl-view", tabindex: "0", role: "listbox", "aria-orientation": "horizontal",
+    class: "fl-explorer-grid fl-explorer-view", tabindex: "0", role: "listbox", "aria-orientation": "horizontal",
     "aria-label": "Filters in order of removal",
   });
   const caption = element("div", { class: "fl-legend" });
-  const node = element("section", { class: "fl-panel fl-tiles" },
+  const node = element("section", { class: "fl-panel fl-explorer-tiles" },
     element("h4", {}, "Filters in order of removal"), grid, caption);
-  let tiles = [], removal = [], ranks = [], current = null;
+  let tiles = [], removal = [], ranks = [];
 
   const filterAt = (event) => {
     const tile = event.target.closest("[data-filter]");
     return tile === null ? null : Number(tile.dataset.filter);
   };
-  grid.addEventListener("pointerover", (event) => actions.hover(filterAt(event)));
+  for (const kind of ["pointerover", "pointermove"]) grid.addEventListener(kind, (event) => actions.hover(filterAt(event)));
   grid.addEventListener("pointerleave", () => actions.hover(null));
   grid.addEventListener("click", (event) => {
     const filter = filterAt(event);
     if (filter !== null) actions.pin(filter);
   });
   grid.addEventListener("keydown", (event) => {
-    const next = stepAlong(event.key, current === null ? null : ranks[current], tiles.length, columns(grid));
+    const current = actions.current(), now = current === null ? null : ranks[current];
+    const next = stepAlong(event.key, now, tiles.length, columns(grid));
     if (next === null) return;
     actions.select(removal[next]);
     tiles[removal[next]].scrollIntoView({ block: "nearest" });
@@ -39,7 +40,7 @@ export function tilesView(actions) {
         const canvas = element("canvas", { width, height, "aria-hidden": "true" });
         const size = 4 * width * height;
         canvas.getContext("2d").putImageData(new ImageData(pictures.slice(i * size, (i + 1) * size), width, height), 0, 0);
-        return element("div", { id: `${id}-${i}`, role: "option", class: "fl-tile", "data-filter": i },
+        return element("div", { id: `${id}-${i}`, role: "option", class: "fl-explorer-tile", "data-filter": i },
           canvas, element("span", {}, String(number)));
       });
       caption.textContent = scene.picturesShow;
@@ -49,7 +50,7 @@ export function tilesView(actions) {
       ranks = [];
       removal.forEach((filter, i) => (ranks[filter] = i));
       tiles.forEach((tile, i) => {
-        tile.classList.toggle("fl-gone", marks.gone[i] === 1);
+        tile.classList.toggle("fl-explorer-gone", marks.gone[i] === 1);
         tile.setAttribute("aria-label", marks.name(i));
         tile.setAttribute("aria-setsize", tiles.length);
         tile.setAttribute("aria-posinset", ranks[i] + 1);
@@ -60,11 +61,10 @@ export function tilesView(actions) {
       }
     },
     highlight(filter, neighbours, other, selected) {
-      current = filter;
       tiles.forEach((tile, i) => {
-        tile.classList.toggle("fl-current", i === filter);
-        tile.classList.toggle("fl-near", neighbours.includes(i));
-        tile.classList.toggle("fl-other", i === other);
+        tile.classList.toggle("fl-explorer-current", i === filter);
+        tile.classList.toggle("fl-explorer-near", neighbours.includes(i));
+        tile.classList.toggle("fl-explorer-other", i === other);
         tile.setAttribute("aria-selected", String(i === selected));
       });
       if (filter === null) grid.removeAttribute("aria-activedescendant");

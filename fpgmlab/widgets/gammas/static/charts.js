@@ -5,8 +5,8 @@ const WIDTH = 460, HEIGHT = 270, LEFT = 44, RIGHT = 14, TOP = 40, BOTTOM = 40, B
 
 /** How many channels have which score, the threshold and the cliff in it. */
 export function histogramView(label) {
-  const drawing = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
-  const node = element("section", { class: "fl-panel fl-histogram" },
+  const drawing = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "fl-chart fl-gamma-histogram", role: "img" });
+  const node = element("section", { class: "fl-panel" },
     element("h4", {}, `Channels by ${label}, all layers together`), drawing);
   return {
     node,
@@ -18,8 +18,8 @@ export function histogramView(label) {
       const y = (n) => HEIGHT - BOTTOM - share(n) * (HEIGHT - TOP - BOTTOM);
       drawing.replaceChildren(
         ...frequencies(most, log, y), ...bars(bins, x, y), ...scoreAxis(bins, x, label),
-        ...line(x(cut.cliffScore), 12, "fl-cliff", `cliff ${short(cut.cliffScore)}`),
-        ...(Number.isFinite(cut.threshold) ? line(x(cut.threshold), 28, "fl-threshold", `threshold ${short(cut.threshold)}`) : []));
+        ...line(x(cut.cliffScore), 12, "fl-gamma-cliff", `cliff ${short(cut.cliffScore)}`),
+        ...(Number.isFinite(cut.threshold) ? line(x(cut.threshold), 28, "fl-gamma-threshold", `threshold ${short(cut.threshold)}`) : []));
       drawing.setAttribute("aria-label",
         `Histogram of ${label}: ${cut.count} of ${pooled.values.length} channels lie below the threshold ${short(cut.threshold)}`);
     },
@@ -32,8 +32,8 @@ function bars(bins, x, y) {
     const all = gone + bins.above[i], left = x(bins.first + i * bins.width);
     const width = Math.max(1, x(bins.first + (i + 1) * bins.width) - left - 1);
     const bar = (from, to, name) => found.push(shape("rect", { class: name, x: left, y: y(to), width, height: Math.max(0, y(from) - y(to)) }));
-    if (all > gone) bar(0, all, "fl-above");
-    if (gone > 0) bar(0, gone, "fl-below");
+    if (all > gone) bar(0, all, "fl-gamma-above");
+    if (gone > 0) bar(0, gone, "fl-gamma-below");
   });
   return found;
 }
@@ -42,27 +42,27 @@ function line(x, y, name, words) {
   const end = x > WIDTH / 2;
   return [
     shape("line", { class: name, x1: x, x2: x, y1: y - 6, y2: HEIGHT - BOTTOM }),
-    shape("text", { class: name, x: x + (end ? -5 : 5), y: y + 2, "text-anchor": end ? "end" : "start" }, words),
+    shape("text", { class: `fl-chart-label ${name}`, x: x + (end ? -5 : 5), y: y + 2, "text-anchor": end ? "end" : "start" }, words),
   ];
 }
 
 function scoreAxis(bins, x, label) {
   const base = HEIGHT - BOTTOM;
   const ticks = niceSteps(bins.first, bins.last, 6).flatMap((value) => [
-    shape("line", { class: "fl-axis", x1: x(value), x2: x(value), y1: base, y2: base + 4 }),
-    shape("text", { class: "fl-axis", x: x(value), y: base + 16, "text-anchor": "middle" }, short(value)),
+    shape("line", { class: "fl-chart-axis", x1: x(value), x2: x(value), y1: base, y2: base + 4 }),
+    shape("text", { x: x(value), y: base + 16, "text-anchor": "middle" }, short(value)),
   ]);
-  return [shape("line", { class: "fl-axis", x1: LEFT, x2: WIDTH - RIGHT, y1: base, y2: base }), ...ticks,
-    shape("text", { class: "fl-axis", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, label)];
+  return [shape("line", { class: "fl-chart-axis", x1: LEFT, x2: WIDTH - RIGHT, y1: base, y2: base }), ...ticks,
+    shape("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, label)];
 }
 
 function frequencies(most, log, y) {
   const values = log ? [1, 10, 100, 1000, 10000].filter((n) => n <= most) : niceSteps(0, most, 4).filter(Number.isInteger);
   const middle = (TOP + HEIGHT - BOTTOM) / 2;
   return [...values.flatMap((n) => [
-    shape("line", { class: "fl-gridline", x1: LEFT, x2: WIDTH - RIGHT, y1: y(n), y2: y(n) }),
-    shape("text", { class: "fl-axis", x: LEFT - 5, y: y(n) + 4, "text-anchor": "end" }, String(n)),
-  ]), shape("text", { class: "fl-axis", x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` },
+    shape("line", { class: "fl-chart-grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(n), y2: y(n) }),
+    shape("text", { x: LEFT - 5, y: y(n) + 4, "text-anchor": "end" }, String(n)),
+  ]), shape("text", { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` },
     log ? "channels (log)" : "channels")];
 }
 
@@ -71,23 +71,23 @@ export function layersView() {
   const body = element("tbody");
   const head = ["channel group", "kept and removed", "kept"].map((word) => element("th", { scope: "col" }, word));
   const scroller = element("div", { class: "fl-scroll", tabindex: "0", role: "region", "aria-label": "Channels of each layer" },
-    element("table", {}, element("thead", {}, element("tr", {}, ...head)), body));
+    element("table", { class: "fl-table fl-gamma-table" }, element("thead", {}, element("tr", {}, ...head)), body));
   const key = element("div", { class: "fl-legend" },
-    element("span", { class: "fl-key-kept" }, "kept"), element("span", { class: "fl-key-removed" }, "removed"),
-    element("span", { class: "fl-at-floor" }, "▲ held at its floor"));
-  const node = element("section", { class: "fl-panel fl-layers" }, element("h4", {}, "What each layer keeps"), scroller, key);
+    element("span", { class: "fl-key" }, "kept"), element("span", { class: "fl-key fl-gamma-key-removed" }, "removed"),
+    element("span", { class: "fl-gamma-at-floor" }, "▲ held at its floor"));
+  const node = element("section", { class: "fl-panel fl-gamma-layers" }, element("h4", {}, "What each layer keeps"), scroller, key);
   return {
     node,
     draw(pooled, cut) {
       const widest = Math.max(...pooled.channels);
       body.replaceChildren(...pooled.groups.map((name, g) => {
-        const bar = element("div", { class: "fl-bar-all", "aria-hidden": "true" }, element("div", { class: "fl-bar-kept" }));
+        const bar = element("div", { class: "fl-gamma-bar-all", "aria-hidden": "true" }, element("div", { class: "fl-gamma-bar-kept" }));
         bar.style.width = `${(100 * pooled.channels[g]) / widest}%`;
         bar.firstChild.style.width = `${(100 * cut.kept[g]) / pooled.channels[g]}%`;
-        const floor = cut.atFloor[g] ? [element("span", { class: "fl-at-floor" }, " ▲", element("span", { class: "fl-sr" }, " held at its floor"))] : [];
-        return element("tr", { class: cut.atFloor[g] ? "fl-floored" : "" },
-          element("th", { scope: "row", title: name }, name), element("td", { class: "fl-bar-cell" }, bar),
-          element("td", { class: "fl-count" }, `${cut.kept[g]} of ${pooled.channels[g]}`, ...floor));
+        const floor = cut.atFloor[g] ? [element("span", { class: "fl-gamma-at-floor" }, " ▲", element("span", { class: "fl-sr" }, " held at its floor"))] : [];
+        return element("tr", { class: cut.atFloor[g] ? "fl-gamma-floored" : "" },
+          element("th", { scope: "row", title: name }, name), element("td", {}, bar),
+          element("td", { class: "fl-gamma-count" }, `${cut.kept[g]} of ${pooled.channels[g]}`, ...floor));
       }));
     },
   };

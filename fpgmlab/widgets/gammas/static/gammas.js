@@ -9,10 +9,10 @@ function render({ model, el, signal }) {
   const pooled = { ...raw, values: numbers(raw.values, Float64Array), owner: numbers(raw.owner, Int32Array) };
   const controls = controlsOf(model), gauges = gaugesOf();
   const bins = histogramView(model.get("label")), layers = layersView();
-  const words = element("p", { class: "fl-words" });
+  const words = element("p", { class: "fl-gamma-words" });
   const live = element("div", { class: "fl-sr", "aria-live": "polite", role: "status" });
   el.append(element("div", { class: "fl-root fl-gamma", role: "group", "aria-label": "Global threshold on the scores" },
-    controls.node, gauges.node, words, element("div", { class: "fl-charts" }, bins.node, layers.node), live));
+    controls.node, gauges.node, words, element("div", { class: "fl-gamma-charts" }, bins.node, layers.node), live));
 
   let speaking = null;
   const draw = beforeNextPicture(() => {
@@ -22,7 +22,7 @@ function render({ model, el, signal }) {
     bins.draw(pooled, cut, model.get("log"));
     layers.draw(pooled, cut);
     gauges.draw(pooled, cut, model.get("confirmed"), ratio, floor);
-    words.replaceChildren(...sentences(pooled, cut, ratio).map((text, i) => element("span", { class: i ? "" : "fl-strong" }, text)));
+    words.replaceChildren(...sentences(pooled, cut, ratio).map((text, i) => element("span", { class: i ? "" : "fl-gamma-strong" }, text)));
     clearTimeout(speaking); // spoken once the slider rests
     speaking = setTimeout(() => (live.textContent = words.textContent), 600);
   });
@@ -39,15 +39,15 @@ function controlsOf(model) {
   const number = (input, most) => Math.max(0, Math.min(most, Number(input.value) || 0));
   const ids = ["ratio", "exact", "floor", "log"].map(freshId);
   const slider = element("input", { type: "range", id: ids[0], min: 0, max: MOST, step: 0.005, oninput: () => set("ratio", Number(slider.value)) });
-  const exact = element("input", { type: "number", id: ids[1], min: 0, max: MOST, step: 0.01, onchange: () => set("ratio", number(exact, MOST)) });
-  const floor = element("input", { type: "number", id: ids[2], min: 0, max: 1, step: 0.05, onchange: () => set("floor", number(floor, 1)) });
+  const exact = element("input", { type: "number", class: "fl-field", id: ids[1], min: 0, max: MOST, step: 0.01, onchange: () => set("ratio", number(exact, MOST)) });
+  const floor = element("input", { type: "number", class: "fl-field", id: ids[2], min: 0, max: 1, step: 0.05, onchange: () => set("floor", number(floor, 1)) });
   const log = element("input", { type: "checkbox", id: ids[3], onchange: () => set("log", log.checked) });
-  const mark = element("span", { class: "fl-cliff-mark" }), beyond = element("span", { class: "fl-beyond" });
+  const mark = element("span", { class: "fl-gamma-cliff-mark" }), beyond = element("span", { class: "fl-gamma-beyond" });
   const labelled = (id, text, title, ...inputs) =>
     element("div", { class: "fl-control", title }, element("label", { for: id }, text), ...inputs);
-  const node = element("div", { class: "fl-controls" },
+  const node = element("div", { class: "fl-controls fl-gamma-controls" },
     labelled(ids[0], "Share of all channels below the threshold", "The global ratio",
-      element("div", { class: "fl-slider" }, slider, element("div", { class: "fl-scale", "aria-hidden": "true" }, beyond, mark))),
+      element("div", { class: "fl-gamma-slider" }, slider, element("div", { class: "fl-gamma-scale", "aria-hidden": "true" }, beyond, mark))),
     labelled(ids[1], "As a number", "The same ratio, to type in", exact),
     labelled(ids[2], "Floor of each layer", "The share of its channels that each layer keeps, at least one channel", floor),
     labelled(ids[3], "Logarithmic counts", "The histogram's vertical axis", log));
@@ -61,10 +61,10 @@ function controlsOf(model) {
       log.checked = logarithmic;
       slider.setAttribute("aria-valuetext", `${Math.round(1000 * ratio) / 10} percent; cliff at ${Math.round(1000 * cliff) / 10} percent`);
       const share = Math.min(1, cliff / Number(slider.max)), at = `calc(8px + ${share} * (100% - 16px))`; // 16px: the thumb
-            mark.style.left = beyond.style.left = at;
+      mark.style.left = beyond.style.left = at;
       const left = share > 0.6, words = `cliff ${ratioText(cliff)}`;
       mark.textContent = cliff > Number(slider.max) ? "" : left ? `${words} ▲` : `▲ ${words}`;
-      mark.classList.toggle("fl-left", left);
+      mark.classList.toggle("fl-gamma-left", left);
     },
   };
 }
@@ -81,13 +81,13 @@ function gaugesOf() {
       bar.style.width = `${(100 * now) / all}%`;
     } };
   });
-  const node = element("div", { class: "fl-gauges" }, ...gauges.map((gauge) => gauge.node));
+  const node = element("div", { class: "fl-gauges fl-gamma-gauges" }, ...gauges.map((gauge) => gauge.node));
   return {
     node,
     draw(pooled, cut, confirmed, ratio, floor) {
       if (confirmed.macs === undefined) return;
       const waiting = confirmed.ratio !== ratio || confirmed.floor !== floor;
-      node.classList.toggle("fl-waiting", waiting);
+      node.classList.toggle("fl-gamma-waiting", waiting);
       node.setAttribute("aria-busy", String(waiting));
       gauges[0].set(sum(waiting ? cut.kept : confirmed.kept), sum(pooled.channels));
       gauges[1].set(confirmed.macs, pooled.macs);

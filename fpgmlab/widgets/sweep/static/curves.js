@@ -6,7 +6,7 @@ const LONGEST = 26; // letters of a name; of longer ones the end is shown
 /** One small picture for each group, all to one scale; the place `[group, point]` is pointed at, or nothing. */
 export function curvesView(actions) {
   const id = freshId("curves");
-  const grid = element("div", { class: "fl-view fl-multiples", tabindex: "0", role: "listbox", "aria-label": "Sensitivity curves" });
+  const grid = element("div", { class: "fl-sweep-multiples", tabindex: "0", role: "listbox", "aria-label": "Sensitivity curves" });
   let pictures = [];
 
   grid.addEventListener("pointerleave", () => actions.point(null));
@@ -34,15 +34,15 @@ export function curvesView(actions) {
 }
 
 function picture(id, name, channels, point) {
-  const drawing = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" });
-  const axes = shape("g", {}), base = shape("line", { class: "fl-base" });
-  const band = shape("path", { class: "fl-band" }), line = shape("path", { class: "fl-curve" });
-  const dots = shape("path", { class: "fl-dots" }), ring = shape("circle", { class: "fl-ring fl-ring-current", r: 5 });
-  const nothing = shape("g", { class: "fl-blind" }, ...hatching(id));
+  const drawing = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "fl-chart", "aria-hidden": "true" });
+  const axes = shape("g", {}), base = shape("line", { class: "fl-chart-base" });
+  const band = shape("path", { class: "fl-chart-band" }), line = shape("path", { class: "fl-chart-line" });
+  const dots = shape("path", { class: "fl-chart-dots" }), ring = shape("circle", { class: "fl-sweep-ring", r: 5 });
+  const nothing = shape("g", { class: "fl-sweep-blind" }, ...hatching(id));
   drawing.append(axes, base, band, line, dots, ring, nothing);
   const title = name.length > LONGEST ? `…${name.slice(1 - LONGEST)}` : name;
-  const heading = element("div", { class: "fl-multiple-name", title: name }, title);
-  const node = element("div", { class: "fl-multiple", id, role: "option", "aria-selected": "false", "aria-label": `${name}, ${channels} channels` },
+  const heading = element("div", { class: "fl-sweep-multiple-name", title: name }, title);
+  const node = element("div", { class: "fl-sweep-multiple", id, role: "option", "aria-selected": "false", "aria-label": `${name}, ${channels} channels` },
     heading, drawing);
   drawing.addEventListener("pointermove", (event) => point(event));
   drawing.addEventListener("pointerleave", () => point(null));
@@ -56,8 +56,7 @@ function picture(id, name, channels, point) {
       }
       const seen = curve.values.length > 0;
       const x = curve.ratios.map(across), y = (values) => Array.from(values, scale.y);
-      node.classList.toggle("fl-not-measurable", blind);
-      node.classList.toggle("fl-waiting", !seen);
+      node.classList.toggle("fl-sweep-not-measurable", blind);
       node.setAttribute("aria-selected", String(current !== null));
       base.setAttribute("visibility", seen ? "visible" : "hidden");
       ring.setAttribute("visibility", current !== null && seen && !blind ? "visible" : "hidden");
@@ -108,22 +107,22 @@ function frame(scale) {
   const base = HEIGHT - BOTTOM;
   return [
     ...scale.ticks.flatMap(([value, words]) => [
-      shape("line", { class: "fl-gridline", x1: LEFT, x2: WIDTH - RIGHT, y1: scale.y(value), y2: scale.y(value) }),
-      shape("text", { class: "fl-tick", x: LEFT - 4, y: scale.y(value) + 3, "text-anchor": "end" }, words),
+      shape("line", { class: "fl-chart-grid", x1: LEFT, x2: WIDTH - RIGHT, y1: scale.y(value), y2: scale.y(value) }),
+      shape("text", { x: LEFT - 4, y: scale.y(value) + 3, "text-anchor": "end" }, words),
     ]),
-    shape("line", { class: "fl-axis", x1: LEFT, x2: WIDTH - RIGHT, y1: base, y2: base }),
+    shape("line", { class: "fl-chart-axis", x1: LEFT, x2: WIDTH - RIGHT, y1: base, y2: base }),
     ...[0, 0.5, 1].flatMap((ratio) => [
-      shape("line", { class: "fl-axis", x1: across(ratio), x2: across(ratio), y1: base, y2: base + 3 }),
-      shape("text", { class: "fl-tick", x: across(ratio), y: HEIGHT - 5, "text-anchor": ["start", "middle", "end"][2 * ratio] }, `${100 * ratio} %`),
+      shape("line", { class: "fl-chart-axis", x1: across(ratio), x2: across(ratio), y1: base, y2: base + 3 }),
+      shape("text", { x: across(ratio), y: HEIGHT - 5, "text-anchor": ["start", "middle", "end"][2 * ratio] }, `${100 * ratio} %`),
     ]),
   ];
 }
 
 function hatching(id) {
-  const stroke = shape("path", { d: "M -1 1 l 2 -2 M 0 6 l 6 -6 M 5 7 l 2 -2", class: "fl-hatch" });
+  const stroke = shape("path", { d: "M -1 1 l 2 -2 M 0 6 l 6 -6 M 5 7 l 2 -2", class: "fl-sweep-hatch" });
   const pattern = shape("pattern", { id: `${id}-hatch`, width: 6, height: 6, patternUnits: "userSpaceOnUse" }, stroke);
   const room = { x: LEFT, y: TOP, width: WIDTH - LEFT - RIGHT, height: HEIGHT - TOP - BOTTOM };
-  const middle = { x: (LEFT + WIDTH - RIGHT) / 2, y: (TOP + HEIGHT - BOTTOM) / 2 + 4, "text-anchor": "middle" };
+  const middle = { x: (LEFT + WIDTH - RIGHT) / 2, y: (TOP + HEIGHT - BOTTOM) / 2 + 4, "text-anchor": "middle", class: "fl-chart-label" };
   return [shape("defs", {}, pattern), shape("rect", { ...room, fill: `url(#${id}-hatch)` }),
     shape("text", middle, "not measurable")];
 }

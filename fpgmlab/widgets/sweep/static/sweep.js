@@ -11,11 +11,11 @@ function render({ model, el, signal }) {
     draw();
   });
   const curves = curvesView({ point: (where) => pointAt(where) });
-  const table = tableView(), tip = element("div", { class: "fl-tip", "aria-hidden": "true" });
+  const table = tableView(), tip = element("div", { class: "fl-sweep-tip", "aria-hidden": "true" });
   const alarm = element("div", { class: "fl-message", role: "alert" });
   const live = element("div", { class: "fl-sr", "aria-live": "polite", role: "status" });
   const key = element("div", { class: "fl-legend" },
-    element("span", { class: "fl-key-base" }, "unpruned network"), element("span", { class: "fl-key-band" }, "95 % interval"),
+    element("span", { class: "fl-key fl-key-line fl-sweep-key-base" }, "unpruned network"), element("span", { class: "fl-key fl-sweep-key-band" }, "95 % interval"),
     element("span", {}, "across: ratio, the share of the group's channels removed"));
   const root = element("div", { class: "fl-root fl-sweep", role: "group", "aria-label": "Sensitivity sweep" },
     controls.node, alarm, key, curves.node, table.node, tip, live);
@@ -142,7 +142,7 @@ function numberOf(share) {
 
 /** Put the words on the current point beside its group's picture, within the panel. */
 function showTip(root, tip, state, curves) {
-  tip.classList.toggle("fl-on", state.current !== null);
+  tip.classList.toggle("fl-sweep-on", state.current !== null);
   if (state.current === null) return;
   const [title, ...rest] = wordsOf(state, state.current);
   tip.replaceChildren(element("strong", {}, title), ...rest.map((words) => element("div", {}, words)));
@@ -155,24 +155,24 @@ function showTip(root, tip, state, curves) {
 /** Buttons, the tolerance, the metric to be shown, the bar and the line on how far it is. */
 function controlsOf(model, choose) {
   const send = (wish) => model.send({ do: wish });
-  const button = (words, wish, title) => element("button", { type: "button", class: "fl-button", title, "aria-label": words, onclick: () => send(wish) }, words);
-  const start = button("Start", "start", "Start the sweep, or go on where it was"), cancel = button("Cancel", "cancel", "End before the next forward pass; what is measured stays");
+  const button = (words, wish, title, more = "") => element("button", { type: "button", class: `fl-button${more}`, title, "aria-label": words, onclick: () => send(wish) }, words);
+  const start = button("Start", "start", "Start the sweep, or go on where it was", " fl-button-main"), cancel = button("Cancel", "cancel", "End before the next forward pass; what is measured stays");
   const over = button("Start over", "start_over", "Forget what was measured, and start again");
   const ids = ["tolerance", "metric"].map(freshId);
-  const tolerance = element("input", { type: "number", id: ids[0], min: 0, step: "any", placeholder: "all samples", onchange: () => {
+  const tolerance = element("input", { type: "number", class: "fl-field", id: ids[0], min: 0, step: "any", placeholder: "all samples", onchange: () => {
     model.set("tolerance", Number(tolerance.value) > 0 ? Number(tolerance.value) : null);
     model.save_changes();
   } });
-  const metric = element("select", { id: ids[1], onchange: () => choose(metric.selectedIndex) },
+  const metric = element("select", { class: "fl-field", id: ids[1], onchange: () => choose(metric.selectedIndex) },
     ...model.get("grid").metrics.map((name) => element("option", {}, name)));
   const bar = element("div"), track = element("div", { class: "fl-meter", role: "progressbar", "aria-label": "Progress of the sweep",
     "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
-  const words = element("p", { class: "fl-status" });
+  const words = element("p", { class: "fl-sweep-status" });
   const labelled = (id, text, title, input) => element("div", { class: "fl-control", title }, element("label", { for: id }, text), input);
   const first = model.get("grid").metrics[0];
   const node = element("div", { class: "fl-panel fl-sweep-head" },
-    element("div", { class: "fl-controls" },
-      element("div", { class: "fl-buttons" }, start, cancel, over),
+    element("div", { class: "fl-controls fl-sweep-controls" },
+      element("div", { class: "fl-sweep-buttons" }, start, cancel, over),
       labelled(ids[0], `Until each interval of ${first} is ±`, "Points end when they are known so well: 0.01 is one point of accuracy. Empty: all samples", tolerance),
       labelled(ids[1], "Metric shown", "What the curves show", metric)),
     track, words);

@@ -6,8 +6,8 @@ const PAUSE = 1000; // milliseconds between two changes of a table that someone 
 export function tableView() {
   const head = ["channel group", "ratio", "kept", "", "from", "to", "samples"].map((word) => element("th", { scope: "col" }, word));
   const caption = element("caption", { class: "fl-sr" }), body = element("tbody");
-  const table = element("table", {}, caption, element("thead", {}, element("tr", {}, ...head)), body);
-  const node = element("details", { class: "fl-panel fl-points" }, element("summary", {}, "All points as a table"),
+  const table = element("table", { class: "fl-table fl-sweep-table" }, caption, element("thead", {}, element("tr", {}, ...head)), body);
+  const node = element("details", { class: "fl-panel fl-sweep-points" }, element("summary", {}, "All points as a table"),
     element("div", { class: "fl-scroll", tabindex: "0", role: "region", "aria-label": "All points" }, table));
   let drawn = 0, rows = () => [];
   const fill = () => {
