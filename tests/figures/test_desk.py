@@ -16,9 +16,10 @@ from fpgmlab.allocation.forecast import forecast
 from fpgmlab.figures.desk.desk import DROPS
 from fpgmlab.figures.files import drawn as drawn_as
 from tests.allocation.made import chain, curves_of, rising
-from tests.figures.test_figures import WIDTHS, check_pdf, check_texts, drawn
+from tests.figures.checks import WIDTHS, check_pdf, check_texts
 
-__all__ = ["drawn"]  # the fixture
+# Between the others in size.
+LESS = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "mobilenet_v3_small")]
 
 
 def network(name: str) -> fl.ChannelGraph:
@@ -55,7 +56,7 @@ def strips_of(figure: Figure) -> list:
 
 
 @pytest.mark.parametrize("venue", [None, "cvpr"])
-@pytest.mark.parametrize("name", ["chain", "resnet20", "resnet50", "densenet121", "mobilenet_v3_small"])
+@pytest.mark.parametrize("name", ["chain", "resnet20", "densenet121", *LESS])
 def test_it_is_legible_at_both_ends(name: str, venue: str | None, graphs: dict, drawn: list[Text]):
     graph = graphs[name]
     curves = made_up(graph)

@@ -16,10 +16,9 @@ from matplotlib.text import Text
 import fpgmlab as fl
 from fpgmlab import figures
 from fpgmlab.figures.files import drawn as drawn_as
-from tests.figures.test_figures import WIDTHS, check_pdf, check_texts, curves, drawn
+from tests.figures.checks import WIDTHS, check_pdf, check_texts
+from tests.figures.made import curves
 from tests.sensitivity.curves.test_ranking import hand_made
-
-__all__ = ["drawn"]  # the fixture
 
 
 def plans(methods: int = 3, low: bool = True) -> pd.DataFrame:
@@ -90,8 +89,15 @@ def test_every_figure_at_both_ends(name: str, venue: str | None, drawn: list[Tex
     drawn.clear()
     figure.draw_without_rendering()
     check_texts(figure, drawn, least=5.5 if venue is None else 6.0)
-    if name in FIGURES:
-        check_pdf(figure, figure.get_figwidth() if venue is None else 3.25)
+    if name in FIGURES and venue is not None:
+        check_pdf(figure, 3.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_pdf_of_the_default_style(name: str):
+    figure = FIGURES[name](None)
+    check_pdf(figure, figure.get_figwidth())
 
 
 def test_fifty_groups_fit_a_page(drawn: list[Text]):

@@ -53,7 +53,10 @@ def test_every_point_is_what_the_pruned_network_gives(learnt: fl.ChannelGraph, t
     assert [module.training for module in learnt.model.modules()] == modes
 
 
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v3_small", "efficientnet_b0", "regnet_y_400mf"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("efficientnet_b0", "regnet_y_400mf")]
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v3_small", *SLOW])
 def test_points_of_real_networks_are_what_the_pruned_ones_give(name: str):
     import torchvision
 

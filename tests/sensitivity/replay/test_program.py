@@ -56,7 +56,10 @@ def test_every_kind_of_connection(network: Network):
         check(graph, inputs)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121", "shufflenet_v2_x0_5"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("densenet121", "shufflenet_v2_x0_5")]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", *SLOW])
 def test_real_networks(name: str):
     import torchvision
 

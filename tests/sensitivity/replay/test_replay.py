@@ -45,7 +45,10 @@ def test_every_kind_of_connection(network: Network):
     check(fl.trace(model, inputs), inputs)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "googlenet", "convnext_tiny"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("googlenet", "convnext_tiny")]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", *SLOW])
 def test_real_networks_answer_most_from_memory(name: str):
     import torchvision
 

@@ -1,6 +1,6 @@
 """Kills sweeps and resumes them. A process of its own: it has one thread only, so that it can fork cheap children.
 
-``python -m tests.sensitivity.store.killing FOLDER`` prints a JSON list with one entry for each kill.
+``python -m tests.sensitivity.store.killing FOLDER MOMENTS`` prints a JSON list with one entry for each kill.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from pyarrow import parquet
 
 import fpgmlab as fl
 from tests.conftest import blobs
-
-MOMENTS = 10
 
 
 def kill() -> None:
@@ -73,7 +71,7 @@ def before_removing() -> None:
     os.rmdir = lambda *_: kill()
 
 
-def main(folder: Path) -> list[dict]:
+def main(folder: Path, moments: int) -> list[dict]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     task = fl.tasks.Classification(blobs(8), blobs(36, seed=1), classes=3)
@@ -91,13 +89,13 @@ def main(folder: Path) -> list[dict]:
 
     kills = []
     draw = random.Random(0)
-    for number in range(MOMENTS):
+    for number in range(moments):
         path = folder / f"moment-{number}"
         pid = child(lambda: sweep(path))  # noqa: B023 (called at once)
         while number and not (path / "curves.parquet").exists():  # the first one may fall before the first part
             time.sleep(0.001)
-        # One in each tenth of the time, so that they are spread over the sweep.
-        time.sleep(seconds * (number + draw.random()) / MOMENTS)
+        # One in each part of the time, so that they are spread over the sweep.
+        time.sleep(seconds * (number + draw.random()) / moments)
         os.kill(pid, signal.SIGKILL)
         kills.append({"folder": f"moment-{number}", "status": status(pid)})
     for name in ("before_replacing", "after_replacing", "after_replacing_twice", "within_a_file", "before_removing"):
@@ -117,4 +115,4 @@ def main(folder: Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))

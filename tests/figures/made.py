@@ -1,0 +1,96 @@
+"""Made-up data of all kinds and sizes for figures, and figures that need more than a line to make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+import fpgmlab as fl
+from fpgmlab import figures
+from fpgmlab.geometry import pairwise_distances
+
+
+def filters(n: int = 24, channels: int = 4, size: int = 3) -> torch.Tensor:
+    return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(n))
+
+
+def layers(count: int, n: int = 16) -> dict[str, torch.Tensor]:
+    return {f"model.{i}.block.conv{i % 3}": (i + 1) ** -0.5 * filters(n + i) for i in range(count)}
+
+
+def gammas(count: int, channels: int = 24, dead: float = 0.0) -> pd.DataFrame:
+    random = np.random.default_rng(count)
+    parts = []
+    for i in range(count):
+        gamma = random.normal(0.5, 0.15, channels) * (random.random(channels) >= dead * i / count)
+        layer = {"group": f"features.{i}", "layer": f"features.{i}.bn", "channel": range(channels), "gamma": gamma}
+        parts.append(pd.DataFrame(layer))
+    return pd.concat(parts, ignore_index=True)
+
+
+def scores(count: int, protected: int = 1) -> pd.DataFrame:
+    parts = []
+    for i in range(count):
+        values = np.random.default_rng(i).gamma(9, size=32) * 3**i
+        reason = "carries the model's output" if i >= count - protected else ""
+        gone = (values < np.median(values)) & (not reason)
+        group = {"group": f"layer{i // 4}.{i}.conv1", "channel": range(32), "score": values, "removed": gone}
+        parts.append(pd.DataFrame(group).assign(protected=reason))
+    return pd.concat(parts, ignore_index=True)
+
+
+def agreement(count: int) -> pd.DataFrame:
+    criteria = ["fpgm", "l2", fl.criteria.FPGM(as_implemented_by="torch-pruning"), fl.criteria.FPGM(center="medoid")]
+    return fl.compare_criteria(layers(count), criteria)
+
+
+def plan_frame() -> pd.DataFrame:
+    frame = scores(20).groupby("group", sort=False)["removed"].agg(["size", "sum"]).reset_index()
+    frame = frame.rename(columns={"size": "channels"}).assign(kept=frame["size"] - frame["sum"], protected="")
+    frame.loc[len(frame) - 1, "protected"] = "carries the model's output"
+    return frame
+
+
+def slimming() -> pd.DataFrame:
+    rows = [(n, s, r, 0.9 - 0.7 * r**p * (s == "pruned")) for n, p in (("plain", 2), ("sparse", 6))
+            for s in ("pruned", "fine-tuned") for r in np.linspace(0, 0.9, 7)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["network", "stage", "ratio", "accuracy"])
+
+
+def curves(count: int) -> pd.DataFrame:
+    rows = [
+        (f"layer{i // 4}.{i}.conv1", r, metric, v, v - 0.05 * r, v + 0.05 * r)
+        for i in range(count)
+        for metric, top in (("accuracy", 0.9), ("loss", 2.0))
+        for r in np.linspace(0, 0.9, 7)
+        for v in [top - 0.8 * r ** (1 + i % 5)]
+    ]
+    return pd.DataFrame(rows, columns=["group", "ratio", "metric", "value", "low", "high"])
+
+
+def stages() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"stage": ["original", "pruned", "fine-tuned"], "macs": [31e6, 15e6, 15e6], "accuracy": [0.94, 0.11, 0.93]}
+    )
+
+
+def clothes(style: figures.style) -> Figure:
+    names = ["ankle boot", "T-shirt/top", "trouser", "dress"] * 4
+    return figures.pictures(filters(16, 1, 12), names, ["ankle boot", *names[1:-1], "pullover"], style=style)
+
+
+def crowns(networks: int, count: int, style: figures.style) -> Figure:
+    random = torch.Generator().manual_seed(networks)
+    low = torch.tensor([[10.0, 40], [130, 150]]) + 60 * torch.rand(count, 2, 2, generator=random)
+    boxes = torch.cat([low, low + 8 + 40 * torch.rand(count, 2, 2, generator=random)], dim=2)
+    found = [{"boxes": b, "scores": torch.ones(2), "labels": torch.arange(2)} for b in boxes]
+    wanted = torch.cat([torch.arange(2.0).expand(count, 2)[..., None], boxes], dim=2)
+    names = ["before", "pruned to half", "recovered"][:networks]
+    images = torch.rand(count, 3, 256, 256, generator=random)
+    return figures.detections(images, dict.fromkeys(names, found), wanted, ["oak", "fir"], style=style)
+
+
+def distances(n: int) -> torch.Tensor:
+    return pairwise_distances(filters(n).flatten(1))
