@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -88,7 +89,7 @@ def _draw_tree(axis: Axes, tree: np.ndarray, order: np.ndarray) -> None:
     axis.set_axis_off()
 
 
-def _number(axis, order: np.ndarray, crowded: bool) -> None:
+def _number(axis: Axis, order: np.ndarray, crowded: bool) -> None:
     """Put the filters' numbers at their ticks; where they are crowded every second one further out."""
     if not crowded:
         axis.set_ticks(np.arange(len(order)), order)

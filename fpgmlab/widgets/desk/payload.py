@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
 from fpgmlab.plans.rounding import Scores, lowest
 from fpgmlab.sensitivity import Curves
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Json = dict[str, object]
 
@@ -143,7 +147,7 @@ def _metric(graph: ChannelGraph, curves: Curves, name: str) -> Json:
     }
 
 
-def _curve(curve: Degradation, table) -> Json | None:
+def _curve(curve: Degradation, table: pd.DataFrame) -> Json | None:
     """Return a curve by falling number of kept channels, as its table is, up to its last finite point, or None."""
     known = len(curve.kept)
     if known < 2:
@@ -155,7 +159,7 @@ def _curve(curve: Degradation, table) -> Json | None:
     }
 
 
-def _short(values) -> list[float | None]:
+def _short(values: np.ndarray) -> list[float | None]:
     """Return numbers with seven digits, and None for those that JSON does not know."""
     return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
 
