@@ -26,7 +26,8 @@ class Task(Protocol):
     ``train_batch_size``, ``eval_batch_size``
         How many examples it wants in one pass where the caller leaves it open; see `train_batch_size`.
     ``metrics``
-        More metrics for a sweep, {name: function that returns a fresh torchmetrics metric}; see `own_metrics`.
+        More metrics for a sweep, {name: function that returns a fresh torchmetrics metric}; see `own_metrics`. What
+        such a metric may say of itself is in `fpgmlab.sensitivity.curves.task_metrics`.
     ``usual_metrics``
         The names of those that a sweep measures unless told otherwise; see `usual_metrics`.
     ``head``

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
 import torch
@@ -92,6 +93,7 @@ FORMS: dict[str, tuple[type[Net], Callable[[Tensor], object]]] = {
 }
 
 
+@cache
 def way_through(form: str) -> list[float]:
     """Evaluate, sweep, hold the sum against the whole, recalibrate and fit with inputs of one form; what came out."""
     kind, make = FORMS[form]

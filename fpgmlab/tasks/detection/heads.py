@@ -86,7 +86,9 @@ class YOLOv5Head:
         """Return the head of a network, with its own anchors and strides."""
         anchors, strides = (getattr(model, name, None) for name in ("anchors", "strides"))
         if not isinstance(anchors, Tensor) or not isinstance(strides, Sequence):
-            raise TypeError(f"model must have anchors and strides, as fpgmlab.models.yolov5 has; got {type(model)}")
+            raise TypeError(
+                f"model must have anchors and strides, as fpgmlab.models.yolov5 has; got {type(model).__name__}"
+            )
         return cls(tuple(tuple((w, h) for w, h in level) for level in anchors.tolist()), tuple(strides))
 
     @property

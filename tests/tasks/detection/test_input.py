@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import fpgmlab as fl
 from fpgmlab.models.boxes import decode
@@ -157,6 +157,11 @@ def test_outputs_of_another_kind_are_told(task: Detection, outputs: object, said
     for use in (lambda: task.loss(outputs, targets), lambda: task.metric().update(outputs, targets)):
         with pytest.raises(TypeError, match=said):
             use()
+
+
+def test_a_network_without_anchors_has_no_such_head():
+    with pytest.raises(TypeError, match="must have anchors and strides, as fpgmlab.models.yolov5 has; got Conv2d"):
+        YOLOv5Head.of(nn.Conv2d(3, 4, 1))
 
 
 def test_another_head_says_its_classes_itself():
