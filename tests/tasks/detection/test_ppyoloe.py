@@ -112,8 +112,8 @@ def test_sweep_allocate_prune_fit_evaluate(model: PPYOLOEMaps, tmp_path: Path):
         tmp_path / "small.safetensors", model=PPYOLOEMaps(LibrePPYOLOEModel("s", nb_classes=CLASSES))
     ).eval()
     with torch.no_grad():
-        # Tensors of a file do not begin at multiples of 64 bytes in memory, as new ones do: a product of a 1x1 map takes
-        # another kernel, which rounds otherwise. The weights themselves are the same to the last bit.
+        # Tensors of a file do not begin at multiples of 64 bytes in memory, as new ones do: a product of a 1x1 map
+        # takes another kernel, which rounds otherwise. The weights themselves are the same to the last bit.
         assert all(torch.equal(t, loaded.state_dict()[name]) for name, t in small.state_dict().items())
         assert difference(loaded(x), small.eval()(x)) < 1e-5
     report = fl.export_onnx(small, x, tmp_path / "small.onnx", exporter="torchscript")
