@@ -1,9 +1,14 @@
-"""A real JupyterLab in a real Chromium: ``open_notebook(cells)`` gives a page on which all cells have run."""
+"""A real JupyterLab in a real Chromium: ``open_notebook(cells)`` gives its page, on which all cells have run.
+
+All tests share the JupyterLab, its page and, unless a test restarts it, one kernel: as a reader has them who goes from
+notebook to notebook.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -25,6 +30,25 @@ QUIET = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 KERNEL = "Python 3 (ipykernel)"
+SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+# Opens a notebook with the kernel of the one before, and runs its cells.
+OPEN = """async (path) => {
+  const { commands } = window.jupyterapp, kernel = window.kernel && { id: window.kernel };
+  const notebook = await commands.execute("docmanager:open", { path, factory: "Notebook", kernel });
+  await notebook.context.ready;
+  await notebook.sessionContext.ready;
+  await notebook.revealed;
+  (window.notebooks ??= []).push(notebook);
+  window.kernel = notebook.sessionContext.session.kernel.id;
+  await commands.execute("notebook:run-all-cells");
+}"""
+CLOSE = """async () => {
+  for (const notebook of window.notebooks ?? []) {
+    await notebook.context.save();
+    notebook.dispose();
+  }
+  window.notebooks = [];
+}"""
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension:tracker": {"autoStartDefaultKernel": True},
@@ -90,7 +114,8 @@ def lab(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}",
-        f"--ServerApp.root_dir={folder}", "--LabApp.news_url=None",
+        f"--ServerApp.root_dir={folder}", "--LabApp.news_url=None", "--LabApp.expose_app_in_browser=True",
+        "--KernelManager.shutdown_wait_time=0.5",
     ]  # fmt: skip
     log = home / "server.log"
     with log.open("w") as output:
@@ -119,36 +144,38 @@ def _wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 60
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}", pytrace=False)
 
 
+@pytest.fixture(scope="session")
+def lab_page(browser: object, lab: Lab) -> Iterator[object]:
+    """JupyterLab's page, no notebook open."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{lab.url}/lab?token={TOKEN}&reset", timeout=60_000)
+    page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)", timeout=60_000)
+    yield page
+    page.close()
+
+
 @pytest.fixture(scope="module")
-def open_notebook(browser: object, lab: Lab) -> Iterator[Callable[..., object]]:
+def open_notebook(lab_page: object, lab: Lab) -> Iterator[Callable[..., object]]:
     """Return a function that makes a notebook of cells, opens it, runs it, and returns Playwright's page.
 
-    The pages stay open until the module's last test.
+    The notebooks stay open until the module's last test.
     """
-    contexts = []
 
-    def open_(cells: Sequence[str], *, seconds: float = 60, **options: object) -> object:
+    def open_(cells: Sequence[str], *, height: int = 1000, seconds: float = 60) -> object:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": KERNEL, "language": "python"}
         path = lab.folder / f"test{len(list(lab.folder.glob('*.ipynb')))}.ipynb"
         nbformat.write(notebook, path)
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto(f"{lab.url}/lab/tree/{path.name}?token={TOKEN}&reset", timeout=1000 * seconds)
-        page.get_by_text(f"{KERNEL} | Idle").wait_for(timeout=1000 * seconds)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.wait_for_function(
-            "n => [...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell .jp-InputPrompt')].slice(0, n)"
-            ".every(p => /\\[\\d+\\]/.test(p.textContent))",
-            arg=len(cells), timeout=1000 * seconds,
-        )  # fmt: skip
-        return page
+        lab_page.set_viewport_size({"width": 1280, "height": height})
+        lab_page.evaluate(f"(path) => void ({OPEN})(path).then(() => (window.ran = path))", path.name)
+        lab_page.wait_for_function("(path) => window.ran === path", arg=path.name, timeout=1000 * seconds)
+        prompts = lab_page.locator(f"{SHOWN} .jp-CodeCell .jp-InputPrompt").all_text_contents()
+        assert all(re.search(r"\d", text) for text in prompts[: len(cells)]), prompts
+        return lab_page
 
     yield open_
-    for context in contexts:
-        context.close()
+    lab_page.mouse.move(0, 0)
+    lab_page.evaluate(CLOSE)
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +183,7 @@ def ask() -> Callable[..., str]:
     """Return a function that runs code in the last cell of a page's notebook and returns what it prints."""
 
     def ask_(page: object, code: str, seconds: float = 30) -> str:
-        cell = page.locator(".jp-NotebookPanel .jp-CodeCell").last
+        cell = page.locator(f"{SHOWN} .jp-CodeCell").last
         prompt = cell.locator(".jp-InputPrompt").first
         before = prompt.text_content()
         cell.locator(".jp-InputArea-editor .cm-content").click()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.conftest import SHOWN
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
@@ -46,6 +48,7 @@ def _fresh(shown: SimpleNamespace) -> None:
         'explorer.group, explorer.criterion, explorer.ratio, explorer.selected = "layer1.0.conv1", "fpgm", 0.3, None\n'
         "panel.ratio, panel.floor = 0.3, 0.0"
     )
+    shown.page.mouse.move(0, 0)  # what the last test pointed at, this one does not
     shown.expect(shown.page.locator(".fl-explorer h4", has_text="No filter selected")).to_be_visible()
 
 
@@ -173,7 +176,7 @@ def test_what_does_not_apply_is_said_and_the_picture_goes(shown: SimpleNamespace
 
 def begin(shown: SimpleNamespace, code: str) -> Locator:
     """Start the last cell with some code that waits for the panel: what is done now must reach the kernel meanwhile."""
-    cell = shown.page.locator(".jp-NotebookPanel .jp-CodeCell").last
+    cell = shown.page.locator(f"{SHOWN} .jp-CodeCell").last
     cell.locator(".jp-InputArea-editor .cm-content").click()
     shown.page.keyboard.press("Control+a")
     shown.page.keyboard.insert_text(code)
