@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from torchvision.models import detection
 
 import fpgmlab as fl
-from fpgmlab.common.modules import tensors_in
-from tests.graph.test_tracing import counted_macs, random_plan
+from tests.checks import calibrate, counted_macs, difference, free, pictures, pruned_as_simulated, random_plan
 from tests.networks import busy
 
 NO_WEIGHTS = {"weights": None, "weights_backbone": None, "num_classes": 4}
@@ -44,33 +43,6 @@ def graph(detector: nn.Module) -> fl.ChannelGraph:
     return fl.trace(detector, list(pictures(2)))
 
 
-def calibrate(model: nn.Module, example: object) -> None:
-    """Set the running statistics of batch norms to those of an example, so that activations keep their size."""
-
-    def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-        norm.running_mean.copy_(inputs[0].mean((0, 2, 3)))
-        norm.running_var.copy_(inputs[0].var((0, 2, 3), correction=0) + inputs[0].var() + 1e-3)
-
-    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, torchvision.ops.FrozenBatchNorm2d))]
-    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
-    with torch.no_grad():
-        model(example)
-    for handle in handles:
-        handle.remove()
-
-
-def pictures(count: int) -> Tensor:
-    return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-
-
-def difference(ours: object, theirs: object) -> float:
-    """Return the largest difference of any output tensor, relative to its own largest value."""
-    pairs = [(a, b) for a, b in zip(tensors_in(ours), tensors_in(theirs), strict=True) if b.numel()]
-    assert pairs
-    assert all(a.shape == b.shape for a, b in pairs)
-    return max(float((a.double() - b.double()).abs().max() / b.double().abs().max()) for a, b in pairs)
-
-
 def raw(model: nn.Module, head: str, example: object) -> object:
     """Return what a detector's head gives, before boxes are sorted and thrown away."""
     seen: list[object] = []
@@ -81,32 +53,10 @@ def raw(model: nn.Module, head: str, example: object) -> object:
     return seen
 
 
-def pruned_as_simulated(graph: fl.ChannelGraph, seed: int) -> nn.Module:
-    """Check a random plan: outputs and costs of the pruned network are those foretold. Return it."""
-    model, x = graph.model, graph.example_input
-    plan = random_plan(graph, seed)
-    small = fl.prune(graph, plan)
-    with torch.no_grad():
-        with fl.simulate(graph, plan):
-            simulated = model(x)
-        assert difference(simulated, small(x)) <= 1e-4
-        assert difference(model(x), small(x)) > 1e-2
-    for network, chosen in ((model, None), (small, plan)):
-        with counted_macs(network, len(x)) as macs, torch.no_grad():
-            network(x)
-        assert graph.cost(chosen).macs == macs[0]
-        assert graph.cost(chosen).params == sum(p.numel() for p in network.parameters())
-    return small
-
-
-def free(graph: fl.ChannelGraph) -> list[str]:
-    return [name for name, group in graph.items() if group.protected is None]
-
-
 # torchvision -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_whole_detector(detector: nn.Module, graph: fl.ChannelGraph, seed: int):
     example = graph.example_input
     plan = random_plan(graph, seed)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 from tests.allocation.made import branches, chain
-from tests.graph.test_tracing import check_cost, random_plan
+from tests.checks import check_cost, random_plan
 from tests.networks import NETWORKS, Model, busy, conv, pooled
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import fpgmlab as fl
-from tests.graph.test_detectors import ConvBlock, difference, free, pictures
-from tests.graph.test_tracing import random_plan
+from tests.checks import difference, free, pictures, random_plan
+from tests.graph.test_detectors import ConvBlock
 from tests.networks import busy
 
 

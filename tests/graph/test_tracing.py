@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,57 +13,8 @@ from torch import Tensor, nn
 import fpgmlab as fl
 from fpgmlab.common.calling import call
 from fpgmlab.common.modules import tensors_in
+from tests.checks import check_cost, check_same, random_plan, snapshot
 from tests.networks import HEAD, NETWORKS, Model, Network, conv, pooled
-
-
-def random_plan(graph: fl.ChannelGraph, seed: int = 0) -> fl.Plan:
-    """Return a plan that removes random channels of every free group, as many from each block."""
-    rng = random.Random(seed)
-    removed = {}
-    for name, group in graph.items():
-        blocks = group.blocks or (0,) * group.channels
-        each = rng.randint(1, group.channels // group.step - 1) if group.protected is None else 0
-        members = [[c for c, block in enumerate(blocks) if block == b] for b in sorted(set(blocks))]
-        removed[name] = tuple(c for block in members for c in rng.sample(block, each))
-    return fl.Plan({name: group.channels for name, group in graph.items()}, removed)
-
-
-@contextmanager
-def counted_macs(model: nn.Module, batch: int) -> Iterator[list[int]]:
-    """Count the MACs of the layers that run, from the shapes of their weights and results."""
-    macs: list[int] = []
-
-    def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        if isinstance(module, nn.MultiheadAttention):
-            macs.append(4 * inputs[0].numel() * module.embed_dim)  # query, key, value and output projection
-        elif isinstance(module, nn.Linear):
-            macs.append(output.numel() * module.weight.shape[1])
-        elif isinstance(module, nn.modules.conv._ConvTransposeNd):
-            macs.append(inputs[0].numel() * module.weight[0].numel())
-        elif isinstance(module, nn.modules.conv._ConvNd):
-            macs.append(output.numel() * module.weight[0].numel())
-
-    handles = [module.register_forward_hook(count) for module in model.modules()]
-    counts: list[int] = []
-    try:
-        yield counts
-    finally:
-        for handle in handles:
-            handle.remove()
-        counts.append(sum(macs) // batch)
-
-
-def check_cost(graph: fl.ChannelGraph, plan: fl.Plan, model: nn.Module, functional: bool = False) -> None:
-    """Hold a graph's arithmetic against counting a model."""
-    cost = graph.cost(plan)
-    assert cost.params == sum(p.numel() for p in model.parameters())
-    distinct = {t.data_ptr(): t for t in model.state_dict().values()}
-    assert cost.bytes == sum(t.numel() * t.element_size() for t in distinct.values())
-    if not functional:
-        batch = len(next(tensors_in(graph.example_input)))
-        with counted_macs(model, batch) as macs, torch.no_grad():
-            call(model, graph.example_input)
-        assert cost.macs == macs[0]
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
@@ -234,19 +182,6 @@ class Restless(nn.Module):
         return self.fc(pooled(self.cache))
 
 
-def snapshot(model: nn.Module) -> dict:
-    """Return all that a model is: tensors by identity and value, modes, hooks, attributes."""
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
-    return {
-        "tensors": {n: (id(t), t.requires_grad, t.dtype, t.detach().numpy().tobytes()) for n, t in tensors.items()},
-        "grads": {n: p.grad is None for n, p in model.named_parameters()},
-        "modules": {
-            n: (m.training, sorted(vars(m)), len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
-            for n, m in model.named_modules()
-        },
-    }
-
-
 @pytest.mark.parametrize("train", [False, True])
 def test_model_is_left_as_it_is(train: bool):
     model = Restless().train(train)
@@ -287,8 +222,7 @@ def test_a_frozen_norm_keeps_its_own_record(tmp_path: Path):
         assert norm.num_features == len(norm.weight) == len(norm.running_var)
     fl.save(small, tmp_path / "small.safetensors")
     loaded = fl.load(tmp_path / "small.safetensors", network.build())
-    with torch.no_grad():
-        assert torch.equal(loaded(graph.example_input), small(graph.example_input))
+    check_same(loaded, small, graph.example_input)
     assert loaded.norm1.num_features == small.norm1.num_features < 8
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 import fpgmlab as fl
 from fpgmlab.checkpoints.weights import read_weights
+from tests.checks import check_same
 from tests.noted import CALLED, Call, noted
 
 X = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -29,7 +30,7 @@ def pruned_once(graph: fl.ChannelGraph, ratio: float = 0.4) -> nn.Module:
 
 def test_an_unpruned_model_comes_back(resnet: nn.Module, tmp_path: Path):
     fl.save(resnet, tmp_path / "a.safetensors")
-    assert torch.equal(outputs(fl.load(tmp_path / "a.safetensors")), outputs(resnet))
+    check_same(fl.load(tmp_path / "a.safetensors"), resnet, X)
 
 
 def test_pruned_twice_is_loaded_as_pruned_twice(graph: fl.ChannelGraph, tmp_path: Path):
@@ -37,14 +38,14 @@ def test_pruned_twice_is_loaded_as_pruned_twice(graph: fl.ChannelGraph, tmp_path
     twice = pruned_once(fl.trace(once, X[:1]), 0.3)
     fl.save(twice, tmp_path / "twice.safetensors")
     loaded = fl.load(tmp_path / "twice.safetensors")
-    assert torch.equal(outputs(loaded), outputs(twice))
+    check_same(loaded, twice, X)
     assert fl.provenance(loaded) == fl.provenance(twice)
     assert len(fl.provenance(loaded).plans) == 2
     assert not loaded.training
     assert loaded.layer1[0].conv1.out_channels == twice.layer1[0].conv1.out_channels
     thrice = pruned_once(fl.trace(loaded, X[:1]), 0.2)
     fl.save(thrice, tmp_path / "thrice.safetensors")
-    assert torch.equal(outputs(fl.load(tmp_path / "thrice.safetensors")), outputs(thrice))
+    check_same(fl.load(tmp_path / "thrice.safetensors"), thrice, X)
 
 
 def test_training_goes_on_after_loading(graph: fl.ChannelGraph, fashion: fl.tasks.Classification, tmp_path: Path):
@@ -85,7 +86,7 @@ def test_a_models_own_class_needs_a_fresh_instance(tmp_path: Path):
     fresh = Mine()
     state = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
     loaded = fl.load(tmp_path / "mine.safetensors", model=fresh)
-    assert torch.equal(outputs(loaded), outputs(pruned))
+    check_same(loaded, pruned, X)
     assert loaded.again.weight is loaded.mix.weight
     assert all(torch.equal(state[name], tensor) for name, tensor in fresh.state_dict().items())
     with pytest.raises(ValueError, match=r"holds a tests\.models\.test_saving\.Mine: pass model="):

@@ -15,6 +15,7 @@ from fpgmlab.checkpoints.unpickling import Record, read_checkpoint
 from fpgmlab.models.boxes import Decoded, decode, detect
 from fpgmlab.models.yolov5.network import YOLOv5
 from tests.checkpoints.test_assets import fetched
+from tests.checks import check_same
 from tests.networks import busy
 
 X = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -131,7 +132,7 @@ def test_a_pruned_network_keeps_names_anchors_and_strides(pruned: nn.Module, tmp
         assert sum(p.numel() for p in model.parameters()) < 1_500_000
         assert (model.names, model.strides) == (("tree", "shrub"), (8, 16, 32))
         assert model.anchors[2, 2].tolist() == [32 * 5.0, 32 * 5.25]
-    assert all(torch.equal(a, b) for a, b in zip(outputs(loaded), outputs(pruned), strict=True))
+    check_same(loaded, pruned, X)
     assert fl.provenance(loaded) == fl.provenance(pruned)
     again = fl.trace(loaded, X)
     assert fl.agreement(again, random_plan(again, 4)) < 1e-4
@@ -141,7 +142,7 @@ def test_release_5_comes_back_from_disk(tmp_path: Path):
     model = busy(fl.models.yolov5("n", classes=3, width=0.5, release="5.0"))
     fl.save(model, tmp_path / "a.safetensors")
     loaded = fl.load(tmp_path / "a.safetensors")
-    assert all(torch.equal(a, b) for a, b in zip(outputs(loaded), outputs(model), strict=True))
+    check_same(loaded, model, X)
 
 
 @pytest.mark.parametrize(("opset", "exporter"), [(None, "dynamo"), (13, "torchscript")])

@@ -23,13 +23,17 @@ def test_each_is_of_its_network_and_its_scores():
             torch.testing.assert_close(score, scores[group], rtol=1e-4, atol=1e-5)
 
 
-def test_a_point_is_what_the_pruned_network_measures(fashion: fl.tasks.Classification, graph: fl.ChannelGraph):
+@pytest.mark.parametrize("count", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_a_point_is_what_the_pruned_network_measures(
+    count: int, fashion: fl.tasks.Classification, graph: fl.ChannelGraph
+):
     curves = fl.sensitivity.shipped("resnet20-fashion")
     frame = curves.frame.query("group == 'layer2.1.conv1' and kept == 16").set_index("metric")["value"]
     plan = fl.Plan.from_ratios(graph, curves.scores, {"layer2.1.conv1": 0.5})
-    found = fl.evaluate(fl.prune(graph, plan), fashion)
-    assert found["accuracy"] == pytest.approx(frame["accuracy"], abs=3e-4)
-    assert found["loss"] == pytest.approx(frame["loss"], rel=1e-3)
+    found = fl.evaluate(fl.prune(graph, plan), fashion.subset(val=count))
+    whole = count == 10_000  # a part is like the whole within three standard errors
+    assert found["accuracy"] == pytest.approx(frame["accuracy"], abs=3e-4 if whole else 0.03)
+    assert found["loss"] == pytest.approx(frame["loss"], rel=1e-3 if whole else 0.25)
 
 
 def test_a_notebook_shows_a_few_rows():

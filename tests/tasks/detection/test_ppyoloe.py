@@ -15,9 +15,8 @@ from fpgmlab.models.boxes import corners
 from fpgmlab.tasks import Detection, PPYOLOEHead, PPYOLOEMaps
 from fpgmlab.tasks.detection.distributions import decode_distances
 from fpgmlab.tasks.detection.heads import target_rows
+from tests.checks import calibrate, difference, pictures, pruned_as_simulated, random_plan
 from tests.foreign import surroundings_kept
-from tests.graph.test_detectors import calibrate, difference, pictures, pruned_as_simulated
-from tests.graph.test_tracing import random_plan
 from tests.networks import busy
 from tests.tasks.detection.test_task import Squares
 

@@ -19,9 +19,8 @@ from fpgmlab.models.boxes import clipped, corners
 from fpgmlab.tasks import Detection, UltralyticsHead, UltralyticsMaps
 from fpgmlab.tasks.detection.distributions import decode_distances
 from fpgmlab.tasks.detection.heads import target_rows
+from tests.checks import calibrate, difference, pictures, pruned_as_simulated, random_plan
 from tests.foreign import surroundings_kept
-from tests.graph.test_detectors import calibrate, difference, pictures, pruned_as_simulated
-from tests.graph.test_tracing import random_plan
 from tests.networks import busy
 
 with surroundings_kept():

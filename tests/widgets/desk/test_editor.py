@@ -18,7 +18,7 @@ import traitlets
 import fpgmlab as fl
 from fpgmlab.widgets import PlanEditor
 from tests.allocation.made import branches, chain, curves_of, rising
-from tests.graph.test_tracing import random_plan
+from tests.checks import random_plan
 from tests.widgets.desk.costs import costs_of
 
 

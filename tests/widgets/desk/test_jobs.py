@@ -23,6 +23,7 @@ from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.export import FILES
 from fpgmlab.widgets.desk.job import LossTrace
 from tests.allocation.made import curves_of, rising
+from tests.checks import check_same
 from tests.conftest import blobs
 from tests.widgets.sweep.test_panel import SECONDS, Gated
 
@@ -176,8 +177,7 @@ def test_what_is_exported_is_what_was_pruned(make: Callable, job: tuple, tmp_pat
     images, _ = next(task.val_batches(32))
     with torch.no_grad():
         expected = editor.pruned.eval()(images)
-        loaded = fl.load(folder / "model.safetensors")(images)
-    assert torch.equal(loaded, expected)
+    check_same(fl.load(folder / "model.safetensors"), editor.pruned, images)
     (found,) = run_onnx(onnx_session(folder / "model.onnx"), images)
     np.testing.assert_allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
     assert fl.Plan.from_json(folder / "plan.json") == editor.plan

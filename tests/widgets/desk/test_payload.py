@@ -20,7 +20,7 @@ from fpgmlab.sensitivity.curves.intervals import Paired
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.payload import desk_payload
 from tests.allocation.made import branches, chain, curves_of, rising
-from tests.graph.test_tracing import random_plan
+from tests.checks import random_plan
 from tests.networks import NETWORKS
 from tests.surgery.test_torchvision import build
 from tests.widgets.desk.costs import costs_of, predicted_of

@@ -199,7 +199,7 @@ def test_the_network_is_free_meanwhile(make: Callable, job: tuple, data: Gated):
     data.reached.clear()
     panel.start()
     assert data.reached.wait(SECONDS)
-    assert torch.equal(graph.model(task.example_input), before)
+    torch.testing.assert_close(graph.model(task.example_input), before)  # perhaps by fewer threads
     with torch.no_grad():
         for parameter in graph.model.parameters():
             parameter.zero_()
