@@ -113,7 +113,7 @@ def test_random_edits_are_not_lost(shown: SimpleNamespace, edits: int):
     settle(page)
     heap, memory = heap_megabytes(page), int(shown.ask(MEMORY))
     press_at_random(page, edits - 30, seed=2)
-    drag_at_random(page, 30, 5, seed=3)
+    drag_at_random(page, 30, 5 if edits > 500 else 3, seed=3)
     settle(page)
     assert int(page.locator(".fl-desk").get_attribute("data-revision")) > edits / 3  # edits that change something
     assert kept_in_kernel(shown) == kept_on_screen(page)
@@ -208,12 +208,3 @@ def test_from_the_plan_to_onnx_by_keyboard_alone(shown: SimpleNamespace):
 
 def test_nothing_went_wrong_on_the_page(shown: SimpleNamespace):
     assert shown.errors == []
-
-
-def test_a_restarted_kernel_leaves_a_stale_view(shown: SimpleNamespace):
-    page = shown.page
-    page.get_by_role("menuitem", name="Kernel", exact=True).click()
-    page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).click()
-    page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
-    shown.expect(page.locator(".fl-desk .fl-desk-stale")).to_be_visible(timeout=30_000)
-    shown.expect(page.locator(".fl-desk .fl-desk-stale")).to_contain_text("Run the cell again")

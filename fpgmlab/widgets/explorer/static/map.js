@@ -1,4 +1,4 @@
-import { element, freshId, numbers, shape } from "../../common/static/common.js";
+import { element, freshId, shape } from "../../common/static/common.js";
 
 const SIZE = 340, MARGIN = 22;
 
