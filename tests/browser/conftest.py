@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +31,19 @@ QUIET = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 KERNEL = "Python 3 (ipykernel)"
+# What takes long to import is there when the first notebook opens.
+IMPORTS = """import matplotlib.figure, onnxruntime, onnxscript, pandas, scipy.spatial, torch, torchmetrics, torchvision
+import fpgmlab, fpgmlab.widgets.desk.editor, fpgmlab.widgets.explorer.panel, fpgmlab.widgets.sweep.panel
+"""
 SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"
-# Opens a notebook with the kernel of the one before, and runs its cells.
+# Opens a notebook with the kernel that is there, and runs its cells.
 OPEN = """async (path) => {
-  const { commands } = window.jupyterapp, kernel = window.kernel && { id: window.kernel };
+  const { commands } = window.jupyterapp, kernel = { id: window.kernel };
   const notebook = await commands.execute("docmanager:open", { path, factory: "Notebook", kernel });
   await notebook.context.ready;
   await notebook.sessionContext.ready;
   await notebook.revealed;
   (window.notebooks ??= []).push(notebook);
-  window.kernel = notebook.sessionContext.session.kernel.id;
   await commands.execute("notebook:run-all-cells");
 }"""
 CLOSE = """async () => {
@@ -57,10 +61,17 @@ SETTINGS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder needs the browser."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.browser)
+    """Every test of this folder needs the browser; JupyterLab begins while those run that do without it."""
+    places = [i for i, item in enumerate(items) if Path(__file__).parent in item.path.parents]
+    for item in (mine := [items[i] for i in places]):
+        item.add_marker(pytest.mark.browser)
+    mine.sort(key=_needs_lab)
+    for i, item in zip(places, mine, strict=True):
+        items[i] = item
+
+
+def _needs_lab(item: pytest.Item) -> bool:
+    return "open_notebook" in getattr(item, "fixturenames", ())
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class Lab:
 
     url: str
     folder: Path
+    kernel: str
 
 
 def _missing(what: str, remedy: str) -> None:
@@ -94,15 +106,21 @@ def browser() -> Iterator[object]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
-def lab(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab on an empty folder, with no one's settings."""
+@pytest.fixture(scope="session", autouse=True)
+def lab_begun(
+    request: pytest.FixtureRequest, browser: object, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Future[Lab] | None]:
+    """JupyterLab on an empty folder, with no one's settings, and a kernel that has imported what tests will; soon."""
+    if not any(_needs_lab(item) for item in request.session.items):
+        yield None
+        return
     home, folder = tmp_path_factory.mktemp("jupyter"), tmp_path_factory.mktemp("notebooks")
     for plugin, settings in SETTINGS.items():
         package, name = plugin.split(":")
-        path = home / "config" / "lab" / "user-settings" / package / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings))
+        _write(
+            home / "config" / "lab" / "user-settings" / package / f"{name}.jupyterlab-settings", json.dumps(settings)
+        )
+    _write(home / "ipython" / "profile_default" / "startup" / "imports.py", IMPORTS)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -118,12 +136,10 @@ def lab(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
         "--KernelManager.shutdown_wait_time=0.5",
     ]  # fmt: skip
     log = home / "server.log"
-    with log.open("w") as output:
+    with log.open("w") as output, ThreadPoolExecutor(1) as pool:
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=folder)
         try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_for(f"{url}/api?token={TOKEN}", server, log)
-            yield Lab(url, folder)
+            yield pool.submit(_begin, f"http://127.0.0.1:{port}", folder, server, log)
         finally:
             server.terminate()
             try:
@@ -131,6 +147,25 @@ def lab(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _begin(url: str, folder: Path, server: subprocess.Popen, log: Path) -> Lab:
+    """Start a kernel as soon as the server answers."""
+    _wait_for(f"{url}/api?token={TOKEN}", server, log)
+    request = urllib.request.Request(f"{url}/api/kernels?token={TOKEN}", b'{"name": "python3"}')
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return Lab(url, folder, json.load(answer)["id"])
+
+
+@pytest.fixture(scope="session")
+def lab(lab_begun: Future[Lab]) -> Lab:
+    """A running JupyterLab."""
+    return lab_begun.result()
 
 
 def _wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
@@ -150,6 +185,7 @@ def lab_page(browser: object, lab: Lab) -> Iterator[object]:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.goto(f"{lab.url}/lab?token={TOKEN}&reset", timeout=60_000)
     page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)", timeout=60_000)
+    page.evaluate("(id) => (window.kernel = id)", lab.kernel)
     yield page
     page.close()
 

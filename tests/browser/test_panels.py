@@ -229,10 +229,10 @@ def samples(shown: SimpleNamespace) -> int:
 
 
 def wait_for_more(shown: SimpleNamespace, before: int) -> None:
-    for _ in range(60):
+    for _ in range(300):
         if samples(shown) > before:
             return
-        shown.page.wait_for_timeout(500)
+        shown.page.wait_for_timeout(100)
     pytest.fail(f"no more than {before} samples: {shown.page.locator('.fl-sweep-status').inner_text()}")
 
 

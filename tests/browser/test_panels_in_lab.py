@@ -36,16 +36,17 @@ COMPARE = """async (shown) => {
 }"""
 
 
-@pytest.mark.parametrize("order", [PANELS, PANELS[::-1]], ids="-".join)
-def test_panels_of_one_page_look_as_with_their_own_sheet_only(open_notebook: Callable, order: tuple[str, ...]):
+@pytest.mark.parametrize(("order", "theme"), [(PANELS, "Dark"), (PANELS[::-1], "Light")], ids=["Dark", "Light"])
+def test_panels_of_one_page_look_as_with_their_own_sheet_only(
+    open_notebook: Callable, order: tuple[str, ...], theme: str
+):
     """The second time it is the page's second notebook: there are two panels of each kind then."""
     page = open_notebook([FIRST, *(CELLS[name] for name in order), "None"], height=1600)
     for root in (".fl-explorer", ".fl-gamma", ".fl-sweep", ".fl-desk"):
         page.locator(f"{SHOWN} {root}").wait_for()
     page.evaluate(LOOKS)
-    for theme in ("Dark", "Light"):
-        page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {theme}' }})")
-        page.wait_for_selector(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]", state="attached")
-        result = page.evaluate(COMPARE, SHOWN)
-        assert result["found"][:20] == []
-        assert (result["panels"], result["sheets"]) == (4, 4)
+    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {theme}' }})")
+    page.wait_for_selector(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]", state="attached")
+    result = page.evaluate(COMPARE, SHOWN)
+    assert result["found"][:20] == []
+    assert (result["panels"], result["sheets"]) == (4, 4)
