@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -60,9 +61,15 @@ def fashion() -> fl.tasks.Classification:
     return fl.tasks.fashion_mnist()
 
 
-@pytest.fixture
-def resnet() -> torch.nn.Module:
+@pytest.fixture(scope="session")
+def _loaded() -> torch.nn.Module:
     return fl.models.load("resnet20-fashion")
+
+
+@pytest.fixture
+def resnet(_loaded: torch.nn.Module) -> torch.nn.Module:
+    """The shipped network, a test's own to change."""
+    return copy.deepcopy(_loaded)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import torch
 
 import fpgmlab as fl
 from tests.foreign import surroundings_kept
-from tests.models.yolov5.test_checkpoint import official
-from tests.tasks.detection.test_ultralytics import write_squares
+from tests.models.yolov5.made import official
+from tests.tasks.detection.made import write_squares
 
 with surroundings_kept():
     from ultralytics import YOLO

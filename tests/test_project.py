@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 
@@ -16,10 +15,12 @@ import yaml
 
 import fpgmlab as fl
 from fpgmlab.criteria.scoring import resolve
+from tests.kept import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+NOTEBOOKS = notebooks()
 
 
 def extras_in(text: str) -> set[str]:
@@ -73,9 +74,8 @@ def test_ci_lints_and_runs_both_suites():
 
 def test_readme_names_every_notebook_and_only_those():
     listed = set(re.findall(r"notebooks/(\d\d_\w+)\.ipynb", (ROOT / "README.md").read_text()))
-    found = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert found
-    assert listed == found
+    assert NOTEBOOKS
+    assert listed == set(NOTEBOOKS)
 
 
 def test_readme_commands_exist():
@@ -94,31 +94,17 @@ def test_what_the_pages_name_exists(page: str):
         resolve(criterion)
 
 
-def kept(path: Path) -> bytes:
-    """Return a notebook as git's index holds it: outputs in the file are the business of who ran it."""
-    name = path.relative_to(ROOT).as_posix()
-    with suppress(FileNotFoundError):  # no git
-        found = subprocess.run(["git", "show", f":./{name}"], cwd=ROOT, capture_output=True)
-        if found.returncode == 0:
-            return found.stdout
-    return path.read_bytes()  # not in git: the archive of a release, or a new notebook
-
-
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-
 def test_notebooks_are_kept_stripped(tmp_path: Path):
-    assert NOTEBOOKS
-    for path in NOTEBOOKS:
-        (tmp_path / path.name).write_bytes(kept(path))
-    command = [sys.executable, "-m", "nbstripout", "--verify", *(str(tmp_path / path.name) for path in NOTEBOOKS)]
+    for name, content in NOTEBOOKS.items():
+        (tmp_path / f"{name}.ipynb").write_bytes(content)
+    command = [sys.executable, "-m", "nbstripout", "--verify", *(str(tmp_path / f"{name}.ipynb") for name in NOTEBOOKS)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebooks_are_thin_and_parametrised(path: Path):
-    notebook = json.loads(kept(path))
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_are_thin_and_parametrised(name: str):
+    notebook = json.loads(NOTEBOOKS[name])
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert "widgets" not in notebook["metadata"]
     assert "parameters" in code[0]["metadata"].get("tags", [])

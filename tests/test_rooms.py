@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import fpgmlab as fl
+from tests.kept import notebooks
 
 PACKAGE = Path(fl.__file__).parent
 ROOT = PACKAGE.parent
@@ -197,8 +198,8 @@ def test_what_a_room_exports_is_there(room: str):
 def dotted_names() -> list[str]:
     """Return every dotted name below ``fl`` that README, COMING_FROM and the notebooks use."""
     texts = [(ROOT / page).read_text() for page in ("README.md", "COMING_FROM.md")]
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        cells = json.loads(path.read_text())["cells"]
+    for content in notebooks().values():
+        cells = json.loads(content)["cells"]
         texts += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     return sorted({name for text in texts for name in re.findall(r"\bfl\.((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)", text)})
 

@@ -76,3 +76,7 @@ class Branches(nn.Module):
 def branches() -> fl.ChannelGraph:
     """Return the graph of `Branches`."""
     return fl.trace(Branches().eval(), torch.randn(1, 1, 6, 6))
+
+
+def loss_of(graph: fl.ChannelGraph, curves: fl.Curves, plan: fl.Plan) -> float:
+    return float(fl.allocation.predicted(graph, curves, plan)["predicted"].sum())

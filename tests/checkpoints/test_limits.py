@@ -19,7 +19,7 @@ from fpgmlab.checkpoints.unpickling.checks import check_names, check_sizes, chec
 from fpgmlab.checkpoints.unpickling.limits import USUAL, Limits
 from fpgmlab.checkpoints.unpickling.reader import read_within
 from fpgmlab.checkpoints.unpickling.trees import tensors_within
-from tests.checkpoints.test_unpickling import archive
+from tests.checkpoints.made import archive
 
 
 def deep(depth: int) -> bytes:

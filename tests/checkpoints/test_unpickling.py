@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import sys
 import types
-import zipfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,26 +17,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fpgmlab.checkpoints.unpickling import Record, read_checkpoint, tensors_of
+from tests.checkpoints.made import saved
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool,
     torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64,
     torch.float8_e4m3fn, torch.float8_e5m2,
 ]  # fmt: skip
-
-
-def saved(content: object, path: Path) -> object:
-    torch.save(content, path)
-    return read_checkpoint(path)
-
-
-def archive(path: Path, content: bytes, members: dict[str, bytes] | None = None, **options: int) -> Path:
-    """Write a checkpoint around a pickle made by hand."""
-    with zipfile.ZipFile(path, "w", **options) as file:
-        file.writestr("archive/data.pkl", content)
-        for name, data in (members or {}).items():
-            file.writestr(name, data)
-    return path
 
 
 def same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:

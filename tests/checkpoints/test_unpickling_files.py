@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from fpgmlab.checkpoints.unpickling import read_checkpoint
-from tests.checkpoints.test_unpickling import archive
+from tests.checkpoints.made import archive
 
 
 def test_bad_files_are_named(tmp_path: Path):

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from fpgmlab.checkpoints.unpickling import Record, read_checkpoint
 from fpgmlab.checkpoints.unpickling.opcodes import check_opcodes
-from tests.checkpoints.test_unpickling import archive, saved
+from tests.checkpoints.made import archive, saved
 from tests.noted import CALLED, Call, Noted, noted
 
 

@@ -17,8 +17,7 @@ from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.runtimes.onnx_runtime import layer_session
 from fpgmlab.deployment.tables import Grid
 from fpgmlab.deployment.timing import latency_table
-from tests.allocation.made import branches, chain, curves_of, rising
-from tests.allocation.test_planner import loss_of
+from tests.allocation.made import branches, chain, curves_of, loss_of, rising
 
 
 def stairs(*numbers: int) -> float:

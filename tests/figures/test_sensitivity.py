@@ -18,7 +18,7 @@ from fpgmlab import figures
 from fpgmlab.figures.files import drawn as drawn_as
 from tests.figures.checks import WIDTHS, check_pdf, check_texts
 from tests.figures.made import curves
-from tests.sensitivity.curves.test_ranking import hand_made
+from tests.sensitivity.curves.made import hand_made
 
 
 def plans(methods: int = 3, low: bool = True) -> pd.DataFrame:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.notebooks.running import ROOT, SMALL, check_every_cell_ran, run_afresh
+from tests.kept import notebooks
+from tests.notebooks.running import SMALL, check_every_cell_ran, run_afresh
 
 
 def test_each_notebook_has_small_settings():
-    assert set(SMALL) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(SMALL) == set(notebooks())
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import fpgmlab as fl
-from tests.models.yolov5.test_checkpoint import official
+from tests.models.yolov5.made import official
 from tests.notebooks.running import check_every_cell_ran, check_figures
 
 FIGURES = ("unpruned", "gammas", "filters", "sensitivity", "desk", "recovery", "before_after")

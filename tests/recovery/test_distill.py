@@ -14,7 +14,7 @@ import fpgmlab as fl
 from fpgmlab.recovery.extras.distill import relative_difference
 from fpgmlab.tasks import Detection, YOLOv5Head
 from tests.networks import busy, loss_options
-from tests.tasks.detection.test_task import Squares
+from tests.tasks.detection.made import Squares
 
 HEAD = YOLOv5Head(options=loss_options(64 * 64, 3, (4.0, 1.0, 0.4)))
 

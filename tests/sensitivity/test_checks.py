@@ -17,8 +17,7 @@ from fpgmlab.sensitivity.curves.metrics import METRICS
 from fpgmlab.sensitivity.curves.task_metrics import TaskMetric
 from fpgmlab.tasks.detection.metric import BoxPrecision
 from tests.sensitivity.small import small_task
-from tests.tasks.detection.test_metric import Given
-from tests.tasks.detection.test_task import ANCHORS, HEAD_OPTIONS, Squares, TinyDetector, busy
+from tests.tasks.detection.made import ANCHORS, HEAD_OPTIONS, Given, Squares, TinyDetector, sure
 
 OPTIONS = {"ratios": [0.5], "batch_size": 2, "progress": False}
 
@@ -50,7 +49,7 @@ def sweep(graph: fl.ChannelGraph, task: object, **options: object) -> fl.Curves:
 
 @pytest.mark.parametrize("name", ["accuracy", "agreement", "kl"])
 def test_a_detector_has_no_logits(task: fl.tasks.Detection, tmp_path: Path, name: str):
-    graph, seen = graph_of(task, busy), []
+    graph, seen = graph_of(task, sure), []
     words = (
         rf"^Detection cannot give the metric '{name}': .* logits, one tensor \(samples, classes\); the network gives a "
         r"tuple\. It can give: 'map50', 'map', 'agreement_map50', 'agreement_map', 'loss', 'change'\. These need no "
@@ -85,7 +84,7 @@ def test_offers_leave_out_what_needs_what_is_not_there():
 def test_an_own_metric_that_is_broken_is_not_offered(task: fl.tasks.Detection):
     broken = fl.tasks.Detection(task.train, task.val, size=64, head=task.head, metrics={"broken": lambda: "no metric"})
     with pytest.raises(ValueError, match=r"It can give: 'map50', 'map'"):
-        sweep(graph_of(task, busy), broken, metrics="kl")
+        sweep(graph_of(task, sure), broken, metrics="kl")
 
 
 # A network that says nothing -----------------------------------------------------------------------------------------
@@ -107,7 +106,7 @@ def test_agreement_with_a_network_that_detects_nothing_is_warned_of(task: fl.tas
 def test_nothing_is_said_of_a_network_that_detects_something(task: fl.tasks.Detection):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sweep(graph_of(task, busy), task)
+        sweep(graph_of(task, sure), task)
 
 
 def detections(*scores: float) -> list[Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,17 +16,9 @@ import fpgmlab as fl
 from fpgmlab.models.yolov5.checkpoint import read_yolov5
 from fpgmlab.models.yolov5.network import YOLOv5
 from tests.checks import check_same
-from tests.models.yolov5.test_network import NAMES, X, outputs
+from tests.models.yolov5.made import NAMES, X, official, outputs
 from tests.networks import busy
 from tests.noted import CALLED, Call, noted
-
-
-def official(model: YOLOv5, names: object = ("tree", "shrub"), average: bool = True) -> dict[str, object]:
-    """Return what YOLOv5 saves: modules in half precision, the anchors twice, names as attribute."""
-    module = copy.deepcopy(model).half()
-    module.names = names
-    module.model[-1].register_buffer("anchor_grid", model.anchors.view(3, 1, -1, 1, 1, 2).half())
-    return {"epoch": 3, "model": module} | ({"ema": module, "model": nn.Linear(1, 1)} if average else {"ema": None})
 
 
 @pytest.mark.parametrize("average", [True, False])

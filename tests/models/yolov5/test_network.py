@@ -8,23 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import fpgmlab as fl
 from fpgmlab.checkpoints.unpickling import Record, read_checkpoint
 from fpgmlab.models.boxes import Decoded, decode, detect
 from fpgmlab.models.yolov5.network import YOLOv5
-from tests.checkpoints.test_assets import fetched
+from tests.checkpoints.made import fetched
 from tests.checks import check_same
+from tests.models.yolov5.made import NAMES, X, outputs
 from tests.networks import busy
-
-X = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-NAMES = ["tree", "shrub"]
-
-
-def outputs(model: nn.Module, x: Tensor = X) -> tuple[Tensor, ...]:
-    with torch.no_grad():
-        return model.eval()(x)
 
 
 def free(graph: fl.ChannelGraph) -> list[str]:

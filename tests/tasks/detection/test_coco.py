@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from fpgmlab.tasks import coco_boxes
-from tests.tasks.detection.test_pictures import draw
+from tests.tasks.detection.made import draw
 
 
 def coco_file(folder: Path, boxes: list[dict], **more: object) -> Path:

@@ -10,7 +10,7 @@ import fpgmlab as fl
 from fpgmlab.models.boxes import decode
 from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
 from fpgmlab.tasks.detection.heads import check_classes, classes_of
-from tests.tasks.detection.test_task import ANCHORS, HEAD_OPTIONS, Squares, TinyDetector
+from tests.tasks.detection.made import ANCHORS, HEAD_OPTIONS, Squares, TinyDetector
 
 
 @pytest.fixture

@@ -14,16 +14,7 @@ from torch import Tensor
 
 from fpgmlab.sensitivity.curves.states import compute, state_of
 from fpgmlab.tasks.detection.metric import BoxPrecision
-
-
-class Given:
-    """A head whose outputs are the detections: (batch, count, 6) rows of box, score, label."""
-
-    stride = 1
-
-    def detections(self, outputs: Tensor, confidence: float) -> list[dict[str, Tensor]]:
-        sure = [rows[rows[:, 4] >= confidence] for rows in outputs]
-        return [{"boxes": r[:, :4], "scores": r[:, 4], "labels": r[:, 5].long()} for r in sure]
+from tests.tasks.detection.made import Given
 
 
 def pictures(count: int = 12, classes: int = 3, boxes: int = 9) -> tuple[Tensor, Tensor]:

@@ -12,23 +12,7 @@ from PIL import Image
 import fpgmlab as fl
 from fpgmlab.tasks import yolo_boxes
 from fpgmlab.tasks.detection.pictures import picture_size, read_picture
-
-
-def draw(path: Path, size: tuple[int, int] = (40, 30), mode: str = "RGB", **options: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 4), dtype=np.uint8)
-    Image.fromarray(pixels, "RGBA").convert(mode).save(path, **options)
-    return path
-
-
-def yolo_folder(root: Path, labels: dict[str, str], yaml: str = "names: [cat, dog]\ntrain: images/train\n") -> Path:
-    for name, text in labels.items():
-        draw(root / "images" / "train" / f"{name}.png")
-        (root / "labels" / "train").mkdir(parents=True, exist_ok=True)
-        (root / "labels" / "train" / f"{name}.txt").write_text(text)
-    path = root / "data.yaml"
-    path.write_text(yaml)
-    return path
+from tests.tasks.detection.made import draw, yolo_folder
 
 
 def test_pictures_of_all_kinds(tmp_path: Path):

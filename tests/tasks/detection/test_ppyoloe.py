@@ -18,7 +18,7 @@ from fpgmlab.tasks.detection.heads import target_rows
 from tests.checks import calibrate, difference, pictures, pruned_as_simulated, random_plan
 from tests.foreign import surroundings_kept
 from tests.networks import busy
-from tests.tasks.detection.test_task import Squares
+from tests.tasks.detection.made import Squares
 
 with surroundings_kept():
     from libreyolo.models.ppyoloe.nn import LibrePPYOLOEModel

@@ -9,61 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
 
 import fpgmlab as fl
 from fpgmlab.models.boxes import corners
 from fpgmlab.models.yolov5.loss import yolov5_loss
 from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
 from fpgmlab.tasks.detection.augment import fitted
-from tests.networks import loss_options
-
-HEAD_OPTIONS = loss_options(64**2, 2, (4.0, 1.0))
-ANCHORS = (((12.0, 12.0), (20.0, 20.0)), ((24.0, 24.0), (32.0, 32.0)))
-
-
-class Squares(Dataset):
-    """Dark pictures of several shapes with a bright square each; class 0 is red, class 1 is green."""
-
-    classes = ("red", "green")
-
-    def __init__(self, count: int = 4, seed: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.items = []
-        for i in range(count):
-            height, width = (48, 64) if i % 2 else (64, 64)
-            image = torch.randint(40, (3, height, width), generator=generator, dtype=torch.uint8)
-            x, y, side = (
-                int(torch.randint(low, high, (), generator=generator)) for low, high in ((0, 36), (0, 20), (12, 28))
-            )
-            image[i % 2, y : y + side, x : x + side] = 250
-            self.items.append((image, torch.tensor([[x, y, x + side, y + side]]).float(), torch.tensor([i % 2])))
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        return self.items[index]
-
-
-class TinyDetector(nn.Module):
-    """Two levels of two anchors, strides 4 and 8."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a = self._block(3, 12, 2)
-        self.b = self._block(12, 16, 2)
-        self.c = self._block(16, 16, 2)
-        self.heads = nn.ModuleList(nn.Conv2d(16, 2 * 7, 1) for _ in range(2))
-
-    @staticmethod
-    def _block(inputs: int, outputs: int, stride: int) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.SiLU())
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        fine = self.b(self.a(x))
-        return self.heads[0](fine), self.heads[1](self.c(fine))
+from tests.tasks.detection.made import ANCHORS, HEAD_OPTIONS, Squares, TinyDetector, sure
 
 
 @pytest.fixture
@@ -205,7 +158,7 @@ def test_fit_lowers_the_loss_and_evaluate_reports(plain: Detection, model: TinyD
 
 @torch.no_grad()
 def test_a_sweep_needs_no_labels_and_is_what_surgery_gives(task: Detection, model: TinyDetector):
-    busy(model)
+    sure(model)
     graph = fl.trace(model, task.example_input)
     scores = fl.score(graph, "l2")
     curves = fl.sweep(graph, scores, task, ratios=[0.5], batch_size=2, progress=False)
@@ -235,19 +188,12 @@ def test_a_sweep_needs_no_labels_and_is_what_surgery_gives(task: Detection, mode
 
 @torch.no_grad()
 def test_precision_is_known_for_a_fraction(task: Detection, model: TinyDetector, tmp_path: Path):
-    busy(model)
+    sure(model)
     graph = fl.trace(model, task.example_input)
     curves = fl.sweep(graph, fl.score(graph, "l2"), task, ratios=[0.9], batch_size=2, progress=False)
     curves.save(tmp_path / "curves.parquet")
     for each in (curves, fl.Curves.load(tmp_path / "curves.parquet")):
         assert each.frame.attrs["share"] == {"agreement_map50": True, "change": False}
-
-
-def busy(model: nn.Module) -> None:
-    """Make the network sure of something, so that there is something to agree with."""
-    for head in model.heads:
-        nn.init.normal_(head.weight, 0, 1.0)
-        nn.init.constant_(head.bias, 0.5)
 
 
 def test_a_task_can_be_sent_and_subsets_keep_what_it_is(task: Detection):
@@ -267,7 +213,7 @@ def test_as_many_classes_as_the_data_has_names_are_those(task: Detection):
 
 
 def test_a_sweep_with_another_head_is_another_sweep(task: Detection, model: TinyDetector, tmp_path: Path):
-    busy(model)
+    sure(model)
     graph = fl.trace(model, task.example_input)
     options = {"ratios": [0.5], "metrics": "change", "max_samples": 1, "path": tmp_path, "progress": False}
     fl.sweep(graph, fl.score(graph, "l2"), task, **options)

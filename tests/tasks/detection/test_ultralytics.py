@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 import fpgmlab as fl
@@ -22,6 +21,7 @@ from fpgmlab.tasks.detection.heads import target_rows
 from tests.checks import calibrate, difference, pictures, pruned_as_simulated, random_plan
 from tests.foreign import surroundings_kept
 from tests.networks import busy
+from tests.tasks.detection.made import write_squares
 
 with surroundings_kept():
     import ultralytics.utils
@@ -232,22 +232,6 @@ def test_pruned_saved_and_exported(tiny: UltralyticsMaps, tmp_path: Path):
 
 
 # The whole way -------------------------------------------------------------------------------------------------------
-
-
-def write_squares(folder: Path, count: int = 8) -> Path:
-    """Write pictures with one coloured square each in YOLO's layout; return its ``data.yaml``."""
-    generator = np.random.default_rng(0)
-    for name in ("images", "labels"):
-        (folder / name).mkdir()
-    for i in range(count):
-        pixels = generator.integers(0, 40, (64, 64, 3), dtype=np.uint8)
-        x, y = (int(n) for n in generator.integers(0, 40, 2))
-        pixels[y : y + 24, x : x + 24, i % 2] = 250
-        Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
-        (folder / "labels" / f"{i}.txt").write_text(f"{i % 2} {(x + 12) / 64} {(y + 12) / 64} {24 / 64} {24 / 64}\n")
-    data = folder / "data.yaml"
-    data.write_text("train: images\nval: images\nnames: [red, green]\n")
-    return data
 
 
 def test_sweep_allocate_prune_fit_evaluate(tiny: UltralyticsMaps, tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fpgmlab.tasks import yolo_boxes
-from tests.tasks.detection.test_pictures import draw, yolo_folder
+from tests.tasks.detection.made import draw, yolo_folder
 
 
 def test_yolo_boxes_of_each_picture(tmp_path: Path):

@@ -25,7 +25,7 @@ from fpgmlab.widgets.desk.job import LossTrace
 from tests.allocation.made import curves_of, rising
 from tests.checks import check_same
 from tests.conftest import blobs
-from tests.widgets.sweep.test_panel import SECONDS, Gated
+from tests.widgets.gated import SECONDS, Gated
 
 
 @pytest.fixture

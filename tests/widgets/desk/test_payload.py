@@ -22,7 +22,7 @@ from fpgmlab.widgets.desk.payload import desk_payload
 from tests.allocation.made import branches, chain, curves_of, rising
 from tests.checks import random_plan
 from tests.networks import NETWORKS
-from tests.surgery.test_torchvision import build
+from tests.surgery.made import build
 from tests.widgets.desk.costs import costs_of, predicted_of
 
 NAMES = ["densenet121", "googlenet", "mobilenet_v3_small", "regnet_y_400mf", "resnext50_32x4d", "shufflenet_v2_x0_5"]

@@ -14,35 +14,15 @@ import pytest
 import torch
 import traitlets
 from torch import nn
-from torch.utils.data import Dataset
 
 import fpgmlab as fl
 from fpgmlab.widgets import SweepPanel
 from fpgmlab.widgets.common.pace import Pace, duration
 from fpgmlab.widgets.sweep.view import amount, empty_grid, extent, filled_grid, points_payload, status_words
 from tests.conftest import blobs
+from tests.widgets.gated import SECONDS, Gated
 
 OPTIONS = {"ratios": (0.3, 0.6), "batch_size": 30}
-SECONDS = 60
-
-
-class Gated(Dataset):
-    """Pictures of which those from ``stop`` on are handed out only when the gate is open, or never, when damaged."""
-
-    def __init__(self, count: int = 90, stop: int = 10**9) -> None:
-        self._data, self.stop, self.damaged = blobs(count, seed=1), stop, False
-        self.reached, self.gate = threading.Event(), threading.Event()
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, index: int) -> tuple:
-        if index >= self.stop:
-            if self.damaged:
-                raise OSError(f"picture {index} is damaged")
-            self.reached.set()
-            assert self.gate.wait(SECONDS)
-        return self._data[index]
 
 
 @pytest.fixture
