@@ -21,7 +21,7 @@ FORGET = "%reset -f\n%cd -q {folder}\nimport torch\ntorch.manual_seed(0)\ndel to
 SMALL: dict[str, dict[str, object]] = {
     "00_quickstart": {"train_samples": 2000, "val_samples": 600, "sweep_samples": 200, "epochs": 1},
     "01_filter_geometry": {"val_samples": 100},
-    "02_bn_gamma": {"train_samples": 800, "val_samples": 500},
+    "02_bn_gamma": {"train_samples": 1000, "val_samples": 500},
     "03_sensitivity": {
         **{"samples": 200, "few": [50, 100], "judge_samples": 200, "close_samples": 60},
         "budgets": [0.8, 0.7],
