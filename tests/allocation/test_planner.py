@@ -51,7 +51,10 @@ def test_hardly_worse_than_the_best_of_all_plans(make: Callable[[], fl.ChannelGr
     assert max(gaps) < 0.15
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "regnet_y_400mf", "googlenet"])
+@pytest.mark.parametrize("name", [
+    *("resnet18", "regnet_y_400mf"),
+    *(pytest.param(n, marks=pytest.mark.slow) for n in ("mobilenet_v2", "densenet121", "googlenet")),
+])  # fmt: skip
 def test_costs_of_choices_are_those_of_the_graph(name: str):
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     graph = fl.trace(getattr(torchvision.models, name)(num_classes=5, **options).eval(), torch.randn(1, 3, 64, 64))

@@ -67,15 +67,23 @@ FIGURES: dict[str, Make] = {
     "detections, 3 networks": lambda s: crowns(3, 2, s),
 }
 UNLABELLED = {"tiles, grey", "tiles, 128", "tiles, colour", "pictures", "detections", "detections, 3 networks"}
-# The same figures of more: what they show must be legible; that their bytes repeat is shown by the smaller ones.
+AGAIN = {"score bars", "tiles, colour", "map", "agreement", "detections"}  # are drawn twice; all in the slow suite
+# The same figures of more: what they show must be legible.
 LARGE = {
     *("distances, 300", "map, 200", "agreement, 60", "scores, 60", "ridgeline, 60", "sensitivity, 30"),
     *("sensitivity map, 60", "tiles, 128"),
 }
 
 
-@pytest.mark.parametrize("venue", [None, "cvpr"])  # the widest and the narrowest; all venues are in a test below
-@pytest.mark.parametrize("name", FIGURES)
+# The widest and the narrowest; all venues are in a test below.
+ENDS = [
+    pytest.param(name, venue, marks=pytest.mark.slow if venue is None and name in LARGE else ())
+    for name in FIGURES
+    for venue in (None, "cvpr")
+]
+
+
+@pytest.mark.parametrize(("name", "venue"), ENDS)
 def test_every_figure_at_both_ends(name: str, venue: str | None, drawn: list[Text]):
     style = None if venue is None else figures.style(venue)
     before = dict(mpl.rcParams)
@@ -94,7 +102,7 @@ def test_every_figure_at_both_ends(name: str, venue: str | None, drawn: list[Tex
     check_texts(figure, drawn, least=5.5 if venue is None else 6.0)
     if venue is not None:
         content = check_pdf(figure, WIDTHS[venue, "column"])
-        if name not in LARGE:
+        if name in AGAIN:
             again = FIGURES[name](style)
             again.draw_without_rendering()  # as the other: it moves what is laid out
             assert drawn_as(again, "pdf") == content, "a second run gives other bytes"

@@ -19,7 +19,13 @@ FORGET = "%reset -f\n%cd -q {folder}\nimport torch\ntorch.manual_seed(0)\ndel to
 
 # What each notebook runs with here: as small as lets its text be true.
 SMALL: dict[str, dict[str, object]] = {
-    "00_quickstart": {"train_samples": 2000, "val_samples": 600, "sweep_samples": 200, "epochs": 1},
+    "00_quickstart": {
+        "train_samples": 2000,
+        "val_samples": 600,
+        "sweep_samples": 200,
+        "epochs": 1,
+        "exporter": "torchscript",
+    },
     "01_filter_geometry": {"val_samples": 100},
     "02_bn_gamma": {"train_samples": 1000, "val_samples": 500},
     "03_sensitivity": {
@@ -28,7 +34,14 @@ SMALL: dict[str, dict[str, object]] = {
     },
     "04_plan_editor": {"train_samples": 1200, "val_samples": 600, "epochs": 1},
     "05_classroom_desk": {"train_samples": 200, "val_samples": 100},
-    "07_yolov5": {"size": 224, "sweep_pictures": 4, "ratios": [0.3, 0.7], "epochs": 1, "lr": 0.01},
+    "07_yolov5": {
+        "size": 224,
+        "sweep_pictures": 4,
+        "ratios": [0.3, 0.7],
+        "epochs": 1,
+        "lr": 0.01,
+        "exporter": "torchscript",
+    },
 }
 
 
