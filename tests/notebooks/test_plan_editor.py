@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import fpgmlab as fl
-from tests.notebooks.running import check_every_cell_ran, check_figures, run_afresh
+from tests.notebooks.running import check_every_cell_ran, check_figures
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,8 @@ def test_the_saved_plan_is_the_one_that_was_pruned(folder: Path, report: dict):
     assert graph.cost(plan).macs <= 0.7 * graph.cost().macs
 
 
-def test_the_classrooms_notebook_runs_and_hides_no_work(tmp_path: Path):
-    run_afresh("05_classroom_desk", tmp_path)
+def test_the_classrooms_notebook_runs_and_hides_no_work(run: Callable[..., None], tmp_path: Path):
+    run("05_classroom_desk", tmp_path)
     cells = json.loads((tmp_path / "05_classroom_desk.ipynb").read_text())["cells"]
     shown = [o for cell in cells if cell["cell_type"] == "code" for o in cell["outputs"]]
     assert ["application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in shown] == [True]

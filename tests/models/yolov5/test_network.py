@@ -138,7 +138,9 @@ def test_release_5_comes_back_from_disk(tmp_path: Path):
     check_same(loaded, model, X)
 
 
-@pytest.mark.parametrize(("opset", "exporter"), [(None, "dynamo"), (13, "torchscript")])
+@pytest.mark.parametrize(
+    ("opset", "exporter"), [pytest.param(None, "dynamo", marks=pytest.mark.slow), (13, "torchscript")]
+)
 def test_a_pruned_network_is_exported_with_its_raw_maps(
     pruned: nn.Module, tmp_path: Path, opset: int | None, exporter: str
 ):
