@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -22,6 +24,9 @@ from fpgmlab.tasks.task import Task, train_batch_size
 if TYPE_CHECKING:
     import pandas as pd
     from tqdm.auto import tqdm
+
+FROZEN = 0.01  # least share of the weights that is told of; some networks hold a few constants as parameters
+_told: WeakSet[nn.Module] = WeakSet()  # models whose frozen weights have been told of
 
 
 def fit(
@@ -96,14 +101,23 @@ def fit(
     FloatingPointError
         When the loss is NaN or infinite, with epoch and step; the model has the last good weights.
     ValueError
-        For options out of range.
+        For options out of range, and when no parameter requires a gradient.
+
+    Warns
+    -----
+    UserWarning
+        Once for a model of whose weights a hundredth or more require no gradient, with their share.
     """
     import pandas as pd
 
     batch_size = train_batch_size(task, batch_size)
     _check(epochs, lr, optimizer, batch_size, amp, keep, average)
     if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: nothing to train")
+        raise ValueError(
+            f"{type(model).__name__} has no parameter that requires a gradient: nothing to train. "
+            "To thaw them: model.requires_grad_(True)"
+        )
+    _warn_of_frozen(model)
     device = device_of(model)
     modes = {module: module.training for module in model.modules()}
     batches = max(1, len(task.train) // batch_size)
@@ -179,6 +193,22 @@ def _check(epochs: int, lr: float, optimizer: str, batch_size: int, amp: str, ke
     ):
         if value not in allowed:
             raise ValueError(one_of(name, value, allowed))
+
+
+def _warn_of_frozen(model: nn.Module) -> None:
+    """Warn when a good part of the weights is not trained: fused layers are like that, and nobody may know."""
+    frozen = {name: p.numel() for name, p in model.named_parameters() if not p.requires_grad}
+    share = sum(frozen.values()) / sum(p.numel() for p in model.parameters())
+    if share < FROZEN or model in _told:
+        return
+    _told.add(model)
+    warnings.warn(
+        f"{share:.0%} of the weights of {type(model).__name__} require no gradient and stay as they are: "
+        f"{len(frozen)} tensors, the first {next(iter(frozen))!r}. Fusing layers leaves them so (ultralytics' fuse(), "
+        "libreyolo's fuse_reparam()). If they are not meant to be frozen: model.requires_grad_(True)",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 @contextmanager

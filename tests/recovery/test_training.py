@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -212,6 +213,32 @@ def test_nothing_to_train_and_wrong_teachers(task: fl.tasks.Classification, tiny
     tiny.requires_grad_(False)
     with pytest.raises(ValueError, match="nothing to train"):
         fl.fit(tiny, task, **QUIET)
+
+
+def test_frozen_weights_are_told_of_once(task: fl.tasks.Classification, tiny: nn.Module):
+    sizes = {name: parameter.numel() for name, parameter in tiny.named_parameters()}
+    name = max(sizes, key=sizes.__getitem__)
+    tiny.get_parameter(name).requires_grad_(False)
+    before = tiny.get_parameter(name).clone()
+    said = (
+        rf"{sizes[name] / sum(sizes.values()):.0%} of the weights of \w+ require no gradient and stay as they are: 1 t"
+    )
+    with pytest.warns(
+        UserWarning, match=rf"{said}ensors, the first '{name}'.*: model.requires_grad_\(True\)$"
+    ) as caught:
+        fl.fit(tiny, task, **QUIET)
+    assert [Path(warning.filename) for warning in caught] == [Path(__file__)]
+    fl.fit(tiny, task, **QUIET)  # warnings are errors
+    assert torch.equal(tiny.get_parameter(name), before)
+    tiny.requires_grad_(True)
+    fl.fit(tiny, task, **QUIET)
+    assert not torch.equal(tiny.get_parameter(name), before)
+
+
+def test_a_few_constants_are_no_frozen_weights(task: fl.tasks.Classification, tiny: nn.Module):
+    tiny.constant = nn.Parameter(torch.arange(2.0), requires_grad=False)
+    assert sum(parameter.numel() for parameter in tiny.parameters()) > 200
+    fl.fit(tiny, task, **QUIET)  # warnings are errors
 
 
 def test_bfloat16_trains_too(task: fl.tasks.Classification, tiny: nn.Module):

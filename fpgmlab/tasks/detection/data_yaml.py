@@ -1,4 +1,4 @@
-"""``data.yaml`` of a data set in YOLO's layout: the classes' names, and where the pictures of a split lie."""
+"""``data.yaml`` of a data set in YOLO's layout: names of classes, keypoints, and where the pictures of a split lie."""
 
 from __future__ import annotations
 
@@ -67,6 +67,19 @@ class DataYaml:
         if count is not None and count != len(names):
             raise ValueError(f"{self.where('nc')}: nc is {count!r}, but there are {len(names)} names")
         return list(map(str, names))
+
+    def keypoints(self) -> tuple[int, int] | None:
+        """Return ``kpt_shape``: how many keypoints an object has, of 2 or 3 numbers each; None when it is not there."""
+        shape = self.entries.get("kpt_shape")
+        if shape is None:
+            return None
+        whole = isinstance(shape, list) and all(type(number) is int for number in shape)
+        if whole and (shape == [0, 0] or (len(shape) == 2 and shape[0] > 0 and shape[1] in (2, 3))):
+            return shape[0], shape[1]
+        raise ValueError(
+            f"{self.where('kpt_shape')}: kpt_shape must be [number of keypoints, 2 or 3], or [0, 0] for none; got "
+            f"{reprlib.repr(shape)}"
+        )
 
     def pictures(self, split: str) -> list[Path]:
         """Return the pictures of a split: of folders, with all folders in them, and of lists."""

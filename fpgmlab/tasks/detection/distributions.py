@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.models.boxes import clipped, suppress
+from fpgmlab.tasks.detection.crowded import KEPT, compared
 
 Maps = tuple[Tensor, ...]  # raw maps by level, each (batch, 4 * distances + classes, rows, columns)
 
@@ -65,7 +66,7 @@ class DistributionHead:
     iou : float
         Of two boxes of one class that overlap more, the weaker one goes.
     candidates : int
-        Most boxes of a picture that are compared, the surest.
+        Most boxes of a picture that are compared, the surest; more in proportion for a ``limit`` of more than 300.
     wrapper : str
         The class in `fpgmlab.tasks` that makes a network give its raw maps.
     most_branches : int
@@ -84,11 +85,12 @@ class DistributionHead:
         """The largest stride."""
         return max(self.strides)
 
-    def detections(self, outputs: Maps, confidence: float) -> list[dict[str, Tensor]]:
+    def detections(self, outputs: Maps, confidence: float, limit: int = KEPT) -> list[dict[str, Tensor]]:
         """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box may be of several classes."""
         maps = self._detecting(self._branches(outputs))
         decoded = decode_distances(maps, self.strides, self.classes)
-        found = suppress(decoded, confidence, self.iou, several=True, candidates=self.candidates)
+        candidates = compared(self.candidates, limit)
+        found = suppress(decoded, confidence, self.iou, several=True, limit=limit, candidates=candidates)
         return clipped(found, *(side * self.strides[0] for side in maps[0].shape[2:]))
 
     def _detecting(self, branches: tuple[Maps, ...]) -> Maps:

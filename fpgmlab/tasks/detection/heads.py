@@ -13,6 +13,7 @@ from fpgmlab.models.boxes import clipped, decode_sure, suppress
 from fpgmlab.models.yolov5.blocks import ANCHORS, STRIDES
 from fpgmlab.models.yolov5.imitation import yolov5_imitation
 from fpgmlab.models.yolov5.loss import LossOptions, yolov5_loss
+from fpgmlab.tasks.detection.crowded import KEPT, compared
 
 WEIGHTS = LossOptions()
 
@@ -38,11 +39,11 @@ class Head(Protocol):
             Label, left, top, right, bottom in pixels; with label -1 where there is no box.
         """
 
-    def detections(self, outputs: Any, confidence: float) -> list[dict[str, Tensor]]:
+    def detections(self, outputs: Any, confidence: float, limit: int = KEPT) -> list[dict[str, Tensor]]:
         """Return for each picture its detections of at least a confidence, after non-maximum suppression.
 
         Each has ``boxes`` (count, 4) as left, top, right, bottom in pixels, ``scores`` (count,) and ``labels``
-        (count,) int64.
+        (count,) int64. They are the ``limit`` surest; a task says how many only when more than 100 of a class count.
         """
 
 
@@ -71,6 +72,7 @@ class YOLOv5Head:
         Of two boxes of one class that overlap more, the weaker one goes.
     candidates : int
         Most boxes of a picture that are compared, the surest: an untrained or broken network is never sure of few.
+        More in proportion where a task asks for more than 300 detections.
     options : LossOptions
         Weights of the loss; as many for levels as the network has.
     """
@@ -110,10 +112,11 @@ class YOLOv5Head:
         """
         return yolov5_imitation(outputs, wanted, self._anchors(outputs[0]), self.strides, self.options)
 
-    def detections(self, outputs: Sequence[Tensor], confidence: float) -> list[dict[str, Tensor]]:
+    def detections(self, outputs: Sequence[Tensor], confidence: float, limit: int = KEPT) -> list[dict[str, Tensor]]:
         """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box possibly of several classes."""
         decoded = decode_sure(outputs, self._anchors(outputs[0]), self.strides, confidence)
-        found = suppress(decoded, confidence, self.iou, several=True, candidates=self.candidates)
+        candidates = compared(self.candidates, limit)
+        found = suppress(decoded, confidence, self.iou, several=True, limit=limit, candidates=candidates)
         return clipped(found, *(side * self.strides[0] for side in outputs[0].shape[2:]))
 
     def classes_in(self, outputs: object) -> int:

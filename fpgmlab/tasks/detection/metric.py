@@ -12,10 +12,11 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from fpgmlab.common.numbers import whole_number
+from fpgmlab.tasks.detection.crowded import MOST, kept
 from fpgmlab.tasks.detection.heads import Head, check_classes, classes_of
 from fpgmlab.tasks.detection.pictures import crowd_label
 
-MOST = 100  # detections of a class in a picture that count
 LOW, SURE = 0.001, 0.25  # least confidence of detections that are ranked, and of those that count as an answer
 # In double precision: torchmetrics' own are rounded to single, and a recall of exactly 0.1 would miss its threshold.
 OVERLAPS = np.linspace(0.5, 0.95, 10).tolist()
@@ -32,9 +33,9 @@ class Answers:
 class BoxPrecision(Metric):
     """COCO's mean average precision (Lin et al., 2014, arXiv:1405.0312) of a detector's outputs.
 
-    The mean over classes of the area under the precision-recall curve, 101 points, at most 100 detections of a class
-    in a picture; by torchmetrics and faster-coco-eval. What lies in the region of a crowd counts neither way. 0 when
-    there is nothing to find.
+    The mean over classes of the area under the precision-recall curve, 101 points, the surest ``detections`` of a
+    class in a picture; by torchmetrics and faster-coco-eval. What lies in the region of a crowd counts neither way. 0
+    when there is nothing to find.
 
     Parameters
     ----------
@@ -47,19 +48,31 @@ class BoxPrecision(Metric):
         of at least 0.25 is what is to be found. 1 for the unpruned network itself.
     classes : sequence of str, optional
         Of the task: outputs of a network for another number are refused, except where ``unlabelled``.
+    detections : int
+        How many of a class in a picture count; 100 in COCO's evaluation.
     """
+
+    # An instance has its own only where it is another: by these a stored sweep knows its metrics again.
+    detections = MOST
 
     higher_is_better = True
     share = True
     full_state_update = False
 
     def __init__(
-        self, head: Head, kind: str = "map50", unlabelled: bool = False, classes: Sequence[str] | None = None
+        self,
+        head: Head,
+        kind: str = "map50",
+        unlabelled: bool = False,
+        classes: Sequence[str] | None = None,
+        detections: int = MOST,
     ) -> None:
         super().__init__()
         if kind not in ("map50", "map"):
             raise ValueError(f"kind must be 'map50' or 'map'; not {kind!r}")
         self.head, self.kind, self.unlabelled, self.classes = head, kind, unlabelled, classes
+        if whole_number("detections", detections) != MOST:
+            self.detections = detections
         for name in ("found", "found_counts", "wanted", "wanted_counts"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -69,7 +82,7 @@ class BoxPrecision(Metric):
             classes_of(self.head, outputs)
         else:
             check_classes(self.head, outputs, self.classes)
-        found = [_strongest(_rows(of_one)) for of_one in self.head.detections(outputs, LOW)]
+        found = self._detected(outputs, LOW)
         if self.unlabelled:
             wanted = list((targets if isinstance(targets, Answers) else self.answers(targets)).rows)
         else:
@@ -81,7 +94,7 @@ class BoxPrecision(Metric):
 
     def answers(self, outputs: object) -> Answers:
         """Return what counts of the unpruned network's outputs: to be given to many `update` in their place."""
-        return Answers([_strongest(_rows(of_one))[:, :5] for of_one in self.head.detections(outputs, SURE)])
+        return Answers([rows[:, :5] for rows in self._detected(outputs, SURE)])
 
     def compute(self) -> Tensor:
         """Return the mean average precision, 0 to 1."""
@@ -94,7 +107,12 @@ class BoxPrecision(Metric):
             return torch.tensor(0.0)
         found = [rows[torch.isin(rows[:, 0], there)] for rows in found]  # other classes have no precision: for speed
         overlaps = OVERLAPS[:1] if self.kind == "map50" else OVERLAPS
-        metric = MeanAveragePrecision(iou_thresholds=overlaps, rec_thresholds=RECALLS, backend="faster_coco_eval")
+        metric = MeanAveragePrecision(
+            iou_thresholds=overlaps,
+            rec_thresholds=RECALLS,
+            max_detection_thresholds=[1, min(10, self.detections), self.detections],  # the last counts for precision
+            backend="faster_coco_eval",
+        )
         metric.warn_on_many_detections = False
         metric.update(
             [{"boxes": rows[:, 1:5], "scores": rows[:, 5], "labels": rows[:, 0].long()} for rows in found],
@@ -102,6 +120,13 @@ class BoxPrecision(Metric):
         )
         values = metric.compute()
         return values["map_50" if self.kind == "map50" else "map"].clamp(min=0)
+
+    def _detected(self, outputs: object, confidence: float) -> list[Tensor]:
+        """Return the detections of each picture that count, (count, 6)."""
+        limit = kept(self.detections)
+        # A head that knows no limit serves as long as nobody asks for more than the usual.
+        more = {} if limit == kept(MOST) else {"limit": limit}
+        return [_strongest(_rows(one), self.detections) for one in self.head.detections(outputs, confidence, **more)]
 
     def _by_picture(self, name: str) -> tuple[Tensor, ...]:
         rows, counts = dim_zero_cat(getattr(self, name)), dim_zero_cat(getattr(self, f"{name}_counts"))
@@ -121,7 +146,7 @@ def _truth(rows: Tensor) -> dict[str, Tensor]:
     return {"boxes": rows[:, 1:], "labels": torch.where(crowd, crowd_label(labels), labels), "iscrowd": crowd.long()}
 
 
-def _strongest(rows: Tensor) -> Tensor:
-    """Return the rows of each class that count, the surest."""
+def _strongest(rows: Tensor, count: int) -> Tensor:
+    """Return the surest rows of each class, so many."""
     rows = rows[rows[:, 5].argsort(descending=True, stable=True)]
-    return torch.cat([rows[rows[:, 0] == label][:MOST] for label in rows[:, 0].unique()] or [rows])
+    return torch.cat([rows[rows[:, 0] == label][:count] for label in rows[:, 0].unique()] or [rows])

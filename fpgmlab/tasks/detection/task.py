@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils._pytree import tree_map_only
 
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
+from fpgmlab.tasks.detection.crowded import MOST, Objects, kept, labels_of, name_of
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
 from fpgmlab.tasks.detection.pictures import crowd_label
 from fpgmlab.tasks.sets import Examples, check_sets, class_names, drawn
@@ -57,6 +60,10 @@ class Detection:
         Shown in tables and file names.
     metrics : mapping of str to callable, optional
         More metrics for `fpgmlab.sweep`, as in `fpgmlab.tasks.Classification`, of the outputs and targets.
+    detections : int
+        How many detections of a class in a picture count in the mean average precision, the surest; of all classes
+        together three times as many are kept, or 300. 100 as COCO has it. One warning names a validation picture that
+        holds more objects than can count: at once where the data set tells its labels, else when it is read.
 
     Raises
     ------
@@ -72,7 +79,9 @@ class Detection:
     augment: BoxAugment | None = LIGHT
     name: str = "detection"
     metrics: Mapping[str, Callable[[], Metric]] = field(default_factory=dict)
+    detections: int = MOST
     _names: tuple[str, ...] = field(init=False, repr=False)  # the classes, once they are known
+    _told: bool = field(init=False, repr=False, default=False)  # of pictures that hold more objects than can count
 
     metric_name = "map50"
     higher_is_better = True
@@ -91,8 +100,11 @@ class Detection:
             raise ValueError(f"size must be a multiple of {self.head.stride}, the head's stride; got {self.size!r}")
         object.__setattr__(self, "classes", names)
         object.__setattr__(self, "_names", names)
+        whole_number("detections", self.detections)
+        labels = [labels_of(self.val, number) for number in range(len(self.val))]
+        self._tell_of_crowded(enumerate(labels), stacklevel=4)
         own_metrics = {
-            f"{prefix}{kind}": _Precision(self.head, kind, bool(prefix), names)
+            f"{prefix}{kind}": _Precision(self.head, kind, bool(prefix), names, self.detections)
             for prefix in ("", "agreement_")
             for kind in ("map50", "map")
         }
@@ -132,7 +144,9 @@ class Detection:
         count = len(self.val) if max_samples is None else min(max_samples, len(self.val))
         for start in range(0, count, batch_size):
             numbers = range(start, min(start + batch_size, count))
-            yield _stacked([fitted(self._read(self.val, i), self.size) for i in numbers])
+            pictures = [self._read(self.val, i) for i in numbers]
+            self._tell_of_crowded(zip(numbers, (labels for _, _, labels in pictures), strict=True), stacklevel=3)
+            yield _stacked([fitted(picture, self.size) for picture in pictures])
 
     def loss(self, outputs: object, targets: Tensor, reduction: str = "mean") -> Tensor:
         """Return the head's loss of a batch, or with ``reduction="none"`` of each picture, (batch,)."""
@@ -144,6 +158,25 @@ class Detection:
     def metric(self) -> Metric:
         """Return a fresh metric: the mean average precision at an intersection over union of 0.5."""
         return self.metrics["map50"]()
+
+    def _tell_of_crowded(self, found: Iterable[tuple[int, Tensor | None]], stacklevel: int) -> None:
+        """Warn, once, of the validation picture whose objects need the most detections, when that is too many."""
+        if self._told:
+            return
+        needs = {number: Objects.of(labels) for number, labels in found if labels is not None}
+        fullest = max(needs, key=lambda number: needs[number].needed, default=None)
+        if fullest is None or needs[fullest].needed <= self.detections:
+            return
+        object.__setattr__(self, "_told", True)
+        objects = needs[fullest]
+        of_what = "of all classes" if objects.label is None else f"of class {self._names[objects.label]!r}"
+        warnings.warn(
+            f"{self.name}: {name_of(self.val, fullest)} holds {objects.count} objects {of_what}, more than can count: "
+            f"only the surest {self.detections} detections of a class in a picture do, {kept(self.detections)} of all. "
+            f"Pass detections={objects.needed} or more to the task.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
 
     def _read(self, data: Examples, number: int) -> Boxed:
         item = data[number]
@@ -180,11 +213,12 @@ class _Precision:
     kind: str
     unlabelled: bool
     classes: tuple[str, ...]
+    detections: int
 
     def __call__(self) -> BoxPrecision:
         from fpgmlab.tasks.detection.metric import BoxPrecision
 
-        return BoxPrecision(self.head, self.kind, self.unlabelled, self.classes)
+        return BoxPrecision(self.head, self.kind, self.unlabelled, self.classes, self.detections)
 
 
 def _of_one(outputs: object, number: int) -> object:

@@ -32,6 +32,8 @@ class UltralyticsMaps(nn.Module):
     ------
     TypeError
         When the model does not end in a detection head.
+    ValueError
+        When fusing has taken one of the two branches from its head; also when it is called after that.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -41,6 +43,7 @@ class UltralyticsMaps(nn.Module):
                 f"model must be an ultralytics network with a detection head, such as YOLO('yolov8n.pt').model; got "
                 f"{type(model).__name__}"
             )
+        _check_branches(_head(model))
         self.model = model
 
     def forward(self, x: Tensor) -> Maps:
@@ -58,6 +61,7 @@ class UltralyticsMaps(nn.Module):
             first those that are trained with many cells for an object, then those with one cell.
         """
         head = _head(self.model)
+        _check_branches(head)
         mode, head.training = head.training, True  # nothing is decoded; the layers inside keep their own mode
         try:
             found = self.model(x)
@@ -147,6 +151,17 @@ class UltralyticsHead(DistributionHead):
         flat = torch.cat([raw.flatten(2) for raw in maps], dim=2)
         sides = flat.shape[1] - self.classes
         return {"boxes": flat[:, :sides], "scores": flat[:, sides:], "feats": list(maps)}
+
+
+def _check_branches(head: Any) -> None:
+    """Raise ValueError when the head had two branches and has lost the first, without which nothing can be trained."""
+    if head.cv2 is None or head.cv3 is None:
+        raise ValueError(
+            "the network was fused with end2end = True: of the two branches of its head the one trained with many "
+            "cells for an object is gone, and cannot be pruned or trained with the rest. Load the network anew and "
+            "put it into UltralyticsMaps before fuse(). Measure, prune and export the same branch: set "
+            "network.model[-1].end2end, then take UltralyticsHead.of(network)"
+        )
 
 
 def _head(model: nn.Module) -> Any:

@@ -1,7 +1,6 @@
 """Boxes in YOLO's layout: ``data.yaml``, a folder of images, and beside it one of labels, a text file for each image.
 
-A line of a label file is ``class x y width height``, centre and size as shares of the picture; or the class and the
-corners of a polygon, of which the enclosing box is taken.
+What a line of a label file may be is in `fpgmlab.tasks.detection.labels`.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fpgmlab.tasks.detection.data_yaml import DataYaml
-from fpgmlab.tasks.detection.pictures import Box, BoxedPictures, Picture, picture_size, read_text
-
-FURTHEST = 1.5  # of a coordinate; what is a little beyond the picture is clipped, more is no share of it
+from fpgmlab.tasks.detection.labels import Labels
+from fpgmlab.tasks.detection.pictures import BoxedPictures, Picture, picture_size, read_text
 
 
 def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
-    """Read one split of a data set in YOLO's layout.
+    """Read one split of a data set in YOLO's layout: boxes, also those around polygons and of labels with keypoints.
 
     Parameters
     ----------
@@ -25,7 +23,8 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
         ``data.yaml`` with ``names`` (a list, or a mapping from class numbers) and an entry for each split: a folder of
         pictures, a text file with one path of a picture a line, or a list of these. Relative paths start from the
         entry ``path``, itself relative to the file's folder; where nothing is there, to the folder above or the
-        working directory, as YOLOv5 has it. An entry ``download`` is not run.
+        working directory, as YOLOv5 has it. An entry ``download`` is not run. Of keypoints it must have the shape,
+        ``kpt_shape``: their number, and 2 or 3 (x, y and perhaps visibility).
     split : str
         ``"train"``, ``"val"`` or another entry.
 
@@ -40,6 +39,11 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
     -----
     The labels of ``.../images/a.jpg`` are in ``.../labels/a.txt``, or beside the picture when no folder is called
     ``images``. A picture without a label file, or with an empty one, is background.
+
+    A line is ``class x y width height``, centre and size as shares of the picture, with ``kpt_shape`` perhaps followed
+    by keypoints, which are passed over; without it a longer line is a polygon or an oriented box, its class and its
+    corners, of which the enclosing box is taken. Where all polygons could as well be keypoints, a warning says so;
+    ``kpt_shape: [0, 0]`` says that they are not.
     """
     path = Path(path)
     described = DataYaml.read(path)
@@ -52,8 +56,12 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
             f"{str(labelled[0])!r} for {str(files[0])!r}"
         )
     _warn_of_strays(files, labelled, f"{path} ({split})")
-    pictures = (_picture(file, label) for file, label in zip(files, labelled, strict=True))
-    return BoxedPictures(pictures, names, f"{path} ({split})")
+    labels = Labels(described.keypoints())
+    pictures = (_picture(file, label, labels) for file, label in zip(files, labelled, strict=True))
+    data = BoxedPictures(pictures, names, f"{path} ({split})")
+    if doubt := labels.doubt():
+        warnings.warn(f"{path} ({split}): {doubt}", stacklevel=2)
+    return data
 
 
 def _warn_of_strays(files: Sequence[Path], labelled: Sequence[Path], source: str) -> None:
@@ -82,34 +90,11 @@ def _label_file(file: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _picture(file: Path, labels: Path) -> Picture:
+def _picture(file: Path, lines: Path, labels: Labels) -> Picture:
     size = picture_size(file)
-    if not labels.is_file():
+    if not lines.is_file():
         return Picture(file, size)
-    lines = enumerate(read_text(labels).splitlines(), 1)
-    return Picture(file, size, tuple(_box(line, size, f"{labels}, line {n}") for n, line in lines if line.strip()))
-
-
-def _box(line: str, size: tuple[int, int], where: str) -> Box:
-    try:
-        label, *numbers = map(float, line.split())
-    except ValueError as error:
-        raise ValueError(f"{where}: {line!r} must be numbers with spaces between: class x y width height") from error
-    polygon = len(numbers) >= 6 and len(numbers) % 2 == 0
-    if not label.is_integer() or not (len(numbers) == 4 or polygon):
-        raise ValueError(
-            f"{where}: {line!r} must be a whole class number and x y width height, or a polygon of at least 3 corners; "
-            f"it has {1 + len(numbers)} columns" + (", a confidence too?" if len(numbers) == 5 else "")
-        )
-    if polygon:
-        xs, ys = numbers[::2], numbers[1::2]
-        left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
-    else:
-        x, y, width, height = numbers
-        left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    if max(numbers) > FURTHEST:
-        raise ValueError(
-            f"{where}: {line!r} looks like pixels{' or keypoints' if polygon else ''}; coordinates must be shares of "
-            "the picture, 0 to 1"
-        )
-    return Box(int(label), (left * size[0], top * size[1], right * size[0], bottom * size[1]), where)
+    numbered = enumerate(read_text(lines).splitlines(), 1)
+    return Picture(
+        file, size, tuple(labels.box(line, size, f"{lines}, line {n}") for n, line in numbered if line.strip())
+    )

@@ -63,6 +63,15 @@ def test_pruned_blocks_can_be_fused(model: PPYOLOEMaps, fused: PPYOLOEMaps):
         assert difference(small(x), expected) < 1e-4
 
 
+def test_fused_blocks_are_not_trained_and_fit_says_so(fused: PPYOLOEMaps):
+    task = Detection(Squares(2), Squares(2), size=64, head=PPYOLOEHead.of(fused), augment=None)
+    still = [name for name, parameter in fused.named_parameters() if not parameter.requires_grad]
+    assert len(still) == 22
+    said = rf"19% of the weights of PPYOLOEMaps .* {len(still)} tensors, the first '{still[0]}'.*libreyolo"
+    with pytest.warns(UserWarning, match=said):
+        fl.fit(fused, task, progress=False, stop=lambda: True)
+
+
 def test_without_the_wrapper_the_same_is_protected(model: PPYOLOEMaps):
     graph = fl.trace(model.model, pictures(1))
     why = {name: group.protected for name, group in graph.items() if group.protected}

@@ -21,7 +21,7 @@ from fpgmlab.tasks.detection.heads import target_rows
 from tests.checks import calibrate, difference, pictures, pruned_as_simulated, random_plan
 from tests.foreign import surroundings_kept
 from tests.networks import busy
-from tests.tasks.detection.made import write_squares
+from tests.tasks.detection.made import Squares, write_squares
 
 with surroundings_kept():
     import ultralytics.utils
@@ -210,6 +210,44 @@ def test_the_same_maps_in_training_and_its_modes_are_left_alone(tiny: Ultralytic
         assert difference(trained, evaluated) > 1e-6  # norms by the batch
     sum(raw.square().mean() for raw in trained).backward()
     assert all(bool(p.grad.any()) for name, p in tiny.named_parameters() if "dfl" not in name)
+
+
+def two_branches() -> DetectionModel:
+    torch.manual_seed(0)
+    return DetectionModel({**copy.deepcopy(TINY), "end2end": True}, verbose=False).eval()
+
+
+def test_fused_to_the_branch_that_cannot_be_trained():
+    said = r"fused with end2end = True: .* Load the network anew .* UltralyticsMaps before fuse.* same branch"
+    network = two_branches()
+    network.model[-1].end2end = True
+    wrapped, x = UltralyticsMaps(network), pictures(1)
+    assert len(wrapped(x)) == 4
+    network.fuse(verbose=False)
+    for attempt in (lambda: wrapped(x), lambda: UltralyticsMaps(network)):
+        with pytest.raises(ValueError, match=said):
+            attempt()
+
+
+def test_fused_to_the_branch_that_is_trained_and_thawed():
+    network = two_branches()
+    network.model[-1].end2end = False
+    x = pictures(2)
+    wrapped = UltralyticsMaps(network)
+    with torch.no_grad():
+        expected = wrapped(x)[:2]
+        network.fuse(verbose=False)
+        assert difference(wrapped(x), expected) < 1e-4
+    task = Detection(Squares(2), Squares(1), size=64, head=UltralyticsHead.of(wrapped), augment=None)
+    options = {"epochs": 1, "batch_size": 2, "lr": 1e-3, "progress": False}
+    before = copy.deepcopy(network.state_dict())
+    with pytest.warns(UserWarning, match=r"\d\d% of the weights of UltralyticsMaps require no gradient .*ultralytics"):
+        fl.fit(wrapped, task, **options)
+    first = "model.0.conv.weight"
+    assert torch.equal(network.state_dict()[first], before[first])
+    wrapped.requires_grad_(True)
+    fl.fit(wrapped, task, **options)
+    assert not torch.equal(network.state_dict()[first], before[first])
 
 
 # Files ---------------------------------------------------------------------------------------------------------------

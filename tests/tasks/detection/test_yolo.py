@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,13 @@ def test_yolo_lists_and_folders(tmp_path: Path, names: str):
         ("0,0.5,0.5,0.1,0.1", "must be numbers with spaces between"),
         ("0 0.5 0.5 0.1 0.1 0.93", "it has 6 columns, a confidence too\\?"),
         ("0 0.5 0.5 0.1 0.1 0.2 0.2 2 0.3 0.3 1", "looks like pixels or keypoints"),
+        ("0 0.5 0.5 0.1 0.1 0.2 0.2 2 0.3 0.3 1", r"must say so: kpt_shape: \[3, 2\] or kpt_shape: \[2, 3\]$"),
+        ("0 0.5 0.5 0.1 0.1 1.57", "it has 6 columns, a confidence too\\? Or an angle: .* by its four corners"),
+        (
+            "0 0.5 0.5 0.1 0.1 0.2 0.2 2",
+            r"it has 8 columns\. .* keypoints, data.yaml must say so: kpt_shape: \[1, 3\]$",
+        ),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2 0.9", "it has 10 columns, a confidence too"),
         ("0 inf 0.5 0.1 0.1", "looks like pixels"),
         ("0 20 15 4 4", "looks like pixels"),
         ("0 nan 0.5 0.1 0.1", "must be four finite numbers"),
@@ -185,3 +194,127 @@ def test_classes_without_names_are_numbered(tmp_path: Path):
         path.write_text(f"nc: {count}\ntrain: images/train\n")
         with pytest.raises(ValueError, match=r"line 1: nc must be the number of classes, or names given; got "):
             yolo_boxes(path, "train")
+
+
+# Keypoints, oriented boxes, polygons ---------------------------------------------------------------------------------
+
+BOX = [0.5, 0.4, 0.3, 0.2]  # centre and size; in 40 x 30 pixels left 14, top 9, right 26, bottom 15
+CORNERS = torch.tensor([[14.0, 9, 26, 15]])
+
+
+def yaml(*more: str) -> str:
+    return "\n".join(("names: [cat, dog]", "train: images/train", *more)) + "\n"
+
+
+def keypoints(random: random.Random, box: list[float], count: int, each: int) -> list[float]:
+    """Return points in a box; of three numbers each, the last says whether one can see it."""
+    points = [[c + (random.random() - 0.5) * s for c, s in zip(box, box[2:], strict=False)] for _ in range(count)]
+    return [n for point in points for n in (*point, *([random.choice((0, 1, 2))] if each == 3 else []))]
+
+
+def line(*numbers: float) -> str:
+    return " ".join(f"{number:.6g}" for number in (1, *numbers))
+
+
+@pytest.mark.parametrize("each", [2, 3])
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 17])
+def test_boxes_of_labels_with_keypoints(tmp_path: Path, count: int, each: int):
+    points = keypoints(random.Random(count), BOX, count, each)
+    unseen = [0.0] * len(points)
+    lines = [line(*BOX, *points), line(*BOX[:2], 0.1, 0.1, *unseen), line(0.2, 0.2, 0.1, 0.1)]  # the last has none
+    data = yolo_boxes(yolo_folder(tmp_path, {"a": "\n".join(lines)}, yaml(f"kpt_shape: [{count}, {each}]")), "train")
+    torch.testing.assert_close(
+        data.boxes[0], torch.cat([CORNERS, torch.tensor([[18.0, 10.5, 22, 13.5], [6, 4.5, 10, 7.5]])])
+    )
+    assert data.labels[0].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("columns", [4, 6, 9, 12, 17])
+def test_a_line_that_is_not_of_the_shape_is_named(tmp_path: Path, columns: int):
+    path = yolo_folder(tmp_path, {"a": line(*([0.5] * (columns - 1)))}, yaml("kpt_shape: [2, 3]"))
+    said = r"with or without 2 keypoints of 3 numbers each, as kpt_shape in data.yaml says: 5 or 11 columns; it has"
+    with pytest.raises(ValueError, match=rf"a\.txt, line 1: .* x y width height, {said} {columns}$"):
+        yolo_boxes(path, "train")
+
+
+@pytest.mark.parametrize(
+    "shape", ["17", "[17]", "[17, 4]", "[0, 3]", "[-1, 2]", "[a, 2]", "[17, 3.0]", "[true, 2]", "{}"]
+)
+def test_a_bad_shape_of_keypoints_is_named(tmp_path: Path, shape: str):
+    path = yolo_folder(tmp_path, {"a": line(*BOX)}, yaml(f"kpt_shape: {shape}"))
+    with pytest.raises(
+        ValueError, match=r"yaml, line 3: kpt_shape must be \[number of keypoints, 2 or 3\], or \[0, 0\]"
+    ):
+        yolo_boxes(path, "train")
+
+
+def objects(count: int = 20) -> list[list[float]]:
+    """Return boxes of several sizes all over the picture: centre and size."""
+    at = random.Random(0)
+    boxes = []
+    for _ in range(count):
+        width, height = 0.05 + 0.3 * at.random(), 0.05 + 0.3 * at.random()
+        boxes.append([width / 2 + (1 - width) * at.random(), height / 2 + (1 - height) * at.random(), width, height])
+    return boxes
+
+
+@pytest.mark.parametrize(("count", "each"), [(1, 2), (2, 2), (3, 2), (17, 2), (2, 3), (4, 3)])
+def test_keypoints_that_nobody_told_of_are_suspected(tmp_path: Path, count: int, each: int):
+    at = random.Random(1)
+    # Never quite visible: a 2 could be no coordinate.
+    lines = [line(*box, *(min(n, 1.0) for n in keypoints(at, box, count, each))) for box in objects()]
+    path = yolo_folder(tmp_path, {"a": "\n".join(lines[:12]), "b": "\n".join(lines[12:])})
+    shape = rf"\[{count}, {each}\]"
+    with pytest.warns(UserWarning, match=rf"all 20 polygons have .* as polygons\. .*{shape}.*kpt_shape: \[0, 0\]$"):
+        yolo_boxes(path, "train")
+    path.write_text(yaml("kpt_shape: [0, 0]"))
+    yolo_boxes(path, "train")  # said to be polygons; warnings are errors
+
+
+def turned(box: list[float], angle: float) -> list[float]:
+    """Return the corners of a box that is turned about its centre."""
+    x, y, width, height = box
+    c, s = math.cos(angle) / 2, math.sin(angle) / 2
+    sides = ((-width, -height), (width, -height), (width, height), (-width, height))
+    return [n for w, h in sides for n in (x + c * w - s * h, y + s * w + c * h)]
+
+
+def test_an_oriented_box_is_within_its_box(tmp_path: Path):
+    # A square of a tenth on its corner, in a picture of 40 x 30: half a diagonal is 0.0707.
+    path = yolo_folder(tmp_path, {"a": line(*turned([0.5, 0.5, 0.1, 0.1], math.pi / 4))})
+    expected = torch.tensor([[20 - 2.8284, 15 - 2.1213, 20 + 2.8284, 15 + 2.1213]])
+    torch.testing.assert_close(yolo_boxes(path, "train").boxes[0], expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("corners", [3, 4, 5, 8])
+def test_polygons_all_over_a_picture_raise_no_doubt(tmp_path: Path, corners: int):
+    at = random.Random(2)
+    lines, expected = [], []
+    for x, y, width, height in objects():
+        angles = sorted(at.uniform(0, 2 * math.pi) for _ in range(corners))
+        points = [n for a in angles for n in (x + width / 2 * math.cos(a), y + height / 2 * math.sin(a))]
+        lines.append(line(*points))
+        expected.append([min(points[::2]) * 40, min(points[1::2]) * 30, max(points[::2]) * 40, max(points[1::2]) * 30])
+    data = yolo_boxes(yolo_folder(tmp_path, {"a": "\n".join(lines)}), "train")  # warnings are errors
+    torch.testing.assert_close(data.boxes[0], torch.tensor(expected), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [[0.4, 0.4, 0.5, 0.4, 0.5, 0.5, 0.4, 0.5]],  # four corners, as of an oriented box
+        [[0.4, 0.4, 0.5, 0.4, 0.6, 0.5, 0.5, 0.6, 0.4, 0.4]],  # closed
+        [[0.4, 0.4, 0.5, 0.4, 0.5, 0.5], [0.4, 0.4, 0.5, 0.4, 0.5, 0.5, 0.45, 0.6]],  # of several lengths
+        [[0.8, 0.4, 0.9, 0.4, 0.9, 0.5]],  # 0.8 is not the centre of a box 0.9 wide
+        [BOX, [0.4, 0.4, 0.5, 0.4, 0.5, 0.5, 0.4, 0.5]],  # boxes among polygons
+    ],
+)
+def test_what_must_be_polygons_raises_no_doubt(tmp_path: Path, lines: list[list[float]]):
+    path = yolo_folder(tmp_path, {"a": "\n".join(line(*numbers) for numbers in lines)})
+    assert len(yolo_boxes(path, "train").boxes[0]) == len(lines)
+
+
+def test_a_single_line_can_be_doubted(tmp_path: Path):
+    path = yolo_folder(tmp_path, {"a": line(0.4, 0.4, 0.5, 0.4, 0.5, 0.5)})
+    with pytest.warns(UserWarning, match=r"the only polygon has 3 corners.* kpt_shape: \[1, 2\], and"):
+        yolo_boxes(path, "train")

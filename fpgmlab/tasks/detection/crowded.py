@@ -1,0 +1,73 @@
+"""Pictures with many objects: how many detections of a picture count, and whether it holds more objects than that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.utils.data import Subset
+
+from fpgmlab.tasks.detection.pictures import BoxedPictures
+
+MOST = 100  # detections of a class in a picture that count, as in COCO's evaluation
+KEPT = 300  # detections of all classes in a picture that a head leaves
+CLASSES = KEPT // MOST  # so many classes may have as many detections as count
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a picture that need the most detections: of one class, or of all together.
+
+    Attributes
+    ----------
+    count : int
+    label : int, optional
+        Their class; None for all.
+    needed : int
+        The least ``detections`` of a task with which each can count.
+    """
+
+    count: int
+    label: int | None
+    needed: int
+
+    @classmethod
+    def of(cls, labels: Tensor) -> Objects:
+        """Return those of labels (count,); crowds do not count."""
+        counts = labels[labels >= 0].long().bincount()
+        count = int(counts.sum())
+        most = int(counts.max()) if count else 0
+        together = math.ceil(count / CLASSES) if count > KEPT else 0
+        if together > most:
+            return cls(count, None, together)
+        return cls(most, int(counts.argmax()) if most else None, most)
+
+
+def kept(count: int) -> int:
+    """Return how many detections of a picture a head is to leave where so many of a class count."""
+    return max(KEPT, CLASSES * count)
+
+
+def compared(candidates: int, limit: int) -> int:
+    """Return how many boxes of a picture to compare, from the number for the usual limit: in proportion above it."""
+    return candidates * max(limit, KEPT) // KEPT
+
+
+def labels_of(data: object, number: int) -> Tensor | None:
+    """Return a picture's labels without reading it; None when the data set does not tell them."""
+    data, number = _whole(data, number)
+    return data.labels[number] if isinstance(data, BoxedPictures) else None
+
+
+def name_of(data: object, number: int) -> str:
+    """Return what to call a picture: its file, or its number in the data set."""
+    data, number = _whole(data, number)
+    return repr(str(data.paths[number])) if isinstance(data, BoxedPictures) else f"picture {number}"
+
+
+def _whole(data: object, number: int) -> tuple[object, int]:
+    """Return the data set that parts are drawn from, and a picture's number in it."""
+    if isinstance(data, Subset):
+        return _whole(data.dataset, data.indices[number])
+    return data, number
