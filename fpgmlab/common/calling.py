@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+from fpgmlab.common.holdings import keeping
+from fpgmlab.common.modules import eval_mode, tensors_in
 
 
 def call(model: nn.Module, example_input: object) -> object:
@@ -20,14 +23,24 @@ def call(model: nn.Module, example_input: object) -> object:
 
 @contextmanager
 def left_as_it_is(model: nn.Module) -> Iterator[None]:
-    """Undo on exit what a forward pass writes to a model: attributes, and buffers also in place."""
+    """Undo on exit what a forward pass writes to a model.
+
+    Attributes, the contents of containers in attributes and of those that hooks hold, new values of parameters and
+    buffers; of buffers also in place.
+    """
     tables = ("_parameters", "_buffers", "_modules")
     modules = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
     before = [(m, dict(vars(m)), {t: dict(vars(m)[t]) for t in tables}) for m in modules]
-    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
+    restore_containers = keeping(model)
+    parameters = [(parameter, parameter.data) for parameter in model.parameters()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     try:
         yield
     finally:
+        restore_containers()
+        for parameter, data in parameters:
+            if parameter.data_ptr() != data.data_ptr():
+                parameter.data = data
         for module, attributes, entries in before:
             vars(module).clear()
             vars(module).update(attributes)
@@ -35,6 +48,23 @@ def left_as_it_is(model: nn.Module) -> Iterator[None]:
                 attributes[table].clear()
                 attributes[table].update(saved)
         with torch.no_grad():
-            for buffer, version, copy in buffers:
-                if buffer._version != version:
+            for buffer, copy in buffers:
+                if not torch.equal(buffer, copy):  # a batch norm in training writes without a change of version
                     buffer.copy_(copy)
+
+
+def is_random(model: nn.Module, run: Callable[[], object]) -> bool:
+    """Tell whether a model answers the same input differently, in eval mode too; it is left as it is.
+
+    Parameters
+    ----------
+    model : nn.Module
+    run : callable
+        Calls it with that input.
+    """
+    with torch.no_grad(), eval_mode(model), left_as_it_is(model):
+        one, other = ([tensor.detach().clone() for tensor in tensors_in(run())] for _ in range(2))
+    if [tensor.shape for tensor in one] != [tensor.shape for tensor in other]:
+        return True
+    pairs = zip(one, other, strict=True)
+    return not all(torch.allclose(a.double(), b.double(), rtol=1e-3, equal_nan=True) for a, b in pairs)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Put a model into eval mode; on exit each module is in the mode it had."""
+def eval_mode(model: nn.Module, training: bool = False) -> Iterator[nn.Module]:
+    """Put a model into eval mode, or into training mode; on exit each module is in the mode it had."""
     modes = {module: module.training for module in model.modules()}
-    model.eval()
+    model.train(training)
     try:
         yield model
     finally:

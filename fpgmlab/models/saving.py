@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fpgmlab.checkpoints.weights import read_weights, write_weights
 from fpgmlab.common.attributes import match_attributes
+from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import named_tensors
 from fpgmlab.models.zoo import build
 from fpgmlab.plans.plan import Plan
@@ -34,10 +33,11 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
     ------
     OSError
         When the folder cannot be written.
+    TypeError
+        When the model keeps state that neither a tensor nor JSON can hold, with the module's name.
     """
     record = provenance(model)
-    first_names = set(named_tensors(model).values())
-    tensors = {name: tensor for name, tensor in model.state_dict().items() if name in first_names}
+    tensors, extra = _state(model)
     write_weights(
         path,
         tensors,
@@ -47,6 +47,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
             "options": dict(record.options),
             "plans": [json.loads(plan.to_json()) for plan in record.plans],
             "notes": dict(notes or {}),
+            **({"extra_state": extra} if extra else {}),
         },
     )
 
@@ -75,16 +76,20 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
             raise ValueError(f"{str(path)!r} {what}: pass model=<a fresh instance of its class> to load it")
         loaded = build(record["architecture"], **record["options"])
     else:
-        loaded = copy.deepcopy(model)
-    first_names = set(named_tensors(loaded).values())
-    wanted = {name for name in loaded.state_dict() if name in first_names}
-    missing, foreign = sorted(wanted - set(weights.tensors)), sorted(set(weights.tensors) - wanted)
+        loaded = copy_of(model)
+    extra = record.get("extra_state", {})
+    keepers = _keepers(loaded)
+    wanted = {*_saved_tensors(loaded), *keepers}
+    held = {*weights.tensors, *extra}
+    missing, foreign = sorted(wanted - held), sorted(held - wanted)
     if missing or foreign:
         raise ValueError(
             f"{str(path)!r} does not belong to {type(loaded).__name__}: it lacks {_some(missing)} "
             f"and has {_some(foreign)} that the model does not know"
         )
     _put(loaded, weights.tensors, str(path))
+    for name, module in keepers.items():
+        module.set_extra_state(extra[name] if name in extra else weights.tensors[name])
     try:
         plans = tuple(Plan.from_json(json.dumps(plan)) for plan in record.get("plans", []))
     except ValueError as error:
@@ -93,7 +98,56 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     return loaded.eval()
 
 
-def _put(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: str) -> None:
+def _saved_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers that a state dict holds; a shared tensor under its first name alone."""
+    first_names = set(named_tensors(model).values())
+    return {name: tensor for name, tensor in model.state_dict().items() if name in first_names}
+
+
+def _keepers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules that have state of another kind, by its name in a state dict."""
+    own = {name: module for name, module in model.named_modules() if _keeps_more(module)}
+    return {f"{name}._extra_state" if name else "_extra_state": module for name, module in own.items()}
+
+
+def _keeps_more(module: nn.Module) -> bool:
+    return type(module).get_extra_state is not nn.Module.get_extra_state
+
+
+def _state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return all of a model's state: tensors by name, and what else JSON can hold."""
+    tensors, plain = _saved_tensors(model), {}
+    other_names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    other_names |= {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    keepers = _keepers(model)
+    for name, value in model.state_dict().items():
+        if name in other_names:
+            continue
+        if name in keepers and isinstance(value, Tensor):
+            tensors[name] = value
+        elif name in keepers and _is_json(value):
+            plain[name] = value
+        else:
+            modules = {
+                path: module for path, module in model.named_modules() if name.startswith(f"{path}." if path else "")
+            }
+            where, module = max(modules.items(), key=lambda item: len(item[0]))
+            raise TypeError(
+                f"{where!r} ({type(module).__name__}) keeps state that a safetensors file cannot hold: {name!r}, a "
+                f"{type(value).__name__}. Give a get_extra_state that returns a tensor or what JSON can hold, or save "
+                "the model before it is quantised."
+            )
+    return tensors, plain
+
+
+def _is_json(value: object) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _put(model: nn.Module, tensors: Mapping[str, Tensor], path: str) -> None:
     """Give a model the file's tensors, narrower where it was pruned."""
     names = named_tensors(model)
     made: dict[str, nn.Parameter] = {}  # a shared tensor stays shared
