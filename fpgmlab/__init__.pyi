@@ -29,7 +29,6 @@ from .graph import ChannelGroup as ChannelGroup
 from .graph import Cost as Cost
 from .graph import TracingError as TracingError
 from .graph import crosscheck as crosscheck
-from .graph import trace as trace
 from .models.saving import load as load
 from .models.saving import save as save
 from .plans import Plan as Plan
@@ -45,6 +44,7 @@ from .sensitivity import sweep as sweep
 from .surgery import agreement as agreement
 from .surgery import prune as prune
 from .surgery import simulate as simulate
+from .surgery import trace as trace
 from .tasks import evaluate as evaluate
 
 __version__: str

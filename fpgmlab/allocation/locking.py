@@ -25,9 +25,11 @@ def check_locked(graph: ChannelGraph, locked: Mapping[str, int] | None) -> dict[
         group = graph[name]
         if group.protected is not None and kept != group.channels:
             raise ValueError(f"locked: group {name!r} is protected ({group.protected}): it keeps all {group.channels}")
-        if not 1 <= kept <= group.channels or kept % group.step:
+        if not group.least <= kept <= group.channels or kept % group.step:
             unit = f"a multiple of {group.step} " if group.step > 1 else ""
-            raise ValueError(f"locked: group {name!r} can keep {unit}from 1 to {group.channels} channels; got {kept}")
+            raise ValueError(
+                f"locked: group {name!r} can keep {unit}from {group.least} to {group.channels} channels; got {kept}"
+            )
     return locked
 
 

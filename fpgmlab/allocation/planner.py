@@ -12,7 +12,8 @@ from fpgmlab.allocation.degradation import Degradation
 from fpgmlab.allocation.givens import givens
 from fpgmlab.allocation.problem import Problem, problem
 from fpgmlab.allocation.search import best, pool
-from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores, allowed_kept, check_rounding
 from fpgmlab.sensitivity import Curves

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from fpgmlab.criteria.rules import Criterion
 from fpgmlab.criteria.scoring import resolve, score
-from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.rounding import lowest
 
 if TYPE_CHECKING:

@@ -4,10 +4,11 @@ In: a model and an example input. Out: a `ChannelGraph`, a mapping from group na
 cost of any plan. `fpgmlab.graph.tracing` is what sees the channels.
 """
 
-from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.building import build_graph
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost
 from fpgmlab.graph.crosscheck import crosscheck
-from fpgmlab.graph.trace import trace
 from fpgmlab.graph.tracing import TracingError
 
-__all__ = ["ChannelGraph", "ChannelGroup", "Cost", "TracingError", "crosscheck", "trace"]
+__all__ = ["ChannelGraph", "ChannelGroup", "Cost", "TracingError", "build_graph", "crosscheck"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from torch import nn
 
+from fpgmlab.common.holdings import numbers_alone
 from fpgmlab.errors import unknown
+from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost, CostModel
 from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.parts import Side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,42 +31,6 @@ class HasRemoved(Protocol):
     def removed(self) -> Mapping[str, tuple[int, ...]]: ...
 
 
-@dataclass(frozen=True)
-class ChannelGroup:
-    """The channels of several layers that can only be removed together.
-
-    Attributes
-    ----------
-    name : str
-        The module name of its first producer.
-    channels : int
-        How many there are.
-    producers : tuple of str
-        Convolutions and linear layers whose filters make these channels, in order of execution.
-    consumers : tuple of str
-        Convolutions and linear layers that read them.
-    protected : str or None
-        Why none of them may be removed, in words; None when they may.
-    channelwise : tuple of str
-        Layers in between that treat each channel by itself or normalise over them: batch norms, depthwise convolutions.
-    blocks : tuple of int or None
-        For each channel its block, when a grouped convolution or a split asks that as many channels go from each block.
-    """
-
-    name: str
-    channels: int
-    producers: tuple[str, ...]
-    consumers: tuple[str, ...]
-    protected: str | None = None
-    channelwise: tuple[str, ...] = ()
-    blocks: tuple[int, ...] | None = None
-
-    @property
-    def step(self) -> int:
-        """How many channels must go at a time: the number of blocks, or 1."""
-        return 1 if self.blocks is None else len(set(self.blocks))
-
-
 class ChannelGraph(Mapping[str, ChannelGroup]):
     """A mapping from group name to `ChannelGroup`, in order of execution; made by `trace`.
 
@@ -74,6 +42,10 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         What it was traced with.
     layers : tuple of Layer
         Every layer that a group touches, with the channels of its inputs and outputs.
+    training_only : tuple of str
+        Layers that run in training mode alone.
+    suspect : bool
+        Whether the model's code asks for numbers of channels, so that tracing may have missed what it does with them.
     """
 
     def __init__(
@@ -83,14 +55,26 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         groups: Sequence[ChannelGroup],
         layers: Sequence[Layer],
         other_macs: int = 0,
+        sides: Sequence[Side] = (),
+        training_only: Sequence[str] = (),
+        suspect: bool = False,
     ) -> None:
+        self.suspect = suspect
+        self.training_only = tuple(training_only)
         self.model = model
         self.example_input = example_input
         self.layers = tuple(layers)
         self._groups = {group.name: group for group in groups}
         stops = np.cumsum([0] + [group.channels for group in groups])
         self._slices = {g.name: slice(int(a), int(b)) for g, a, b in zip(groups, stops, stops[1:], strict=False)}
+        self._some = tuple(sides)
         self._costs = CostModel(model, self.layers, list(self._slices.values()), other_macs)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> ChannelGraph:
+        memo |= numbers_alone(self.model)
+        new = copy.copy(self)
+        vars(new).update(copy.deepcopy(vars(self), memo))
+        return new
 
     def __getitem__(self, name: str) -> ChannelGroup:
         try:
@@ -109,9 +93,13 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
 
     def __repr__(self) -> str:
         free = sum(group.protected is None for group in self.values())
-        return (
+        text = (
             f"ChannelGraph of {type(self.model).__name__}: {len(self)} groups, {free} of them prunable; {self.cost()}"
         )
+        if self.by_content:
+            share = f"{len(self.by_content)} layers ({self.by_content[0]!r}, ...)"
+            text += f"; MACs of {share} are for as many proposals as this input gave"
+        return text
 
     def _repr_html_(self) -> str:
         return self.frame().to_html(index=False)
@@ -128,7 +116,8 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         -------
         Cost
             MACs of convolutions and linear layers for one example of the traced size, parameters, and the
-            bytes of all parameters and buffers that a state dict holds. Exact: equal to counting the pruned model.
+            bytes of all parameters and buffers that a state dict holds. Exact: equal to counting the pruned model. Only
+            layers that are `by_content` are counted for as many proposals as the traced run had.
 
         Raises
         ------
@@ -151,12 +140,34 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         return dict(zip(self, self._costs.macs_by_group(z).tolist(), strict=True))
 
     @property
+    def by_content(self) -> tuple[str, ...]:
+        """Layers that run as often as the data say, such as once for each of a detector's proposals."""
+        return tuple(layer.name for layer in self.layers if layer.by_content and layer.positions)
+
+    @property
     def costs(self) -> CostModel:
         """The arithmetic behind `cost`, for whoever needs the cost of many plans."""
         return self._costs
 
     def check(self, plan: HasRemoved) -> None:
         """Raise a `ValueError` when a plan does not fit this graph, saying where and what would do."""
+        self._check_groups(plan)
+        if not self._some:
+            return
+        stay = self._mask(plan)
+        for layer, does, channels in self._some:
+            if not stay[channels].any():
+                groups = [
+                    n
+                    for n, where in self._slices.items()
+                    if ((channels >= where.start) & (channels < where.stop)).any()
+                ]
+                raise ValueError(
+                    f"layer {layer!r} would {does} no channel any more: the plan removes all {len(channels)} that it "
+                    f"{does}s, of group {', '.join(map(repr, groups))}. Keep at least one of them."
+                )
+
+    def _check_groups(self, plan: HasRemoved) -> None:
         for name, channels in plan.widths.items():
             group = self._groups.get(name)
             if group is None:
@@ -185,6 +196,9 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
     def keep(self, plan: HasRemoved) -> np.ndarray:
         """Return which channels of all groups stay, (all channels,) bool, in the numbering of ``layers``."""
         self.check(plan)
+        return self._mask(plan)
+
+    def _mask(self, plan: HasRemoved) -> np.ndarray:
         mask = np.ones(sum(group.channels for group in self.values()), dtype=bool)
         for name, removed in plan.removed.items():
             mask[self._slices[name].start + np.asarray(removed, dtype=np.intp)] = False
@@ -193,6 +207,12 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
     def channels_of(self, name: str) -> slice:
         """Return where a group's channels lie in the numbering of ``layers``."""
         return self._slices[self[name].name]
+
+    def protecting(self, reasons: Mapping[str, str]) -> ChannelGraph:
+        """Return the same graph with more groups protected, by name with the reason."""
+        changed = copy.copy(self)
+        changed._groups = self._groups | {n: replace(self[n], protected=reason) for n, reason in reasons.items()}
+        return changed
 
     def frame(self) -> pd.DataFrame:
         """Return one row for each group: name, channels, producers, consumers, protected, macs_share.

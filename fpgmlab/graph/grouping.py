@@ -13,13 +13,15 @@ from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.recorder import Trace
 
 PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
+MAKERS = PRODUCERS | {"computed"}  # what makes channels, whether it can be cut or not
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
     """A layer that a group touches. Channels are numbered over all groups; -1 is a channel that no group has.
 
-    ``kind``, ``positions`` and ``dim`` are as in `fpgmlab.graph.tracing.layers.TracedLayer`.
+    ``kind``, ``positions``, ``dim``, ``numbers`` and ``by_content`` are as in
+    `fpgmlab.graph.tracing.layers.TracedLayer`.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Layer:
     positions: int
     dim: int
     depthwise: bool
+    numbers: int = 0
+    by_content: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
 
 
 def _makes(layer: TracedLayer) -> bool:
-    return layer.kind in PRODUCERS and not _is_depthwise(layer) and bool((layer.outputs > 0).any())
+    return layer.kind in MAKERS and not _is_depthwise(layer) and bool((layer.outputs > 0).any())
 
 
 def _is_depthwise(layer: TracedLayer) -> bool:
@@ -107,8 +111,9 @@ def _components(nodes: int, links: Iterable[tuple[np.ndarray, np.ndarray]]) -> n
 def _numbered(layer: TracedLayer, number: np.ndarray, channel_of: np.ndarray) -> Layer:
     inputs, outputs = (number[channel_of[labels]] for labels in (layer.inputs, layer.outputs))
     return Layer(
-        layer.name, layer.kind, inputs, outputs, layer.groups, layer.positions, layer.dim, _is_depthwise(layer)
-    )
+        layer.name, layer.kind, inputs, outputs, layer.groups, layer.positions, layer.dim, _is_depthwise(layer),
+        layer.numbers, layer.by_content,
+    )  # fmt: skip
 
 
 def _groups_in(channels: np.ndarray, group_index: np.ndarray) -> list[int]:
@@ -118,7 +123,7 @@ def _groups_in(channels: np.ndarray, group_index: np.ndarray) -> list[int]:
 def _roles(layers: Sequence[Layer], group_index: np.ndarray, groups: int) -> list[tuple[list, list, list]]:
     roles: list[tuple[list, list, list]] = [([], [], []) for _ in range(groups)]
     for layer in layers:
-        makes = layer.kind in PRODUCERS and not layer.depthwise
+        makes = layer.kind in MAKERS and not layer.depthwise
         if makes:
             for group in _groups_in(layer.inputs, group_index):
                 roles[group][1].append(layer.name)

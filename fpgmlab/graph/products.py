@@ -47,6 +47,10 @@ def tensors_and_weights(model: nn.Module, layers: Sequence[Layer]) -> tuple[Prod
     weights: list[_Factors] = []
     positions: list[int] = []
     for i, layer in enumerate(layers):
+        if layer.kind == "computed":
+            weights.append((one, 2 * i + 1, layer.numbers // len(layer.outputs), 1))
+            positions.append(layer.positions)
+            continue
         for name, row in _layer_factors(layer, tensors, 2 * i, 2 * i + 1, one):
             factors[name] = row
             if layer.kind in PRODUCERS and split_name(name)[1] == "weight":

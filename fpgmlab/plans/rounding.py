@@ -11,7 +11,8 @@ from torch import Tensor
 
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import unknown
-from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.channel_group import ChannelGroup
 
 Scores = Mapping[str, Tensor]
 
@@ -34,7 +35,7 @@ def prunable(graph: ChannelGraph, protect: str | Sequence[str] = ()) -> list[str
 def allowed_kept(group: ChannelGroup, multiple: int = 1) -> range | list[int]:
     """Return the numbers of channels that a group may keep, ascending; the last is all of them."""
     unit = math.lcm(group.step, multiple)
-    counts = list(range(unit, group.channels + 1, unit))
+    counts = list(range(-(-group.least // unit) * unit, group.channels + 1, unit))
     return counts if counts and counts[-1] == group.channels else [*counts, group.channels]
 
 
@@ -53,16 +54,31 @@ def kept_channels(group: ChannelGroup, ratio: float, multiple: int = 1, max_rati
 def lowest(group: ChannelGroup, scores: Scores, count: int) -> tuple[int, ...]:
     """Return the ``count`` channels of a group with the lowest scores, ascending; in blocks, as many from each.
 
-    Ties go to the lower channel number.
+    Ties go to the lower channel number. The last channel of a part stays whatever its score (see `ChannelGroup`): the
+    next lowest goes in its place, and at most so many that the group keeps its ``least``.
     """
     values = checked_scores(group, scores)
     blocks = np.asarray(group.blocks if group.blocks is not None else np.zeros(group.channels, int))
     each = count // group.step
+    left = [set(part) for part in group.parts]
     chosen: list[int] = []
     for block in np.unique(blocks):
         members = np.flatnonzero(blocks == block)
-        chosen += members[np.argsort(values[members], kind="stable")[:each]].tolist()
+        ranked = members[np.argsort(values[members], kind="stable")].tolist()
+        chosen += _without_the_last(ranked, each, left) if left else ranked[:each]
     return tuple(sorted(chosen))
+
+
+def _without_the_last(ranked: Sequence[int], count: int, left: Sequence[set[int]]) -> list[int]:
+    """Return the first ``count`` channels that are not the last of what is ``left`` of a part; they leave it."""
+    gone: list[int] = []
+    for channel in ranked:
+        mine = [part for part in left if channel in part]
+        if len(gone) < count and all(len(part) > 1 for part in mine):
+            gone.append(channel)
+            for part in mine:
+                part.discard(channel)
+    return gone
 
 
 def check_rounding(multiple: int, max_ratio: float) -> None:

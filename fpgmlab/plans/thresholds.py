@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.rounding import Scores, checked_scores, prunable
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def floors(graph: ChannelGraph, scores: Scores, floor: float = 0.0) -> pd.DataFr
 
 
 def least_kept(group: ChannelGroup, floor: float) -> int:
-    """Return how many channels a group keeps at least: its floor, and one in each block."""
-    return max(group.step, math.ceil(floor * group.channels - 1e-9))
+    """Return how many channels a group keeps at least: its floor, and one in each block and part."""
+    return max(group.least, math.ceil(floor * group.channels - 1e-9))
 
 
 def _pooled(

@@ -6,5 +6,6 @@ In: a graph and a plan. Out: a smaller ``nn.Module`` (`prune`), or the same outp
 from fpgmlab.surgery.agreement import agreement
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.surgery.simulation import simulate
+from fpgmlab.surgery.tracing import trace
 
-__all__ = ["agreement", "prune", "simulate"]
+__all__ = ["agreement", "prune", "simulate", "trace"]

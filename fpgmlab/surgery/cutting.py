@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fpgmlab.common.attributes import match_attributes
+from fpgmlab.common.modules import split_name, tensor_of
 from fpgmlab.graph.grouping import PRODUCERS, Layer
 
 
@@ -69,3 +71,40 @@ def holders_of(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
                 names.setdefault(id(tensor), f"{path}.{key}" if path else key)
                 holders.setdefault(id(tensor), []).append((module, key))
     return {names[i]: places for i, places in holders.items()}
+
+
+def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> None:
+    """Cut channels out of a model, in place.
+
+    Parameters
+    ----------
+    model : nn.Module
+    layers : sequence of Layer
+        Of its graph.
+    keep : Tensor, (channels,)
+        Which of all groups' channels stay, bool.
+    """
+    modules = dict(model.named_modules())
+    holders = holders_of(model)
+    for layer in layers:
+        keep_in, keep_out = kept_of(layer.inputs, keep), kept_of(layer.outputs, keep)
+        if bool(keep_in.all()) and bool(keep_out.all()):
+            continue
+        for name, cut in cuts(layer, modules, keep_in, keep_out):
+            _replace(holders, name, cut)
+        module = modules[split_name(layer.name)[0] if layer.kind == "tensor" else layer.name]
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.num_features = int(keep_out.sum())  # it may have no tensor to tell
+        match_attributes(module)
+
+
+def _replace(holders: dict[str, list[tuple[nn.Module, str]]], name: str, cut: Callable[[Tensor], Tensor]) -> None:
+    module, key = holders[name][0]
+    old = tensor_of(module, key)
+    new = cut(old.detach()).clone()
+    parameter = nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else None
+    for module, key in holders[name]:
+        if parameter is not None:
+            module._parameters[key] = parameter
+        else:
+            module._buffers[key] = new

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
-from fpgmlab.common.attributes import match_attributes
 from fpgmlab.common.calling import call, left_as_it_is
-from fpgmlab.common.modules import eval_mode, split_name, tensor_of
+from fpgmlab.common.holdings import copy_of
+from fpgmlab.common.modules import eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import add_plan
-from fpgmlab.surgery.cutting import cuts, holders_of, kept_of
+from fpgmlab.surgery.cutting import cut_out
 
 
 def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
@@ -37,45 +35,24 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
     ValueError
         For a plan that was made for another network or other widths.
     RuntimeError
-        When the model cannot be copied, or the pruned one does not run, because its code relies on a number of
-        channels; with the layer.
+        When the model cannot be copied, or the pruned one does not run; with the layer where it failed.
     """
     keep = torch.from_numpy(graph.keep(plan))
     try:
-        pruned = copy.deepcopy(graph.model)
+        pruned = copy_of(graph.model)
     except Exception as error:
         raise RuntimeError(f"{type(graph.model).__name__} cannot be copied: {error}") from error
-    modules = dict(pruned.named_modules())
-    holders = holders_of(pruned)
-    for layer in graph.layers:
-        keep_in, keep_out = kept_of(layer.inputs, keep), kept_of(layer.outputs, keep)
-        if bool(keep_in.all()) and bool(keep_out.all()):
-            continue
-        for name, cut in cuts(layer, modules, keep_in, keep_out):
-            _replace(holders, name, cut)
-        module = modules[split_name(layer.name)[0] if layer.kind == "tensor" else layer.name]
-        if isinstance(module, nn.modules.batchnorm._NormBase):
-            module.num_features = int(keep_out.sum())  # it may have no tensor to tell
-        match_attributes(module)
+    cut_out(pruned, graph.layers, keep)
     if any(plan.removed.values()):
         _try_run(pruned, graph)
+        if graph.training_only:
+            _try_run(pruned, graph, training=True)
     add_plan(pruned, plan)
     return pruned
 
 
-def _replace(holders: dict[str, list[tuple[nn.Module, str]]], name: str, cut: Callable[[Tensor], Tensor]) -> None:
-    module, key = holders[name][0]
-    old = tensor_of(module, key)
-    new = cut(old.detach()).clone()
-    parameter = nn.Parameter(new, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else None
-    for module, key in holders[name]:
-        if parameter is not None:
-            module._parameters[key] = parameter
-        else:
-            module._buffers[key] = new
-
-
-def _try_run(pruned: nn.Module, graph: ChannelGraph) -> None:
+def _try_run(pruned: nn.Module, graph: ChannelGraph, training: bool = False) -> None:
+    """Raise a `RuntimeError` when the pruned model does not run where the whole one does."""
     running: list[str] = []
     handles = []
 
@@ -87,14 +64,35 @@ def _try_run(pruned: nn.Module, graph: ChannelGraph) -> None:
             handles.append(module.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
             handles.append(module.register_forward_hook(leave))
     try:
-        with left_as_it_is(pruned), eval_mode(pruned), torch.no_grad():
-            call(pruned, graph.example_input)
+        _run(pruned, graph.example_input, training)
     except Exception as error:
+        if training and not _runs(graph.model, graph.example_input):
+            return
+        mode = " in training mode" if training else ""
         where = repr(running[-1]) if running and running[-1] else "its own code"
         raise RuntimeError(
-            f"the pruned {type(pruned).__name__} does not run: {where} failed with {error}. Its code relies on a "
-            "number of channels; trace with protect=[...] for the groups around it."
+            f"the pruned {type(pruned).__name__} does not run{mode}: {where} failed with {error}. What was cut does "
+            "not fit there; trace with protect=[...] for the groups around it."
         ) from error
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _run(model: nn.Module, example_input: object, training: bool) -> None:
+    if training:  # one example is too few for a batch norm's statistics of a single pixel
+        twice = tree_map_only(
+            Tensor, lambda tensor: torch.cat([tensor, tensor]) if tensor.ndim else tensor, example_input
+        )
+        example_input = example_input if isinstance(example_input, list) else twice
+    with left_as_it_is(model), eval_mode(model, training), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        call(model, example_input)
+
+
+def _runs(model: nn.Module, example_input: object) -> bool:
+    """Tell whether the whole model runs in training mode; a detector may want targets there."""
+    try:
+        _run(model, example_input, training=True)
+    except Exception:  # whatever its code may raise
+        return False
+    return True

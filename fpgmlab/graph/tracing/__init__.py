@@ -4,7 +4,7 @@ In: a model and an example input. Out: a `Trace`: the layers that ran with the n
 are tied, and which are frozen, with the reason in words.
 """
 
-from fpgmlab.graph.tracing.labelling import trace_labels
+from fpgmlab.graph.tracing.passes import trace_labels
 from fpgmlab.graph.tracing.recorder import Trace, TracingError
 
 __all__ = ["Trace", "TracingError", "trace_labels"]

@@ -2,7 +2,7 @@
 
 A label tensor belongs to an activation: it has the same number of dimensions, size 1 wherever the label does not change
 along a dimension, and at each position either 0 (a channel that nobody can remove) or the number of a channel. This
-file holds the algebra of labels over operations by name; `fpgmlab.graph.tracing.labelling` runs it.
+file holds the algebra of labels over operations by name; `fpgmlab.graph.tracing.label_mode` runs it.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ SPATIAL = words(
     adaptive_max_pool3d interpolate upsample upsample_nearest upsample_bilinear grid_sample
     max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices"""
 )
+_EVEN = words("mean sum amax amin max min")  # take every tensor alike
 REDUCTION = words("mean sum amax amin max min std var norm logsumexp any all prod argmax argmin median")
 ALONG = words("softmax log_softmax normalize cumsum softmin sort argsort topk glu")
 CREATION = words("new_zeros new_ones new_full new_empty new_tensor")
@@ -193,7 +194,14 @@ def _reduction(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dic
     if label is None:
         return to.put(out, None)
     dims = _dims(name, args, kwargs, label.ndim)
-    if set(dims) & set(varying(label)):
+    over, rest = set(dims) & set(varying(label)), set(varying(label)) - set(dims)
+    if over and rest and name in _EVEN:  # of stacked tensors: as if they were added
+        first = label
+        for dim in over:
+            first = first.narrow(dim, 0, 1)
+        to.tie(*torch.broadcast_tensors(label, first))
+        label = first
+    elif over:
         to.freeze(label, f"{name!r} runs over its channels")
         label = None
     for result in tensors_in(out):  # max(x, dim) also gives the places

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from fpgmlab.common.modules import split_name
+from fpgmlab.graph.tracing.computed import why_computed
 from fpgmlab.graph.tracing.labels import Recorder, along
 
 _RANKS = {f"{kind}{n}d": n for n in (1, 2, 3) for kind in ("conv", "conv_transpose")}
@@ -23,10 +24,11 @@ _NORM_TENSORS = {"weight", "bias", "running_mean", "running_var"}
 class TracedLayer:
     """What one layer does with channels; ``inputs`` and ``outputs`` hold a label for each channel, 0 for a fixed one.
 
-    ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu or
-    tensor (a parameter or buffer that takes part by itself, cut along ``dim``). Only the first three have ``inputs``:
-    the others' channels are their outputs. ``positions`` is the number of times that its kernel is applied in the
-    forward pass of one example.
+    ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu, tensor
+    (a parameter or buffer that takes part by itself, cut along ``dim``) or computed (a convolution or linear operation
+    whose weight is no layer's own: nobody cuts it, its weight has so many ``numbers``). Only convolutions and linear
+    layers have ``inputs``: the others' channels are their outputs. ``positions`` is the number of times that its kernel
+    is applied in the forward pass of one example; ``by_content`` where the data decide it (a detector's proposals).
     """
 
     name: str
@@ -36,6 +38,8 @@ class TracedLayer:
     groups: int = 1
     positions: int = 0
     dim: int = 0
+    numbers: int = 0
+    by_content: bool = False
 
 
 class LayerRecorder(Recorder, Protocol):
@@ -43,6 +47,7 @@ class LayerRecorder(Recorder, Protocol):
 
     batch: int
     modules: dict[str, nn.Module]
+    computed: list[str]
 
     def name_of(self, tensor: Tensor | None) -> str | None: ...
     def known(self, layer: str) -> TracedLayer | None: ...
@@ -82,9 +87,8 @@ def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: T
     positions = area.numel() // area.shape[-rank - 1] // to.batch
     owner = _owner(to, [weight], nn.modules.conv._ConvNd)
     if owner is None or to.modules[owner].groups != groups or to.modules[owner].transposed != transposed:
-        to.freeze(ids, f"enters {name!r} with weights that are not plainly a layer's own")
-        to.add_macs(positions * weight.numel())
-        return to.put(out, None)
+        outputs = _computed(to, ids, filters, positions, weight)
+        return to.put(out, outputs.reshape((1,) * (out.ndim - rank - 1) + (-1,) + (1,) * rank))
     foreign = _foreign_bias(to, given.get("bias"), owner)
     known = to.known(owner)
     if groups == channels and groups > 1:  # depthwise: output channels follow their input channel
@@ -115,9 +119,8 @@ def _linear(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor
     positions = tensor.numel() // tensor.shape[-1] // to.batch
     owner = _owner(to, [weight], nn.Linear)
     if owner is None:
-        to.freeze(ids, f"enters {name!r} with weights that are not plainly a layer's own")
-        to.add_macs(positions * weight.numel())
-        return to.put(out, None)
+        outputs = _computed(to, ids, len(weight), positions, weight)
+        return to.put(out, outputs.reshape((1,) * (out.ndim - 1) + (-1,)))
     known = to.known(owner)
     if _foreign_bias(to, given.get("bias"), owner):  # as in torchvision's Swin
         outputs = torch.zeros(len(weight), dtype=torch.int64)
@@ -125,6 +128,22 @@ def _linear(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor
         outputs = torch.from_numpy(known.outputs) if known else to.new_labels(len(weight))
     to.record(TracedLayer(owner, "linear", outputs.numpy(), ids.numpy(), 1, positions))
     to.put(out, outputs.reshape((1,) * (out.ndim - 1) + (-1,)))
+
+
+def _computed(to: LayerRecorder, ids: Tensor, filters: int, positions: int, weight: Tensor) -> Tensor:
+    """Record an operation whose weight is no layer's own; return its frozen outputs."""
+    place = to.current_module()
+    reason = why_computed(to.modules.get(place))
+    count = sum(name == place or name.startswith(f"{place} (") for name in to.computed)
+    name = f"{place} ({count + 1})" if count else place  # several in one module
+    to.computed.append(name)
+    outputs = to.new_labels(filters)
+    layer = TracedLayer(
+        name, "computed", inputs=ids.numpy(), outputs=outputs.numpy(), positions=positions, numbers=weight.numel()
+    )
+    to.record(layer)
+    to.freeze(torch.cat([ids, outputs]), reason)
+    return outputs
 
 
 def _attention(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: tuple) -> None:
@@ -160,7 +179,10 @@ def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) 
     groups = 1
     if name == "group_norm":
         groups = kwargs.get("num_groups", args[1] if len(args) > 1 else 1)
-        if groups > 1:
+        module = to.modules.get(owner) if owner is not None else None
+        if groups == len(flat) and isinstance(module, nn.GroupNorm):  # each channel by itself
+            name, groups = "instance_norm", 1
+        elif groups > 1:
             to.equal_parts(flat.chunk(groups))
     if owner is None and isinstance(to.modules.get(to.current_module()), nn.modules.batchnorm._NormBase):
         owner = to.current_module()

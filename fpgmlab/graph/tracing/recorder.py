@@ -34,6 +34,9 @@ class Trace:
     parts: list[list[np.ndarray]] = field(default_factory=list)  # label vectors that must stay equally long
     labels: int = 1  # the next free label
     other_macs: int = 0  # of convolutions and linear layers whose channels nobody can remove
+    suspect: bool = False  # the model's code may calculate with a number of channels, unseen
+    rewritten: list[str] = field(default_factory=list)  # parameters that the forward pass itself writes
+    training_only: tuple[str, ...] = ()  # layers that do not run in evaluation
 
 
 class TraceRecorder:
@@ -53,6 +56,11 @@ class TraceRecorder:
         self.names = named_tensors(model)
         self.stack: list[str] = []  # modules that are running, the innermost last
         self.label_of = WeakTensorKeyDictionary()
+        self.by_content = WeakTensorKeyDictionary()  # tensors as large as the data make them
+        self.reads_content = False  # the running torch function takes one
+        self.computed: list[str] = []  # operations with weights that are no layer's own
+        self.counting = True  # MACs are those of evaluation
+        self.seen: set[str] = set()  # the model's tensors that some operation took
         self.other_uses: dict[str, str] = {}  # a model's tensor: what else than its layer takes it
         self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
 
@@ -102,6 +110,8 @@ class TraceRecorder:
     def record(self, layer: TracedLayer) -> None:
         """Add a layer; one that runs twice must see the same channels twice."""
         self.claimed.add(layer.name)
+        layer.positions *= self.counting
+        layer.by_content |= self.reads_content
         known = self.trace.layers.setdefault(layer.name, layer)
         if known is layer:
             return
@@ -113,6 +123,7 @@ class TraceRecorder:
                 for labels in (mine, other):
                     self.freeze(torch.from_numpy(labels), f"{layer.name!r} is used in two ways")
         known.positions += layer.positions
+        known.by_content |= layer.by_content
 
     def new_labels(self, count: int) -> Tensor:
         start = self.trace.labels
@@ -120,7 +131,7 @@ class TraceRecorder:
         return torch.arange(start, start + count)
 
     def add_macs(self, macs: int) -> None:
-        self.trace.other_macs += macs
+        self.trace.other_macs += macs * self.counting
 
     def current_module(self) -> str:
         return self.stack[-1] if self.stack else ""
@@ -161,6 +172,15 @@ class TraceRecorder:
                 "scripted module, a custom autograd function). Replace that part by plain torch operations."
             )
 
+    def idle(self) -> list[str]:
+        """Return the convolutions and linear layers none of whose tensors any operation has taken, by name."""
+        layers = {n: m for n, m in self.modules.items() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))}
+        own = {
+            name: {f"{name}.{t}" if name else t for t, _ in m.named_parameters(recurse=False)}
+            for name, m in layers.items()
+        }
+        return [name for name, tensors in own.items() if tensors and not tensors & self.seen]
+
     def finish(self) -> None:
         """Freeze layers whose tensors something else takes as well."""
         layers = self.trace.layers
@@ -172,6 +192,10 @@ class TraceRecorder:
             own = [layer.name] if by_itself else of_module.get(layer.name, [])
             # A tensor that takes part by itself, of a module that is also a layer: two would cut it.
             twice = {n for n in own if n in layers and (not by_itself or split_name(n)[0] in layers)}
+            if not by_itself and set(own) & set(self.trace.rewritten):
+                for labels in (layer.inputs, layer.outputs):
+                    reason = f"the forward pass writes the weights of {layer.name!r} anew"
+                    self.freeze(None if labels is None else torch.from_numpy(labels), reason)
             used = next((n for n in own if n in self.other_uses or n in twice), None)
             if used is not None:
                 by = self.other_uses.get(used, "an elementwise operation")

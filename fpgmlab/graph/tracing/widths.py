@@ -2,7 +2,8 @@
 
 A model's code may read ``x.shape[1]`` and build on it: heads of an attention, a scale, another tensor. Such a number
 would be smaller after pruning. While tracing, the sizes of labelled dimensions are `Width` objects, so that it
-shows where they go.
+shows where they go. Some code keeps what it once worked out for a shape (einops, ``functools.lru_cache``): a width is
+therefore no key that any other number would find, and after its trace an ordinary number.
 """
 
 from __future__ import annotations
@@ -16,21 +17,52 @@ import torch
 from torch import Tensor
 
 
+class Owner:
+    """The trace that widths belong to, as long as it runs.
+
+    Parameters
+    ----------
+    tell : callable
+        ``(labels, reason)``: called when a calculation relies on a number of channels.
+    as_numbers : bool
+        Whether a width, as a key, is found where its number is.
+    """
+
+    def __init__(self, tell: Callable[[np.ndarray, str], None], as_numbers: bool = False) -> None:
+        self._tell: Callable[[np.ndarray, str], None] | None = tell
+        self.as_numbers = as_numbers
+
+    def tell(self, ids: np.ndarray, reason: str) -> None:
+        """Freeze channels; nothing after the trace has ended."""
+        if self._tell is not None:
+            self._tell(ids, reason)
+
+    def close(self) -> None:
+        """Let go of the trace: caches of others may keep widths for long."""
+        self._tell = None
+
+
 class Width(int):
     """An int with the labels of the channels that it counts, and whom to tell when a calculation relies on it."""
 
     ids: np.ndarray
-    tell: Callable[[np.ndarray, str], None]
+    owner: Owner
 
     @classmethod
-    def of(cls, value: int, ids: np.ndarray, tell: Callable[[np.ndarray, str], None]) -> Width:
-        """Return ``value`` as the number of the channels ``ids``; ``tell(ids, reason)`` freezes them."""
+    def of(cls, value: int, ids: np.ndarray, owner: Owner) -> Width:
+        """Return ``value`` as the number of the channels ``ids``."""
         width = cls(value)
-        width.ids, width.tell = ids, tell
+        width.ids, width.owner = ids, owner
         return width
 
+    def tell(self, ids: np.ndarray, reason: str) -> None:
+        """Say that a calculation relies on channels."""
+        self.owner.tell(ids, reason)
+
     def __hash__(self) -> int:
-        return int.__hash__(self)
+        if self.owner.as_numbers:
+            return int.__hash__(self)
+        return hash((int.__hash__(self), id(self.owner), self.ids.tobytes()))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         self.tell(self.ids, "its number of channels enters a calculation")
@@ -53,7 +85,7 @@ def _whole(name: str) -> Callable[[Width, Any], Any]:
             self.tell(self.ids, "its number of channels enters a calculation")
             return value
         ids = np.concatenate([self.ids, other.ids]) if isinstance(other, Width) else self.ids
-        return Width.of(value, ids, self.tell)
+        return Width.of(value, ids, self.owner)
 
     return method
 
@@ -114,8 +146,6 @@ def widths_in(leaves: list[object]) -> list[Width]:
     return [leaf for leaf in leaves if isinstance(leaf, Width)]
 
 
-def with_widths(
-    sizes: torch.Size, label: Tensor, ids: np.ndarray, tell: Callable[[np.ndarray, str], None]
-) -> torch.Size:
+def with_widths(sizes: torch.Size, label: Tensor, ids: np.ndarray, owner: Owner) -> torch.Size:
     """Return a tensor's shape with the sizes of the dimensions that its label changes along as widths."""
-    return torch.Size([Width.of(n, ids, tell) if label.size(dim) > 1 else n for dim, n in enumerate(sizes)])
+    return torch.Size([Width.of(n, ids, owner) if label.size(dim) > 1 else n for dim, n in enumerate(sizes)])

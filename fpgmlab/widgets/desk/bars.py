@@ -76,9 +76,11 @@ class Bars:
                 continue
             if group.protected is not None:
                 raise ValueError(f"group {group.name!r} is protected ({group.protected}): it keeps {group.channels}")
-            if not 0 < count < group.channels or count % group.step:
+            if not group.least <= count < group.channels or count % group.step:
                 unit = f"a multiple of {group.step} " if group.step > 1 else ""
-                raise ValueError(f"group {group.name!r} can keep {unit}from 1 to {group.channels}; got {count}")
+                raise ValueError(
+                    f"group {group.name!r} can keep {unit}from {group.least} to {group.channels}; got {count}"
+                )
 
     def plan(self, kept: Sequence[int]) -> Plan:
         """Return the plan that numbers of channels stand for."""

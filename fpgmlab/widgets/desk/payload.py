@@ -11,7 +11,8 @@ import numpy as np
 from fpgmlab.allocation.degradation import Degradation, degradations
 from fpgmlab.common.modules import stage
 from fpgmlab.deployment import LatencyTable
-from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.rounding import Scores, lowest
 from fpgmlab.sensitivity import Curves
 
@@ -92,7 +93,7 @@ def _group(graph: ChannelGraph, name: str, scores: Scores, max_ratio: float) -> 
         "name": name,
         "channels": group.channels,
         "step": group.step,
-        "least": max(1, math.ceil((1 - max_ratio) * group.channels - 1e-9)),
+        "least": max(group.least, math.ceil((1 - max_ratio) * group.channels - 1e-9)),
         "protected": group.protected,
         "stage": stage(name),
         "producers": list(group.producers),

@@ -72,6 +72,8 @@ def notes(graph: ChannelGraph, view: FilterView) -> list[str]:
         found.append(f"{scene.layer} makes {len(scene)} of the group's {group.channels} channels.")
     if group.blocks is not None:
         found.append(f"As many channels go from each of {group.step} blocks of a grouped convolution.")
+    if group.parts and view.protected is None:
+        found.append(f"At least {group.least} channels stay: some layers make or read only some of them, and keep one.")
     if isinstance(view.criterion, FPGM) and len(group.producers) == 1 and len(scene) == 1:
         found.append("A single filter has no distance to others.")
     return found

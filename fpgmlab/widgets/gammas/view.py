@@ -96,6 +96,7 @@ def pooled_payload(graph: ChannelGraph, scores: Mapping[str, Tensor]) -> dict[st
         "groups": names,
         "channels": [graph[name].channels for name in names],
         "steps": [graph[name].step for name in names],
+        "least": [graph[name].least for name in names],
         "values": values[order].astype(np.float64).tobytes(),
         "owner": owner[order].astype(np.int32).tobytes(),
         "protected": [name for name, group in graph.items() if group.protected is not None],

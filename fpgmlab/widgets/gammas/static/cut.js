@@ -11,7 +11,7 @@ export function cutAt(pooled, ratio, floor) {
     count, floors, cliff,
     threshold: count < total ? pooled.values[count] : Infinity,
     cliffScore: pooled.values[Math.round(cliff * total) - 1],
-    kept: below.map((gone, g) => keptOf(pooled.channels[g], pooled.steps[g], gone, floor)),
+    kept: below.map((gone, g) => keptOf(pooled.channels[g], pooled.steps[g], gone, leastOf(pooled, g, floor))),
     atFloor: floors.map((limit) => limit <= ratio + 1e-12),
   };
 }
@@ -19,7 +19,7 @@ export function cutAt(pooled, ratio, floor) {
 /** Return the global ratio at which the threshold reaches each group's first channel that the floor holds back. */
 function floorRatios(pooled, floor) {
   const seen = new Array(pooled.groups.length).fill(0), found = new Array(pooled.groups.length).fill(1);
-  const free = pooled.channels.map((channels, g) => channels - leastOf(channels, pooled.steps[g], floor));
+  const free = pooled.channels.map((channels, g) => channels - leastOf(pooled, g, floor));
   pooled.owner.forEach((g, i) => {
     if (seen[g] === free[g]) found[g] = (i + 1) / pooled.owner.length;
     seen[g] += 1;
@@ -27,16 +27,15 @@ function floorRatios(pooled, floor) {
   return found;
 }
 
-function leastOf(channels, step, floor) {
-  return Math.max(step, Math.ceil(floor * channels - 1e-9));
+function leastOf(pooled, g, floor) {
+  return Math.max(pooled.least[g], Math.ceil(floor * pooled.channels[g] - 1e-9));
 }
 
 /** Return the nearest number of channels that a group may keep, half upwards: fpgmlab.plans.rounding.kept_channels. */
-function keptOf(channels, step, gone, floor) {
+function keptOf(channels, step, gone, least) {
   if (gone === 0) return channels;
-  const least = Math.ceil(floor * channels - 1e-9);
   let best = channels;
-  for (let kept = Math.floor(channels / step) * step; kept >= Math.max(step, least); kept -= step) {
+  for (let kept = Math.floor(channels / step) * step; kept >= least; kept -= step) {
     if (Math.abs(kept - (channels - gone)) < Math.abs(best - (channels - gone)) - 1e-9) best = kept;
   }
   return best;

@@ -1,30 +1,28 @@
-"""Tracing: one forward pass in which every channel carries a number (see `fpgmlab.graph.tracing.labels`).
+"""The mode that sees every torch function of a forward pass and gives its results their labels (see `labels`).
 
-The pass runs the model's own code, so any control flow, in-place operation or reuse of a layer is seen as it happens.
 What is not understood is never guessed: the channels that go into it are frozen, with the reason in words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fpgmlab.common.calling import call, left_as_it_is
-from fpgmlab.common.modules import eval_mode, split_name, tensors_in
+from fpgmlab.common.modules import split_name, tensors_in
 from fpgmlab.graph.tracing.labels import give_up, rule_for, words
 from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
-from fpgmlab.graph.tracing.recorder import Trace, TraceRecorder, TracingError
-from fpgmlab.graph.tracing.widths import Width, widths_in, with_widths
+from fpgmlab.graph.tracing.recorder import TraceRecorder
+from fpgmlab.graph.tracing.suspicion import asked_by_model
+from fpgmlab.graph.tracing.widths import Owner, Width, widths_in, with_widths
 
 # What tells nothing about channels, or only what a pruned tensor would tell as well.
 _HARMLESS = words(
@@ -35,70 +33,15 @@ _HARMLESS = words(
 )
 
 
-def trace_labels(model: nn.Module, example_input: object) -> Trace:
-    """Run a model once in eval mode and record which channels belong together.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Left as it is.
-    example_input : Tensor, list, tuple or dict
-        What the model is called with: one tensor or list (of pictures), positional or keyword arguments.
-
-    Raises
-    ------
-    TracingError
-        When the forward pass fails, or its outputs come from code that cannot be seen; with the module's name.
-    """
-    lazy = [name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if is_lazy(tensor)]
-    if lazy:
-        raise TracingError(
-            f"{type(model).__name__} has no weights yet ({lazy[0]!r} is lazy): run it once, then trace it."
-        )
-    mode = _LabelMode(model, batch=_examples(example_input))
-    with left_as_it_is(model), eval_mode(model), torch.inference_mode(False), torch.enable_grad(), mode.watching(model):
-        arguments = pytree.tree_map(mode.differentiable, example_input)
-        try:
-            with mode.unseen, mode:
-                outputs = call(model, arguments)
-        except TracingError:
-            raise
-        except Exception as error:
-            shapes = [tuple(tensor.shape) for tensor in tensors_in(example_input)]
-            raise TracingError(
-                f"{type(model).__name__} could not be traced: its forward pass with example_input {shapes} failed in "
-                f"{mode.to.where}: {error}. Pass an example_input that the model takes, on the model's device."
-            ) from error
-        for output in _outputs(outputs):
-            mode.to.check_seen(output, "return")
-            mode.to.freeze(mode.to.get(output), "it is the model's output")
-        mode.to.finish()
-    return mode.to.trace
-
-
-def _examples(example_input: object) -> int:
-    """Return the number of examples; pictures in a list, as torchvision's detectors take them, have no batch."""
-    items = tuple(example_input.values()) if isinstance(example_input, dict) else example_input
-    for item in items if isinstance(items, tuple) else (items,):
-        tensors = list(tensors_in(item))
-        if isinstance(item, list) and tensors and all(tensor.ndim == 3 for tensor in tensors):
-            return len(tensors)
-        if batched := [tensor for tensor in tensors if tensor.ndim]:
-            return len(batched[0])
-    return 1
-
-
-def _outputs(value: object) -> Iterator[Tensor]:
-    """Yield a model's output tensors, also those in objects with slots."""
-    yield from tensors_in(value)
-    if not isinstance(value, (Tensor, dict, tuple, list)) and not hasattr(value, "__dict__"):
-        yield from tensors_in([getattr(value, name, None) for name in getattr(type(value), "__slots__", ())])
+_PLAIN = (Tensor, nn.Parameter)
+_COUNTS = words("shape size numel nelement len")
+_BY_CONTENT = words("nonzero argwhere masked_select unique unique_consecutive nms")  # how much comes out, the data say
 
 
 class _Unseen(TorchDispatchMode):
     """Sees what is computed outside of torch functions: by a script or other compiled code."""
 
-    def __init__(self, tracer: _LabelMode) -> None:
+    def __init__(self, tracer: LabelMode) -> None:
         super().__init__()
         self.tracer = tracer
 
@@ -114,13 +57,14 @@ class _Unseen(TorchDispatchMode):
         return out
 
 
-class _LabelMode(TorchFunctionMode):
+class LabelMode(TorchFunctionMode):
     """Sees every torch function of a forward pass and gives its results their labels."""
 
-    def __init__(self, model: nn.Module, batch: int) -> None:
+    def __init__(self, model: nn.Module, batch: int, as_numbers: bool = False) -> None:
         super().__init__()
         self.to = TraceRecorder(model, batch)
         self.unseen = _Unseen(self)
+        self.owner = Owner(self._relied_on, as_numbers)
         self.inside = 0  # torch functions that are running
 
     def differentiable(self, leaf: object) -> object:
@@ -172,20 +116,33 @@ class _LabelMode(TorchFunctionMode):
         if name == "iter":
             return iter(self._see(torch.unbind, types, args[:1], {}))
         leaves = pytree.tree_leaves((args, kwargs))
+        if any(isinstance(leaf, Width) and leaf.owner is not self.owner for leaf in leaves):  # from a cache
+            args, kwargs = pytree.tree_map(self._own, (args, kwargs))
+            leaves = pytree.tree_leaves((args, kwargs))
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         for tensor in inputs:
             self.to.check_seen(tensor, name)
         if not args and "input" in kwargs:
             args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
         label = self.to.get(args[0]) if args and isinstance(args[0], Tensor) else None
-        if label is not None and name in {"shape", "size", "numel", "nelement", "len"}:
-            return self._count(name, args, kwargs, label)
+        if name in _COUNTS and args and isinstance(args[0], Tensor):
+            counted = label is not None or self.to.is_model_tensor(args[0])
+            self.to.trace.suspect = self.to.trace.suspect or (counted and asked_by_model())
+            if label is not None:
+                return self._count(name, args, kwargs, label)
         own = self.to.per_channel(name, inputs)
         for layer, tensor in own:
             self.to.put(tensor, torch.from_numpy(layer.outputs).reshape(tensor.shape))
         self.to.check_widths(name, widths_in(leaves), inputs)
-        out = func(*args, **kwargs)
+        if name == "batch_norm" and not self.to.counting:
+            args, kwargs = _by_running_statistics(args, kwargs)
+        self.to.reads_content = bool(self.to.by_content) and any(tensor in self.to.by_content for tensor in inputs)
+        with torch._C._DisableTorchDispatch() if all(type(t) in _PLAIN for t in inputs) else nullcontext():
+            out = func(*args, **kwargs)  # what it consists of is nobody's business
         results = list(tensors_in(out))
+        if self.to.reads_content or name in _BY_CONTENT or _picks(name, args):
+            for result in results or inputs[:1]:  # what is written into
+                self.to.by_content[result] = True
         for result in results:
             if result not in self.to.label_of:
                 self.to.put(result, None)
@@ -198,6 +155,7 @@ class _LabelMode(TorchFunctionMode):
             self.to.put(tensor, None)
         for owned in filter(self.to.is_model_tensor, inputs):
             full = self.to.names[id(owned)]
+            self.to.seen.add(full)
             if not {full, split_name(full)[0]} & self.to.claimed and any(result is not owned for result in results):
                 self.to.other_uses.setdefault(full, name)
         return out
@@ -221,10 +179,10 @@ class _LabelMode(TorchFunctionMode):
 
     def _count(self, name: str, args: tuple, kwargs: dict, label: Tensor) -> Any:
         ids = label.reshape(-1).numpy()
-        sizes = with_widths(Tensor.size(args[0]), label, ids, self._relied_on)
+        sizes = with_widths(Tensor.size(args[0]), label, ids, self.owner)
         if name in {"numel", "nelement"}:
             count = args[0].numel()
-            return Width.of(count, ids, self._relied_on) if label.numel() > 1 else count
+            return Width.of(count, ids, self.owner) if label.numel() > 1 else count
         if name == "len":
             if label.size(0) > 1:
                 self.to.freeze(label, "its number of channels is asked for by 'len'")
@@ -232,6 +190,27 @@ class _LabelMode(TorchFunctionMode):
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         return sizes if dim is None else sizes[dim]
 
+    def _own(self, leaf: object) -> object:
+        """Return a width of another trace as an ordinary number."""
+        return int.__add__(leaf, 0) if isinstance(leaf, Width) and leaf.owner is not self.owner else leaf
+
     def _relied_on(self, ids: np.ndarray, reason: str) -> None:
         if self.inside == 0:  # the model's own code, not that of a torch function
             self.to.freeze_ids(ids, reason)
+
+
+def _picks(name: str, args: tuple) -> bool:
+    """Tell whether a mask decides how much an operation gives: ``x[mask]``, ``torch.where(mask)``."""
+    if name == "where":
+        return len(args) == 1
+    indices = pytree.tree_leaves(args[1:]) if name == "getitem" else ()
+    return any(isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in indices)
+
+
+def _by_running_statistics(args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """Return a batch norm's arguments without its training: one example may be too few for statistics of its own."""
+    order = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+    given = dict(zip(order, args, strict=False)) | kwargs
+    if given.get("running_mean") is None:
+        return args, kwargs
+    return (given.pop("input"),), {**given, "training": False}

@@ -1,18 +1,22 @@
-"""From a model to its channel graph."""
+"""From what tracing has seen to the channel graph."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 from torch import nn
 
 from fpgmlab.errors import unknown
-from fpgmlab.graph.channel_graph import ChannelGraph, ChannelGroup
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.grouping import RawGroup, group_channels
-from fpgmlab.graph.tracing.labelling import trace_labels
+from fpgmlab.graph.parts import incomplete_sides, parts_of
+from fpgmlab.graph.tracing.passes import trace_labels
 
 
-def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
+def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
     """Find out which channels of a model belong together.
 
     The model runs once, in eval mode, with numbered channels; what mixes or hides channels protects the groups that
@@ -48,10 +52,14 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
     raw, layers = group_channels(seen)
     if not raw:
         raise ValueError(f"{type(model).__name__} has no convolution or linear layer that ran: nothing to prune")
-    return ChannelGraph(model, example_input, [_public(group, protect) for group in raw], layers, seen.other_macs)
+    stops = np.cumsum([group.channels for group in raw]).tolist()
+    slices = [slice(stop - group.channels, stop) for group, stop in zip(raw, stops, strict=True)]
+    sides = tuple(incomplete_sides(layers, slices))
+    groups = [_public(group, own, protect) for group, own in zip(raw, parts_of(sides, slices), strict=True)]
+    return ChannelGraph(model, example_input, groups, layers, seen.other_macs, sides, seen.training_only, seen.suspect)
 
 
-def _public(group: RawGroup, protect: Sequence[str]) -> ChannelGroup:
+def _public(group: RawGroup, parts: tuple[tuple[int, ...], ...], protect: Sequence[str]) -> ChannelGroup:
     reason = group.frozen
     if reason is None and not group.consumers:
         reason = "no layer consumes it"
@@ -61,6 +69,10 @@ def _public(group: RawGroup, protect: Sequence[str]) -> ChannelGroup:
     named = [p for p in protect for layer in layers if p in ("", layer) or layer.startswith(f"{p}.")]
     if reason is None and named:
         reason = f"the user named {named[0]!r}"
-    return ChannelGroup(
-        group.producers[0], group.channels, group.producers, group.consumers, reason, group.channelwise, group.blocks
-    )
+    found = ChannelGroup(
+        group.producers[0], group.channels, group.producers, group.consumers, reason, group.channelwise, group.blocks,
+        parts,
+    )  # fmt: skip
+    if reason is None and found.least >= group.channels:
+        return replace(found, protected="nothing could go: each of its channels is the last one of a layer")
+    return found

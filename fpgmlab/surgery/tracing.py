@@ -1,0 +1,43 @@
+"""From a model to its channel graph, held against really cut networks where tracing alone could be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from fpgmlab.graph.building import build_graph
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.surgery.probing import unlike
+
+
+def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
+    """Find out which channels of a model belong together.
+
+    The model runs once, in eval mode, with numbered channels; what mixes or hides channels protects the groups that
+    enter it. Where its code asks for numbers of channels, half of each group is cut for a moment: groups without
+    which the network answers otherwise than it should, or does not run, are protected as well. The model is left as it
+    is.
+
+    Parameters
+    ----------
+    model : nn.Module
+    example_input : Tensor, list, tuple or dict
+        What the model is called with: one tensor, a list of pictures (3, height, width) as torchvision's detectors take
+        it, positional or keyword arguments. Costs are for this size, for one example of the batch.
+    protect : sequence of str
+        Names of modules that shall keep their channels: layers, or blocks with everything in them.
+
+    Returns
+    -------
+    ChannelGraph
+
+    Raises
+    ------
+    TracingError
+        When the model does not run with this input, with the module where it failed.
+    ValueError
+        For a name in ``protect`` that is no module, or a model without a layer to prune.
+    """
+    graph = build_graph(model, example_input, protect=protect)
+    return graph.protecting(unlike(graph)) if graph.suspect else graph
