@@ -13,9 +13,12 @@ from torch.utils.data import TensorDataset
 import fpgmlab as fl
 
 # What takes longest goes first, so that no worker is left with it at the end.
-LONGEST = ("tests/browser", "tests/notebooks", "tests/figures", "tests/surgery/test_torchvision.py")
+LONGEST = (
+    "tests/browser", "tests/notebooks", "tests/figures", "tests/surgery/test_brought.py",
+    "tests/surgery/test_torchvision.py",
+)  # fmt: skip
 # Tests that share no dear fixture: each goes to the next worker that is free.
-APART = ("tests/surgery/test_torchvision.py", "tests/notebooks/test_fresh.py")
+APART = ("tests/surgery/test_brought.py", "tests/surgery/test_torchvision.py", "tests/notebooks/test_fresh.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

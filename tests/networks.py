@@ -994,7 +994,7 @@ def weights_as_an_embedding(m, x):
 
 
 @network(
-    {"conv": "not plainly a layer's own"} | HEAD,
+    {"conv": "Model computes its weight while it runs", "": "Model computes its weight while it runs"} | HEAD,
     lambda: {"conv": conv(3, 8), "standard": conv(8, 6), "fc": nn.Linear(6, 5)},
 )
 def weight_standardised(m, x):
@@ -1008,7 +1008,7 @@ def normed_layers() -> Layers:
     return {"conv": conv(3, 8), "normed": normed, "last": conv(6, 7), "fc": nn.Linear(7, 5)}
 
 
-@network({"conv": "not plainly a layer's own", "last": None} | HEAD, normed_layers)
+@network({"conv": "computed by WeightNorm", "normed": "computed by WeightNorm", "last": None} | HEAD, normed_layers)
 def weight_norm(m, x):
     return m.fc(pooled(m.last(m.normed(m.conv(x).relu()))))
 

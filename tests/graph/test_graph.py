@@ -109,11 +109,11 @@ def test_shares_of_a_layer_of_two_groups():
     assert graph.frame()["macs_share"].sum() == pytest.approx(1)
 
 
-def test_layers_that_nobody_can_cut_have_no_share():
+def test_layers_that_nobody_can_cut_have_their_share():
     graph = traced("weight_norm")
     shares = graph.frame().set_index("group")["macs_share"]
-    without = 6 * 8 * 9 * 64  # the weight-normalised convolution
-    assert shares.sum() == pytest.approx(1 - without / graph.cost().macs)
+    assert shares.sum() == pytest.approx(1)
+    assert shares["normed"] == pytest.approx(6 * 8 * 9 * 64 / graph.cost().macs)
 
 
 # Costs ---------------------------------------------------------------------------------------------------------------

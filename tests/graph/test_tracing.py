@@ -234,8 +234,7 @@ def test_fixed_outputs_are_protected_by_every_container():
         assert set(network.groups) >= set(HEAD)
 
 
-@pytest.mark.xfail(reason="Python divides a float by a subclass of int without asking it", strict=True)
 def test_a_float_divided_by_the_width_protects():
-    # 1 / x.shape[1] is seen, 1.0 / x.shape[1] is not; fl.agreement shows the difference.
+    # 1 / x.shape[1] is seen; Python divides a float by a subclass of int without asking it.
     graph = fl.trace(simple(lambda m, x: x * (1.0 / x.shape[1])), X)
     assert graph["conv1"].protected

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fpgmlab as fl
-from fpgmlab.graph.channel_graph import ChannelGroup
+from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import allowed_kept, kept_channels, lowest
 from fpgmlab.plans.thresholds import floors, global_cut

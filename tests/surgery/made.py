@@ -11,8 +11,8 @@ import torchvision
 from torch import Tensor, nn
 
 NOISE = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0))
-PIXELS = {"inception_v3": 96, "maxvit_t": 224}  # the least that work; 64 for all others
-OPTIONS = {"googlenet": {"aux_logits": False, "init_weights": False}}
+PIXELS = {"inception_v3": 299, "maxvit_t": 224}  # the least that work; 64 for all others
+OPTIONS = {"googlenet": {"aux_logits": True, "init_weights": False}}
 OPTIONS["inception_v3"] = OPTIONS["googlenet"]
 
 

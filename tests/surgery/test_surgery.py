@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import fpgmlab as fl
+from fpgmlab.graph.building import build_graph
 from tests.checks import check_cost, check_same, random_plan, snapshot
 from tests.networks import NETWORKS, Model, busy, conv, pooled
 
@@ -232,7 +233,9 @@ def test_code_that_relies_on_a_width_is_named():
         return m.fc(pooled(m.last(x)))
 
     layers = {"conv": conv(3, 8), "last": conv(8, 6), "fc": nn.Linear(6, 5)}
-    graph = fl.trace(Model(hidden, layers), torch.randn(1, 3, 8, 8))
+    model, x = Model(hidden, layers), torch.randn(1, 3, 8, 8)
+    assert "does not run without some of them (AssertionError: eight" in fl.trace(model, x)["conv"].protected
+    graph = build_graph(model, x)  # nothing was tried
     plan = fl.Plan({"conv": 8}, {"conv": (0,)})
     with pytest.raises(RuntimeError, match=r"(?s)Model does not run: its own code failed with eight.*protect=\["):
         fl.prune(graph, plan)
@@ -252,6 +255,6 @@ def test_a_layer_that_does_not_fit_any_more_is_named():
             return super().forward(x)
 
     layers = {"conv": conv(3, 8), "odd": Odd(8, 6), "fc": nn.Linear(6, 5)}
-    graph = fl.trace(Model(hidden, layers), torch.randn(1, 3, 8, 8))
+    graph = build_graph(Model(hidden, layers), torch.randn(1, 3, 8, 8))
     with pytest.raises(RuntimeError, match="'odd' failed with eight inputs"):
         fl.prune(graph, fl.Plan({"conv": 8}, {"conv": (0,)}))
