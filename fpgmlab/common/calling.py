@@ -49,7 +49,9 @@ def left_as_it_is(model: nn.Module) -> Iterator[None]:
                 attributes[table].update(saved)
         with torch.no_grad():
             for buffer, copy in buffers:
-                if not torch.equal(buffer, copy):  # a batch norm in training writes without a change of version
+                if not buffer.is_meta and not torch.equal(
+                    buffer, copy
+                ):  # a batch norm in training writes without a change of version
                     buffer.copy_(copy)
 
 

@@ -17,31 +17,7 @@ from fpgmlab.graph.tracing.passes import trace_labels
 
 
 def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
-    """Find out which channels of a model belong together.
-
-    The model runs once, in eval mode, with numbered channels; what mixes or hides channels protects the groups that
-    enter it. The model is left as it is.
-
-    Parameters
-    ----------
-    model : nn.Module
-    example_input : Tensor, list, tuple or dict
-        What the model is called with: one tensor, a list of pictures (3, height, width) as torchvision's detectors take
-        it, positional or keyword arguments. Costs are for this size, for one example of the batch.
-    protect : sequence of str
-        Names of modules that shall keep their channels: layers, or blocks with everything in them.
-
-    Returns
-    -------
-    ChannelGraph
-
-    Raises
-    ------
-    TracingError
-        When the model does not run with this input, with the module where it failed.
-    ValueError
-        For a name in ``protect`` that is no module, or a model without a layer to prune.
-    """
+    """Return the graph that tracing alone gives; parameters and errors are those of `fpgmlab.trace`."""
     if isinstance(protect, str):
         protect = [protect]
     modules = dict(model.named_modules())

@@ -377,12 +377,12 @@ def split_of(channels: int) -> tuple[int, int]:
     return channels, 36
 
 
-@situation(exporter="auto")
+@situation()
 def a_cache_by_the_number_of_channels():
     def run(m: Net, x: Tensor) -> Tensor:
         y = m.a(x)
         channels, _ = split_of(y.shape[1])
-        return m.last(m.b(y.reshape(len(y), channels, 6, 6)))
+        return m.last(m.b(y.reshape(-1, channels, 6, 6)))
 
     return two(run)
 

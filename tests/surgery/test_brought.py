@@ -109,7 +109,7 @@ def test_timm(name: str, tmp_path: Path):
         assert any(HARD[name] in group.protected for group in graph.values() if group.protected)
 
 
-@pytest.mark.parametrize("name", SMP)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "unet_scse" else pytest.mark.slow) for n in SMP])
 def test_segmentation_models(name: str, tmp_path: Path):
     import segmentation_models_pytorch as smp
 
@@ -118,7 +118,7 @@ def test_segmentation_models(name: str, tmp_path: Path):
     assert sum(bool(channels) for channels in plan.removed.values()) > 8
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [pytest.param(r, marks=() if r == "yolo26n" else pytest.mark.slow) for r in RECIPES])
 def test_ultralytics_recipes(recipe: str, tmp_path: Path):
     with surroundings_kept():
         from ultralytics.nn import tasks

@@ -44,7 +44,8 @@ def first_look(model: nn.Module, inputs: object) -> Look:
     ReplayError
         When the runs differ in what they call or what comes out, with the module where.
     """
-    (first, outputs), (second, _) = (_calls(model, inputs) for _ in range(2))
+    with left_as_it_is(model), eval_mode(model):  # around both: what one leaves may change the other
+        (first, outputs), (second, _) = (_calls(model, inputs) for _ in range(2))
     kind = type(model).__name__
     if [name for name, _, _ in first] != [name for name, _, _ in second]:
         a, b = next((a[0], b[0]) for a, b in zip(first, [*second, ("",)], strict=False) if a[0] != b[0])
@@ -82,8 +83,7 @@ def _calls(model: nn.Module, inputs: object) -> tuple[list[tuple[str, list[Tenso
         handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
         handles.append(module.register_forward_hook(leave))
     try:
-        with left_as_it_is(model), eval_mode(model):
-            return calls, call(model, tree_map_only(Tensor, Tensor.clone, inputs))
+        return calls, call(model, tree_map_only(Tensor, Tensor.clone, inputs))
     finally:
         for handle in handles:
             handle.remove()
