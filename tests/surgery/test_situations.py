@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 from fpgmlab.allocation.locking import check_locked
+from fpgmlab.graph.building import build_graph
 from tests.surgery.situations import SITUATIONS, Situation, X, two
 from tests.whole_way import apart, check_cut, check_saved, check_trains, outputs_of
 
@@ -235,3 +237,35 @@ def test_an_opset_that_was_not_asked_for_is_an_error(tmp_path: Path):
 def test_what_data_parallel_wraps_is_exported(tmp_path: Path):
     net = nn.DataParallel(two(lambda m, x: m.last(m.b(m.a(x)))))
     assert fl.export_onnx(net, X, tmp_path / "a.onnx", exporter="torchscript").max_rel_error < 1e-4
+
+
+def test_a_head_for_training_that_does_not_run_with_more_examples_is_no_reason_to_refuse():
+    def run(m: nn.Module, x: Tensor) -> object:
+        y = m.a(x)
+        if m.training and len(x) > 2:
+            raise ValueError("two at most")
+        return (m.last(m.b(y)), m.aux(y)) if m.training else m.last(m.b(y))
+
+    graph = fl.trace(two(run, aux=nn.Conv2d(8, 4, 1)), X)
+    assert graph.training_only == ("aux",)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5)
+    small = fl.prune(graph, plan).train()  # twice the example is four
+    assert [tuple(t.shape) for t in small(X)] == [(2, 4, 6, 6)] * 2
+
+
+def test_a_network_of_random_shape_is_called_random():
+    net = two(lambda m, x: m.last(m.b(m.a(x)))[..., : int(torch.randint(1, 6, ()))])
+    graph = build_graph(net, X)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5)
+    with pytest.raises(RuntimeError, match="answers the same input differently each time"):
+        for _ in range(20):
+            fl.agreement(graph, plan)
+
+
+def test_what_a_graph_holds_is_copied_after_a_training_step():
+    graph = fl.trace(BY_NAME["copied_after_a_training_step"].build(), X)
+    assert not graph.model.last_features.is_leaf
+    again = copy.deepcopy(graph)
+    assert again.model is not graph.model
+    assert again.cost() == graph.cost()
+    assert torch.equal(again.model.last_features, graph.model.last_features)
