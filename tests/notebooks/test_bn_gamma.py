@@ -11,6 +11,8 @@ import pytest
 
 from tests.notebooks.running import check_every_cell_ran, check_figures
 
+pytestmark = pytest.mark.slow  # its text asks for many pictures
+
 FIGURES = ("ridgeline_plain", "before_after", "ridgeline_sparse", "histogram", "slimming")
 
 

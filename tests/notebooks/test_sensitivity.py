@@ -11,6 +11,8 @@ import pytest
 
 from tests.notebooks.running import check_every_cell_ran, check_figures
 
+pytestmark = pytest.mark.slow  # half a minute, whatever the settings
+
 FIGURES = (
     "curves",
     "map",

@@ -41,8 +41,10 @@ def graph() -> fl.ChannelGraph:
     return small_graph()
 
 
-@pytest.mark.parametrize("tolerance", [None, 0.15])
-@pytest.mark.parametrize("memory", [4e9, 1e5])
+@pytest.mark.parametrize(
+    ("memory", "tolerance"),
+    [(4e9, None), (1e5, 0.15), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((4e9, 0.15), (1e5, None)))],
+)
 def test_workers_give_the_same(
     graph: fl.ChannelGraph, client: Client, tmp_path: Path, tolerance: float | None, memory: float
 ):
