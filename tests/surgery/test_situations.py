@@ -269,3 +269,10 @@ def test_what_a_graph_holds_is_copied_after_a_training_step():
     assert again.model is not graph.model
     assert again.cost() == graph.cost()
     assert torch.equal(again.model.last_features, graph.model.last_features)
+
+
+def test_a_network_without_numbers_is_not_tried():
+    net = BY_NAME["width_by_out_channels"].build().to("meta")
+    graph = fl.trace(net, X.to("meta"))
+    assert graph.suspect
+    assert graph["a"].protected is None
