@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 import fpgmlab as fl
+from fpgmlab.common.batches import examples_in
 from fpgmlab.common.calling import call
 from fpgmlab.common.modules import eval_mode, tensors_in
 
@@ -44,11 +45,6 @@ def apart(one: list[Tensor], other: list[Tensor]) -> float:
     return max((float((a - b).abs().max()) for a, b in pairs), default=0.0) / max(scale, 1e-30)
 
 
-def examples_in(example: object) -> int:
-    """Return the number of examples of an input."""
-    return len(next(tensors_in(example)))
-
-
 def check_cut(graph: fl.ChannelGraph, plan: fl.Plan, *, macs: bool = True, tolerance: float = 1e-4) -> nn.Module:
     """Assert that simulation, surgery and costs agree; return the pruned network."""
     example = graph.example_input
@@ -69,7 +65,7 @@ def check_cut(graph: fl.ChannelGraph, plan: fl.Plan, *, macs: bool = True, toler
 
 
 def check_trains(small: nn.Module, example: object) -> None:
-    """Assert that a training step runs, and that every weight that wants one has a gradient or none had before."""
+    """Assert that a step of training runs backwards to some weight."""
     small.train()
     found = [tensor.float().sum() for tensor in tensors_in(call(small, example)) if tensor.requires_grad]
     assert found, "nothing to train"
