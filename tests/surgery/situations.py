@@ -455,3 +455,60 @@ def stacked_and_summed():
 @situation()
 def group_norm_of_one_channel_each():
     return two(lambda m, x: m.last(m.b(m.norm(m.a(x)).relu())), norm=nn.GroupNorm(8, 8))
+
+
+class Scaled(nn.Module):
+    """A number for each channel, and a function of the module and its input."""
+
+    def __init__(self, run: Callable) -> None:
+        super().__init__()
+        self.run, self.gamma, self.beta = run, nn.Parameter(torch.randn(8)), nn.Parameter(torch.randn(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def scaled(run: Callable) -> Net:
+    return two(lambda m, x: m.last(m.b(m.scale(m.a(x)).relu())), scale=Scaled(run))
+
+
+@situation()
+def a_scale_viewed_by_its_own_shape():
+    return scaled(lambda s, x: x * s.gamma.view(1, s.gamma.shape[0], 1, 1) + s.beta.view(1, s.beta.size(0), 1, 1))
+
+
+@situation()
+def a_scale_viewed_by_its_numel():
+    return scaled(lambda s, x: x * s.gamma.reshape(1, s.gamma.numel(), 1, 1))
+
+
+@situation()
+def a_scale_viewed_by_the_shape_of_another():
+    return scaled(lambda s, x: x * s.gamma.view(1, s.beta.shape[0], 1, 1) + s.beta.view(-1, 1, 1))
+
+
+@situation()
+def activations_viewed_by_the_shape_of_a_scale():
+    def run(s: Scaled, x: Tensor) -> Tensor:
+        rows = x.view(x.shape[0], s.gamma.shape[0], -1) * s.gamma[:, None]
+        return rows.view(x.shape[0], s.gamma.shape[0], 6, 6)
+
+    return scaled(run)
+
+
+@situation()
+def a_layer_norm_over_the_shape_of_its_weight():
+    def run(s: Scaled, x: Tensor) -> Tensor:
+        return F.layer_norm(x.permute(0, 2, 3, 1), s.weight.shape, s.weight, s.bias).permute(0, 3, 1, 2)
+
+    return two(lambda m, x: m.last(m.b(run(m.norm, m.a(x)).relu())), norm=nn.LayerNorm(8))
+
+
+@situation({"a": "that of 'scale.gamma', which is not cut", "last": OUTPUT})
+def activations_viewed_by_the_shape_of_a_tensor_of_another_use():
+    return scaled(lambda s, x: (x.view(x.shape[0], s.gamma.shape[0], -1) * s.gamma.sum()).view(x.shape[0], -1, 6, 6))
+
+
+@situation({"a": "enters a calculation", "last": OUTPUT})
+def a_scale_viewed_by_its_own_shape_and_divided_by_it():
+    return scaled(lambda s, x: x * s.gamma.view(1, s.gamma.shape[0], 1, 1) / s.gamma.shape[0])

@@ -126,10 +126,9 @@ class LabelMode(TorchFunctionMode):
             args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
         label = self.to.get(args[0]) if args and isinstance(args[0], Tensor) else None
         if name in _COUNTS and args and isinstance(args[0], Tensor):
-            counted = label is not None or self.to.is_model_tensor(args[0])
-            self.to.trace.suspect = self.to.trace.suspect or (counted and asked_by_model())
-            if label is not None:
-                return self._count(name, args, kwargs, label)
+            labels = self._counted(args[0], label)
+            if labels is not None:
+                return self._count(name, args, kwargs, labels)
         own = self.to.per_channel(name, inputs)
         for layer, tensor in own:
             self.to.put(tensor, torch.from_numpy(layer.outputs).reshape(tensor.shape))
@@ -177,6 +176,16 @@ class LabelMode(TorchFunctionMode):
             for result in results:
                 self.to.put(result, None)
 
+    def _counted(self, tensor: Tensor, label: Tensor | None) -> Tensor | None:
+        """Return the labels that a tensor's sizes shall remember, and note that they were asked for."""
+        seen = self.to.trace
+        if label is not None:
+            seen.suspect = seen.suspect or asked_by_model()
+        elif self.to.is_model_tensor(tensor) and asked_by_model():
+            seen.suspect = True
+            return self.to.reserve(tensor)
+        return label
+
     def _count(self, name: str, args: tuple, kwargs: dict, label: Tensor) -> Any:
         ids = label.reshape(-1).numpy()
         sizes = with_widths(Tensor.size(args[0]), label, ids, self.owner)
@@ -184,7 +193,7 @@ class LabelMode(TorchFunctionMode):
             count = args[0].numel()
             return Width.of(count, ids, self.owner) if label.numel() > 1 else count
         if name == "len":
-            if label.size(0) > 1:
+            if label.size(0) > 1 and not self.to.is_model_tensor(args[0]):  # a number that nothing follows
                 self.to.freeze(label, "its number of channels is asked for by 'len'")
             return int.__add__(sizes[0], 0)
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)

@@ -18,6 +18,8 @@ from fpgmlab.graph.tracing.widths import Width
 
 # Operations through which a model's scale or shift for each channel reaches the activations.
 _SCALING = MOVEMENT | UNARY | ELEMENTWISE
+_NORMED = frozenset({"layer_norm", "rms_norm"})
+_SIZED_BY_OWN = _NORMED | {"split"}  # what may be told the number of the very channels that it takes
 
 
 class TracingError(ValueError):
@@ -62,6 +64,7 @@ class TraceRecorder:
         self.counting = True  # MACs are those of evaluation
         self.seen: set[str] = set()  # the model's tensors that some operation took
         self.other_uses: dict[str, str] = {}  # a model's tensor: what else than its layer takes it
+        self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
         self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
 
     @property
@@ -130,6 +133,15 @@ class TraceRecorder:
         self.trace.labels += count
         return torch.arange(start, start + count)
 
+    def reserve(self, tensor: Tensor) -> Tensor | None:
+        """Return labels for the sizes of a model's tensor of one number per channel; `finish` says whose they are."""
+        name = self.names[id(tensor)]
+        if tensor.numel() < 2 or max(tensor.shape) != tensor.numel():
+            return None
+        if name not in self.reserved:
+            self.reserved[name] = self.new_labels(tensor.numel()).reshape(tensor.shape)
+        return self.reserved[name]
+
     def add_macs(self, macs: int) -> None:
         self.trace.other_macs += macs * self.counting
 
@@ -160,10 +172,13 @@ class TraceRecorder:
         labels = [self.get(tensor) for tensor in inputs]
         if name in SIZED and any(label is not None for label in labels):
             return  # the rule looks where they stand
+        if name in _NORMED:  # over as many channels as its weight has
+            labels += [self.reserved.get(self.names.get(id(tensor), "")) for tensor in inputs]
         for width in widths:
             own = any(label is not None and np.isin(width.ids, label.numpy()).all() for label in labels)
-            if not own or name != "split":
-                self.freeze_ids(width.ids, f"its number of channels shapes another tensor through {name!r}")
+            if not own or name not in _SIZED_BY_OWN:
+                does = "enters a calculation" if name in ELEMENTWISE else "shapes another tensor"
+                self.freeze_ids(width.ids, f"its number of channels {does} through {name!r}")
 
     def check_seen(self, tensor: Tensor, name: str) -> None:
         if tensor.grad_fn is not None and tensor not in self.label_of and not self.is_model_tensor(tensor):
@@ -181,8 +196,18 @@ class TraceRecorder:
         }
         return [name for name, tensors in own.items() if tensors and not tensors & self.seen]
 
+    def _assign_reserved(self) -> None:
+        """Tie the sizes of a model's tensors, as its code read them, to the channels with which each is cut."""
+        for name, labels in self.reserved.items():
+            layer = self.known(name) or (self.known(split_name(name)[0]) if labels.ndim == 1 else None)
+            if layer is not None and len(layer.outputs) == labels.numel():
+                self.tie(torch.from_numpy(layer.outputs), labels.reshape(-1))
+            else:
+                self.freeze(labels, f"its number of channels is that of {name!r}, which is not cut with them")
+
     def finish(self) -> None:
-        """Freeze layers whose tensors something else takes as well."""
+        """Say whose the reserved labels are, and freeze layers whose tensors something else takes as well."""
+        self._assign_reserved()
         layers = self.trace.layers
         of_module: dict[str, list[str]] = {}
         for name in self.names.values():
