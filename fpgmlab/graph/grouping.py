@@ -123,6 +123,8 @@ def _groups_in(channels: np.ndarray, group_index: np.ndarray) -> list[int]:
 def _roles(layers: Sequence[Layer], group_index: np.ndarray, groups: int) -> list[tuple[list, list, list]]:
     roles: list[tuple[list, list, list]] = [([], [], []) for _ in range(groups)]
     for layer in layers:
+        if layer.kind == "number":
+            continue
         makes = layer.kind in MAKERS and not layer.depthwise
         if makes:
             for group in _groups_in(layer.inputs, group_index):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fpgmlab.checkpoints.weights import read_weights, write_weights
 from fpgmlab.common.attributes import match_attributes
 from fpgmlab.common.holdings import copy_of
-from fpgmlab.common.modules import named_tensors
+from fpgmlab.common.modules import named_tensors, split_name
 from fpgmlab.models.zoo import build
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import Provenance, provenance, set_provenance
@@ -47,6 +47,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
             "options": dict(record.options),
             "plans": [json.loads(plan.to_json()) for plan in record.plans],
             "notes": dict(notes or {}),
+            **({"numbers": dict(record.numbers)} if record.numbers else {}),
             **({"extra_state": extra} if extra else {}),
         },
     )
@@ -94,7 +95,8 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
         plans = tuple(Plan.from_json(json.dumps(plan)) for plan in record.get("plans", []))
     except ValueError as error:
         raise ValueError(f"{str(path)!r} has a damaged record of its plans: {error}") from error
-    set_provenance(loaded, Provenance(record.get("architecture"), record.get("options", {}), plans))
+    numbers = _renumber(loaded, record.get("numbers", {}), str(path))
+    set_provenance(loaded, Provenance(record.get("architecture"), record.get("options", {}), plans, numbers))
     return loaded.eval()
 
 
@@ -169,6 +171,26 @@ def _put(model: nn.Module, tensors: Mapping[str, Tensor], path: str) -> None:
                 slots[key] = new
         if changed:
             match_attributes(module)
+
+
+def _renumber(model: nn.Module, numbers: Mapping[str, Any], path: str) -> dict[str, int | tuple[int, ...]]:
+    """Write the numbers of channels that surgery once wrote into attributes, and return them."""
+    modules = dict(model.named_modules())
+    written: dict[str, int | tuple[int, ...]] = {}
+    for name, value in numbers.items():
+        place, key = split_name(name)
+        old = vars(modules[place]).get(key) if place in modules else None
+        if type(old) is int and type(value) is int:
+            written[name] = value
+        elif isinstance(old, tuple) and isinstance(value, list) and len(old) == len(value):
+            written[name] = type(old)(value)
+        else:
+            raise ValueError(
+                f"{path!r} does not belong to {type(model).__name__}: the attribute {name!r} should become {value!r}; "
+                f"it is {old!r}"
+            )
+        object.__setattr__(modules[place], key, written[name])
+    return written
 
 
 def _some(names: list[str]) -> str:

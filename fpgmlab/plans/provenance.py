@@ -25,11 +25,14 @@ class Provenance:
         Keyword arguments of ``build``.
     plans : tuple of Plan
         Applied one after the other.
+    numbers : dict
+        Attributes of modules into which surgery wrote a number of channels, by dotted name, with what they hold.
     """
 
     architecture: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     plans: tuple[Plan, ...] = ()
+    numbers: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
 
 
 def provenance(model: nn.Module) -> Provenance:
@@ -42,7 +45,7 @@ def set_provenance(model: nn.Module, record: Provenance) -> None:
     object.__setattr__(model, _ATTRIBUTE, record)
 
 
-def add_plan(model: nn.Module, plan: Plan) -> None:
-    """Note that a model was pruned by a plan."""
+def add_plan(model: nn.Module, plan: Plan, numbers: Mapping[str, int | tuple[int, ...]]) -> None:
+    """Note that a model was pruned by a plan, and which numbers were written into its attributes."""
     record = provenance(model)
-    set_provenance(model, replace(record, plans=(*record.plans, plan)))
+    set_provenance(model, replace(record, plans=(*record.plans, plan), numbers={**record.numbers, **numbers}))

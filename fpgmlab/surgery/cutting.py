@@ -73,7 +73,7 @@ def holders_of(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
     return {names[i]: places for i, places in holders.items()}
 
 
-def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> None:
+def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> dict[str, int | tuple[int, ...]]:
     """Cut channels out of a model, in place.
 
     Parameters
@@ -83,12 +83,21 @@ def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> None:
         Of its graph.
     keep : Tensor, (channels,)
         Which of all groups' channels stay, bool.
+
+    Returns
+    -------
+    dict
+        Attributes of modules that hold a number of channels, by dotted name, with what they hold now.
     """
     modules = dict(model.named_modules())
     holders = holders_of(model)
+    numbers: dict[str, int | tuple[int, ...]] = {}
     for layer in layers:
         keep_in, keep_out = kept_of(layer.inputs, keep), kept_of(layer.outputs, keep)
         if bool(keep_in.all()) and bool(keep_out.all()):
+            continue
+        if layer.kind == "number":
+            numbers[layer.name] = _renumber(modules, layer, int(keep_out.sum()))
             continue
         for name, cut in cuts(layer, modules, keep_in, keep_out):
             _replace(holders, name, cut)
@@ -96,6 +105,17 @@ def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> None:
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.num_features = int(keep_out.sum())  # it may have no tensor to tell
         match_attributes(module)
+    return numbers
+
+
+def _renumber(modules: dict[str, nn.Module], layer: Layer, count: int) -> int | tuple[int, ...]:
+    """Write a number of channels into the attribute that holds it; return what that holds now."""
+    path, key = split_name(layer.name)
+    attributes = vars(modules[path])
+    old = attributes[key]
+    new = count if layer.dim < 0 else type(old)((*old[: layer.dim], count, *old[layer.dim + 1 :]))
+    attributes[key] = new
+    return new
 
 
 def _replace(holders: dict[str, list[tuple[nn.Module, str]]], name: str, cut: Callable[[Tensor], Tensor]) -> None:

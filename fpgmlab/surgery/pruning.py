@@ -42,12 +42,12 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
         pruned = copy_of(graph.model)
     except Exception as error:
         raise RuntimeError(f"{type(graph.model).__name__} cannot be copied: {error}") from error
-    cut_out(pruned, graph.layers, keep)
+    numbers = cut_out(pruned, graph.layers, keep)
     if any(plan.removed.values()):
         _try_run(pruned, graph)
         if graph.training_only:
             _try_run(pruned, graph, training=True)
-    add_plan(pruned, plan)
+    add_plan(pruned, plan, numbers)
     return pruned
 
 

@@ -463,6 +463,7 @@ class Scaled(nn.Module):
     def __init__(self, run: Callable) -> None:
         super().__init__()
         self.run, self.gamma, self.beta = run, nn.Parameter(torch.randn(8)), nn.Parameter(torch.randn(8))
+        self.channels, self.shape, self.features = 8, (1, 8, 1, 1), torch.Size([8])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.run(self, x)
@@ -512,3 +513,90 @@ def activations_viewed_by_the_shape_of_a_tensor_of_another_use():
 @situation({"a": "enters a calculation", "last": OUTPUT})
 def a_scale_viewed_by_its_own_shape_and_divided_by_it():
     return scaled(lambda s, x: x * s.gamma.view(1, s.gamma.shape[0], 1, 1) / s.gamma.shape[0])
+
+
+# Numbers in attributes, which a cut writes anew -----------------------------------------------------------------------
+
+
+@situation()
+def a_scale_viewed_by_a_stored_shape():
+    return scaled(lambda s, x: x * s.gamma.view(*s.shape) + s.beta.view(s.shape))
+
+
+@situation()
+def a_scale_viewed_by_a_stored_number():
+    return scaled(lambda s, x: x * s.gamma.reshape(1, s.channels, 1, 1))
+
+
+@situation()
+def activations_viewed_by_a_stored_number():
+    def run(s: Scaled, x: Tensor) -> Tensor:
+        rows = x.view(x.shape[0], s.channels, -1) * s.gamma.view(s.features)[:, None]
+        return rows.view(x.shape[0], -1, 6, 6)
+
+    return scaled(run)
+
+
+def checked(s: Scaled, x: Tensor) -> Tensor:
+    assert x.shape[1] == s.channels
+    return x * s.gamma.view(-1, 1, 1)
+
+
+@situation()
+def a_width_asserted_by_an_attribute():
+    return scaled(checked)
+
+
+@situation()
+def a_width_that_must_not_differ_from_an_attribute():
+    def run(s: Scaled, x: Tensor) -> Tensor:
+        _, channels, _, _ = x.shape
+        if s.channels != channels:
+            raise ValueError(channels)
+        return x * s.gamma.view(-1, 1, 1)
+
+    return scaled(run)
+
+
+@situation()
+def a_block_asked_for_twice():
+    return two(lambda m, x: m.last(m.b(m.scale(m.a(x)) + m.scale(m.c(x)))), scale=Scaled(checked), c=nn.Conv2d(3, 8, 3))
+
+
+@situation({"a": "'scale.channels' also enters a calculation", "last": OUTPUT})
+def an_attribute_asserted_and_calculated_with():
+    return scaled(lambda s, x: checked(s, x) * s.channels**-0.5)
+
+
+@situation({"a": "'scale.channels' also enters 'zeros'", "last": OUTPUT})
+def an_attribute_asserted_and_for_another_tensor():
+    return scaled(lambda s, x: checked(s, x) + torch.zeros(1, s.channels, 1, 1).sum())
+
+
+@situation({"a": "'scale.channels' also enters a calculation", "last": OUTPUT})
+def an_attribute_asserted_and_a_key():
+    return scaled(lambda s, x: checked(s, x) * {8: 0.5}[s.channels])
+
+
+@situation({"a": "number", "last": OUTPUT})
+def an_attribute_asserted_and_its_inverse_taken():
+    return scaled(lambda s, x: checked(s, x) * (1.0 / s.channels))
+
+
+@situation({"a": "compared with a fixed one", "last": OUTPUT})
+def a_width_asserted_by_a_number_in_the_code():
+    def run(s: Scaled, x: Tensor) -> Tensor:
+        assert x.shape[1] == 8
+        return x * s.gamma.view(-1, 1, 1)
+
+    return scaled(run)
+
+
+@situation()
+def code_that_takes_plain_numbers_only():
+    def run(s: Scaled, x: Tensor) -> Tensor:
+        if type(s.channels) is not int:
+            raise TypeError(s.channels)
+        return x * s.gamma.view(-1, 1, 1)
+
+    return scaled(run)

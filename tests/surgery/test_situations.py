@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import fpgmlab as fl
 from fpgmlab.allocation.locking import check_locked
 from fpgmlab.graph.building import build_graph
-from tests.surgery.situations import SITUATIONS, Situation, X, two
+from tests.surgery.situations import SITUATIONS, Net, Situation, X, two
 from tests.whole_way import apart, check_cut, check_saved, check_trains, outputs_of
 
 BY_NAME = {situation.name: situation for situation in SITUATIONS}
@@ -276,3 +276,48 @@ def test_a_network_without_numbers_is_not_tried():
     graph = fl.trace(net, X.to("meta"))
     assert graph.suspect
     assert graph["a"].protected is None
+
+
+# Numbers in attributes -----------------------------------------------------------------------------------------------
+
+
+def test_attributes_that_hold_a_number_of_channels_are_written_anew():
+    net = BY_NAME["a_scale_viewed_by_a_stored_shape"].build()
+    graph = fl.trace(net, X)
+    assert graph["a"].channelwise == ("scale.gamma", "scale.beta")
+    assert (type(net.scale.channels), type(net.scale.shape[1]), net.scale.shape) == (int, int, (1, 8, 1, 1))
+    small = fl.prune(graph, fl.Plan({"a": 8}, {"a": (1, 2)}))
+    assert small.scale.shape == (1, 6, 1, 1)
+    assert net.scale.shape == (1, 8, 1, 1)
+    again = fl.trace(small, X)
+    smaller = fl.prune(again, fl.Plan({"a": 6}, {"a": (0,)}))
+    assert smaller.scale.shape == (1, 5, 1, 1)
+    assert dict(fl.provenance(smaller).numbers) == {"scale.shape": (1, 5, 1, 1)}
+
+
+def test_widths_that_one_attribute_counts_are_tied():
+    def run(s: nn.Module, x: Tensor) -> Tensor:
+        assert x.shape[1] == s.channels
+        y = s.conv(x)
+        assert y.shape[1] == s.channels
+        return y
+
+    block = Net(run, conv=nn.Conv2d(8, 8, 1))
+    block.channels = 8
+    graph = fl.trace(two(lambda m, x: m.last(m.b(m.block(m.a(x)).relu())), block=block), X)
+    assert graph["a"].producers == ("a", "block.conv")
+    assert graph["a"].protected is None
+    plan = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.4)
+    assert fl.agreement(graph, plan) < 1e-5
+    assert fl.prune(graph, plan).block.conv.weight.shape[:2] == (5, 5)
+
+
+def test_a_file_whose_numbers_do_not_fit_is_refused(tmp_path: Path):
+    graph = fl.trace(BY_NAME["a_width_asserted_by_an_attribute"].build(), X)
+    small = fl.prune(graph, fl.Plan({"a": 8}, {"a": (1, 2)}))
+    fl.save(small, tmp_path / "small.safetensors")
+    fresh = BY_NAME["a_width_asserted_by_an_attribute"].build()
+    assert fl.load(tmp_path / "small.safetensors", model=fresh).scale.channels == 6
+    fresh.scale.channels = "eight"
+    with pytest.raises(ValueError, match="the attribute 'scale.channels' should become 6; it is 'eight'"):
+        fl.load(tmp_path / "small.safetensors", model=fresh)

@@ -17,12 +17,13 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fpgmlab.common.modules import split_name, tensors_in
+from fpgmlab.graph.tracing.attributes import Attribute, Owner
 from fpgmlab.graph.tracing.labels import give_up, rule_for, words
 from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
 from fpgmlab.graph.tracing.recorder import TraceRecorder
 from fpgmlab.graph.tracing.suspicion import asked_by_model
-from fpgmlab.graph.tracing.widths import Owner, Width, widths_in, with_widths
+from fpgmlab.graph.tracing.widths import Width, with_widths
 
 # What tells nothing about channels, or only what a pruned tensor would tell as well.
 _HARMLESS = words(
@@ -64,7 +65,7 @@ class LabelMode(TorchFunctionMode):
         super().__init__()
         self.to = TraceRecorder(model, batch)
         self.unseen = _Unseen(self)
-        self.owner = Owner(self._relied_on, as_numbers)
+        self.owner = Owner(self, as_numbers)
         self.inside = 0  # torch functions that are running
 
     def differentiable(self, leaf: object) -> object:
@@ -116,9 +117,11 @@ class LabelMode(TorchFunctionMode):
         if name == "iter":
             return iter(self._see(torch.unbind, types, args[:1], {}))
         leaves = pytree.tree_leaves((args, kwargs))
-        if any(isinstance(leaf, Width) and leaf.owner is not self.owner for leaf in leaves):  # from a cache
+        numbers = [leaf for leaf in leaves if isinstance(leaf, (Width, Attribute))]
+        if any(number.owner is not self.owner for number in numbers):  # from a cache
             args, kwargs = pytree.tree_map(self._own, (args, kwargs))
             leaves = pytree.tree_leaves((args, kwargs))
+            numbers = [leaf for leaf in leaves if isinstance(leaf, (Width, Attribute))]
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         for tensor in inputs:
             self.to.check_seen(tensor, name)
@@ -132,7 +135,8 @@ class LabelMode(TorchFunctionMode):
         own = self.to.per_channel(name, inputs)
         for layer, tensor in own:
             self.to.put(tensor, torch.from_numpy(layer.outputs).reshape(tensor.shape))
-        self.to.check_widths(name, widths_in(leaves), inputs)
+        if numbers:
+            self.to.check_numbers(name, numbers, inputs)
         if name == "batch_norm" and not self.to.counting:
             args, kwargs = _by_running_statistics(args, kwargs)
         self.to.reads_content = bool(self.to.by_content) and any(tensor in self.to.by_content for tensor in inputs)
@@ -200,12 +204,23 @@ class LabelMode(TorchFunctionMode):
         return sizes if dim is None else sizes[dim]
 
     def _own(self, leaf: object) -> object:
-        """Return a width of another trace as an ordinary number."""
-        return int.__add__(leaf, 0) if isinstance(leaf, Width) and leaf.owner is not self.owner else leaf
+        """Return a number of another trace as an ordinary one."""
+        if isinstance(leaf, (Width, Attribute)) and leaf.owner is not self.owner:
+            return int.__add__(leaf, 0)
+        return leaf
 
-    def _relied_on(self, ids: np.ndarray, reason: str) -> None:
-        if self.inside == 0:  # the model's own code, not that of a torch function
+    # What numbers tell: where the model's own code works with them, not that of a torch function ----------------------
+
+    def relied_on(self, ids: np.ndarray, reason: str) -> None:
+        if self.inside == 0:
             self.to.freeze_ids(ids, reason)
+
+    def counted(self, ids: np.ndarray, attribute: Attribute) -> bool:
+        return self.inside == 0 and self.to.count(ids, attribute)
+
+    def spent(self, attribute: Attribute, use: str) -> None:
+        if self.inside == 0:
+            self.to.spend([attribute], use)
 
 
 def _picks(name: str, args: tuple) -> bool:

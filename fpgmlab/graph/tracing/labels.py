@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fpgmlab.common.modules import tensors_in
+from fpgmlab.graph.tracing.attributes import Attribute
 
 
 def words(text: str) -> frozenset[str]:
@@ -59,6 +61,8 @@ class Recorder(Protocol):
     def equal_parts(self, parts: Sequence[Tensor]) -> None: ...
     def is_model_tensor(self, tensor: Tensor) -> bool: ...
     def slice_model_tensor(self, tensor: Tensor, dim: int, label: Tensor) -> None: ...
+    def count(self, ids: np.ndarray, attribute: Attribute) -> bool: ...
+    def spend(self, leaves: Sequence[object], use: str) -> None: ...
 
 
 def compact(full: Tensor) -> Tensor:

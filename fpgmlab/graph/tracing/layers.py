@@ -25,7 +25,8 @@ class TracedLayer:
     """What one layer does with channels; ``inputs`` and ``outputs`` hold a label for each channel, 0 for a fixed one.
 
     ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu, tensor
-    (a parameter or buffer that takes part by itself, cut along ``dim``) or computed (a convolution or linear operation
+    (a parameter or buffer that takes part by itself, cut along ``dim``), number (a module's attribute that holds how
+    many they are, at the place ``dim`` of a tuple or, -1, by itself) or computed (a convolution or linear operation
     whose weight is no layer's own: nobody cuts it, its weight has so many ``numbers``). Only convolutions and linear
     layers have ``inputs``: the others' channels are their outputs. ``positions`` is the number of times that its kernel
     is applied in the forward pass of one example; ``by_content`` where the data decide it (a detector's proposals).

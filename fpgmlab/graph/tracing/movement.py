@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fpgmlab.common.modules import tensors_in
+from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.labels import Recorder, along, compact, give_up, varying, words
 from fpgmlab.graph.tracing.widths import Width
 
@@ -143,11 +144,13 @@ def _is_bool(index: object) -> bool:
 def _check_sizes(to: Recorder, name: str, sizes: list[object], label: Tensor) -> None:
     """A number in the model's code would no longer fit after pruning; -1 and numbers read from a shape do."""
     if len(sizes) != label.ndim:
-        return
+        return to.spend(sizes, repr(name))
     for dim, size in enumerate(sizes):
         flat = along(label, dim, label.size(dim))
         if not isinstance(size, Width):
-            if label.size(dim) > 1 and size != -1:
+            if label.size(dim) == 1:
+                to.spend([size], repr(name))
+            elif size != -1 and not (isinstance(size, Attribute) and flat is not None and to.count(flat.numpy(), size)):
                 to.freeze(label, f"{name!r} asks for exactly {size} of them")
             continue
         width = torch.from_numpy(size.ids)

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode, tensors_in
+from fpgmlab.graph.tracing.attributes import mark_attributes
 from fpgmlab.graph.tracing.label_mode import LabelMode
 from fpgmlab.graph.tracing.recorder import Trace, TracingError
 from fpgmlab.graph.tracing.suspicion import reads_records
@@ -47,7 +48,9 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
     mode = LabelMode(model, _examples(example_input))
     try:
         _trace(mode, model, example_input)
-    except KeyError:  # a table by numbers of channels, where no width is found
+    except TracingError:
+        raise
+    except Exception:  # code may take plain numbers only: a table by numbers of channels, where no width is found
         mode = LabelMode(model, _examples(example_input), as_numbers=True)
         _trace(mode, model, example_input)
     mode.to.trace.suspect = mode.to.trace.suspect or reads_records(model)
@@ -61,13 +64,15 @@ def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:
         mode.watching(model), closing(mode.owner),
     ):  # fmt: skip
         before = {name: (p.data_ptr(), p._version) for name, p in model.named_parameters()}
+        if not mode.owner.as_numbers:
+            mark_attributes(mode.to.modules, mode.owner)
         arguments = pytree.tree_map(mode.differentiable, example_input)
         try:
             _run(mode, model, arguments, "it is the model's output")
         except TracingError:
             raise
         except Exception as error:
-            if isinstance(error, KeyError) and not mode.owner.as_numbers:
+            if not mode.owner.as_numbers:
                 raise
             hint = ""
             if isinstance(example_input, dict) and isinstance(error, TypeError) and "argument" in str(error):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from fpgmlab.common.modules import named_tensors, split_name
+from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.labels import ELEMENTWISE, UNARY, unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.movement import MOVEMENT, SIZED
@@ -64,6 +65,7 @@ class TraceRecorder:
         self.counting = True  # MACs are those of evaluation
         self.seen: set[str] = set()  # the model's tensors that some operation took
         self.other_uses: dict[str, str] = {}  # a model's tensor: what else than its layer takes it
+        self.spent: dict[str, str] = {}  # a module's attribute: what its number is used for beside counting channels
         self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
         self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
 
@@ -142,6 +144,20 @@ class TraceRecorder:
             self.reserved[name] = self.new_labels(tensor.numel()).reshape(tensor.shape)
         return self.reserved[name]
 
+    def count(self, ids: np.ndarray, attribute: Attribute) -> bool:
+        """Note that an attribute of a module holds the number of some channels, for a cut to write a new one."""
+        if len(ids) != int(attribute):
+            return False
+        self.trace.suspect = True  # what else may be done with it is held against cut networks
+        self.record(TracedLayer(attribute.name, "number", outputs=ids, dim=attribute.place))
+        return True
+
+    def spend(self, leaves: Sequence[object], use: str) -> None:
+        """Note what attributes' numbers are used for beside counting channels."""
+        for leaf in leaves:
+            if isinstance(leaf, Attribute):
+                self.spent.setdefault(leaf.name, use)
+
     def add_macs(self, macs: int) -> None:
         self.trace.other_macs += macs * self.counting
 
@@ -167,14 +183,15 @@ class TraceRecorder:
             found.append((TracedLayer(self.names[id(tensor)], "tensor", outputs=labels, dim=dims[0]), tensor))
         return found
 
-    def check_widths(self, name: str, widths: list[Width], inputs: list[Tensor]) -> None:
+    def check_numbers(self, name: str, numbers: Sequence[Width | Attribute], inputs: Sequence[Tensor]) -> None:
         """A number of channels may shape the tensor that it was read from; anything else relies on it."""
         labels = [self.get(tensor) for tensor in inputs]
         if name in SIZED and any(label is not None for label in labels):
             return  # the rule looks where they stand
+        self.spend(numbers, repr(name))
         if name in _NORMED:  # over as many channels as its weight has
             labels += [self.reserved.get(self.names.get(id(tensor), "")) for tensor in inputs]
-        for width in widths:
+        for width in (number for number in numbers if isinstance(number, Width)):
             own = any(label is not None and np.isin(width.ids, label.numpy()).all() for label in labels)
             if not own or name not in _SIZED_BY_OWN:
                 does = "enters a calculation" if name in ELEMENTWISE else "shapes another tensor"
@@ -213,6 +230,9 @@ class TraceRecorder:
         for name in self.names.values():
             of_module.setdefault(split_name(name)[0], []).append(name)
         for layer in layers.values():
+            if layer.kind == "number" and layer.name in self.spent:
+                reason = f"their number in {layer.name!r} also enters {self.spent[layer.name]}"
+                self.freeze_ids(layer.outputs, reason)
             by_itself = layer.kind == "tensor"
             own = [layer.name] if by_itself else of_module.get(layer.name, [])
             # A tensor that takes part by itself, of a module that is also a layer: two would cut it.

@@ -16,30 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
-class Owner:
-    """The trace that widths belong to, as long as it runs.
-
-    Parameters
-    ----------
-    tell : callable
-        ``(labels, reason)``: called when a calculation relies on a number of channels.
-    as_numbers : bool
-        Whether a width, as a key, is found where its number is.
-    """
-
-    def __init__(self, tell: Callable[[np.ndarray, str], None], as_numbers: bool = False) -> None:
-        self._tell: Callable[[np.ndarray, str], None] | None = tell
-        self.as_numbers = as_numbers
-
-    def tell(self, ids: np.ndarray, reason: str) -> None:
-        """Freeze channels; nothing after the trace has ended."""
-        if self._tell is not None:
-            self._tell(ids, reason)
-
-    def close(self) -> None:
-        """Let go of the trace: caches of others may keep widths for long."""
-        self._tell = None
+from fpgmlab.graph.tracing.attributes import Attribute, Owner
 
 
 class Width(int):
@@ -80,6 +57,7 @@ def _whole(name: str) -> Callable[[Width, Any], Any]:
     plain = getattr(int, name)
 
     def method(self: Width, other: Any) -> Any:
+        _spend(other)
         value = plain(self, other)
         if not _proportional(name, self, other):
             self.tell(self.ids, "its number of channels enters a calculation")
@@ -88,6 +66,17 @@ def _whole(name: str) -> Callable[[Width, Any], Any]:
         return Width.of(value, ids, self.owner)
 
     return method
+
+
+def _spend(*others: Any) -> None:
+    for other in others:
+        if isinstance(other, Attribute):
+            other.owner.spend(other, "a calculation")
+
+
+def _counted(width: Width, attribute: Attribute) -> bool:
+    """Tell whether an attribute holds this very width, so that a cut can write the new one there."""
+    return int.__eq__(width, attribute) and width.owner.count(width.ids, attribute)
 
 
 def _proportional(name: str, width: Width, other: Any) -> bool:
@@ -107,7 +96,10 @@ def _relies(name: str, reason: str, harmless: Callable[[Any], bool] = lambda oth
     def method(self: Width, *others: Any) -> Any:
         # torch's own layers compare with their records, which surgery keeps right.
         by_torch = sys._getframe(1).f_globals.get("__name__", "").startswith("torch.nn.modules.")
-        if not by_torch and not any(harmless(other) for other in others):
+        if by_torch or any(harmless(other) for other in others):
+            return plain(self, *others)
+        if not (name in {"__eq__", "__ne__"} and isinstance(others[0], Attribute) and _counted(self, others[0])):
+            _spend(*others)
             self.tell(self.ids, reason)
         return plain(self, *others)
 
@@ -139,11 +131,6 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
         harmless=lambda other: isinstance(other, Width) or other in (0, 1),
     )
     setattr(Width, f"__{_name}__", _method)
-
-
-def widths_in(leaves: list[object]) -> list[Width]:
-    """Return the widths among the leaves of a call's arguments."""
-    return [leaf for leaf in leaves if isinstance(leaf, Width)]
 
 
 def with_widths(sizes: torch.Size, label: Tensor, ids: np.ndarray, owner: Owner) -> torch.Size:
