@@ -600,3 +600,26 @@ def code_that_takes_plain_numbers_only():
         return x * s.gamma.view(-1, 1, 1)
 
     return scaled(run)
+
+
+# Along channels -------------------------------------------------------------------------------------------------------
+
+
+def gated_along_channels(m: Net, x: Tensor) -> Tensor:
+    y = m.a(x)
+    gate = m.across(y.mean((2, 3)).unsqueeze(1)).sigmoid()
+    return m.last(m.b(y * gate.transpose(1, 2).unsqueeze(-1)))
+
+
+@situation({"a": "along another dimension", "across": "as many places as there are of them", "last": OUTPUT})
+def a_convolution_across_channels():
+    return two(gated_along_channels, across=nn.Conv1d(1, 1, 3, padding=1))
+
+
+@situation({"a": "crosses its channels with others", "c": "crosses its channels with others", "last": OUTPUT})
+def channels_times_channels():
+    def run(m: Net, x: Tensor) -> Tensor:
+        one, other = m.a(x).mean((2, 3)), m.c(x).mean((2, 3))
+        return m.last(m.b((one[:, :, None].expand(-1, -1, 8) + other[:, None].expand(-1, 8, -1))[..., None]))
+
+    return two(run, c=nn.Conv2d(3, 8, 3))

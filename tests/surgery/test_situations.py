@@ -321,3 +321,8 @@ def test_a_file_whose_numbers_do_not_fit_is_refused(tmp_path: Path):
     fresh.scale.channels = "eight"
     with pytest.raises(ValueError, match="the attribute 'scale.channels' should become 6; it is 'eight'"):
         fl.load(tmp_path / "small.safetensors", model=fresh)
+
+
+def test_a_convolution_across_channels_does_not_make_them_one():
+    graph = fl.trace(BY_NAME["a_convolution_across_channels"].build(), X)
+    assert {name: group.channels for name, group in graph.items()} == {"a": 8, "across": 1, "b": 6, "last": 4}

@@ -127,7 +127,11 @@ def _elementwise(to: Recorder, name: str, func: Callable, args: tuple, kwargs: d
             continue
         shape = align(operand, out.ndim).shape
         mine, other = varying(merged), varying(label)
-        if all(merged_shape[d] == shape[d] for d in {*mine, *other}):
+        alike = all(merged_shape[d] == shape[d] for d in {*mine, *other})
+        if alike and bool(mine) != bool(other):  # to tie it to each of them would make them all one
+            give_up(to, operands, f"{name!r} combines it with one channel at as many places as there are of them")
+            merged = merged if mine else label
+        elif alike and (not mine or {*mine} & {*other}):
             left, right = torch.broadcast_tensors(merged, label)
             to.tie(left, right)
             merged = torch.where(left > 0, left, right)
