@@ -1,0 +1,105 @@
+"""Inputs alone, without labels, from whatever holds them: a task, a data set, a loader, batches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from fpgmlab.common.batches import examples_in
+
+USUAL_BATCH = 128
+
+
+def inputs_of(data: Any, samples: int, seed: int = 0) -> list[object]:
+    """Return batches of inputs with so many examples in all; labels are not looked at.
+
+    Parameters
+    ----------
+    data : task, data set, iterable of batches
+        Of a task the training data as `fpgmlab.fit` sees them, shuffled and augmented; where its data are augmented and
+        too few, more passes over them. Of a data set a random part, of items that are inputs or begin with them. Of an
+        iterable, such as a ``DataLoader`` or a list, the first ones, each the inputs or a tuple or list beginning with
+        them.
+    samples : int
+        Examples in all.
+    seed : int
+        Of the order, and of a task's augmentation.
+
+    Raises
+    ------
+    ValueError
+        When there is no example, with what there is instead.
+    TypeError
+        For what is none of these.
+
+    Warns
+    -----
+    UserWarning
+        When there are fewer examples than asked for.
+    """
+    batches: list[object] = []
+    there = 0
+    for inputs in _all_of(data, samples, seed):
+        size = examples_in(inputs)
+        batches.append(inputs if size <= samples - there else _first(inputs, samples - there, size))
+        there += min(size, samples - there)
+        if there == samples:
+            return batches
+    if not there:
+        raise ValueError(f"{type(data).__name__} gave no example: at least one is needed. Labels are not.")
+    warnings.warn(f"only {there} of the {samples} examples asked for are there", UserWarning, stacklevel=3)
+    return batches
+
+
+def _all_of(data: Any, samples: int, seed: int) -> Iterator[object]:
+    if hasattr(data, "train_batches"):
+        return _of_task(data, samples, seed)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (list, tuple, dict, Tensor)):
+        return _of_data_set(data, samples, seed)
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict, Tensor)):
+        return (_inputs(batch) for batch in data)
+    raise TypeError(
+        "data must be a task, a data set, a data loader or a list of batches (each a tensor (examples, ...), or a "
+        f"tuple that begins with one); got a {type(data).__name__}"
+    )
+
+
+def _of_task(task: Any, samples: int, seed: int) -> Iterator[object]:
+    if len(task.train) == 0:
+        raise ValueError(
+            f"{type(task).__name__} has no training data (task.train is empty). Its validation data are not taken in "
+            "their place: what is judged on them later would not be new. Pass such pictures as a list of batches."
+        )
+    size = min(getattr(task, "train_batch_size", USUAL_BATCH), samples)
+    for turn in count():
+        found = False
+        for inputs, _ in task.train_batches(size, seed=seed if not turn else seed * 10007 + turn):
+            found = True
+            yield inputs
+        if not found or getattr(task, "augment", None) is None:
+            return
+
+
+def _of_data_set(data: Any, samples: int, seed: int) -> Iterator[object]:
+    from torch.utils.data import default_collate
+
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:samples].tolist()
+    for start in range(0, len(order), USUAL_BATCH):
+        yield default_collate([_inputs(data[i]) for i in order[start : start + USUAL_BATCH]])
+
+
+def _inputs(item: object) -> object:
+    return item[0] if isinstance(item, (tuple, list)) and item else item
+
+
+def _first(inputs: object, wanted: int, size: int) -> object:
+    """Return the first examples of a batch; all of what is not laid out by example."""
+    if isinstance(inputs, list) and len(inputs) == size:
+        return inputs[:wanted]
+    return tree_map_only(Tensor, lambda t: t[:wanted] if t.ndim and len(t) == size else t, inputs)

@@ -1,0 +1,165 @@
+"""Least squares from second moments: sums over equations that are gathered in parts and solved at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean diagonal; the search starts at `USUAL`
+USUAL = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Sums over equations ``a @ w + b = y``, of several independent systems of one size side by side.
+
+    Attributes
+    ----------
+    count : int
+        How many equations.
+    a, y : Tensor, (systems, features), (systems, targets)
+        Sums of both sides.
+    aa, ay : Tensor, (systems, features, features), (systems, features, targets)
+        Sums of their products.
+    yy : Tensor, (systems, targets)
+        Sums of the squared targets.
+    """
+
+    count: int
+    a: Tensor
+    y: Tensor
+    aa: Tensor
+    ay: Tensor
+    yy: Tensor
+
+    @classmethod
+    def of(cls, a: Tensor, y: Tensor, exact: bool = False) -> Moments:
+        """Return the sums of some equations, in float64.
+
+        Parameters
+        ----------
+        a, y : Tensor, (systems, equations, features), (systems, equations, targets)
+        exact : bool
+            Multiply in float64 as well; else in the precision that the equations have, in parts.
+        """
+        if exact:
+            a, y = a.double(), y.double()
+        # About a point among them: products of what is far from zero would lose digits.
+        a0, y0 = a[:, :64].mean(1, keepdim=True), y[:, :64].mean(1, keepdim=True)
+        a, y, n = a - a0, y - y0, a.shape[1]
+        at = a.transpose(1, 2)
+        sums = (a.sum(1), y.sum(1), at @ a, at @ y, (y * y).sum(1))
+        da, dy, aa, ay, yy = (part.double() for part in sums)
+        a0, y0 = a0.squeeze(1).double(), y0.squeeze(1).double()
+        aa = aa + _outer(a0, da) + _outer(da, a0) + n * _outer(a0, a0)
+        ay = ay + _outer(a0, dy) + _outer(da, y0) + n * _outer(a0, y0)
+        return cls(n, da + n * a0, dy + n * y0, aa, ay, yy + 2 * y0 * dy + n * y0 * y0)
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(
+            self.count + other.count, self.a + other.a, self.y + other.y, self.aa + other.aa, self.ay + other.ay,
+            self.yy + other.yy,
+        )  # fmt: skip
+
+    def finite(self) -> bool:
+        """Tell whether all sums are numbers."""
+        return all(bool(torch.isfinite(part).all()) for part in (self.aa, self.ay, self.yy))
+
+
+def _outer(left: Tensor, right: Tensor) -> Tensor:
+    return left.unsqueeze(2) * right.unsqueeze(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A solution: ``weight`` (systems, features, targets) and ``offset`` (systems, targets)."""
+
+    weight: Tensor
+    offset: Tensor
+
+    def error(self, moments: Moments) -> Tensor:
+        """Return the sum of the squared errors of each target, (systems, targets)."""
+        w, b = self.weight, self.offset
+        aw = (moments.a.unsqueeze(1) @ w).squeeze(1)
+        quadratic = (w * (moments.aa @ w)).sum(1) - 2 * (w * moments.ay).sum(1)
+        return quadratic + moments.yy + 2 * b * (aw - moments.y) + moments.count * b * b
+
+
+def solve(moments: Moments, start: Tensor, ridge: float, offset: bool = True) -> Fit:
+    """Return the least squares solution with a ridge towards weights that are there.
+
+    Minimises ``|a w + b - y|^2 + ridge * d * |w - start|^2`` over w and b, with d the mean diagonal of the features'
+    second moments (about their means where there is an offset).
+
+    Parameters
+    ----------
+    moments : Moments
+    start : Tensor, (systems, features, targets)
+        What the ridge draws towards.
+    ridge : float
+        >= 0.
+    offset : bool
+        Whether there is a constant beside the weights.
+
+    Returns
+    -------
+    Fit
+        In float64. Directions of which the equations tell nothing keep ``start``.
+    """
+    aa, ay, start = moments.aa, moments.ay, start.double()
+    if offset:
+        aa = aa - _outer(moments.a, moments.a) / moments.count
+        ay = ay - _outer(moments.a, moments.y) / moments.count
+    diagonal = aa.diagonal(dim1=1, dim2=2)
+    strength = ridge * diagonal.mean(1).clamp_min(torch.finfo(torch.float64).tiny)
+    left = aa + torch.diag_embed(strength.unsqueeze(1).expand_as(diagonal))
+    step = _solved(left, ay - aa @ start)
+    weight = start + step
+    b = torch.zeros_like(moments.y)
+    if offset:
+        b = (moments.y - (moments.a.unsqueeze(1) @ weight).squeeze(1)) / moments.count
+    return Fit(weight, b)
+
+
+def _solved(left: Tensor, right: Tensor) -> Tensor:
+    """Solve for symmetric positive matrices; where they are singular, the shortest solution."""
+    factor, failed = torch.linalg.cholesky_ex(left)
+    if not bool(failed.any()):
+        return torch.cholesky_solve(right, factor)
+    values, vectors = torch.linalg.eigh(left)
+    least = values[:, -1:].clamp_min(0) * left.shape[-1] * torch.finfo(torch.float64).eps
+    inverse = torch.where(values > least, 1 / values, 0.0)
+    return vectors @ (inverse.unsqueeze(2) * (vectors.transpose(1, 2) @ right))
+
+
+def best_ridge(moments: Moments, held: Moments, start: Tensor, offset: bool, importance: Tensor) -> tuple[float, float]:
+    """Return the ridge of the least error on held-out equations, and that error.
+
+    Each ridge costs one factorisation of the features' moments; the neighbours of the best so far are tried until none
+    is better.
+
+    Parameters
+    ----------
+    moments, held : Moments
+        To solve, and to judge.
+    start, offset
+        As for `solve`.
+    importance : Tensor, (systems, targets)
+        Factors of the squared errors.
+    """
+    errors: dict[int, float] = {}
+
+    def error(i: int) -> float:
+        if i not in errors:
+            errors[i] = float((solve(moments, start, RIDGES[i], offset).error(held) * importance).sum())
+        return errors[i]
+
+    best = RIDGES.index(USUAL)
+    while True:
+        near = [i for i in (best, best - 1, best + 1) if 0 <= i < len(RIDGES)]
+        found = min(near, key=error)
+        if found == best:
+            return RIDGES[best], error(best)
+        best = found

@@ -1,0 +1,92 @@
+"""Second moments of what layers read in the whole network: what the best refit of a layer follows from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fpgmlab.common.batches import examples_in, on_device
+from fpgmlab.common.calling import call as call_model
+from fpgmlab.common.calling import left_as_it_is
+from fpgmlab.common.modules import device_of, eval_mode
+from fpgmlab.geometry.least_squares import Moments
+from fpgmlab.graph.calls import LayerCall
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.following import Following
+
+PLACES = 32768  # equations of each layer, over all pictures
+
+
+class _Reading(Following):
+    """Sums up what layers read."""
+
+    def __init__(self, graph: ChannelGraph, layers: Sequence[str], generator: torch.Generator) -> None:
+        super().__init__(graph.model, layers)
+        self.moments: dict[str, Moments] = {}
+        self.wanted = 0  # places of the batch that is running
+        self._generator = generator
+
+    def leave(self, layer: str, call: LayerCall, out: Tensor) -> None:
+        """After a layer was called."""
+        places = some_places(call, self.wanted, self._generator)
+        made = call.at(out, places).reshape(len(places), call.groups, -1).transpose(0, 1)
+        found = Moments.of(call.rows(places), made)
+        if not found.finite():
+            raise ValueError(f"layer {layer!r} reads or gives NaN or infinite values on these pictures")
+        self.moments[layer] = self.moments[layer] + found if layer in self.moments else found
+
+
+def some_places(call: LayerCall, wanted: int, generator: torch.Generator) -> Tensor:
+    """Return so many places of a call at random, in ascending order, without replacement; all when there are fewer."""
+    total = call.places
+    if wanted >= total:
+        return torch.arange(total, device=call.input.device)
+    if wanted * 8 > total:
+        drawn = torch.randperm(total, generator=generator)[:wanted]
+    else:  # drawing a few again is quicker than a permutation of all
+        drawn = torch.unique(torch.randint(total, (wanted + wanted // 4,), generator=generator))
+        drawn = drawn[torch.randperm(len(drawn), generator=generator)[:wanted]]
+    return drawn.sort().values.to(call.input.device)
+
+
+@torch.no_grad()
+def read_moments(
+    graph: ChannelGraph, batches: Sequence[object], layers: Sequence[str], *, places: int = PLACES, seed: int = 0
+) -> dict[str, Moments]:
+    """Run the whole network and sum up what some of its layers read and give.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+        Its model is left as it is.
+    batches : sequence
+        Of inputs, see `fpgmlab.common.inputs.inputs_of`.
+    layers : sequence of str
+        Names of convolutions and linear layers. One that is called at several places sums over them.
+    places : int
+        Positions of each call, over all batches, drawn at random; all where there are fewer.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    dict of str to Moments
+        By layer: ``a`` is what the kernel reads, (groups of the convolution, taps * input channels of a group), as in
+        `fpgmlab.graph.calls.LayerCall.rows`; ``y`` what the layer gives, with its bias. A layer that never ran is
+        missing.
+
+    Raises
+    ------
+    ValueError
+        When a layer reads or gives NaN or infinite values, with its name.
+    """
+    reading = _Reading(graph, layers, torch.Generator().manual_seed(seed))
+    sizes = [examples_in(batch) for batch in batches]
+    with eval_mode(graph.model), left_as_it_is(graph.model):
+        for batch, size in zip(batches, sizes, strict=True):
+            reading.wanted = max(1, places * size // sum(sizes))
+            with reading:
+                call_model(graph.model, on_device(batch, device_of(graph.model), channels_last=True))
+    return reading.moments
