@@ -150,6 +150,28 @@ def test_weights_that_forward_writes_are_as_before():
     assert torch.equal(net.b.eval_conv.weight, before)
 
 
+def by_no_grad(m: nn.Module) -> None:
+    with torch.no_grad():
+        m.b.weight.mul_(1.01)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda m: m.b.weight.data.copy_(m.other.weight),
+        lambda m: m.b.weight.data.__setitem__(0, 0.5),
+        lambda m: m.b.weight.detach().numpy().fill(0.5),
+        by_no_grad,
+    ],
+)
+def test_weights_that_forward_writes_in_place_are_seen_and_as_before(write: Callable[[nn.Module], object]):
+    net = two(lambda m, x: (write(m), m.last(m.b(m.a(x))))[1], other=nn.Conv2d(8, 6, 1))
+    before = net.b.weight.detach().clone()
+    graph = fl.trace(net, X)
+    assert torch.equal(net.b.weight, before)
+    assert graph["a"].protected == graph["b"].protected == "the forward pass writes the weights of 'b' anew"
+
+
 # What is beside tensors ----------------------------------------------------------------------------------------------
 
 

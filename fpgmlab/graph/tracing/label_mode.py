@@ -24,6 +24,7 @@ from fpgmlab.graph.tracing.movement import MOVEMENT, move
 from fpgmlab.graph.tracing.recorder import TraceRecorder
 from fpgmlab.graph.tracing.suspicion import asked_by_model
 from fpgmlab.graph.tracing.widths import Width, with_widths
+from fpgmlab.graph.tracing.written import may_write
 
 # What tells nothing about channels, or only what a pruned tensor would tell as well.
 _HARMLESS = words(
@@ -125,6 +126,8 @@ class LabelMode(TorchFunctionMode):
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         for tensor in inputs:
             self.to.check_seen(tensor, name)
+        if inputs and may_write(name, func) and self.to.is_model_tensor(inputs[0]):
+            self.to.held.add(self.to.names[id(inputs[0])], inputs[0])
         if not args and "input" in kwargs:
             args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
         label = self.to.get(args[0]) if args and isinstance(args[0], Tensor) else None

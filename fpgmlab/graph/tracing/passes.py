@@ -60,7 +60,7 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
 def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:
     """Run a model under a mode that labels its channels."""
     with (
-        left_as_it_is(model), eval_mode(model), torch.inference_mode(False), torch.enable_grad(),
+        closing(mode.to.held), left_as_it_is(model), eval_mode(model), torch.inference_mode(False), torch.enable_grad(),
         mode.watching(model), closing(mode.owner),
     ):  # fmt: skip
         before = {name: (p.data_ptr(), p._version) for name, p in model.named_parameters()}
@@ -83,7 +83,10 @@ def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:
                 f"{mode.to.where}: {type(error).__name__}: {error}. Pass an example_input that the "
                 f"model takes, on the model's device.{hint}"
             ) from error
-        mode.to.trace.rewritten = [n for n, p in model.named_parameters() if (p.data_ptr(), p._version) != before[n]]
+        written = mode.to.held.written()
+        mode.to.trace.rewritten = [
+            n for n, p in model.named_parameters() if n in written or (p.data_ptr(), p._version) != before[n]
+        ]
         if idle := mode.to.idle():
             _run_training(mode, model, arguments, idle)
         mode.to.finish()

@@ -16,6 +16,7 @@ from fpgmlab.graph.tracing.labels import ELEMENTWISE, UNARY, unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.movement import MOVEMENT, SIZED
 from fpgmlab.graph.tracing.widths import Width
+from fpgmlab.graph.tracing.written import Held
 
 # Operations through which a model's scale or shift for each channel reaches the activations.
 _SCALING = MOVEMENT | UNARY | ELEMENTWISE
@@ -65,6 +66,7 @@ class TraceRecorder:
         self.counting = True  # MACs are those of evaluation
         self.seen: set[str] = set()  # the model's tensors that some operation took
         self.other_uses: dict[str, str] = {}  # a model's tensor: what else than its layer takes it
+        self.held = Held()
         self.spent: dict[str, str] = {}  # a module's attribute: what its number is used for beside counting channels
         self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
         self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
