@@ -21,7 +21,9 @@ from fpgmlab.surgery.cutting import cut_out
 from fpgmlab.surgery.simulation import simulate
 
 _RATIO = 0.5  # so many channels less change whatever depends on their number by much
-_OTHERWISE = "the network answers otherwise without some of them than it should: its code calculates with their number"
+_OTHERWISE = (
+    "the network answers otherwise without some of them than it should, as if its code calculated with their number"
+)
 _APART = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
 
 

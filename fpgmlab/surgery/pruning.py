@@ -28,7 +28,8 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
     Returns
     -------
     nn.Module
-        A smaller model of the same class, on the same device, in the same mode; it notes the plan in its provenance.
+        A smaller model of the same class, on the same device, in the same mode; it notes the plan in its provenance,
+        and the numbers of channels that were written into attributes of its modules.
 
     Raises
     ------
@@ -71,8 +72,9 @@ def _try_run(pruned: nn.Module, graph: ChannelGraph, training: bool = False) -> 
         mode = " in training mode" if training else ""
         where = repr(running[-1]) if running and running[-1] else "its own code"
         raise RuntimeError(
-            f"the pruned {type(pruned).__name__} does not run{mode}: {where} failed with {error}. What was cut does "
-            "not fit there; trace with protect=[...] for the groups around it."
+            f"the pruned {type(pruned).__name__} does not run{mode}: {where} failed with "
+            f"{type(error).__name__}: {error}. What was cut does not fit there; trace with protect=[...] for the groups "
+            "around it."
         ) from error
     finally:
         for handle in handles:

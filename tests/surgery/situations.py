@@ -17,7 +17,6 @@ from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, 
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 OUTPUT = "it is the model's output"
-OTHERWISE = "calculates with their number"
 
 
 @dataclass(frozen=True)

@@ -246,6 +246,17 @@ def test_a_dict_as_one_argument_gets_a_hint():
     with pytest.raises(fl.TracingError, match=r"TypeError.*pass \(the_dict,\)"):
         fl.trace(net, {"x": X})
     assert fl.trace(net, ({"x": X},))["a"].protected is None
+    anything = two(lambda m, *batches, **named: m.last(m.b(m.a(batches[0]["x"]))))
+    with pytest.raises(fl.TracingError, match=r"IndexError.*pass \(the_dict,\)"):
+        fl.trace(anything, {"x": X})
+
+    class Named(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError
+
+    with pytest.raises(fl.TracingError, match=r"failed in the model itself: AssertionError\. Pass an") as caught:
+        fl.trace(Named(None), {"x": X})
+    assert "the_dict" not in str(caught.value)
 
 
 def test_an_opset_that_was_not_asked_for_is_an_error(tmp_path: Path):

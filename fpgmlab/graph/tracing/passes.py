@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -74,14 +75,11 @@ def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:
         except Exception as error:
             if not mode.owner.as_numbers:
                 raise
-            hint = ""
-            if isinstance(example_input, dict) and isinstance(error, TypeError) and "argument" in str(error):
-                hint = " A dict gives arguments by name; for a model that takes one dict, pass (the_dict,)."
             shapes = [tuple(tensor.shape) for tensor in tensors_in(example_input)]
             raise TracingError(
                 f"{type(model).__name__} could not be traced: its forward pass with example_input {shapes} failed in "
-                f"{mode.to.where}: {type(error).__name__}: {error}. Pass an example_input that the "
-                f"model takes, on the model's device.{hint}"
+                f"{mode.to.where}: {': '.join(filter(None, (type(error).__name__, str(error))))}. Pass an "
+                f"example_input that the model takes, on the model's device.{_hint(model, example_input)}"
             ) from error
         written = mode.to.held.written()
         mode.to.trace.rewritten = [
@@ -118,6 +116,14 @@ def _run_training(mode: LabelMode, model: nn.Module, arguments: object, idle: Se
         mode.to.stack.clear()
     still = set(mode.to.idle())
     mode.to.trace.training_only = tuple(name for name in idle if name not in still)
+
+
+def _hint(model: nn.Module, example_input: object) -> str:
+    """Return what to say where a dict may have been meant as one argument."""
+    with suppress(TypeError, ValueError):  # some callables have no signature
+        if isinstance(example_input, dict) and not set(example_input) <= set(signature(model.forward).parameters):
+            return " A dict gives arguments by name; for a model that takes one dict, pass (the_dict,)."
+    return ""
 
 
 def _examples(example_input: object) -> int:
