@@ -73,8 +73,8 @@ def _try_run(pruned: nn.Module, graph: ChannelGraph, training: bool = False) -> 
         where = repr(running[-1]) if running and running[-1] else "its own code"
         raise RuntimeError(
             f"the pruned {type(pruned).__name__} does not run{mode}: {where} failed with "
-            f"{type(error).__name__}: {error}. What was cut does not fit there; trace with protect=[...] for the groups "
-            "around it."
+            f"{type(error).__name__}: {error}. What was cut does not fit there; trace with protect=[...] for the "
+            "groups around it."
         ) from error
     finally:
         for handle in handles:
