@@ -592,6 +592,16 @@ def a_width_asserted_by_a_number_in_the_code():
 
 
 @situation()
+def widths_that_are_alike_decide():
+    def run(m: Net, x: Tensor) -> Tensor:
+        one, other = m.a(x), m.c(x)
+        factor = 2.0 if one.shape[1] == other.shape[1] else 1.0
+        return m.last(factor * m.b(one) + m.d(other))
+
+    return two(run, c=nn.Conv2d(3, 8, 3), d=nn.Conv2d(8, 6, 1))
+
+
+@situation()
 def code_that_takes_plain_numbers_only():
     def run(s: Scaled, x: Tensor) -> Tensor:
         if type(s.channels) is not int:

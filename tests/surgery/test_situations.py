@@ -345,6 +345,11 @@ def test_widths_that_one_attribute_counts_are_tied():
     assert fl.prune(graph, plan).block.conv.weight.shape[:2] == (5, 5)
 
 
+def test_widths_that_were_found_alike_stay_alike():
+    graph = fl.trace(BY_NAME["widths_that_are_alike_decide"].build(), X)
+    assert graph["a"].producers == ("a", "c")
+
+
 def test_a_file_whose_numbers_do_not_fit_is_refused(tmp_path: Path):
     graph = fl.trace(BY_NAME["a_width_asserted_by_an_attribute"].build(), X)
     small = fl.prune(graph, fl.Plan({"a": 8}, {"a": (1, 2)}))

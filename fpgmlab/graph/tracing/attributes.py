@@ -22,6 +22,7 @@ class Listener(Protocol):
     """Who is told what a model's code does with numbers."""
 
     def relied_on(self, ids: np.ndarray, reason: str) -> None: ...
+    def matched(self, ids: np.ndarray, others: np.ndarray) -> None: ...
     def counted(self, ids: np.ndarray, attribute: Attribute) -> bool: ...
     def spent(self, attribute: Attribute, use: str) -> None: ...
 
@@ -44,6 +45,11 @@ class Owner:
         """Freeze channels; nothing after the trace has ended."""
         if self._listener is not None:
             self._listener.relied_on(ids, reason)
+
+    def match(self, ids: np.ndarray, others: np.ndarray) -> None:
+        """Note that the code was told that there are as many channels as others."""
+        if self._listener is not None and not np.array_equal(ids, others):
+            self._listener.matched(ids, others)
 
     def count(self, ids: np.ndarray, attribute: Attribute) -> bool:
         """Note that an attribute holds the number of some channels; return whether it can."""

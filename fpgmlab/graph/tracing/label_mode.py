@@ -218,6 +218,13 @@ class LabelMode(TorchFunctionMode):
         if self.inside == 0:
             self.to.freeze_ids(ids, reason)
 
+    def matched(self, ids: np.ndarray, others: np.ndarray) -> None:
+        if self.inside == 0 and len(ids) == len(others):
+            self.to.tie(torch.from_numpy(ids), torch.from_numpy(others))
+        else:
+            for each in (ids, others):
+                self.relied_on(each, "its number of channels is compared with another one")
+
     def counted(self, ids: np.ndarray, attribute: Attribute) -> bool:
         return self.inside == 0 and self.to.count(ids, attribute)
 

@@ -79,6 +79,12 @@ def _counted(width: Width, attribute: Attribute) -> bool:
     return int.__eq__(width, attribute) and width.owner.count(width.ids, attribute)
 
 
+def _matched(width: Width, other: Width) -> None:
+    """Note that there are as many channels as others, which a cut must not change: a branch may depend on it."""
+    if int.__eq__(width, other) and other.owner is width.owner:
+        width.owner.match(width.ids, other.ids)
+
+
 def _proportional(name: str, width: Width, other: Any) -> bool:
     if not isinstance(other, int):
         return False
@@ -97,6 +103,8 @@ def _relies(name: str, reason: str, harmless: Callable[[Any], bool] = lambda oth
         # torch's own layers compare with their records, which surgery keeps right.
         by_torch = sys._getframe(1).f_globals.get("__name__", "").startswith("torch.nn.modules.")
         if by_torch or any(harmless(other) for other in others):
+            if not by_torch and isinstance(others[0], Width):
+                _matched(self, others[0])
             return plain(self, *others)
         if not (name in {"__eq__", "__ne__"} and isinstance(others[0], Attribute) and _counted(self, others[0])):
             _spend(*others)
