@@ -88,5 +88,5 @@ def read_moments(
         for batch, size in zip(batches, sizes, strict=True):
             reading.wanted = max(1, places * size // sum(sizes))
             with reading:
-                call_model(graph.model, on_device(batch, device_of(graph.model), channels_last=True))
+                call_model(graph.model, on_device(batch, device_of(graph.model)))
     return reading.moments

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
-from fpgmlab.sensitivity.replay.kernels import ACTIVATIONS, AFTER_SUM, Activation
+from fpgmlab.sensitivity.replay.kernels import ACTIVATIONS, AFTER_SUM, Activation, Convolution
 from fpgmlab.sensitivity.replay.recording import Recording
 
 aten = torch.ops.aten
@@ -18,6 +18,63 @@ _BATCH_NORMS = {  # op: whether it has a "training" flag
     aten.miopen_batch_norm.default: True,
     aten._native_batch_norm_legit_no_training.default: False,
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """What a batch norm makes of the weight and bias of the convolution before it.
+
+    Attributes
+    ----------
+    scale : Tensor or None, (filters,)
+        None without a batch norm.
+    shift : Tensor or None, (filters,)
+        The bias, with the batch norm in it.
+    """
+
+    scale: Tensor | None
+    shift: Tensor | None
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """Return a weight (filters, ...) with the batch norm in it."""
+        return weight if self.scale is None else weight * self.scale.reshape(-1, *(1,) * (weight.ndim - 1))
+
+    def bias(self, offset: Tensor | None) -> Tensor | None:
+        """Return the bias with the batch norm in it, when something is added to the convolution."""
+        if offset is None:
+            return self.shift
+        moved = offset if self.scale is None else self.scale * offset
+        return moved if self.shift is None else self.shift + moved
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """A convolution whose weight is its own: how it is computed, for inputs of a size, in a type."""
+
+    convolution: Convolution
+    fold: Fold
+    size: tuple[int, ...]
+    dtype: torch.dtype
+
+    def packed(self, weight: Tensor, offset: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return weight and bias, with the batch norm in them, as the kernel likes them.
+
+        Parameters
+        ----------
+        weight : Tensor
+            Of the convolution itself.
+        offset : Tensor or None, (filters,)
+            What is added to its output.
+        """
+        weight, bias = converted(self.fold.weight(weight), self.dtype), self.fold.bias(offset)
+        return self.convolution.pack(weight, None if bias is None else converted(bias, self.dtype), self.size)
+
+
+def converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor as it is computed with: channels last, in a type unless it holds whole numbers."""
+    if tensor.ndim == 4:
+        tensor = tensor.contiguous(memory_format=torch.channels_last)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 class Operands(NamedTuple):
@@ -79,20 +136,19 @@ def operands(convolution: fx.Node) -> Operands:
     return Operands(*inputs, _whole_numbers(stride), _whole_numbers(padding), _whole_numbers(dilation), parts)
 
 
-def folded(recording: Recording, chain: Chain) -> tuple[Tensor, Tensor | None]:
-    """Return a chain's weight and bias with the batch norm in them."""
+def fold(recording: Recording, chain: Chain) -> Fold:
+    """Return what a chain's batch norm makes of its convolution's weight and bias."""
     of = operands(chain.convolution)
-    weight, bias = recording.tensors[of.weight], None if of.bias is None else recording.tensors[of.bias]
+    bias = None if of.bias is None else recording.tensors[of.bias]
     if chain.norm is None:
-        return weight, bias
+        return Fold(None, bias)
     _, *given = chain.norm.args[:5]
     gamma, beta, mean, variance = (None if arg is None else recording.tensors[_node(arg)] for arg in given)
     epsilon = chain.norm.args[-1]
     if mean is None or variance is None or not isinstance(epsilon, (int, float)):
         raise TypeError(f"a batch norm must have a mean, a variance and an epsilon; got {chain.norm.args}")
     scale = (1 if gamma is None else gamma) / (variance + epsilon).sqrt()
-    shift = ((0 if bias is None else bias) - mean) * scale + (0 if beta is None else beta)
-    return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), shift
+    return Fold(scale, ((0 if bias is None else bias) - mean) * scale + (0 if beta is None else beta))
 
 
 def _chain(convolution: fx.Node, recording: Recording, taken: set[fx.Node]) -> Chain:

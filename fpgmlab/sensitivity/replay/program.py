@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-from fpgmlab.sensitivity.replay.fusion import Chain, chains, folded, operands
+from fpgmlab.sensitivity.replay.fusion import Chain, Folded, chains, converted, fold, operands
 from fpgmlab.sensitivity.replay.kernels import Convolution, best_kernel
 from fpgmlab.sensitivity.replay.recording import Recording
 
@@ -67,7 +67,8 @@ class Program:
         self._values: list[Any] = []
         self._slots: dict[fx.Node, _Slot] = {}
         self._steps: list[_Step] = []
-        self._convolutions: dict[str, list[int]] = {}  # steps by the weight that they are the only ones to read
+        # Steps by the weight that they are the only ones to read.
+        self._convolutions: dict[str, dict[int, Folded]] = {}
         inner = {node for chain in fused.values() for node in chain.inner}
         for node in recording.graph.nodes:
             if node in fused:
@@ -93,9 +94,15 @@ class Program:
         for slot, leaf in zip(self._inputs, leaves, strict=True):
             if slot is not None:
                 self._values[slot.index] = self._converted(leaf)
-        return self._execute(self._values, self._whole, {})
+        return self._execute(self._values, self._whole, {}, {})
 
-    def run(self, names: tuple[str, ...], masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> object:
+    def run(
+        self,
+        names: tuple[str, ...],
+        masks: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
+        refits: Mapping[str, tuple[Tensor, Tensor | None]] | None = None,
+    ) -> object:
         """Return the outputs for the recorded inputs with some weights changed.
 
         Parameters
@@ -105,16 +112,25 @@ class Program:
         masks : mapping of str to Tensor
             For convolutions, by the name of their weight: which input channels stay, (channels,) bool.
         weights : mapping of str to Tensor
-            Other weights' new values.
+            New values of tensors that are not such a convolution's.
+        refits : mapping of str to (Tensor, Tensor or None), optional
+            For convolutions, by the name of their weight: the weight in its place, and what is added to the output,
+            (filters,).
         """
         values = self._values.copy()
         for name, weight in weights.items():
-            values[self._named[name].index] = self._converted(weight)
+            place = self._named[name].index
+            values[place] = self._converted(weight).to(values[place].dtype)
         inputs = {i: mask for name, mask in masks.items() for i in self._convolutions[name]}
-        return self._execute(values, self._tails[names], inputs)
+        packed = {
+            i: folded.packed(*refit)
+            for name, refit in (refits or {}).items()
+            for i, folded in self._convolutions[name].items()
+        }
+        return self._execute(values, self._tails[names], inputs, packed)
 
-    def masks_inputs_of(self, name: str) -> bool:
-        """Return whether a weight is changed by masking its convolution's input."""
+    def has_convolution(self, name: str) -> bool:
+        """Return whether a weight is that of convolutions alone: their inputs can be masked, and they be refitted."""
         return name in self._convolutions
 
     def forget(self) -> None:
@@ -122,13 +138,17 @@ class Program:
         for step in self._steps:
             self._values[step.writes] = None
 
-    def _execute(self, values: list, tail: _Tail, masks: Mapping[int, Tensor]) -> object:
+    def _execute(
+        self, values: list, tail: _Tail, masks: Mapping[int, Tensor], packed: Mapping[int, Sequence[Tensor | None]]
+    ) -> object:
         for i, spent in zip(tail.steps, tail.spent, strict=True):
             step = self._steps[i]
             args = [_filled(arg, values) for arg in step.args]
             if i in masks:
                 x = args[0]
                 args[0] = x * masks[i].to(x.device, x.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
+            if i in packed:
+                args[1:3] = packed[i]
             kwargs = {key: _filled(arg, values) for key, arg in step.kwargs.items()} if step.kwargs else {}
             call = step.call.into if isinstance(step.call, Convolution) and i in tail.over else step.call
             values[step.writes] = call(*args, **kwargs)
@@ -139,9 +159,7 @@ class Program:
     # Making it ------------------------------------------------------------------------------------------------------
 
     def _converted(self, tensor: Tensor) -> Tensor:
-        if tensor.ndim == 4:
-            tensor = tensor.contiguous(memory_format=torch.channels_last)
-        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+        return converted(tensor, self._dtype)
 
     def _new(self, value: object = None) -> _Slot:
         self._values.append(value)
@@ -168,14 +186,14 @@ class Program:
         convolution = Convolution(of.stride, of.padding, of.dilation, of.groups, chain.activation)
         read: tuple[_Slot | None, ...]  # weight and bias
         if all(node is None or node in recording.tensors for node in (of.weight, of.bias)):
-            weight, bias = folded(recording, chain)
-            weight, bias = self._converted(weight), None if bias is None else self._converted(bias)
-            size = recording.shapes[of.x]
-            convolution = best_kernel(weight, convolution, size, chain.other is not None)
-            read = tuple(None if t is None else self._new(t) for t in convolution.pack(weight, bias, size))
+            weight, size, folds = recording.tensors[of.weight], recording.shapes[of.x], fold(recording, chain)
+            # By a tensor of the type that it will have, from which the choice of a kernel follows.
+            convolution = best_kernel(self._converted(weight), convolution, size, chain.other is not None)
+            folded = Folded(convolution, folds, size, self._dtype)
+            read = tuple(None if t is None else self._new(t) for t in folded.packed(weight, None))
             name = recording.names.get(of.weight)
             if name is not None and all(user.target is aten.convolution.default for user in of.weight.users):
-                self._convolutions.setdefault(name, []).append(len(self._steps))
+                self._convolutions.setdefault(name, {})[len(self._steps)] = folded
         else:
             read = tuple(None if node is None else self._place(recording, node) for node in (of.weight, of.bias))
         other = () if chain.other is None else (self._place(recording, chain.other),)

@@ -14,6 +14,7 @@ from fpgmlab.common.modules import channels_last, device_of, eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.recovery.recalibration import estimate, statistics, training_inputs
 from fpgmlab.sensitivity.replay.points import Point
+from fpgmlab.sensitivity.replay.refits import Refits, holding
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks.task import Task
 
@@ -29,10 +30,14 @@ class Pruned:
         Of the outputs' computation; statistics are always estimated in the model's own type.
     batches : sequence of Tensor
         Training inputs to recalibrate each pruned network on; none to leave it as it is.
+    refits : Refits, optional
+        For points after repair; to be read before anything is recorded.
     """
 
-    def __init__(self, graph: ChannelGraph, dtype: str, batches: Sequence[object]) -> None:
-        self._graph, self._dtype, self._batches = graph, dtype, batches
+    def __init__(
+        self, graph: ChannelGraph, dtype: str, batches: Sequence[object], refits: Refits | None = None
+    ) -> None:
+        self._graph, self._dtype, self._batches, self._refits = graph, dtype, batches, refits
         self._statistics: dict[tuple[str, int], dict[str, Tensor]] = {}
         self._inputs: object = None
 
@@ -44,7 +49,8 @@ class Pruned:
 
     def run(self, point: Point) -> object:
         """Return the outputs for the recorded inputs without the point's channels."""
-        pruned = prune(self._graph, point.plan)
+        with holding(self._graph.model, self._refits.tensors(point) if self._refits is not None else {}):
+            pruned = prune(self._graph, point.plan)
         if self._batches:
             self._recalibrate(pruned, (point.group, point.kept))
         with channels_last(pruned):
@@ -65,7 +71,9 @@ class Pruned:
 
 
 @contextmanager
-def running_pruned(graph: ChannelGraph, dtype: str, task: Task, recalibrate: int) -> Iterator[Pruned]:
+def running_pruned(
+    graph: ChannelGraph, dtype: str, task: Task, recalibrate: int, refits: Refits | None = None
+) -> Iterator[Pruned]:
     """Give a runner that really prunes; the model is as before on exit.
 
     Parameters
@@ -76,7 +84,9 @@ def running_pruned(graph: ChannelGraph, dtype: str, task: Task, recalibrate: int
         Its training data is used when ``recalibrate`` is not 0.
     recalibrate : int
         Batches of training data, see `fpgmlab.recalibrate`.
+    refits : Refits, optional
+        For points after repair; recalibrated after that.
     """
     batches = training_inputs(task, recalibrate) if recalibrate else []
     with eval_mode(graph.model), channels_last(graph.model):
-        yield Pruned(graph, dtype, batches)
+        yield Pruned(graph, dtype, batches, refits)

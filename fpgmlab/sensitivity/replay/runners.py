@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.calling import call, left_as_it_is
-from fpgmlab.common.modules import channels_last, device_of, eval_mode, tensors_in
+from fpgmlab.common.modules import channels_last, device_of, eval_mode, tensor_of, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity.replay.points import Point, changed_by
 from fpgmlab.sensitivity.replay.program import Program
 from fpgmlab.sensitivity.replay.recording import NotRecordableError, record
+from fpgmlab.sensitivity.replay.refits import Refits, holding, state_of
 from fpgmlab.sensitivity.replay.replay import Replay, replaying
 from fpgmlab.surgery.cutting import masked
 from fpgmlab.surgery.simulation import MIXING_NORMS, cut_off, simulate
@@ -35,13 +36,14 @@ class Runner(Protocol):
 class Replaying:
     """Runs the modules after the first changed one; see `fpgmlab.sensitivity.replaying`."""
 
-    def __init__(self, graph: ChannelGraph, replay: Replay) -> None:
-        self._graph, self._replay = graph, replay
+    def __init__(self, graph: ChannelGraph, replay: Replay, refits: Refits | None = None) -> None:
+        self._graph, self._replay, self._refits = graph, replay, refits
         self.record = replay.record
 
     def run(self, point: Point) -> object:
         """Return the outputs for the recorded inputs without the point's channels."""
-        with simulate(self._graph, point.plan):
+        refitted = self._refits.tensors(point) if self._refits is not None else {}
+        with simulate(self._graph, point.plan) as model, holding(model, refitted):
             return self._replay.run(point.changed)
 
 
@@ -56,9 +58,9 @@ class Programmed:
         From `record`, when a recording cannot stand in for the model.
     """
 
-    def __init__(self, graph: ChannelGraph, dtype: torch.dtype) -> None:
-        self._graph, self._dtype = graph, dtype
-        self._modules = dict(graph.model.named_modules())
+    def __init__(self, graph: ChannelGraph, dtype: torch.dtype, refits: Refits | None = None) -> None:
+        self._graph, self._dtype, self._refits = graph, dtype, refits
+        self._modules, self._state = dict(graph.model.named_modules()), state_of(graph.model)
         self._watched = [_weights(changed_by(graph, name)) for name, g in graph.items() if g.protected is None]
         self._programs: dict[tuple, Program] = {}
         self._current: Program | None = None
@@ -83,13 +85,22 @@ class Programmed:
         """Return the outputs for the recorded inputs without the point's channels."""
         if (current := self._current) is None:
             raise RuntimeError("nothing is recorded: `record` comes before `run`")
-        masks, weights = {}, {}
+        masks: dict[str, Tensor] = {}
+        weights: dict[str, Tensor] = {}
+        convolutions: dict[str, tuple[Tensor, Tensor | None]] = {}
+        refits = {refit.consumer.weight: refit for refit in self._refits.of(point)} if self._refits is not None else {}
         for name, layer, keep_in in cut_off(self._graph, point.plan):
-            if current.masks_inputs_of(name):
+            refit, fused = refits.get(name), current.has_convolution(name)
+            weight = tensor_of(self._modules[layer.name], "weight").detach()
+            if refit is not None and fused:
+                convolutions[name] = refit.weight(weight), refit.offset
+            elif refit is not None:
+                weights |= refit.tensors(self._state)
+            elif fused:
                 masks[name] = keep_in
             else:
-                weights[name] = masked(self._modules[layer.name].weight.detach(), layer, keep_in)
-        return current.run(_weights(point.changed), masks, weights)
+                weights[name] = masked(weight, layer, keep_in)
+        return current.run(_weights(point.changed), masks, weights, convolutions)
 
     def _compare(self, outputs: object, inputs: object) -> None:
         with eval_mode(self._graph.model), left_as_it_is(self._graph.model):
@@ -104,9 +115,9 @@ class Programmed:
 class Quickest:
     """Runs a recording of the model where one can be made, else its modules."""
 
-    def __init__(self, graph: ChannelGraph, dtype: str, opened: ExitStack) -> None:
-        self._graph, self._dtype, self._opened = graph, dtype, opened
-        self._runner: Runner = Programmed(graph, getattr(torch, dtype))
+    def __init__(self, graph: ChannelGraph, dtype: str, opened: ExitStack, refits: Refits | None) -> None:
+        self._graph, self._dtype, self._opened, self._refits = graph, dtype, opened, refits
+        self._runner: Runner = Programmed(graph, getattr(torch, dtype), refits)
 
     def record(self, inputs: object) -> object:
         """Return the unpruned network's outputs, and remember what each point will need."""
@@ -114,7 +125,7 @@ class Quickest:
             return self._runner.record(inputs)
         except NotRecordableError as error:
             logging.getLogger(__name__).info("replaying modules instead of a recording: %s", error)
-        self._runner = self._opened.enter_context(_replaying(self._graph, self._dtype))
+        self._runner = self._opened.enter_context(_replaying(self._graph, self._dtype, self._refits))
         return self._runner.record(inputs)
 
     def run(self, point: Point) -> object:
@@ -123,7 +134,7 @@ class Quickest:
 
 
 @contextmanager
-def running(graph: ChannelGraph, dtype: str) -> Iterator[Runner]:
+def running(graph: ChannelGraph, dtype: str, refits: Refits | None = None) -> Iterator[Runner]:
     """Give the quickest runner that a network allows; the model is as before on exit.
 
     Parameters
@@ -131,17 +142,19 @@ def running(graph: ChannelGraph, dtype: str) -> Iterator[Runner]:
     graph : ChannelGraph
     dtype : {"float32", "bfloat16"}
         Of the computation.
+    refits : Refits, optional
+        For points after repair; to be read before anything is recorded.
     """
     with ExitStack() as opened:
-        yield Quickest(graph, dtype, opened)
+        yield Quickest(graph, dtype, opened, refits)
 
 
 @contextmanager
-def _replaying(graph: ChannelGraph, dtype: str) -> Iterator[Runner]:
+def _replaying(graph: ChannelGraph, dtype: str, refits: Refits | None) -> Iterator[Runner]:
     device = device_of(graph.model)
     cast = torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
     with eval_mode(graph.model), channels_last(graph.model), replaying(graph.model) as replay, cast:
-        yield Replaying(graph, replay)
+        yield Replaying(graph, replay, refits)
 
 
 def _weights(modules: Iterable[str]) -> tuple[str, ...]:
