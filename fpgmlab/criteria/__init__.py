@@ -6,7 +6,8 @@ In: a graph, the name of a rule or a rule. Out: scores, {group name: (channels,)
 from fpgmlab.criteria.comparison import compare_criteria
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.gammas import gammas
-from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Custom, Random
+from fpgmlab.criteria.reconstruction import Reconstruction
+from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Custom, GraphCriterion, Random
 from fpgmlab.criteria.scoring import NAMED, REDUCTIONS, filters, score
 from fpgmlab.criteria.tables import norms_and_distances, score_table
 
@@ -20,7 +21,9 @@ __all__ = [
     "Criterion",
     "Custom",
     "FPGMMix",
+    "GraphCriterion",
     "Random",
+    "Reconstruction",
     "compare_criteria",
     "filters",
     "gammas",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, fields, is_dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.geometry.distances import as_points
+from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS
 
 
@@ -62,12 +63,46 @@ class Criterion(Protocol):
 
     @property
     def label(self) -> str:
-        """A short name for tables and figures: the class, and what differs from its defaults."""
+        """A short name for tables and figures: the class, and what differs from its defaults.
+
+        Fields that are not in its ``repr`` (``field(repr=False)``) are not told.
+        """
         options: tuple[Field[object], ...] = fields(self) if is_dataclass(self) else ()
-        changed = [f for f in options if getattr(self, f.name) != f.default]
+        changed = [f for f in options if f.repr and getattr(self, f.name) != f.default]
         values = {f.name: getattr(self, f.name) for f in changed}
         told = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
         return type(self).__name__ + (f"({told})" if told else "")
+
+
+@runtime_checkable
+class GraphCriterion(Criterion, Protocol):
+    """A criterion that looks at more than the weights of one layer: it is asked once, with the graph.
+
+    Subclass it and write `of_graph`; ``kinds``, ``reduce`` and ``consumers`` are not looked at then.
+
+    Attributes
+    ----------
+    no_scores : str
+        Why it gives a group no scores, in words that end a sentence.
+    """
+
+    def of_graph(self, graph: ChannelGraph, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return the scores (channels,) of these groups, float64 on the CPU; without those to which it does not apply.
+
+        What it says of a group does not depend on which others are asked for.
+        """
+        raise NotImplementedError
+
+    @property
+    def no_scores(self) -> str:
+        """Nothing more than that."""
+        return "it gives it no scores"
+
+
+def check_numbers(layer: str, weight: Tensor) -> None:
+    """Raise a `ValueError` for a layer on the meta device."""
+    if weight.is_meta:
+        raise ValueError(f"layer {layer!r} has no numbers: it lies on the meta device. Load its weights first.")
 
 
 @dataclass(frozen=True)
@@ -97,7 +132,7 @@ class BNGamma(Criterion):
 
 
 @dataclass(frozen=True)
-class Random(Criterion):
+class Random(GraphCriterion):
     """Uniform numbers: the baseline that every criterion must beat.
 
     Parameters
@@ -106,6 +141,12 @@ class Random(Criterion):
     """
 
     seed: int = 0
+
+    def of_graph(self, graph: ChannelGraph, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return one stream of numbers for all groups: layers of the same width shall not be scored alike."""
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = {n: torch.rand(g.channels, generator=generator, dtype=torch.float64) for n, g in graph.items()}
+        return {name: drawn[name] for name in names}
 
     def scores(self, filters: Tensor) -> Tensor:
         return torch.rand(len(filters), generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
-from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Random
+from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, GraphCriterion, Random, check_numbers
 from fpgmlab.errors import one_of, unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import Layer
@@ -69,12 +69,29 @@ def score(
     if reduce not in REDUCTIONS:
         raise ValueError(one_of("reduce", reduce, REDUCTIONS))
     names = list(graph) if groups is None else [graph[name].name for name in groups]
-    if isinstance(criterion, Random):  # one stream for all groups: layers of the same width shall not be scored alike
-        generator = torch.Generator().manual_seed(criterion.seed)
-        drawn = {n: torch.rand(g.channels, generator=generator, dtype=torch.float64) for n, g in graph.items()}
-        return {name: drawn[name] for name in names}
+    if isinstance(criterion, GraphCriterion):
+        scores = criterion.of_graph(graph, names)
+    else:
+        by_layers = _by_layers(graph, criterion, names)
+        scores = {name: _reduced(each, reduce) for name, each in by_layers.items() if each}
+    for name in names:
+        if name not in scores and graph[name].protected is None:
+            told = does_not_apply(criterion, name)
+            raise ValueError(f"{told} Use another criterion, or trace with protect=[{name!r}].")
+    return scores
+
+
+def does_not_apply(criterion: Criterion, group: str) -> str:
+    """Return in words why a criterion gives a group no scores."""
+    kinds = " or ".join(sorted(criterion.kinds))
+    why = criterion.no_scores if isinstance(criterion, GraphCriterion) else f"it has no {kinds} with weights"
+    return f"criterion {criterion.label!r} does not apply to group {group!r}: {why}."
+
+
+def _by_layers(graph: ChannelGraph, criterion: Criterion, names: Sequence[str]) -> dict[str, list[Tensor]]:
+    """Return for each group the scores of each layer, (channels,) each, NaN where a layer has no say."""
     modules = dict(graph.model.named_modules())
-    found: dict[str, list[Tensor]] = {name: [] for name in names}  # each (channels,), NaN where a layer has no say
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
     for layer in graph.layers:
         if layer.kind not in criterion.kinds or layer.depthwise or modules[layer.name].weight is None:
             continue
@@ -89,17 +106,7 @@ def score(
             for name, index in read:
                 sums = torch.zeros(graph[name].channels, dtype=torch.float64)
                 found[name].append(sums.index_add_(0, index[index >= 0], _scored(criterion, points[index >= 0], layer)))
-    scores: dict[str, Tensor] = {}
-    for name in names:
-        if found[name]:
-            scores[name] = _reduced(found[name], reduce)
-        elif graph[name].protected is None:
-            raise ValueError(
-                f"criterion {criterion.label!r} does not apply to group {name!r}: it has no "
-                f"{' or '.join(sorted(criterion.kinds))} with weights. Use another criterion, or trace with "
-                f"protect=[{name!r}]."
-            )
-    return scores
+    return found
 
 
 def resolve(criterion: str | Criterion, seed: int = 0) -> Criterion:
@@ -153,8 +160,7 @@ def _double(weight: Tensor) -> Tensor:
 
 
 def _scored(criterion: Criterion, points: Tensor, layer: Layer) -> Tensor:
-    if points.is_meta:
-        raise ValueError(f"layer {layer.name!r} has no numbers: it lies on the meta device. Load its weights first.")
+    check_numbers(layer.name, points)
     try:
         return criterion(points).to("cpu", torch.float64)
     except ValueError as error:

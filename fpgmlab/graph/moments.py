@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -22,15 +23,16 @@ PLACES = 32768  # equations of each layer, over all pictures
 class _Reading(Following):
     """Sums up what layers read."""
 
-    def __init__(self, graph: ChannelGraph, layers: Sequence[str], generator: torch.Generator) -> None:
+    def __init__(self, graph: ChannelGraph, layers: Sequence[str], seed: int) -> None:
         super().__init__(graph.model, layers)
         self.moments: dict[str, Moments] = {}
         self.wanted = 0  # places of the batch that is running
-        self._generator = generator
+        # A stream for each layer: what is drawn for one does not depend on which others are read.
+        self._draws = {name: torch.Generator().manual_seed(crc32(f"{seed} {name}".encode())) for name in layers}
 
     def leave(self, layer: str, call: LayerCall, out: Tensor) -> None:
         """After a layer was called."""
-        places = some_places(call, self.wanted, self._generator)
+        places = some_places(call, self.wanted, self._draws[layer])
         made = call.at(out, places).reshape(len(places), call.groups, -1).transpose(0, 1)
         found = Moments.of(call.rows(places), made)
         if not found.finite():
@@ -68,7 +70,7 @@ def read_moments(
     places : int
         Positions of each call, over all batches, drawn at random; all where there are fewer.
     seed : int
-        Of the draw.
+        Of the draw, which for a layer does not depend on the others.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def read_moments(
     ValueError
         When a layer reads or gives NaN or infinite values, with its name.
     """
-    reading = _Reading(graph, layers, torch.Generator().manual_seed(seed))
+    reading = _Reading(graph, layers, seed)
     sizes = [examples_in(batch) for batch in batches]
     with eval_mode(graph.model), left_as_it_is(graph.model):
         for batch, size in zip(batches, sizes, strict=True):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.criteria import FPGM, Criterion, score
-from fpgmlab.criteria.scoring import resolve
+from fpgmlab.criteria.scoring import does_not_apply, resolve
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -108,11 +108,8 @@ def group_scores(graph: ChannelGraph, group: str, criterion: Criterion) -> Tenso
     ValueError
         When the criterion does not apply to it.
     """
-    # Random numbers are one stream over all groups; everything else looks at a group's own layers alone.
+    # Random numbers are one stream over all groups; everything else looks at a group's own layers and readers alone.
     found = score(graph, criterion, groups=[group])
     if group not in found:
-        raise ValueError(
-            f"criterion {criterion.label!r} does not apply to group {group!r}: it has no "
-            f"{' or '.join(sorted(criterion.kinds))} with weights. Use another criterion."
-        )
+        raise ValueError(f"{does_not_apply(criterion, group)} Use another criterion.")
     return found[group]
