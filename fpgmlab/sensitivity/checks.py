@@ -42,7 +42,9 @@ def samples_in(task: Task, max_samples: int | None) -> int:
     return min(whole_number("max_samples", max_samples), there)
 
 
-def check_numbers(batch_size: int, memory: float, dtype: str, tolerance: float | None, recalibrate: int) -> None:
+def check_numbers(
+    batch_size: int, memory: float, dtype: str, tolerance: float | None, recalibrate: int, repair_samples: int = 1
+) -> None:
     """Raise a `ValueError` for numbers out of range."""
     whole_number("batch_size", batch_size)
     if not (isinstance(memory, Real) and memory > 0):
@@ -52,6 +54,7 @@ def check_numbers(batch_size: int, memory: float, dtype: str, tolerance: float |
     if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
         raise ValueError(f"tolerance must be None or > 0, in the unit of the first metric; got {tolerance!r}")
     whole_number("recalibrate", recalibrate, 0)
+    whole_number("repair_samples", repair_samples)
 
 
 def check_given(metric: Metric, task: Task, outputs: object, target: object) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fpgmlab.common.inputs import inputs_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity.checks import check_numbers, checked_metrics, samples_in
@@ -42,6 +43,8 @@ def sweep(
     tolerance: float | None = None,
     surgery: bool = False,
     recalibrate: int = 0,
+    repair: bool = False,
+    repair_samples: int = 512,
     path: str | os.PathLike[str] | None = None,
     client: Client | None = None,
     stop: Callable[[], bool] | None = None,
@@ -91,6 +94,14 @@ def sweep(
         Estimate the batch norms' statistics of each pruned network anew, as `fpgmlab.recalibrate` does on so many
         batches of the task's training data (kept in memory), before it is run: what a curve gains by it was only stale
         statistics. Implies ``surgery``. The unpruned network, the reference, keeps the statistics that it has.
+    repair : bool
+        Refit the layers that read the group by least squares, so that they give from what they still read what they
+        gave, as `fpgmlab.repair` does for a whole plan: the curves tell what a group loses that the others cannot take
+        over. In closed form from what these layers read in the unpruned network, for all ratios of a group at once; the
+        points themselves take no longer. Labels are not read. Goes with everything else; what is recalibrated is the
+        refitted network.
+    repair_samples : int
+        Examples of the task's training data for that, see `fpgmlab.common.inputs.inputs_of`.
     path : path-like, optional
         A folder for the progress, written after every batch. Killed at any moment and started again with the same
         arguments, the sweep goes on after the last finished batch and ends with the identical curves; one that is
@@ -129,7 +140,8 @@ def sweep(
     ------
     ValueError
         For ratios, metrics or a dtype that do not exist, numbers out of range, scores that do not fit, a task without
-        data or that cannot give a metric; when ``path`` holds another sweep (with what differs) or damaged files.
+        data or that cannot give a metric; with ``repair`` also for one without training data, and when a layer reads
+        numbers that are not finite; when ``path`` holds another sweep (with what differs) or damaged files.
     OSError
         When ``path`` cannot be written; nothing was measured then.
     RuntimeError
@@ -148,11 +160,12 @@ def sweep(
     grid = points(graph, scores, ratios, multiple)
     names = checked_metrics(metrics, task)
     batch_size = eval_batch_size(task, batch_size)
-    check_numbers(batch_size, memory, dtype, tolerance, recalibrate)
+    check_numbers(batch_size, memory, dtype, tolerance, recalibrate, repair_samples)
     total = samples_in(task, max_samples)
+    pictures = tuple(inputs_of(task, repair_samples)) if repair else ()
     job = SweepJob(
         graph, task, grid, names, dtype, batch_size, total, tolerance, digests=path is not None,
-        surgery=bool(surgery or recalibrate), recalibrate=int(recalibrate),
+        surgery=bool(surgery or recalibrate), recalibrate=int(recalibrate), pictures=pictures,
     )  # fmt: skip
     made_from = {"ratios": sorted({float(r) for r in ratios if r > 0}), "multiple": multiple}
     state = begun(job, scores)

@@ -42,6 +42,8 @@ class Curves:
         Whether the sweep went through all its samples, or met its tolerance everywhere.
     scores : mapping of str to Tensor
         The scores that the sweep was made with: the channels with the lowest were removed first.
+    repaired : bool
+        Whether the consumers of each point's group were refitted.
     """
 
     sums: Mapping[Key, Sums]
@@ -50,6 +52,7 @@ class Curves:
     changes: Mapping[str, float]
     complete: bool = True
     scores: Scores = field(default_factory=dict)
+    repaired: bool = False
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -58,7 +61,7 @@ class Curves:
         Columns group, ratio (the fraction really removed), kept, metric, value, low, high (the ends of a 95 %
         interval), samples. The ratio 0 is the unpruned network, on all samples seen; a point that ended earlier is this
         plus its mean difference to the unpruned network on the samples that it has seen. ``attrs`` has
-        ``higher_is_better`` and ``share`` (a fraction, from 0 to 1) by metric.
+        ``higher_is_better`` and ``share`` (a fraction, from 0 to 1) by metric, and ``repaired``.
         """
         import pandas as pd
 
@@ -79,6 +82,7 @@ class Curves:
         frame = pd.DataFrame(rows, columns=COLUMNS)
         frame.attrs["higher_is_better"] = {metric: self.higher_is_better(metric) for metric in bases}
         frame.attrs["share"] = {metric: self.is_share(metric) for metric in bases}
+        frame.attrs["repaired"] = self.repaired
         return frame
 
     @staticmethod
@@ -117,8 +121,10 @@ class Curves:
         Raises
         ------
         ValueError
-            When their groups, ratios or metrics differ, with what differs.
+            When their groups, ratios or metrics differ, with what differs; when only some are of repaired points.
         """
+        if any(other.repaired != self.repaired for other in others):
+            raise ValueError("some of the sweeps are of repaired points, others of points as cut: they do not join")
         sums, whole, changes = dict(self.sums), dict(self.whole), dict(self.changes)
         for other in others:
             for what, mine, theirs in (("points", sums, other.sums), ("metrics", whole, other.whole)):
@@ -134,7 +140,8 @@ class Curves:
             sums = {key: part + other.sums[key] for key, part in sums.items()}
             whole = {metric: part + other.whole[metric] for metric, part in whole.items()}
             changes = {name: max(change, other.changes[name]) for name, change in changes.items()}
-        return Curves(sums, whole, self.widths, changes, self.complete and all(o.complete for o in others), self.scores)
+        complete = self.complete and all(other.complete for other in others)
+        return replace(self, sums=sums, whole=whole, changes=changes, complete=complete)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the curves to one Parquet file, whole or not at all; `load` reads them without model and data.
@@ -188,7 +195,7 @@ class Curves:
 
     def __repr__(self) -> str:
         samples = max((part.samples for part in self.whole.values()), default=0)
-        state = "" if self.complete else "; incomplete"
+        state = ("; repaired" if self.repaired else "") + ("" if self.complete else "; incomplete")
         return f"Curves of {len(self.widths)} groups, {', '.join(self.whole)}, on up to {samples} samples{state}"
 
     def _repr_html_(self) -> str:

@@ -55,6 +55,7 @@ def write_fields(path: str | os.PathLike[str], fields: Mapping[str, Any], record
         "widths": dict(fields["widths"]),
         "changes": dict(fields["changes"]),
         "complete": fields["complete"],
+        "repaired": fields["repaired"],
         "scores": {name: _packed(score) for name, score in fields["scores"].items()},
         "record": dict(record or {}),
     }
@@ -97,6 +98,7 @@ def read_fields(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[s
             "widths": metadata["widths"],
             "changes": metadata["changes"],
             "complete": metadata["complete"],
+            "repaired": metadata.get("repaired", False),  # older files do not tell
             "scores": {name: _unpacked(*packed) for name, packed in metadata["scores"].items()},
         }
         return fields, metadata["record"]

@@ -12,6 +12,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from fpgmlab.common.batches import examples_in
 from fpgmlab.common.files import atomic_path
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.recovery.recalibration import training_inputs
@@ -126,6 +127,8 @@ def stored(
         own |= {f"metric {metric.name!r}": described(metric) for metric in job.chosen if isinstance(metric, TaskMetric)}
         if job.recalibrate:
             own["training data"] = digest(training_inputs(job.task, job.recalibrate))
+        if job.pictures:  # sweeps of before do not tell
+            own |= {"repair": sum(map(examples_in, job.pictures)), "pictures for the repair": digest(job.pictures)}
         own["task"] = type(job.task).__name__
         if is_dataclass(head := head_of(job.task)):  # what a detector's outputs mean
             own["head"] = repr(head)

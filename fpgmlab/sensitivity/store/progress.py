@@ -73,6 +73,7 @@ def begun(job: SweepJob, scores: Mapping) -> Progress:
             {point.group: 0.0 for point in job.points},
             complete=not job.points,
             scores=dict(scores),
+            repaired=bool(job.pictures),
         )
     )
 

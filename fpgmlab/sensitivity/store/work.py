@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,6 +23,7 @@ from fpgmlab.sensitivity.replay.first_look import first_look
 from fpgmlab.sensitivity.replay.measuring import measured
 from fpgmlab.sensitivity.replay.points import Point
 from fpgmlab.sensitivity.replay.pruned import running_pruned
+from fpgmlab.sensitivity.replay.refits import Refits
 from fpgmlab.sensitivity.replay.runners import Runner, running
 from fpgmlab.sensitivity.store.fingerprint import digest
 from fpgmlab.tasks.task import Task
@@ -46,6 +47,7 @@ class SweepJob:
     digests: bool = False  # whether the data of each part is to be digested
     surgery: bool = False  # whether points are really pruned
     recalibrate: int = 0  # batches of training data for the statistics of pruned networks
+    pictures: Sequence[object] = ()  # batches of inputs that the consumers are refitted on; none to leave them
 
     @cached_property
     def places(self) -> list[tuple[str, int]]:
@@ -85,8 +87,8 @@ class OutOfMemory(RuntimeError):
 class Bench:
     """A job with its runner."""
 
-    def __init__(self, job: SweepJob, runner: Runner) -> None:
-        self._job, self._runner = job, runner
+    def __init__(self, job: SweepJob, runner: Runner, refits: Refits | None = None) -> None:
+        self._job, self._runner, self._refits = job, runner, refits
         self._reader = Reader(job.task, job.batch_size, job.total)
         self._device = device_of(job.graph.model)
 
@@ -146,6 +148,8 @@ class Bench:
         inputs, targets = self._reader.read(start, end)
         read = digest((inputs, targets)) if self._job.digests else ""
         points = [self._job.points[number] for number in live]
+        if self._refits is not None and not self._refits.read(stop):  # before anything is recorded
+            return None
         try:
             inputs, targets = self._placed(inputs, targets)
             found = measured(self._runner, inputs, targets, self._job.task, points, self._job.chosen, stop)
@@ -170,8 +174,13 @@ class Bench:
 def opened(job: SweepJob) -> Iterator[Bench]:
     """Get ready to measure; the model is as before on exit."""
     graph, dtype = job.graph, job.dtype
-    with running_pruned(graph, dtype, job.task, job.recalibrate) if job.surgery else running(graph, dtype) as runner:
-        yield Bench(job, runner)
+    refits = Refits(graph, job.points, job.pictures) if job.pictures else None
+    if job.surgery:
+        runners: AbstractContextManager[Runner] = running_pruned(graph, dtype, job.task, job.recalibrate, refits)
+    else:
+        runners = running(graph, dtype, refits)
+    with runners as runner:
+        yield Bench(job, runner, refits)
 
 
 def here(bench: Bench, stop: Stop | None) -> Work:

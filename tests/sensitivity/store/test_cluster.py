@@ -69,6 +69,13 @@ def test_workers_recalibrate_on_the_training_data(client: Client):
     assert not same(there, run(graph, None, client=client, surgery=True))
 
 
+def test_workers_refit_alike(graph: fl.ChannelGraph, client: Client):
+    repair = {"repair": True, "repair_samples": 8}
+    there = run(graph, None, client=client, **repair)
+    assert same(there, run(graph, None, **repair))
+    assert not same(there, run(graph, None))
+
+
 def test_workers_keep_states_of_a_tasks_own_metrics(graph: fl.ChannelGraph, client: Client, tmp_path: Path):
     task = replace(small_task(), metrics={"f1": lambda: MulticlassF1Score(3)})
     there = run(graph, tmp_path, task, client=client, metrics=["f1"])
