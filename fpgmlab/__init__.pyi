@@ -39,6 +39,8 @@ from .recovery import Extra as Extra
 from .recovery import GammaL1 as GammaL1
 from .recovery import fit as fit
 from .recovery import recalibrate as recalibrate
+from .recovery import repair as repair
+from .recovery import repair_report as repair_report
 from .sensitivity import Curves as Curves
 from .sensitivity import sweep as sweep
 from .surgery import agreement as agreement

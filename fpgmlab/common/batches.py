@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map_only
 T = TypeVar("T")
 
 
-def on_device(batch: T, device: torch.device, *, channels_last: bool = False) -> T:
+def on_device(batch: T, device: torch.device, *, channels_last: bool | None = None) -> T:
     """Move the tensors of a batch, also those in dicts, lists and tuples, to a device.
 
     Parameters
@@ -20,14 +20,21 @@ def on_device(batch: T, device: torch.device, *, channels_last: bool = False) ->
     batch : object
         Inputs or targets; what is no tensor stays as it is.
     device : torch.device
-    channels_last : bool
+    channels_last : bool, optional
         Lay 4-D tensors out with the channels last, which convolutions in training, or of weights laid out alike,
-        prefer.
+        prefer; or with the channels before the pixels, which some models' code wants, see
+        `fpgmlab.common.layout.bears_channels_last`. As they are when left out.
     """
 
     def moved(tensor: Tensor) -> Tensor:
         tensor = tensor.to(device)
-        return tensor.contiguous(memory_format=torch.channels_last) if channels_last and tensor.ndim == 4 else tensor
+        if channels_last is None or tensor.ndim != 4:
+            return tensor
+        if channels_last:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        # Of one channel both layouts are contiguous, and yet a convolution follows the one that the strides tell.
+        first = tensor.stride(1) == tensor.shape[2] * tensor.shape[3]
+        return tensor if first and tensor.is_contiguous() else tensor.clone(memory_format=torch.contiguous_format)
 
     return tree_map_only(Tensor, moved, batch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from itertools import count
@@ -60,7 +61,11 @@ def inputs_of(data: Any, samples: int, seed: int = 0) -> list[object]:
 def _all_of(data: Any, samples: int, seed: int) -> Iterator[object]:
     if hasattr(data, "train_batches"):
         return _of_task(data, samples, seed)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (list, tuple, dict, Tensor)):
+    if (
+        hasattr(data, "__getitem__")
+        and hasattr(data, "__len__")
+        and not isinstance(data, (list, tuple, dict, str, Tensor))
+    ):
         return _of_data_set(data, samples, seed)
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict, Tensor)):
         return (_inputs(batch) for batch in data)
@@ -76,7 +81,9 @@ def _of_task(task: Any, samples: int, seed: int) -> Iterator[object]:
             f"{type(task).__name__} has no training data (task.train is empty). Its validation data are not taken in "
             "their place: what is judged on them later would not be new. Pass such pictures as a list of batches."
         )
-    size = min(getattr(task, "train_batch_size", USUAL_BATCH), samples)
+    there = len(task.train)
+    usual = getattr(task, "train_batch_size", USUAL_BATCH)
+    size = max(1, min(there // math.ceil(there / usual), samples))  # tasks leave out a smaller last batch
     for turn in count():
         found = False
         for inputs, _ in task.train_batches(size, seed=seed if not turn else seed * 10007 + turn):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,7 @@ class Moments:
         if exact:
             a, y = a.double(), y.double()
         # About a point among them: products of what is far from zero would lose digits.
-        a0, y0 = a[:, :64].mean(1, keepdim=True), y[:, :64].mean(1, keepdim=True)
+        a0, y0 = _near(a), _near(y)
         a, y, n = a - a0, y - y0, a.shape[1]
         at = a.transpose(1, 2)
         sums = (a.sum(1), y.sum(1), at @ a, at @ y, (y * y).sum(1))
@@ -63,9 +64,36 @@ class Moments:
             self.yy + other.yy,
         )  # fmt: skip
 
+    def with_targets(self, parts: Iterable[tuple[Tensor, Tensor]], exact: bool = False) -> Moments:
+        """Return the sums of the same equations with other targets.
+
+        Parameters
+        ----------
+        parts : iterable of (a, y)
+            The equations, as in `of`, all of them.
+        exact : bool
+            Multiply in float64.
+        """
+        y, ay, yy = torch.zeros_like(self.y), torch.zeros_like(self.ay), torch.zeros_like(self.yy)
+        for rows, made in parts:
+            rows, made = (rows.double(), made.double()) if exact else (rows, made)
+            y0 = _near(made)
+            made = made - y0
+            y0, total, square = y0.squeeze(1).double(), made.sum(1).double(), (made * made).sum(1).double()
+            n = made.shape[1]
+            y += total + n * y0
+            ay += (rows.transpose(1, 2) @ made).double() + _outer(rows.sum(1).double(), y0)
+            yy += square + 2 * y0 * total + n * y0 * y0
+        return Moments(self.count, self.a, y, self.aa, ay, yy)
+
     def finite(self) -> bool:
         """Tell whether all sums are numbers."""
         return all(bool(torch.isfinite(part).all()) for part in (self.aa, self.ay, self.yy))
+
+
+def _near(values: Tensor) -> Tensor:
+    """Return a point near the values of each system, (systems, 1, dim)."""
+    return values[:, :64].sum(1, keepdim=True) / max(1, min(64, values.shape[1]))
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
@@ -87,8 +115,8 @@ class Fit:
         return quadratic + moments.yy + 2 * b * (aw - moments.y) + moments.count * b * b
 
 
-def solve(moments: Moments, start: Tensor, ridge: float, offset: bool = True) -> Fit:
-    """Return the least squares solution with a ridge towards weights that are there.
+class Solver:
+    """Solves equations with one left side, of whatever targets, with a ridge towards weights that are there.
 
     Minimises ``|a w + b - y|^2 + ridge * d * |w - start|^2`` over w and b, with d the mean diagonal of the features'
     second moments (about their means where there is an offset).
@@ -96,46 +124,60 @@ def solve(moments: Moments, start: Tensor, ridge: float, offset: bool = True) ->
     Parameters
     ----------
     moments : Moments
-    start : Tensor, (systems, features, targets)
-        What the ridge draws towards.
+        Their left sides are factored.
     ridge : float
         >= 0.
     offset : bool
         Whether there is a constant beside the weights.
-
-    Returns
-    -------
-    Fit
-        In float64. Directions of which the equations tell nothing keep ``start``.
     """
-    aa, ay, start = moments.aa, moments.ay, start.double()
-    if offset:
-        aa = aa - _outer(moments.a, moments.a) / moments.count
-        ay = ay - _outer(moments.a, moments.y) / moments.count
-    diagonal = aa.diagonal(dim1=1, dim2=2)
-    strength = ridge * diagonal.mean(1).clamp_min(torch.finfo(torch.float64).tiny)
-    left = aa + torch.diag_embed(strength.unsqueeze(1).expand_as(diagonal))
-    step = _solved(left, ay - aa @ start)
-    weight = start + step
-    b = torch.zeros_like(moments.y)
-    if offset:
-        b = (moments.y - (moments.a.unsqueeze(1) @ weight).squeeze(1)) / moments.count
-    return Fit(weight, b)
+
+    def __init__(self, moments: Moments, ridge: float, offset: bool = True) -> None:
+        self._offset = offset
+        self._aa = moments.aa - _outer(moments.a, moments.a) / moments.count if offset else moments.aa
+        diagonal = self._aa.diagonal(dim1=1, dim2=2)
+        strength = ridge * diagonal.mean(1).clamp_min(torch.finfo(torch.float64).tiny)
+        left = self._aa + torch.diag_embed(strength.unsqueeze(1).expand_as(diagonal))
+        self._factor, failed = torch.linalg.cholesky_ex(left)
+        self._inverse = _pseudo_inverse(left) if bool(failed.any()) else None
+
+    def solve(self, moments: Moments, start: Tensor) -> Fit:
+        """Return the solution for equations of the same left side, in float64.
+
+        Parameters
+        ----------
+        moments : Moments
+        start : Tensor, (systems, features, targets)
+            What the ridge draws towards. Directions of which the equations tell nothing keep it.
+        """
+        start, ay = start.double(), moments.ay
+        if self._offset:
+            ay = ay - _outer(moments.a, moments.y) / moments.count
+        right = ay - self._aa @ start
+        step = torch.cholesky_solve(right, self._factor) if self._inverse is None else self._inverse @ right
+        weight = start + step
+        b = torch.zeros_like(moments.y)
+        if self._offset:
+            b = (moments.y - (moments.a.unsqueeze(1) @ weight).squeeze(1)) / moments.count
+        return Fit(weight, b)
 
 
-def _solved(left: Tensor, right: Tensor) -> Tensor:
-    """Solve for symmetric positive matrices; where they are singular, the shortest solution."""
-    factor, failed = torch.linalg.cholesky_ex(left)
-    if not bool(failed.any()):
-        return torch.cholesky_solve(right, factor)
-    values, vectors = torch.linalg.eigh(left)
-    least = values[:, -1:].clamp_min(0) * left.shape[-1] * torch.finfo(torch.float64).eps
+def _pseudo_inverse(matrices: Tensor) -> Tensor:
+    """Return the inverse of symmetric matrices where they have one, zero where not."""
+    values, vectors = torch.linalg.eigh(matrices)
+    least = values[:, -1:].clamp_min(0) * matrices.shape[-1] * torch.finfo(torch.float64).eps
     inverse = torch.where(values > least, 1 / values, 0.0)
-    return vectors @ (inverse.unsqueeze(2) * (vectors.transpose(1, 2) @ right))
+    return (vectors * inverse.unsqueeze(1)) @ vectors.transpose(1, 2)
 
 
-def best_ridge(moments: Moments, held: Moments, start: Tensor, offset: bool, importance: Tensor) -> tuple[float, float]:
-    """Return the ridge of the least error on held-out equations, and that error.
+def solve(moments: Moments, start: Tensor, ridge: float, offset: bool = True) -> Fit:
+    """Return the least squares solution with a ridge towards weights that are there; see `Solver`."""
+    return Solver(moments, ridge, offset).solve(moments, start)
+
+
+def best_ridge(
+    moments: Moments, held: Moments, start: Tensor, offset: bool, importance: Tensor
+) -> tuple[float, Solver, Fit]:
+    """Return the ridge of the least error on held-out equations, with its solver and solution.
 
     Each ridge costs one factorisation of the features' moments; the neighbours of the best so far are tried until none
     is better.
@@ -145,21 +187,21 @@ def best_ridge(moments: Moments, held: Moments, start: Tensor, offset: bool, imp
     moments, held : Moments
         To solve, and to judge.
     start, offset
-        As for `solve`.
+        As for `Solver`.
     importance : Tensor, (systems, targets)
         Factors of the squared errors.
     """
-    errors: dict[int, float] = {}
+    tried: dict[int, tuple[Solver, Fit]] = {}
 
     def error(i: int) -> float:
-        if i not in errors:
-            errors[i] = float((solve(moments, start, RIDGES[i], offset).error(held) * importance).sum())
-        return errors[i]
+        if i not in tried:
+            solver = Solver(moments, RIDGES[i], offset)
+            tried[i] = (solver, solver.solve(moments, start))
+        return float((tried[i][1].error(held) * importance).sum())
 
     best = RIDGES.index(USUAL)
     while True:
-        near = [i for i in (best, best - 1, best + 1) if 0 <= i < len(RIDGES)]
-        found = min(near, key=error)
+        found = min((i for i in (best, best - 1, best + 1) if 0 <= i < len(RIDGES)), key=error)
         if found == best:
-            return RIDGES[best], error(best)
+            return (RIDGES[best], *tried[best])
         best = found

@@ -11,6 +11,7 @@ from torch import Tensor
 from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import left_as_it_is
+from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode
 from fpgmlab.geometry.least_squares import Moments
 from fpgmlab.graph.calls import LayerCall
@@ -86,9 +87,10 @@ def read_moments(
     """
     reading = _Reading(graph, layers, seed)
     sizes = [examples_in(batch) for batch in batches]
+    last = bears_channels_last(graph.model, batches[0])
     with eval_mode(graph.model), left_as_it_is(graph.model):
         for batch, size in zip(batches, sizes, strict=True):
             reading.wanted = max(1, places * size // sum(sizes))
             with reading:
-                call_model(graph.model, on_device(batch, device_of(graph.model)))
+                call_model(graph.model, on_device(batch, device_of(graph.model), channels_last=last))
     return reading.moments

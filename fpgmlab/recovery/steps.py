@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call
+from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of
 from fpgmlab.recovery.extras.extra import Extra
 from fpgmlab.tasks.task import Task
@@ -47,6 +48,7 @@ class Steps:
         self.total = total
         self._model, self._task, self._extras = model, task, extras
         self._device = device_of(model)
+        self._channels_last: bool | None = None  # once there are inputs
         self._optimizer = _optimizer(model, optimizer, lr, weight_decay)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, _warm_cosine(total))
         self._dtype = _autocast_dtype(self._device, amp)
@@ -62,7 +64,10 @@ class Steps:
 
     def loss(self, inputs: Any, targets: Any) -> Tensor:
         """Return the task's loss of a batch and the extras' terms, a scalar with its gradient's graph."""
-        inputs, targets = on_device(inputs, self._device, channels_last=True), on_device(targets, self._device)
+        if self._channels_last is None:
+            self._channels_last = bears_channels_last(self._model, inputs)
+        inputs = on_device(inputs, self._device, channels_last=self._channels_last)
+        targets = on_device(targets, self._device)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
             outputs = call(self._model, inputs)
             loss = self._task.loss(outputs, targets)

@@ -144,7 +144,7 @@ def shift_and_flip(pixels: int = 2, flip: bool = True) -> Augment:
             columns = torch.where(mirrored, columns.flip(1), columns)
         batch = torch.arange(count)[:, None, None]
         moved = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]  # (count, h, w, c)
-        return moved.permute(0, 3, 1, 2)
+        return moved.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
     return augment
 

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from fpgmlab.common.digests import described, digest
 from fpgmlab.common.modules import split_name
 from fpgmlab.plans.rounding import Scores
 
 Identity = Mapping[str, Mapping[str, Any]]  # by part ("model", "scores", ...), then by name
-
-
-def digest(value: Any) -> str:
-    """Return a BLAKE2b digest of tensors (bytes, shape, type), texts, numbers, and dicts, lists and tuples of them."""
-    state = hashlib.blake2b(digest_size=16)
-    _feed(state, value)
-    return state.hexdigest()
-
-
-def _feed(state: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
-        state.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        plain = value.detach().to("cpu").contiguous().reshape(-1)
-        state.update(plain.view(torch.uint8).numpy())
-    elif isinstance(value, Mapping):
-        _feed(state, list(value.items()))
-    elif isinstance(value, (list, tuple)):
-        state.update(f"[{len(value)}]".encode())
-        for item in value:
-            _feed(state, item)
-    else:
-        state.update(_described(value).encode() + b"\0")
 
 
 def identity(model: nn.Module, scores: Scores, widths: Mapping[str, int], options: Mapping[str, Any]) -> Identity:
@@ -54,7 +30,7 @@ def identity(model: nn.Module, scores: Scores, widths: Mapping[str, int], option
     tensors = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
     modules = dict(model.named_modules(remove_duplicate=False))
     return {
-        "modules": {name: f"{type(m).__name__}({_described(m.extra_repr(), str)})" for name, m in modules.items()},
+        "modules": {name: f"{type(m).__name__}({described(m.extra_repr(), str)})" for name, m in modules.items()},
         "weights": {name: digest(tensor) for name, tensor in tensors.items()},
         "groups": dict(widths),
         "scores": {name: digest(scores[name]) for name in widths},
@@ -85,8 +61,3 @@ def _different(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _some(names: Iterable[str]) -> str:
     first, *others = names
     return repr(first) + (f" and {len(others)} more" if others else "")
-
-
-def _described(value: Any, text: Any = repr) -> str:
-    """Return an object's text without its place in memory, which is another in each process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text(value))

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from fpgmlab.common.batches import examples_in
+from fpgmlab.common.digests import digest
 from fpgmlab.common.files import atomic_path
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.recovery.recalibration import training_inputs
 from fpgmlab.sensitivity.curves.curves import read_curves, write_curves
 from fpgmlab.sensitivity.curves.disk import FORMAT, NAME
 from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, described
-from fpgmlab.sensitivity.store.fingerprint import Identity, differences, digest, identity
+from fpgmlab.sensitivity.store.fingerprint import Identity, differences, identity
 from fpgmlab.sensitivity.store.progress import Progress, check_data
 from fpgmlab.sensitivity.store.work import SweepJob
 from fpgmlab.tasks.task import head_of

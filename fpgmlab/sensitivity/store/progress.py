@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from fpgmlab.common.digests import digest
 from fpgmlab.sensitivity.curves.curves import Curves
 from fpgmlab.sensitivity.curves.intervals import Sums, is_narrow
 from fpgmlab.sensitivity.curves.metrics import is_binary
 from fpgmlab.sensitivity.replay.batches import Reader
-from fpgmlab.sensitivity.store.fingerprint import digest
 from fpgmlab.sensitivity.store.work import Part, SweepJob
 
 

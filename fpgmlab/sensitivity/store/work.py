@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 
 from fpgmlab.common.batches import examples_in, on_device
+from fpgmlab.common.digests import digest
 from fpgmlab.common.modules import device_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity.checks import check_given, silence
@@ -25,7 +26,6 @@ from fpgmlab.sensitivity.replay.points import Point
 from fpgmlab.sensitivity.replay.pruned import running_pruned
 from fpgmlab.sensitivity.replay.refits import Refits
 from fpgmlab.sensitivity.replay.runners import Runner, running
-from fpgmlab.sensitivity.store.fingerprint import digest
 from fpgmlab.tasks.task import Task
 
 Live = Callable[[], Sequence[int]]  # the numbers of the points that are not finished

@@ -16,9 +16,9 @@ from pyarrow import parquet
 from torch.utils.data import TensorDataset
 
 import fpgmlab as fl
+from fpgmlab.common.digests import digest
 from fpgmlab.sensitivity.curves.curves import read_curves
 from fpgmlab.sensitivity.store import work
-from fpgmlab.sensitivity.store.fingerprint import digest
 from tests.sensitivity.small import run, same, small_graph, small_task, stop_after
 
 

@@ -1,0 +1,224 @@
+"""The equations of one layer: what it reads in the pruned network against what it gave in the whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fpgmlab.geometry.least_squares import Fit, Moments, Solver, best_ridge
+from fpgmlab.graph.calls import LayerCall, from_matrix
+
+ROUNDS = 3  # of fitting anew what a ReLU cuts off
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """The second moments of a layer's equations: those that are solved, and held-out ones."""
+
+    train: Moments
+    held: Moments
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.train + other.train, self.held + other.held)
+
+
+def sums_of(call: LayerCall, targets: Tensor, places: Tensor, held: Tensor, exact: bool) -> Sums:
+    """Return the second moments of some of a layer's equations.
+
+    Parameters
+    ----------
+    call : LayerCall
+        In the pruned network.
+    targets : Tensor, (places, outputs)
+        What the layer shall give there.
+    places : Tensor, (places,) int64
+    held : Tensor, (places,) bool
+        Which of the equations are held out.
+    exact : bool
+        Multiply in float64.
+    """
+    return sums_of_rows(wide(call.rows(places)), by_group(targets, call.groups), held, exact)
+
+
+def sums_of_rows(rows: Tensor, targets: Tensor, held: Tensor, exact: bool) -> Sums:
+    """Return the second moments of equations: (groups, places, features) and (groups, places, outputs of a group)."""
+    return Sums(*(Moments.of(rows[:, which], targets[:, which], exact) for which in (~held, held)))
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in at least single precision."""
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def by_group(values: Tensor, groups: int) -> Tensor:
+    """Split (places, outputs) into (groups, places, outputs of a group)."""
+    return wide(values).reshape(len(values), groups, -1).transpose(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Equations of one batch as they are: `rows`, `targets`, and what becomes of the outputs.
+
+    Attributes
+    ----------
+    rows : Tensor, (groups, places, features)
+    targets : Tensor, (groups, places, outputs of a group)
+    shift : Tensor, (groups, places or 1, outputs of a group)
+        Added to the scaled outputs before they are cut off.
+    held : Tensor, (places,) bool
+    """
+
+    rows: Tensor
+    targets: Tensor
+    shift: Tensor
+    held: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """Where outputs are cut off next: ``scale * output + shift`` below ``low`` and above ``high``."""
+
+    scale: Tensor  # (groups, 1, outputs of a group)
+    low: float
+    high: float
+
+    def aims(self, fit: Fit, part: Part) -> Tensor:
+        """Return targets that ask nothing where both what is wanted and what is given are cut off.
+
+        Where the wanted value is cut off, any value beyond the bound serves as well: the given one, or else the bound.
+        Fitting anew to these never increases the squared error against them (compare Zhang et al., arXiv:1505.06798,
+        section 2.2, who do so with a penalty).
+        """
+        wanted = self.scale * part.targets + part.shift
+        given = self.scale * _given(fit, part) + part.shift
+        aim = torch.where(wanted <= self.low, given.clamp(max=self.low), wanted)
+        aim = torch.where(wanted >= self.high, given.clamp(min=self.high), aim)
+        idle = self.scale.abs() < 1e-12
+        return torch.where(idle, part.targets, (aim - part.shift) / torch.where(idle, 1.0, self.scale))
+
+    def errors(self, fit: Fit, parts: Sequence[Part]) -> tuple[float, float]:
+        """Return the sum of squared errors after the cut-off on held-out equations, and the wanted values' own."""
+        error = spread = 0.0
+        for part in parts:
+            some = part.held
+            if not bool(some.any()):
+                continue
+            shift = part.shift if part.shift.shape[1] == 1 else part.shift[:, some]
+            held = Part(part.rows[:, some], part.targets[:, some], shift, some[some])
+            wanted = (self.scale * held.targets + shift).clamp(self.low, self.high).double()
+            given = (self.scale * _given(fit, held) + shift).clamp(self.low, self.high)
+            error += float((given - wanted).square().sum())
+            spread += float((wanted - wanted.mean(1, keepdim=True)).square().sum())
+        return error, spread
+
+
+def _given(fit: Fit, part: Part) -> Tensor:
+    return part.rows @ fit.weight.to(part.rows.dtype) + fit.offset.to(part.rows.dtype).unsqueeze(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """What became of a layer.
+
+    Attributes
+    ----------
+    weight : Tensor or None
+        As the layer has it; None where the one that is there is kept.
+    offset : Tensor, (outputs,)
+        The constant beside the weights; zero where there is no place for it.
+    equations, unknowns : int
+        For each output.
+    before, after : float
+        Squared error on held-out positions, relative to the variance of what the layer shall give (cut off, where a
+        ReLU follows).
+    ridge : float
+        Relative to the mean diagonal of the second moments.
+    note : str
+        Why weights were kept, or what else is to be said.
+    """
+
+    weight: Tensor | None
+    offset: Tensor
+    equations: int
+    unknowns: int
+    before: float
+    after: float
+    ridge: float
+    note: str = ""
+
+
+def refitted(
+    sums: Sums, call: LayerCall, bias: Tensor | None, offset: bool, importance: Tensor, ridge: float | None,
+    bounds: Bounds | None = None, parts: Sequence[Part] = (),
+) -> Refit:  # fmt: skip
+    """Solve a layer's equations.
+
+    Parameters
+    ----------
+    sums : Sums
+    call : LayerCall
+        Has the weights that are there.
+    bias : Tensor or None, (outputs,)
+        The layer's own.
+    offset : bool
+        Whether an offset can be expressed, by a bias or a batch norm.
+    importance : Tensor, (outputs,)
+        Factors of the squared errors of each output.
+    ridge : float, optional
+        Chosen by the held-out equations when left out.
+    bounds : Bounds, optional
+        Where the outputs are cut off next.
+    parts : sequence of Part
+        The equations themselves, where there are bounds.
+    """
+    start = call.matrix().double()
+    weights = importance.double().reshape(call.groups, -1)
+    zero = torch.zeros_like(weights)
+    now = Fit(start, zero if bias is None else bias.detach().double().reshape(call.groups, -1))
+    train, held = sums.train, sums.held
+    both = train + held
+    spread = float(((held.yy - held.y.square() / held.count).clamp_min(0) * weights).sum())
+
+    if bounds is not None and not bounds.errors(now, parts)[1]:
+        bounds = None  # all of it is cut off
+
+    def judged(fit: Fit) -> float:
+        if bounds is not None:
+            error, whole = bounds.errors(fit, parts)
+            return error / whole if whole else float("nan")
+        return max(0.0, float((fit.error(held) * weights).sum())) / spread if spread else float("nan")
+
+    plain = max(0.0, float((now.error(held) * weights).sum()))
+    before = judged(now)
+    kept = Refit(None, zero.flatten(), both.count, start.shape[1] + offset, before, before, 0.0)
+    if plain <= 1e-9 * spread:
+        return replace(kept, note="its inputs are what they were")
+    if not spread or before != before:
+        return replace(kept, note="what it gives is constant on these pictures")
+    if ridge is None:
+        ridge, solver, fit = best_ridge(train, held, start, offset, weights)
+    else:
+        solver = Solver(train, ridge, offset)
+        fit = solver.solve(train, start)
+    for _ in range(ROUNDS if bounds is not None else 0):
+        train = train.with_targets(_aims(bounds, fit, parts, every=False))
+        fit = solver.solve(train, start)
+    after = judged(fit)
+    if not after < before:
+        return replace(kept, ridge=ridge, note="held-out pictures show no gain")
+    if bounds is not None:
+        both = both.with_targets(_aims(bounds, fit, parts, every=True))
+    fit = Solver(both, ridge, offset).solve(both, start)
+    note = "fewer equations than unknowns" if kept.equations < kept.unknowns else ""
+    weight = from_matrix(fit.weight, call.weight, call.transposed)
+    return replace(kept, weight=weight, offset=fit.offset.flatten(), after=after, ridge=ridge, note=note)
+
+
+def _aims(bounds: Bounds | None, fit: Fit, parts: Sequence[Part], every: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in parts if bounds is not None else ():
+        which = torch.ones_like(part.held) if every else ~part.held
+        rows, aims = (part.rows, bounds.aims(fit, part)) if bounds is not None else (part.rows, part.targets)
+        yield rows[:, which], aims[:, which]
