@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -31,6 +32,9 @@ class Reconstruction(GraphCriterion):
     absence changes the outputs of all layers that read the group least, the weights of what stays refitted by least
     squares. A score is the error by the time when a channel goes: squared, as a share of the outputs' variance, added
     up over the layers. It is what `fpgmlab.repair` can make up for that does not count.
+
+    A linear layer that reads several positions of a channel, and more features than there are pictures, is taken
+    position by position: so few equations say nothing of how one position follows from the others.
 
     Parameters
     ----------
@@ -64,22 +68,27 @@ class Reconstruction(GraphCriterion):
     def of_graph(self, graph: ChannelGraph, names: Sequence[str]) -> dict[str, Tensor]:
         """Return the scores (channels,) of these groups; those that no layer with weights reads are left out."""
         readers = {name: found for name in names if (found := _readers(graph, name))}
-        modules = dict(graph.model.named_modules())
-        for layer in chain.from_iterable(readers.values()):
-            check_numbers(layer.name, tensor_of(modules[layer.name], "weight"))
+        every = {reader.layer.name: reader for reader in chain.from_iterable(readers.values())}
+        for layer, reader in every.items():
+            check_numbers(layer, reader.weight)
         batches = inputs_of(self.task, self.samples, self.seed) if readers else []
+        split = {layer: parts for layer, reader in every.items() if (parts := reader.parts(self.samples)) is not None}
         scores: dict[str, Tensor] = {}
-        for some in _parts(graph, readers):
-            layers = list(dict.fromkeys(layer.name for name in some for layer in readers[name]))
-            moments = read_moments(graph, batches, layers, seed=self.seed)
+        for some in _held_together(readers, split):
+            layers = list(dict.fromkeys(reader.layer.name for name in some for reader in readers[name]))
+            moments = read_moments(graph, batches, layers, seed=self.seed, parts=split)
             for name in some:
-                ran = [layer for layer in readers[name] if layer.name in moments]
-                if not ran:
+                systems = []
+                for reader in readers[name]:
+                    layer = reader.layer.name
+                    if layer in moments:
+                        systems += reader.systems(graph.channels_of(name), moments[layer], split.get(layer), self.ridge)
+                if not systems:
                     raise ValueError(
                         f"criterion {self.label!r} cannot score group {name!r}: on these pictures none of the layers "
-                        f"that read it ran ({', '.join(repr(layer.name) for layer in readers[name])})"
+                        f"that read it ran ({', '.join(repr(reader.layer.name) for reader in readers[name])})"
                     )
-                scores[name] = self._eliminated(graph, name, [(layer, moments[layer.name]) for layer in ran])
+                scores[name] = eliminate(systems, graph[name].channels, graph[name].blocks)
         return scores
 
     @property
@@ -91,50 +100,72 @@ class Reconstruction(GraphCriterion):
         """Raise a `ValueError`: of weights alone nothing follows."""
         raise ValueError("it needs a graph, not weights alone: what can be taken over depends on what the layers read")
 
-    def _eliminated(self, graph: ChannelGraph, name: str, read: Sequence[tuple[Layer, Moments]]) -> Tensor:
-        where, modules = graph.channels_of(name), dict(graph.model.named_modules())
-        systems = []
-        for layer, moments in read:
-            weight = to_matrix(
-                tensor_of(modules[layer.name], "weight").detach(), layer.groups, layer.kind == "conv_transpose"
-            )
-            inputs = torch.from_numpy(layer.inputs).reshape(layer.groups, -1)
-            own = torch.where((inputs >= where.start) & (inputs < where.stop), inputs - where.start, -1)
-            channels = own.repeat(1, weight.shape[1] // inputs.shape[1]).to(weight.device)  # taps outside
-            n = moments.count
-            gram = moments.aa - moments.a.unsqueeze(2) * moments.a.unsqueeze(1) / n
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """A layer that reads channels, and its weights."""
+
+    layer: Layer
+    weight: Tensor
+
+    def parts(self, samples: int) -> Tensor | None:
+        """Return the features of each position, (positions, channels), of a linear layer behind a flattening.
+
+        None of other layers, and where there are more pictures than features.
+        """
+        inputs = torch.from_numpy(self.layer.inputs)
+        _, place, counts = torch.unique(inputs, return_inverse=True, return_counts=True)
+        times = int(counts[0])
+        if self.layer.kind != "linear" or len(inputs) <= samples or times == 1 or bool((counts != times).any()):
+            return None
+        return torch.argsort(place, stable=True).reshape(-1, times).T
+
+    def size(self, parts: Tensor | None) -> int:
+        """Return how many numbers its second moments are."""
+        outputs, groups = len(self.layer.outputs), self.layer.groups
+        if parts is not None:
+            return parts.shape[0] * parts.shape[1] ** 2
+        features = self.weight.numel() // outputs
+        return groups * features * (features + outputs // groups)
+
+    def systems(self, where: slice, moments: Moments, parts: Tensor | None, ridge: float) -> list[Reader]:
+        """Return it as `eliminate` wants it, for the channels of one group: a part for each of its own groups."""
+        weight = to_matrix(self.weight.detach(), self.layer.groups, self.layer.kind == "conv_transpose")
+        inputs = torch.from_numpy(self.layer.inputs).to(weight.device).reshape(self.layer.groups, -1)
+        own = torch.where((inputs >= where.start) & (inputs < where.stop), inputs - where.start, -1)
+        channels = own.repeat(1, weight.shape[1] // inputs.shape[1])  # taps outside
+        n = moments.count
+        gram = moments.aa - moments.a.unsqueeze(2) * moments.a.unsqueeze(1) / n
+        if parts is None:
             varies = float((moments.yy - moments.y.square() / n).clamp_min(0).sum())
-            scaled = weight.double() / varies**0.5 if varies > 0 else torch.zeros_like(weight, dtype=torch.float64)
-            systems += [
-                Reader(g, w, c, self.ridge)
-                for g, w, c in zip(gram, scaled, channels, strict=True)
-                if bool((c >= 0).any())
-            ]
-        return eliminate(systems, graph[name].channels, graph[name].blocks)
+        else:  # each position by itself
+            weight, channels = weight[0][parts], own[0][parts]
+            varies = sum(float((w * (g @ w)).sum()) for g, w in zip(gram, weight.double(), strict=True))
+        if not isfinite(varies):
+            raise ValueError(f"layer {self.layer.name!r} has NaN or infinite weights. Load good weights first.")
+        weight = weight / varies**0.5 if varies > 0 else torch.zeros_like(weight)
+        own_parts = zip(gram, weight, channels, strict=True)
+        return [Reader(g, w, c, ridge) for g, w, c in own_parts if bool((c >= 0).any())]
 
 
-def _readers(graph: ChannelGraph, name: str) -> list[Layer]:
+def _readers(graph: ChannelGraph, name: str) -> list[_Reader]:
     """Return the layers with weights that read a group's channels; of several with the same weights the first."""
     where, modules = graph.channels_of(name), dict(graph.model.named_modules())
-    found: dict[int, Layer] = {}
+    found: dict[int, _Reader] = {}
     for layer in graph.layers:
         reads = ((layer.inputs >= where.start) & (layer.inputs < where.stop)).any()
         if reads and layer.kind in PRODUCERS and not layer.depthwise:
-            found.setdefault(id(tensor_of(modules[layer.name], "weight")), layer)
+            weight = tensor_of(modules[layer.name], "weight")
+            found.setdefault(id(weight), _Reader(layer, weight))
     return list(found.values())
 
 
-def _parts(graph: ChannelGraph, readers: dict[str, list[Layer]]) -> Iterator[list[str]]:
+def _held_together(readers: Mapping[str, Sequence[_Reader]], split: Mapping[str, Tensor]) -> Iterator[list[str]]:
     """Yield the groups in parts whose layers' second moments can be held at a time."""
-    modules = dict(graph.model.named_modules())
     part: list[str] = []
     held: dict[str, int] = {}
     for name, layers in readers.items():
-        needed = {}
-        for layer in layers:
-            weight = tensor_of(modules[layer.name], "weight")
-            features = weight.numel() // max(1, len(layer.outputs))
-            needed[layer.name] = 8 * layer.groups * features * (features + len(layer.outputs) // layer.groups)
+        needed = {reader.layer.name: 8 * reader.size(split.get(reader.layer.name)) for reader in layers}
         if part and sum((held | needed).values()) > MEMORY:
             yield part
             part, held = [], {}

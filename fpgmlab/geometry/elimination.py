@@ -184,7 +184,9 @@ class _Inverse:
         own = numbers >= 0
         numbers, counts = numbers[own], counts[own]
         most = int(counts.max()) if len(counts) else 0
-        weight = reader.weight.double()[order]
+        weight = reader.weight[order].double()
+        if weight.shape[1] > len(weight):  # fewer columns with the same products of rows
+            weight = torch.linalg.qr(weight.T, mode="r").R.T.contiguous()
         inverse = inverse[order][:, order]
         if int(counts.sum()) < len(numbers) * most:
             starts = torch.arange(len(numbers), device=inverse.device) * most

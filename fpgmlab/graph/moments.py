@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from zlib import crc32
 
 import torch
@@ -24,8 +24,9 @@ PLACES = 32768  # equations of each layer, over all pictures
 class _Reading(Following):
     """Sums up what layers read."""
 
-    def __init__(self, graph: ChannelGraph, layers: Sequence[str], seed: int) -> None:
+    def __init__(self, graph: ChannelGraph, layers: Sequence[str], seed: int, parts: Mapping[str, Tensor]) -> None:
         super().__init__(graph.model, layers)
+        self._parts = parts
         self.moments: dict[str, Moments] = {}
         self.wanted = 0  # places of the batch that is running
         # A stream for each layer: what is drawn for one does not depend on which others are read.
@@ -34,8 +35,11 @@ class _Reading(Following):
     def leave(self, layer: str, call: LayerCall, out: Tensor) -> None:
         """After a layer was called."""
         places = some_places(call, self.wanted, self._draws[layer])
-        made = call.at(out, places).reshape(len(places), call.groups, -1).transpose(0, 1)
-        found = Moments.of(call.rows(places), made)
+        rows, made = call.rows(places), call.at(out, places).reshape(len(places), call.groups, -1).transpose(0, 1)
+        if layer in self._parts:
+            rows = rows[0][:, self._parts[layer].to(rows.device)].transpose(0, 1)  # (parts, places, features of a part)
+            made = made[:, :, :0].expand(len(rows), -1, -1)
+        found = Moments.of(rows, made)
         if not found.finite():
             raise ValueError(f"layer {layer!r} reads or gives NaN or infinite values on these pictures")
         self.moments[layer] = self.moments[layer] + found if layer in self.moments else found
@@ -56,7 +60,13 @@ def some_places(call: LayerCall, wanted: int, generator: torch.Generator) -> Ten
 
 @torch.no_grad()
 def read_moments(
-    graph: ChannelGraph, batches: Sequence[object], layers: Sequence[str], *, places: int = PLACES, seed: int = 0
+    graph: ChannelGraph,
+    batches: Sequence[object],
+    layers: Sequence[str],
+    *,
+    places: int = PLACES,
+    seed: int = 0,
+    parts: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Moments]:
     """Run the whole network and sum up what some of its layers read and give.
 
@@ -72,6 +82,9 @@ def read_moments(
         Positions of each call, over all batches, drawn at random; all where there are fewer.
     seed : int
         Of the draw, which for a layer does not depend on the others.
+    parts : mapping of str to Tensor, optional
+        (parts, features of a part) by linear layer: features whose moments are wanted among themselves alone, where
+        those of all would be too many. There is no ``y`` then.
 
     Returns
     -------
@@ -85,7 +98,7 @@ def read_moments(
     ValueError
         When a layer reads or gives NaN or infinite values, with its name.
     """
-    reading = _Reading(graph, layers, seed)
+    reading = _Reading(graph, layers, seed, parts or {})
     sizes = [examples_in(batch) for batch in batches]
     last = bears_channels_last(graph.model, batches[0])
     with eval_mode(graph.model), left_as_it_is(graph.model):

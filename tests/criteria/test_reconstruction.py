@@ -118,6 +118,27 @@ def test_scores_are_the_shares_that_lstsq_cannot_make_up_for(name: str):
             assert_allclose(float(found[channel]), sum(lost), rtol=1e-4)  # sums in float32 against float64
 
 
+def test_few_pictures_are_split_by_position():
+    """More features than pictures: a linear layer behind a flattening is as many readers as there are positions."""
+    graph = build(CASES["flattened"][0], **CASES["flattened"][1])
+    few = PICTURES[:20]
+    scores = fl.score(graph, Reconstruction([few], samples=20))["a"]
+    rows = F.avg_pool2d(graph.model.a(few).relu(), 4).flatten(2).detach().double()  # (pictures, channels, positions)
+    weight = graph.model.fc.weight.detach().double().reshape(3, 6, 4)
+    systems = []
+    for position in range(4):
+        x, w = rows[:, :, position].numpy(), weight[:, :, position].numpy().T
+        x = x - x.mean(0)
+        held = np.concatenate([x, (1e-3 * np.square(x).sum(0).mean()) ** 0.5 * np.eye(6)])
+        systems.append((held, held @ w, np.square(x @ w).sum()))
+    order = scores.argsort().tolist()
+    for count in range(1, 7):
+        stay = order[count:]
+        lost = [y - h[:, stay] @ np.linalg.lstsq(h[:, stay], y, rcond=None)[0] for h, y, _ in systems]
+        share = sum(np.square(each).sum() for each in lost) / sum(varies for *_, varies in systems)
+        assert_allclose(float(scores[order[count - 1]]), share, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["conv", "transposed", "linear"])
 def test_copies_and_mixtures_go_first(kind: str):
     reader = {"conv": conv(8, 5), "transposed": nn.ConvTranspose2d(8, 5, 3, stride=2), "linear": nn.Linear(8 * 4, 5)}
