@@ -8,6 +8,7 @@ python data/build.py vgg16-fashion      # trains it: about a quarter of an hour
 python data/build.py vgg16-fashion-sparse   # the same, with a penalty on the scales of its batch norms
 python data/build.py yolov5n-trees      # trains it on trees: a quarter of an hour
 python data/build.py resnet20-fashion-sweep   # measures its sensitivity: a quarter of an hour on one CPU core
+python data/build.py resnet20-fashion-repaired-sweep   # the same after repair; and both of vgg16-fashion, in 5 minutes
 """
 
 from __future__ import annotations
@@ -184,18 +185,19 @@ def yolov5n_trees() -> None:
 
 # Sweeps: of the shipped networks, on all test pictures, so that a plan can be made at once.
 
-SWEPT = ("resnet20-fashion",)
+SWEPT = ("resnet20-fashion", "vgg16-fashion")
 
 
-def sweep(name: str) -> None:
-    """Measure how each channel group of a checkpoint bears pruning, and write the curves."""
+def sweep(name: str, repaired: bool) -> None:
+    """Measure how each channel group of a checkpoint bears pruning, as cut or repaired, and write the curves."""
     import fpgmlab as fl
 
     task = fl.tasks.fashion_mnist()
     graph = fl.trace(fl.models.load(name), task.example_input)
-    path = DATA / "cache" / f"{name}-sweep"  # stopped, it goes on where it was
-    curves = fl.sweep(graph, fl.score(graph, "fpgm"), task, path=path)
-    curves.save(DATA / "sweeps" / f"{name}.parquet")
+    stem = f"{name}-repaired" if repaired else name
+    path = DATA / "cache" / f"{stem}-sweep"  # stopped, it goes on where it was
+    curves = fl.sweep(graph, fl.score(graph, "fpgm"), task, repair=repaired, path=path)
+    curves.save(DATA / "sweeps" / f"{stem}.parquet")
     print(name, curves)
 
 
@@ -203,7 +205,8 @@ def main() -> None:
     builders: dict[str, Callable[[], None]] = {"fashion-mnist": fashion_mnist, "trees": trees}
     builders |= {name: lambda name=name: checkpoint(name) for name in CHECKPOINTS}
     builders["yolov5n-trees"] = yolov5n_trees
-    builders |= {f"{name}-sweep": lambda name=name: sweep(name) for name in SWEPT}
+    builders |= {f"{name}-sweep": lambda name=name: sweep(name, repaired=False) for name in SWEPT}
+    builders |= {f"{name}-repaired-sweep": lambda name=name: sweep(name, repaired=True) for name in SWEPT}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=list(builders))
     builders[parser.parse_args().what]()

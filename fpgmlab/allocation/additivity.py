@@ -12,6 +12,7 @@ from fpgmlab.common.calling import call
 from fpgmlab.common.modules import channels_last, device_of, eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
+from fpgmlab.recovery import repair as repaired_network
 from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.curves.intervals import Sums
 from fpgmlab.sensitivity.curves.metrics import Metric
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 COLUMNS = [
     "group", "ratio", "kept", "metric", "predicted", "predicted_so_far", "measured_so_far", "low", "high", "samples",
+    "repaired",
 ]  # fmt: skip
 
 
@@ -37,6 +39,8 @@ def additivity(
     metric: str | None = None,
     max_samples: int | None = None,
     batch_size: int | None = None,
+    repair: bool | None = None,
+    repair_samples: int = 512,
 ) -> pd.DataFrame:
     """Hold the predicted degradation of a plan against the measured one, as its groups are pruned one after another.
 
@@ -54,6 +58,11 @@ def additivity(
         Only the first so many examples; as many as the curves have seen when left out.
     batch_size : int, optional
         Examples in one forward pass; when left out, the task's ``eval_batch_size``, or 256.
+    repair : bool, optional
+        Measure networks that `fpgmlab.repair` has mended, one for each row; when left out, if the curves are of
+        repaired points.
+    repair_samples : int
+        Examples of the task's training data for that.
 
     Returns
     -------
@@ -61,8 +70,9 @@ def additivity(
         A row for each group that the plan prunes, in network order. ``group``; ``ratio``, the fraction removed;
         ``kept``; ``metric``; ``predicted``, by how much the metric gets worse when this group alone is pruned;
         ``predicted_so_far``, the sum down to this row; ``measured_so_far``, by how much it gets worse when
-        all groups down to this row are pruned; ``low`` and ``high``, the ends of its 95 % interval; ``samples``. All in
-        the metric's unit, positive is worse. The last row is the whole plan.
+        all groups down to this row are pruned; ``low`` and ``high``, the ends of its 95 % interval; ``samples``;
+        ``repaired``, whether that is after repair. All in the metric's unit, positive is worse. The last row is the
+        whole plan.
 
     Raises
     ------
@@ -77,7 +87,12 @@ def additivity(
     names = list(removed)
     steps = [Plan(plan.widths, {name: removed[name] for name in names[: i + 1]}) for i in range(len(names))]
     rule = named(metric, task)
-    sums = _joint(graph, steps, task, rule, count, eval_batch_size(task, batch_size))
+    repaired = curves.repaired if repair is None else repair
+    size = eval_batch_size(task, batch_size)
+    if repaired:
+        sums = [_mended(graph, step, task, rule, count, size, repair_samples) for step in steps]
+    else:
+        sums = _joint(graph, steps, task, rule, count, size)
     rows = []
     for each in sums:
         base = each.reference
@@ -87,6 +102,7 @@ def additivity(
     table["metric"] = metric
     for i, column in enumerate(["measured_so_far", "low", "high", "samples"]):
         table[column] = [row[i] for row in rows]
+    table["repaired"] = repaired
     return table[COLUMNS]
 
 
@@ -104,4 +120,17 @@ def _joint(
             for i, plan in enumerate(plans):
                 with simulate(graph, plan):
                     sums[i] += judge.of(call(model, inputs))
+    return sums
+
+
+def _mended(
+    graph: ChannelGraph, plan: Plan, task: Task, metric: Metric, max_samples: int, batch_size: int, samples: int
+) -> Sums:
+    """Return the sums of a metric for the repaired network of a plan, paired with the unpruned network's."""
+    mended = repaired_network(graph, plan, task, samples=samples, progress=False)
+    sums, device = metric.nothing, device_of(graph.model)
+    with eval_mode(graph.model) as model, channels_last(model), channels_last(mended.eval()):
+        for inputs, targets in task.val_batches(batch_size, max_samples):
+            inputs, targets = on_device(inputs, device, channels_last=True), on_device(targets, device)
+            sums += metric.judge(task, call(model, inputs), targets).of(call(mended, inputs))
     return sums

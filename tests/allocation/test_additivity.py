@@ -40,6 +40,26 @@ def test_rows_are_the_groups_pruned_so_far(learnt: fl.ChannelGraph, task: fl.tas
         assert row["kept"] == plan.kept[row["group"]]
 
 
+def test_repaired_curves_are_held_against_repaired_networks(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
+    scores, few = fl.score(learnt), {"repair_samples": 64}
+    options = {"ratios": (0.25, 0.5), "max_samples": 60, "progress": False, "metrics": ["kl"]}
+    curves = fl.sweep(learnt, scores, task, repair=True, **few, **options)
+    plan = fl.Plan.from_ratios(learnt, scores, {"layer1.0.conv1": 0.5, "layer2.0.conv2": 0.5})
+    table = fl.additivity(learnt, curves, plan, task, **few)
+    assert table["repaired"].all()
+    small = fl.repair(learnt, plan, task, samples=64, progress=False)
+    images = next(task.val_batches(60))[0]
+    with torch.no_grad():
+        whole, mended = learnt.model.eval()(images), small.eval()(images)
+    divergence = torch.nn.functional.kl_div(
+        mended.log_softmax(1), whole.log_softmax(1), reduction="batchmean", log_target=True
+    )
+    assert table["measured_so_far"].iloc[-1] == pytest.approx(float(divergence), abs=1e-5)
+    as_cut = fl.additivity(learnt, curves, plan, task, repair=False)
+    assert not as_cut["repaired"].any()
+    assert as_cut["measured_so_far"].iloc[-1] > table["measured_so_far"].iloc[-1]
+
+
 def test_one_group_alone_is_what_its_curve_says(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
     scores = fl.score(learnt)
     curves = fl.sweep(learnt, scores, task, ratios=(0.5,), metrics=["kl"], max_samples=40, progress=False)

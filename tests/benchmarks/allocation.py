@@ -1,9 +1,11 @@
 #!/usr/bin/env python
-"""What plans from curves are worth: accuracy without fine-tuning against the baselines, and the planner's speed.
+"""What plans from curves are worth: accuracy as cut and repaired against the baselines, and the planner's speed.
 
-python tests/benchmarks/allocation.py           # prints the numbers and writes data/results/allocation.json
+python tests/benchmarks/allocation.py                    # prints the numbers and writes data/results/allocation.json
+python tests/benchmarks/allocation.py --part forecasts   # only one of planning, plans, forecasts
 
-The curves come from training pictures, the accuracies from the 10,000 validation pictures.
+The curves that plans are made from come from training pictures, the accuracies from the 10,000 validation pictures. The
+forecasts are by the curves that ship, on these same pictures: how far predicted and measured are apart, no sampling.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 import fpgmlab as fl
+from fpgmlab.allocation.forecast import forecast
+from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity.curves.intervals import Paired
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "allocation.json"
 BUDGETS = (0.7, 0.5, 0.35)
 CHECKPOINTS = ("resnet20-fashion", "vgg16-fashion")
 METRICS = ("agreement", "accuracy")
@@ -36,11 +40,21 @@ def accuracy(graph: fl.ChannelGraph, plan: fl.Plan, task: fl.tasks.Classificatio
         return round(fl.evaluate(pruned, task, batch_size=1000)["accuracy"], 4)
 
 
-def ways(graph: fl.ChannelGraph, curves: fl.Curves, multiple: int) -> dict[str, Callable[[float], fl.Plan]]:
-    """Return every way to a plan: ours, then the baselines."""
+def repaired(graph: fl.ChannelGraph, plan: fl.Plan, task: fl.tasks.Classification) -> float:
+    """Return the accuracy of the repaired network (512 training pictures) on all validation pictures, in bfloat16."""
+    mended = fl.repair(graph, plan, task, progress=False).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        return round(fl.evaluate(mended, task, batch_size=1000)["accuracy"], 4)
+
+
+def ways(
+    graph: fl.ChannelGraph, curves: fl.Curves, mended: fl.Curves, multiple: int
+) -> dict[str, Callable[[float], fl.Plan]]:
+    """Return every way to a plan: ours, by curves as cut and repaired, then the baselines."""
     scores, limits = curves.scores, {"multiple": multiple}
     return {
         "allocate": lambda b: fl.allocate(graph, curves, macs=b, **limits),
+        "allocate, repaired curves": lambda b: fl.allocate(graph, mended, macs=b, **limits),
         "uniform": lambda b: fl.Plan.uniform(graph, scores, macs=b, **limits),
         "equal loss": lambda b: fl.allocation.equal_loss(graph, curves, macs=b, **limits),
         "global threshold": lambda b: fl.Plan.global_threshold(graph, scores, macs=b, **limits),
@@ -51,10 +65,11 @@ def accuracies(name: str, task: fl.tasks.Classification, multiple: int, samples:
     graph = fl.trace(fl.models.load(name), task.example_input)
     first = Subset(task.train, range(samples))
     training = fl.tasks.Classification(first, first, task.classes)
-    curves = fl.sweep(graph, fl.score(graph), training, metrics=METRICS, dtype="bfloat16", progress=False)
+    options = {"metrics": METRICS, "dtype": "bfloat16", "progress": False}
+    curves, mended = (fl.sweep(graph, fl.score(graph), training, repair=repair, **options) for repair in (False, True))
     whole = graph.cost().macs
     table: dict[str, dict] = {}
-    for way, make in ways(graph, curves, multiple).items():
+    for way, make in ways(graph, curves, mended, multiple).items():
         table[way] = {}
         for budget in BUDGETS:
             try:
@@ -62,9 +77,11 @@ def accuracies(name: str, task: fl.tasks.Classification, multiple: int, samples:
             except ValueError as error:  # a baseline that cannot reach the budget
                 table[way][str(budget)] = str(error)
                 continue
-            entry = {"accuracy": accuracy(graph, plan, task), "macs": round(graph.cost(plan).macs / whole, 4)}
-            for metric in METRICS if way == "allocate" else ():
-                drop = fl.allocation.predicted(graph, curves, plan, metric)["predicted"].sum()
+            entry = {"accuracy": accuracy(graph, plan, task), "repaired": repaired(graph, plan, task)}
+            entry["macs"] = round(graph.cost(plan).macs / whole, 4)
+            by = {"allocate": curves, "allocate, repaired curves": mended}.get(way)
+            for metric in METRICS if by is not None else ():
+                drop = fl.allocation.predicted(graph, by, plan, metric)["predicted"].sum()
                 entry[f"predicted_drop_of_{metric}"] = round(float(drop), 4)
             table[way][str(budget)] = entry
             print(name, multiple, way, budget, entry, flush=True)
@@ -78,7 +95,46 @@ def beaten(table: dict) -> dict[str, dict[str, bool]]:
     return {
         way: {b: ours[b]["accuracy"] > e["accuracy"] for b, e in entries.items() if isinstance(e, dict)}
         for way, entries in table.items()
-        if way != "allocate"
+        if way not in ("allocate", "allocate, repaired curves")
+    }
+
+
+def random_plan(graph: fl.ChannelGraph, scores: Scores, least: float, drawn: np.random.Generator) -> fl.Plan:
+    """Return a plan of random ratios, at most .9, that leaves between ``least`` and .9 of the MACs."""
+    free = [name for name, group in graph.items() if group.protected is None]
+    shares, target, whole = drawn.uniform(0, 1, len(free)), drawn.uniform(least, 0.9), graph.cost().macs
+
+    def plan(strength: float) -> fl.Plan:
+        ratios = {name: float(min(0.9, strength * share)) for name, share in zip(free, shares, strict=True)}
+        return fl.Plan.from_ratios(graph, scores, ratios)
+
+    low, high = 0.0, 4.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if graph.cost(plan(middle)).macs >= target * whole else (low, middle)
+    return plan(low)
+
+
+def forecasts(name: str, task: fl.tasks.Classification, count: int, least: float = 0.5) -> dict:
+    """Return how far predicted and measured accuracy are apart, over random plans, as cut and repaired."""
+    graph, drawn = fl.trace(fl.models.load(name), task.example_input), np.random.default_rng(0)
+    scores = fl.sensitivity.shipped(name).scores
+    plans = [random_plan(graph, scores, least, drawn) for _ in range(count)]
+    rows = []
+    for plan in plans:
+        found = {"as_cut, measured": accuracy(graph, plan, task), "repaired, measured": repaired(graph, plan, task)}
+        rows.append({"macs": round(graph.cost(plan).macs / graph.cost().macs, 4), **found})
+        print(name, rows[-1], flush=True)
+    curves = {"as_cut": fl.sensitivity.shipped(name), "repaired": fl.sensitivity.shipped(name, repaired=True)}
+    for row, plan in zip(rows, plans, strict=True):
+        row |= {f"{w}, predicted": round(forecast(graph, by, plan, "accuracy").value, 4) for w, by in curves.items()}
+    apart = {way: np.array([row[f"{way}, predicted"] - row[f"{way}, measured"] for row in rows]) for way in curves}
+    return {
+        "what": f"{count} random plans with {least:g} to .9 of the MACs; predicted minus measured accuracy, in points",
+        "mean_absolute_error": {way: round(100 * float(np.abs(each).mean()), 2) for way, each in apart.items()},
+        "mean_error": {way: round(100 * float(each.mean()), 2) for way, each in apart.items()},
+        "largest_error": {way: round(100 * float(np.abs(each).max()), 2) for way, each in apart.items()},
+        "plans": rows,
     }
 
 
@@ -176,28 +232,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=1000, help="training pictures that the curves are made of")
     parser.add_argument("--rounds", type=int, default=3, help="of planning; the best counts")
+    parser.add_argument("--plans", type=int, default=30, help="random plans to forecast")
+    parser.add_argument("--part", choices=["all", "planning", "plans", "forecasts"], default="all")
     options = parser.parse_args()
     from torchvision.models import resnet152
 
     task = fl.tasks.fashion_mnist()
-    result = {
+    result = json.loads(OUTPUT.read_text()) if options.part != "all" else {}
+    result |= {
         "command": f"python tests/benchmarks/allocation.py --samples {options.samples} --rounds {options.rounds}",
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "planning": {
-            name: planning(name, make(), options.rounds)
-            for name, make in {"resnet152": resnet152, "like yolov5l": YoloSized}.items()
-        },
         "curves": f"the first {options.samples} training pictures, FPGM, bfloat16",
-        "judged on": "all validation pictures, really pruned, not fine-tuned, bfloat16",
+        "judged on": "all validation pictures, not fine-tuned, bfloat16; repaired by 512 training pictures",
     }
-    (ROOT / "data" / "results").mkdir(exist_ok=True)
-    for multiple in (1, 8):
-        result[f"multiple={multiple}"] = {}
-        for name in CHECKPOINTS:
-            result[f"multiple={multiple}"][name] = accuracies(name, task, multiple, options.samples)
-            text = json.dumps(result, indent=2)
-            (ROOT / "data" / "results" / "allocation.json").write_text(text + "\n")
-    print(text)
+    for part, key, run in (
+        ("planning", "resnet152", lambda: planning("resnet152", resnet152(), options.rounds)),
+        ("planning", "like yolov5l", lambda: planning("like yolov5l", YoloSized(), options.rounds)),
+        *(("forecasts", name, lambda n=name: forecasts(n, task, options.plans)) for name in CHECKPOINTS),
+        *(
+            (f"multiple={multiple}", name, lambda n=name, m=multiple: accuracies(n, task, m, options.samples))
+            for multiple in (1, 8)
+            for name in CHECKPOINTS
+        ),
+    ):
+        if options.part in ("all", "plans" if part.startswith("multiple") else part):
+            result.setdefault(part, {})[key] = run()
+            OUTPUT.parent.mkdir(exist_ok=True)
+            OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 python tests/benchmarks/sweep.py              # 35 minutes on 2 cores; writes data/results/sweep.json
 python tests/benchmarks/sweep.py --every 3    # 15 minutes: the naive loop's time from every third point
-python tests/benchmarks/sweep.py --part a     # only one of the parts a, b, c, d, e
+python tests/benchmarks/sweep.py --part a     # only one of the parts a, b, c, d, e, f
 """
 
 from __future__ import annotations
@@ -227,6 +227,29 @@ def linear(every: int) -> dict:
     return {"what": "resnet20-fashion, bfloat16: seconds by samples", **{str(n): round(s, 1) for n, s in best.items()}}
 
 
+def repaired(every: int, few: int = 1000, everything: int = 10_000) -> dict:
+    """Part f: sweeps of repaired points against plain ones, in turns; on the clock and of the processor."""
+    task = fl.tasks.fashion_mnist()
+    found: dict[str, dict] = {}
+    for name in ("resnet20-fashion", "vgg16-fashion"):
+        graph = fl.trace(fl.models.load(name), task.example_input)
+        scores = fl.score(graph)
+        for count, rounds in ((few, 2), (everything, 1)):
+            taken = {False: [0.0, 0.0], True: [0.0, 0.0]}
+            for repair in (False, True) * rounds:
+                used, options = time.process_time(), {"repair": repair, "max_samples": count, "progress": False}
+                taken[repair][0] += seconds(lambda o=options: fl.sweep(graph, scores, task, **o))[0]  # noqa: B023
+                taken[repair][1] += time.process_time() - used
+            (plain, plain_used), (mended, mended_used) = taken[False], taken[True]
+            found[f"{name}, {count} samples"] = {
+                "seconds": {"plain": round(plain / rounds, 1), "repaired": round(mended / rounds, 1)},
+                "over_plain": round(mended / plain, 2),
+                "processor_over_plain": round(mended_used / plain_used, 2),
+            }
+            print(name, count, found[f"{name}, {count} samples"], flush=True)
+    return {"what": "sweep(repair=True) by 512 pictures against the plain sweep, ratios .1 to .9, float32", **found}
+
+
 def memory(every: int) -> dict:
     """Part d: megabytes that a process of its own takes at most, above what it takes before."""
 
@@ -256,14 +279,15 @@ def peak_kilobytes() -> int:
 
 
 def parts(chosen: str, every: int) -> Iterator[tuple[str, str, dict]]:
-    for part, run in {"a": against_pruning, "b": against_evaluating, "c": linear, "d": memory, "e": detector}.items():
+    runs = {"a": against_pruning, "b": against_evaluating, "c": linear, "d": memory, "e": detector, "f": repaired}
+    for part, run in runs.items():
         if chosen in ("all", part):
             yield part, run.__name__, run(every)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=["all", *"abcde"], default="all")
+    parser.add_argument("--part", choices=["all", *"abcdef"], default="all")
     parser.add_argument("--every", type=int, default=1, help="give the naive loop only every k-th point, and scale up")
     parser.add_argument("--memory", choices=["training", "float32", "bfloat16"], help=argparse.SUPPRESS)
     options = parser.parse_args()

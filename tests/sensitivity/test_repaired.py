@@ -12,8 +12,9 @@ from torch.utils.data import TensorDataset
 
 import fpgmlab as fl
 from fpgmlab.common.inputs import inputs_of
+from fpgmlab.sensitivity.replay.consumers import holding
 from fpgmlab.sensitivity.replay.points import points
-from fpgmlab.sensitivity.replay.refits import Refits, holding
+from fpgmlab.sensitivity.replay.refits import Refits
 from tests.conftest import blobs
 from tests.sensitivity.small import run, same, stop_after
 

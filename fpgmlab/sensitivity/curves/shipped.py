@@ -6,13 +6,16 @@ from fpgmlab.common.files import data_dir
 from fpgmlab.errors import unknown
 from fpgmlab.sensitivity.curves.curves import Curves
 
-
-def available() -> list[str]:
-    """Return the names of the networks whose sweep ships."""
-    return sorted(path.stem for path in (data_dir() / "sweeps").glob("*.parquet"))
+_REPAIRED = "-repaired"
 
 
-def shipped(name: str) -> Curves:
+def available(repaired: bool = False) -> list[str]:
+    """Return the names of the networks whose sweep ships, as cut or repaired."""
+    stems = sorted(path.stem for path in (data_dir() / "sweeps").glob("*.parquet"))
+    return [stem.removesuffix(_REPAIRED) for stem in stems if stem.endswith(_REPAIRED) == repaired]
+
+
+def shipped(name: str, repaired: bool = False) -> Curves:
     """Return a sweep of a shipped network, from ``data/sweeps``: all 10,000 test pictures, channels by FPGM.
 
     `fpgmlab.models.load` gives the network by the same name.
@@ -21,13 +24,15 @@ def shipped(name: str) -> Curves:
     ----------
     name : str
         One of `available`, such as ``"resnet20-fashion"``.
+    repaired : bool
+        Of repaired points, by 512 training pictures; see ``repair`` of `fpgmlab.sweep`.
 
     Raises
     ------
     ValueError
         For an unknown name, with the nearest match.
     """
-    names = available()
+    names = available(repaired)
     if name not in names:
         raise ValueError(unknown("sweep", name, names) + ". fpgmlab.sweep measures any other network.")
-    return Curves.load(data_dir() / "sweeps" / f"{name}.parquet")
+    return Curves.load(data_dir() / "sweeps" / f"{name}{_REPAIRED if repaired else ''}.parquet")

@@ -13,8 +13,9 @@ from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import channels_last, device_of, eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.recovery.recalibration import estimate, statistics, training_inputs
+from fpgmlab.sensitivity.replay.consumers import holding
 from fpgmlab.sensitivity.replay.points import Point
-from fpgmlab.sensitivity.replay.refits import Refits, holding
+from fpgmlab.sensitivity.replay.refits import Refits
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks.task import Task
 

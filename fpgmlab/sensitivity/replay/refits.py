@@ -3,84 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fpgmlab.common.modules import tensor_of
+from fpgmlab.common.batches import on_device
+from fpgmlab.common.calling import call as call_model
+from fpgmlab.common.calling import left_as_it_is
+from fpgmlab.common.modules import device_of, eval_mode, tensor_of
 from fpgmlab.geometry.least_squares import Moments
 from fpgmlab.geometry.nested import nested_fits
-from fpgmlab.graph.calls import from_matrix, to_matrix
+from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import Layer
 from fpgmlab.graph.moments import read_moments
-from fpgmlab.sensitivity.replay.norms import norms_after
+from fpgmlab.recovery.repairing import After, Looking
+from fpgmlab.sensitivity.replay.consumers import Consumer, Refit, consumer_of, state_of
 from fpgmlab.sensitivity.replay.points import Point
-from fpgmlab.surgery.cutting import holders_of
 from fpgmlab.surgery.simulation import cut_off
+
+MEMORY = 2e9  # bytes of second moments at a time; what is beyond takes another pass over the pictures
+WIDE = 4096  # more inputs of a linear layer behind a flattening are taken position by position
 
 Place = tuple[str, int]  # a group, and how many of its channels stay
 Chain = dict[Place, Tensor]  # points of one group, ever fewer channels: which of a layer's inputs stay, (inputs,) bool
-
-
-@dataclass(frozen=True, eq=False)
-class Consumer:
-    """A layer that can be refitted.
-
-    Attributes
-    ----------
-    layer : Layer
-    weight : str
-        Dotted name.
-    offset : str or None
-        Dotted name of what takes what is added to the output: its bias, or the mean of the batch norm that alone reads
-        it; None where nothing can.
-    sign : float
-        By which the offset enters there: a mean is subtracted.
-    """
-
-    layer: Layer
-    weight: str
-    offset: str | None
-    sign: float
-
-
-@dataclass(frozen=True, eq=False)
-class Refit:
-    """A consumer's new weight, kept as the part of it that is not zero.
-
-    Attributes
-    ----------
-    consumer : Consumer
-    stay : Tensor, (groups, features) int64
-        Which rows of the matrix stay, in the order of `matrix`; see `fpgmlab.graph.calls.to_matrix`.
-    matrix : Tensor, (groups, features, outputs)
-    offset : Tensor or None, (outputs of all groups,)
-        What is added to the output.
-    """
-
-    consumer: Consumer
-    stay: Tensor
-    matrix: Tensor
-    offset: Tensor | None
-
-    def weight(self, like: Tensor) -> Tensor:
-        """Return the weight, zero for what was removed, shaped and typed like the one that is there."""
-        layer = self.consumer.layer
-        rows = like.numel() // (self.matrix.shape[0] * self.matrix.shape[2])
-        whole = self.matrix.new_zeros(len(self.matrix), rows, self.matrix.shape[2])
-        whole.scatter_(1, self.stay.unsqueeze(2).expand_as(self.matrix), self.matrix)
-        return from_matrix(whole, like, layer.kind == "conv_transpose")
-
-    def tensors(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the parameters and buffers that it changes, by dotted name; ``state`` has those of before."""
-        found = {self.consumer.weight: self.weight(state[self.consumer.weight])}
-        if self.offset is not None and self.consumer.offset is not None:
-            before = state[self.consumer.offset]
-            found[self.consumer.offset] = before + self.consumer.sign * self.offset.to(before.dtype)
-        return found
 
 
 class Refits:
@@ -121,24 +67,50 @@ class Refits:
         waiting = self._waiting()
         if stop is not None and stop():
             return False
-        layers = list(waiting)
-        moments = read_moments(self._graph, self._pictures, layers) if layers else {}
-        after = norms_after(self._graph.model, layers, self._pictures[0]) if layers else {}
-        for name, (layer, chains) in waiting.items():
-            mine = moments.pop(name, None)  # of no use any more, and large
-            if mine is None:  # it never ran
-                continue
-            consumer = _consumer(self._graph.model, layer, after.get(name))
-            for chain in chains:
-                if stop is not None and stop():
-                    return False
+        after = self._after(list(waiting))
+        parts = {name: part for name, (layer, _) in waiting.items() if (part := positions_of(layer)) is not None}
+        for some in self._held_together(waiting, parts):
+            if stop is not None and stop():
+                return False
+            moments = read_moments(self._graph, self._pictures, some, parts=parts)
+            for name in (name for name in some if name in moments):  # those that ran
+                layer, chains = waiting[name]
+                consumer = consumer_of(self._graph.model, layer, after.get(name, After()).norm)
                 weight = tensor_of(self._graph.model.get_submodule(name), "weight").detach()
-                for (group, kept), refit in zip(
-                    chain, _refits(consumer, weight, mine, list(chain.values())), strict=True
-                ):
-                    found[group, kept].append(refit)
+                for chain in chains:
+                    if stop is not None and stop():
+                        return False
+                    refits = _refits(consumer, weight, moments[name], list(chain.values()), parts.get(name))
+                    for place, refit in zip(chain, refits, strict=True):
+                        found[place].append(refit)
+                del moments[name]  # large
         self._found = found
         return True
+
+    def _after(self, layers: Sequence[str]) -> Mapping[str, After]:
+        """Return what follows the layers, in one forward pass."""
+        model = self._graph.model
+        with eval_mode(model), left_as_it_is(model), Looking(model, layers) as looking:
+            call_model(model, on_device(self._pictures[0], device_of(model)))
+        return looking.found()
+
+    def _held_together(
+        self, waiting: Mapping[str, tuple[Layer, list[Chain]]], parts: Mapping[str, Tensor]
+    ) -> Iterator[list[str]]:
+        """Yield the layers in parts whose moments can be held at a time."""
+        some: list[str] = []
+        held = 0
+        for name, (layer, _) in waiting.items():
+            weight = tensor_of(self._graph.model.get_submodule(name), "weight")
+            features = weight.numel() // len(layer.outputs)
+            size = 8 * (parts[name].shape[1] * features if name in parts else layer.groups * features**2)
+            if some and held + size > MEMORY:
+                yield some
+                some, held = [], 0
+            some.append(name)
+            held += size
+        if some:
+            yield some
 
     def _waiting(self) -> dict[str, tuple[Layer, list[Chain]]]:
         """Return each consumer with its points."""
@@ -157,66 +129,44 @@ class Refits:
         return waiting
 
 
-def _refits(consumer: Consumer, weight: Tensor, moments: Moments, chain: Sequence[Tensor]) -> Iterator[Refit]:
+def positions_of(layer: Layer) -> Tensor | None:
+    """Return the features of each position, (positions, channels), of a linear layer behind a flattening.
+
+    They are solved position by position, where all of them were too many; None of other layers.
+    """
+    inputs = torch.from_numpy(layer.inputs)
+    _, channel, counts = torch.unique(inputs, return_inverse=True, return_counts=True)
+    times = int(counts[0])
+    if layer.kind != "linear" or len(inputs) <= WIDE or times == 1 or bool((counts != times).any()):
+        return None
+    return torch.argsort(channel, stable=True).reshape(-1, times).T
+
+
+def _refits(
+    consumer: Consumer, weight: Tensor, moments: Moments, chain: Sequence[Tensor], parts: Tensor | None
+) -> Iterator[Refit]:
     """Yield the refits of one consumer for ever fewer inputs that stay, (inputs,) bool each."""
     groups, transposed = consumer.layer.groups, consumer.layer.kind == "conv_transpose"
     start = to_matrix(weight, groups, transposed).double()
-    inputs = len(chain[0]) // groups
-    taps = start.shape[1] // inputs
-    # When an input goes: those that stay the longest in front.
-    ages = torch.stack([stay.reshape(groups, inputs) for stay in chain]).sum(0)  # (groups, inputs)
-    order = ages.repeat(1, taps).argsort(dim=1, descending=True, stable=True).to(weight.device)  # (groups, features)
-    mean = moments.a / moments.count
-    gram = moments.aa
+    ages = torch.stack([stay.reshape(groups, -1) for stay in chain]).sum(0)  # (groups, inputs): when each goes
+    taps = start.shape[1] // ages.shape[1]
+    counts = [taps * int(stay.reshape(groups, -1)[0].sum()) for stay in chain]
+    ages = ages.repeat(1, taps)  # (groups, features)
+    if parts is not None:  # systems are positions
+        start, ages = start[0][parts.to(start.device)], ages[0][parts]
+        counts = [count // len(parts) for count in counts]
+    order = ages.argsort(dim=1, descending=True, stable=True).to(weight.device)  # those that stay the longest in front
+    mean, gram = moments.a / moments.count, moments.aa
     if consumer.offset is not None:
         gram = gram - moments.count * mean.unsqueeze(2) * mean.unsqueeze(1)
     gram = gram.gather(1, order.unsqueeze(2).expand_as(gram)).gather(2, order.unsqueeze(1).expand_as(gram))
     start, mean = start.gather(1, order.unsqueeze(2).expand_as(start)), mean.gather(1, order)
-    counts = [taps * int(stay.reshape(groups, inputs)[0].sum()) for stay in chain]
+    where = order if parts is None else parts.to(order.device).gather(1, order)
     for count, matrix in zip(counts, nested_fits(gram, start, counts), strict=True):
-        offset = None
+        stay, offset = where[:, :count].clone(), None
         if consumer.offset is not None:
             lost = torch.einsum("gf,gfo->go", mean, start) - torch.einsum("gf,gfo->go", mean[:, :count], matrix)
-            offset = lost.flatten().to(weight.dtype)
-        yield Refit(consumer, order[:, :count].clone(), matrix.to(weight.dtype), offset)
-
-
-def _consumer(model: nn.Module, layer: Layer, norm: str | None) -> Consumer:
-    """Return a layer with what can take an offset of its output."""
-    holders = holders_of(model)
-    weight = f"{layer.name}.weight" if layer.name else "weight"
-    bias = f"{layer.name}.bias" if layer.name else "bias"
-    if len(holders[weight]) > 1:  # what one place needs, another would get as well
-        return Consumer(layer, weight, None, 0.0)
-    if len(holders.get(bias, ())) == 1:
-        return Consumer(layer, weight, bias, 1.0)
-    mean = f"{norm}.running_mean"
-    if norm is not None and len(holders.get(mean, ())) == 1:
-        return Consumer(layer, weight, mean, -1.0)
-    return Consumer(layer, weight, None, 0.0)
-
-
-def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return a model's parameters and buffers by dotted name, without gradients; a shared one by its first name."""
-    return {name: tensor.detach() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
-
-
-@contextmanager
-def holding(model: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let a model hold other tensors in the places of parameters and buffers, by dotted name, for the time being."""
-    holders = holders_of(model)
-    swapped: list[tuple[dict, str, Tensor | None]] = []
-    try:
-        for name, tensor in tensors.items():
-            new: Tensor | None = None  # one for all that share it
-            for module, key in holders[name]:
-                place: dict = module._parameters if key in module._parameters else module._buffers
-                old = place[key]
-                if new is None:
-                    new = nn.Parameter(tensor, old.requires_grad) if isinstance(old, nn.Parameter) else tensor
-                swapped.append((place, key, old))
-                place[key] = new
-        yield
-    finally:
-        for place, key, old in reversed(swapped):
-            place[key] = old
+            offset = (lost.flatten() if parts is None else lost.sum(0)).to(weight.dtype)
+        if parts is not None:
+            stay, matrix = stay.reshape(1, -1), matrix.flatten(0, 1).unsqueeze(0)
+        yield Refit(consumer, stay, matrix.to(weight.dtype), offset)

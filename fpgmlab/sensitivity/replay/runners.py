@@ -14,10 +14,11 @@ from torch.utils._pytree import tree_map_only
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import channels_last, device_of, eval_mode, tensor_of, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.sensitivity.replay.consumers import holding, state_of
 from fpgmlab.sensitivity.replay.points import Point, changed_by
 from fpgmlab.sensitivity.replay.program import Program
 from fpgmlab.sensitivity.replay.recording import NotRecordableError, record
-from fpgmlab.sensitivity.replay.refits import Refits, holding, state_of
+from fpgmlab.sensitivity.replay.refits import Refits
 from fpgmlab.sensitivity.replay.replay import Replay, replaying
 from fpgmlab.surgery.cutting import masked
 from fpgmlab.surgery.simulation import MIXING_NORMS, cut_off, simulate

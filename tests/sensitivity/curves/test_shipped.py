@@ -9,10 +9,12 @@ import fpgmlab as fl
 from fpgmlab.sensitivity.curves.shipped import available
 
 
-def test_each_is_of_its_network_and_its_scores():
-    assert "resnet20-fashion" in available()
-    for name in available():
-        curves = fl.sensitivity.shipped(name)
+@pytest.mark.parametrize("repaired", [False, True])
+def test_each_is_of_its_network_and_its_scores(repaired: bool):
+    assert available(repaired) == ["resnet20-fashion", "vgg16-fashion"]
+    for name in available(repaired):
+        curves = fl.sensitivity.shipped(name, repaired)
+        assert curves.repaired == repaired
         graph = fl.trace(fl.models.load(name), torch.randn(1, 1, 28, 28))
         assert curves.complete
         assert list(curves.base) == ["accuracy", "loss", "agreement"]
@@ -34,6 +36,30 @@ def test_a_point_is_what_the_pruned_network_measures(
     whole = count == 10_000  # a part is like the whole within three standard errors
     assert found["accuracy"] == pytest.approx(frame["accuracy"], abs=3e-4 if whole else 0.03)
     assert found["loss"] == pytest.approx(frame["loss"], rel=1e-3 if whole else 0.25)
+
+
+def test_a_repaired_point_is_what_measuring_it_gives(fashion: fl.tasks.Classification, graph: fl.ChannelGraph):
+    curves = fl.sensitivity.shipped("resnet20-fashion", repaired=True)
+    one = fl.trace(graph.model, graph.example_input, protect=[name for name in graph if name != "layer2.1.conv1"])
+    found = fl.sweep(one, curves.scores, fashion, ratios=(0.5,), max_samples=1000, repair=True, progress=False).frame
+    before = curves.frame.query("group == 'layer2.1.conv1' and kept == 16").set_index("metric")["value"]
+    now = found.query("kept == 16").set_index("metric")[
+        "value"
+    ]  # a part is like the whole within three standard errors
+    assert now["accuracy"] == pytest.approx(before["accuracy"], abs=0.03)
+    assert now["loss"] == pytest.approx(before["loss"], rel=0.25)
+
+
+def test_repaired_networks_lose_less():
+    for name in available(repaired=True):
+        plain, repaired = (
+            fl.sensitivity.shipped(name, each)
+            .frame.query("metric == 'accuracy' and ratio > 0")
+            .set_index(["group", "kept"])
+            for each in (False, True)
+        )
+        assert (repaired["value"] > plain["value"] - 0.005).all()
+        assert repaired["value"].mean() > plain["value"].mean() + 0.05
 
 
 def test_a_notebook_shows_a_few_rows():

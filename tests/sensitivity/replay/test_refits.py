@@ -17,10 +17,11 @@ from torch.utils._pytree import tree_map_only
 import fpgmlab as fl
 from fpgmlab.common.calling import call
 from fpgmlab.common.modules import tensors_in
-from fpgmlab.sensitivity.replay.norms import norms_after
+from fpgmlab.sensitivity.replay import refits as refits_module
+from fpgmlab.sensitivity.replay.consumers import holding
 from fpgmlab.sensitivity.replay.points import Point, points
 from fpgmlab.sensitivity.replay.recording import NotRecordableError
-from fpgmlab.sensitivity.replay.refits import Refits, holding
+from fpgmlab.sensitivity.replay.refits import Refits
 from fpgmlab.sensitivity.replay.replay import replaying
 from fpgmlab.sensitivity.replay.runners import Programmed, Replaying, Runner
 from tests.networks import NETWORKS, Network, busy
@@ -144,26 +145,39 @@ def test_refits_of_another_ratio_are_those_of_a_sweep_of_it_alone(plain: fl.Chan
             torch.testing.assert_close(together.tensors(point)[name], tensor, rtol=1e-4, atol=1e-6)
 
 
+def test_many_features_behind_a_flattening_are_taken_position_by_position(monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    model = busy(nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 4, 3))).eval()
+    graph, images = fl.trace(model, torch.zeros(1, 1, 4, 4)), torch.randn(30, 1, 4, 4)
+    (point,) = points(graph, fl.score(graph, "random"), (0.5,), 1)
+    monkeypatch.setattr(refits_module, "WIDE", 10)
+    refits = Refits(graph, [point], [images])
+    assert refits.read()
+    found, stays = refits.tensors(point), ~np.isin(np.arange(6), point.plan.removed["0"])
+    with torch.no_grad():
+        read = model[:2](images).double().flatten(2).numpy()  # (images, channels, positions)
+    weight = model[3].weight.detach().double().unflatten(1, (6, 4)).numpy()
+    each = [by_numpy(read[..., i], weight[..., i], stays, offset=True) for i in range(4)]
+    expected = np.stack([w for w, _ in each], axis=2).reshape(3, -1)
+    np.testing.assert_allclose(found["3.weight"].numpy(), expected, rtol=1e-4, atol=1e-5)
+    moved = (found["3.bias"] - model[3].bias.detach()).numpy()
+    np.testing.assert_allclose(moved, sum(offset for _, offset in each), rtol=1e-4, atol=1e-5)
+
+
+def test_moments_that_do_not_fit_take_another_pass(plain: fl.ChannelGraph, monkeypatch: pytest.MonkeyPatch):
+    grid, images = points(plain, fl.score(plain, "random"), (0.5,), 1), torch.randn(8, 1, 9, 9)
+    once, often = (Refits(plain, grid, [images]) for _ in range(2))
+    assert once.read()
+    monkeypatch.setattr(refits_module, "MEMORY", 1.0)
+    assert often.read()
+    for point in grid:
+        for name, tensor in once.tensors(point).items():
+            assert torch.equal(often.tensors(point)[name], tensor)
+
+
 def test_reading_can_be_stopped(plain: fl.ChannelGraph):
     grid = points(plain, fl.score(plain), (0.5,), 1)
     refits = Refits(plain, grid, [torch.randn(4, 1, 9, 9)])
     assert not refits.read(lambda: True)
     with pytest.raises(RuntimeError, match="`read` comes before `of`"):
         refits.of(grid[0])
-
-
-class Norms(nn.Module):
-    """Layers with a batch norm of their own, with one for two, with one beside something else."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.own, self.left, self.right, self.read = (nn.Conv2d(1, 2, 1) for _ in range(4))
-        self.first, self.shared, self.third = (nn.BatchNorm2d(2) for _ in range(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.read(x)
-        return self.first(self.own(x)) + self.shared(self.left(x)) + self.shared(self.right(x)) + self.third(y) * y
-
-
-def test_only_a_batch_norm_that_alone_reads_a_layer_is_its_own():
-    assert norms_after(Norms(), ["own", "left", "right", "read"], torch.zeros(1, 1, 2, 2)) == {"own": "first"}
