@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.batches import examples_in
+from fpgmlab.common.modules import tensors_in
 
 USUAL_BATCH = 128
 
@@ -56,6 +57,20 @@ def inputs_of(data: Any, samples: int, seed: int = 0) -> list[object]:
         raise ValueError(f"{type(data).__name__} gave no example: at least one is needed. Labels are not.")
     warnings.warn(f"only {there} of the {samples} examples asked for are there", UserWarning, stacklevel=3)
     return batches
+
+
+def all_alike(batches: Sequence[object]) -> bool:
+    """Tell whether there are several examples, and each is the same as the first."""
+    examples = (example for batch in batches for example in _examples(batch))
+    first = next(examples, [])
+    second = next(examples, None)
+    if second is None:
+        return False
+    return all(
+        len(other) == len(first)
+        and all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(first, other, strict=True))
+        for other in (second, *examples)
+    )
 
 
 def _all_of(data: Any, samples: int, seed: int) -> Iterator[object]:
@@ -103,6 +118,16 @@ def _of_data_set(data: Any, samples: int, seed: int) -> Iterator[object]:
 
 def _inputs(item: object) -> object:
     return item[0] if isinstance(item, (tuple, list)) and item else item
+
+
+def _examples(batch: object) -> Iterator[list[Tensor]]:
+    """Yield the tensors of each example of a batch."""
+    size = examples_in(batch)
+    for i in range(size):
+        if isinstance(batch, list) and len(batch) == size:
+            yield list(tensors_in(batch[i]))
+        else:
+            yield [t[i] for t in tensors_in(batch) if t.ndim and len(t) == size]
 
 
 def _first(inputs: object, wanted: int, size: int) -> object:

@@ -47,6 +47,7 @@ def score(
     reduce : {"root", "mean", "sum", "max"}, optional
         How the scores of several producers (or batch norms) of one group become one: the first one's alone, or their
         mean, sum or maximum. The criterion's own way when left out: ``"root"`` for all but torch-pruning's FPGM.
+        Without effect on a `fpgmlab.criteria.GraphCriterion`, which makes one score a channel itself.
     seed : int
         Of ``"random"``.
     groups : sequence of str, optional
@@ -118,6 +119,8 @@ def resolve(criterion: str | Criterion, seed: int = 0) -> Criterion:
         For an unknown name, or what is no criterion.
     """
     if isinstance(criterion, str):
+        if criterion == "reconstruction":
+            raise ValueError("'reconstruction' needs pictures: pass fpgmlab.criteria.Reconstruction(task)")
         if criterion not in NAMED:
             raise ValueError(unknown("criterion", criterion, NAMED))
         return Random(seed) if criterion == "random" else NAMED[criterion]()

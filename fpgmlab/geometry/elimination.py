@@ -37,17 +37,20 @@ class Reader:
     def inverse(self) -> Tensor:
         """Return the inverse of the second moments with the ridge, float64."""
         gram = self.gram.double()
+        if not (self.ridge > 0 and bool(torch.isfinite(gram).all())):
+            raise ValueError(
+                f"second moments of {len(gram)} features must be finite, with a ridge > 0; got {self.ridge}"
+            )
         diagonal = gram.diagonal().clone()
         level = diagonal.mean()
         strength = self.ridge * torch.where(level > 0, level, torch.ones_like(level))  # of zeros alone: any
-        while bool(torch.isfinite(strength)):
+        while True:
             gram = gram.clone()
             gram.diagonal().copy_(diagonal + strength)
             factor, failed = torch.linalg.cholesky_ex(gram)
             if not bool(failed):
                 return torch.cholesky_inverse(factor)
             strength = strength * 10
-        raise ValueError(f"second moments of {len(gram)} features must be finite, with a ridge > 0; got {self.ridge}")
 
 
 def eliminate(
@@ -84,12 +87,14 @@ def eliminate(
     Raises
     ------
     ValueError
-        For second moments that are not finite.
+        For second moments that are not finite, or blocks of different sizes.
     """
     device = readers[0].gram.device if readers else torch.device("cpu")
     state = _State([_Inverse.of(reader) for reader in readers], torch.arange(channels, device=device), channels)
     members = torch.zeros(channels, dtype=torch.int64, device=device)
     if blocks is not None:
+        if len(blocks) != channels or len({list(blocks).count(block) for block in set(blocks)}) > 1:
+            raise ValueError(f"blocks must be {channels} numbers, each as often as any other; got {list(blocks)}")
         members = torch.unique(torch.as_tensor(blocks, device=device), return_inverse=True)[1]
     turns = int(members.max()) + 1 if channels else 1
     if wide is None:

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import fpgmlab as fl
-from fpgmlab.common.inputs import inputs_of
+from fpgmlab.common.inputs import all_alike, inputs_of
 
 
 def numbers(count: int) -> TensorDataset:
@@ -77,3 +77,19 @@ def test_validation_data_are_not_taken_in_place_of_missing_training_data():
 
     with pytest.raises(ValueError, match="Its validation data are not taken"):
         inputs_of(Empty(), 4)
+
+
+@pytest.mark.parametrize(
+    ("batches", "alike"),
+    [
+        ([torch.ones(3, 2), torch.ones(1, 2)], True),
+        ([torch.ones(3, 2), torch.ones(1, 3)], False),
+        ([torch.ones(1, 2)], False),  # one is like no other
+        ([[torch.ones(1, 2), torch.ones(1, 3)]], False),  # a list with an item for each example
+        ([[torch.ones(1, 2), torch.ones(1, 2)]], True),
+        ([{"x": torch.ones(2, 2), "y": torch.arange(2)}], False),
+        ([(torch.ones(2, 2), 3.0)], True),
+    ],
+)
+def test_alike_are_examples_of_which_none_differs(batches: list, alike: bool):
+    assert all_alike(batches) == alike

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import fpgmlab as fl
-from fpgmlab.criteria import FPGM, L2, NAMED, BNGamma, Criterion, Custom, FPGMMix, Random
+from fpgmlab.criteria import FPGM, L2, NAMED, BNGamma, Criterion, Custom, FPGMMix, GraphCriterion, Random
 
 
 def vectors(module: nn.Module) -> np.ndarray:
@@ -254,6 +255,19 @@ def test_criteria_of_ones_own(graph: fl.ChannelGraph):
     for name in graph:
         assert_allclose(largest[name], custom[name])
         assert_allclose(duck[name], custom[name])
+
+
+def test_criteria_that_look_at_the_graph_are_asked_once(graph: fl.ChannelGraph):
+    class ByMacs(GraphCriterion):
+        def of_graph(self, graph: fl.ChannelGraph, names: Sequence[str]) -> dict[str, torch.Tensor]:
+            macs = graph.macs_by_group()
+            return {n: torch.full((graph[n].channels,), macs[n]) for n in names if n != "conv1"}
+
+    names = ["layer1.0.conv1", "layer2.0.conv1"]
+    scores = fl.score(graph, ByMacs(), groups=names)
+    assert {n: float(s[0]) for n, s in scores.items()} == {n: graph.macs_by_group()[n] for n in names}
+    with pytest.raises(ValueError, match="'ByMacs' does not apply to group 'conv1': it gives it no scores"):
+        fl.score(graph, ByMacs())
 
 
 # What a criterion meets in the wild ----------------------------------------------------------------------------------

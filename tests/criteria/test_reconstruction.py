@@ -271,3 +271,8 @@ def test_it_stands_where_criteria_stand(graph: fl.ChannelGraph, fashion: fl.task
 def test_options_that_make_no_sense_are_told(options: dict, words: str):
     with pytest.raises(ValueError, match=words):
         Reconstruction([PICTURES], **options)
+
+
+def test_by_name_it_asks_for_pictures(graph: fl.ChannelGraph):
+    with pytest.raises(ValueError, match=r"needs pictures: pass fpgmlab\.criteria\.Reconstruction\(task\)"):
+        fl.score(graph, "reconstruction")

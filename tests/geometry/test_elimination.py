@@ -137,3 +137,10 @@ def test_rounding_raises_the_ridge_and_nan_is_told():
     gram[2, 2] = torch.nan
     with pytest.raises(ValueError, match="second moments of 3 features must be finite"):
         eliminate([Reader(gram, torch.ones(3, 1), torch.arange(3), 1e-9)], 3)
+    with pytest.raises(ValueError, match="with a ridge > 0; got 0"):
+        eliminate([Reader(torch.eye(3), torch.ones(3, 1), torch.arange(3), 0)], 3)
+
+
+def test_blocks_of_different_sizes_are_told():
+    with pytest.raises(ValueError, match=r"blocks must be 3 numbers, each as often as any other; got \[0, 0, 1\]"):
+        eliminate([], 3, [0, 0, 1])

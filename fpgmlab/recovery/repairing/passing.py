@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -62,8 +63,16 @@ class Passing:
         self._elsewhere: dict[str, Sums] = {}
         self._shelf = Shelf(options.memory / 2)
 
+    def __enter__(self) -> Passing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._shelf.__exit__(kind, error, trace)
+
     @torch.no_grad()
-    def look(self) -> list[str]:
+    def look(self, stop: Callable[[], bool] | None) -> list[str]:
         """Run the whole network and put aside what its layers give; return the layers that ran, in order."""
         drawing = Drawing(self._options.positions, sum(self._sizes), EVERY, self._options.seed)
         names = list(self._cuts)
@@ -73,6 +82,7 @@ class Passing:
             self._after = {name: self._asked(after) for name, after in looking.found().items()}
             first = 0
             for number, batch in enumerate(self._batches):
+                _ask(stop)
                 size = self._sizes[number]
                 with Targets(
                     self._whole, self._cuts, self._after, self._shelf, drawing, number, size, first
@@ -91,19 +101,18 @@ class Passing:
         return After(after.norm, after.total, after.other) if self._options.targets == "sum" else after
 
     @torch.no_grad()
-    def layers(self, progress: Progress, stop: Callable[[], bool] | None) -> Iterator[dict[str, Any]]:
+    def layers(self, progress: Progress, stop: Callable[[], bool] | None) -> Generator[dict[str, Any], None, None]:
         """Refit layer after layer; yield what became of each."""
         wanted = {after.other for after in self._after.values() if after.other is not None}
         runs = [Run(self._pruned, batch, list(self._after), wanted) for batch in self._batches]
         kept = _addresses((*self._pruned.parameters(), *self._pruned.buffers(), *tensors_in(self._batches)))
-        with self._shelf, Shelf(0) as spilled, _closing(runs):
+        with Shelf(0) as spilled, _closing(runs):
             for number in range(len(self._after)):
                 started = time.perf_counter()
                 stored = progress.load(number)
                 layer, work = None, None
                 for batch, run in enumerate(runs):
-                    if stop is not None and stop():
-                        return
+                    _ask(stop)
                     arrival = run.resume(spilled)
                     if arrival is None or (layer is not None and layer != arrival.layer):
                         raise RuntimeError(
@@ -164,12 +173,12 @@ class _Layer:
         rows = wide(call.rows(places.places))
         targets = by_group(value, call.groups)
         found = sums_of_rows(rows, targets, places.held, self._exact)
-        if not (found.train.finite() and found.held.finite()):
+        self._sums = found if self._sums is None else self._sums + found
+        if not (self._sums.train.finite() and self._sums.held.finite()):
             raise ValueError(
                 f"layer {self._name!r} reads NaN or infinite values in the pruned network, or gives them in the whole "
                 "one, on these pictures. Look at the pictures, and at the weights before it."
             )
-        self._sums = found if self._sums is None else self._sums + found
         if self._bounds is not None:
             shift = by_group(shift.expand_as(value) if self._after.other is not None else shift[None], call.groups)
             for key, tensor in (("rows", rows), ("targets", targets), ("shift", shift)):
@@ -219,6 +228,12 @@ class _Layer:
             "ridge": refit.ridge,
             "note": refit.note,
         }
+
+
+def _ask(stop: Callable[[], bool] | None) -> None:
+    """End it as Ctrl-C does when it shall stop."""
+    if stop is not None and stop():
+        raise KeyboardInterrupt
 
 
 def _addresses(tensors: Sequence[Tensor] | Iterator[Tensor]) -> set[int]:

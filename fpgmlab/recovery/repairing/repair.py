@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +16,7 @@ from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import is_random, left_as_it_is
 from fpgmlab.common.digests import digest
-from fpgmlab.common.inputs import inputs_of
+from fpgmlab.common.inputs import all_alike, inputs_of
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode, tensor_of, tensors_in
 from fpgmlab.common.numbers import whole_number
@@ -25,17 +27,15 @@ from fpgmlab.graph.moments import PLACES
 from fpgmlab.plans.plan import Plan
 from fpgmlab.recovery.repairing.passing import Options, Passing
 from fpgmlab.recovery.repairing.progress import Progress
+from fpgmlab.recovery.repairing.report import note_report
 from fpgmlab.recovery.repairing.targets import Cut
 from fpgmlab.surgery.cutting import kept_of
 from fpgmlab.surgery.pruning import prune
 
 if TYPE_CHECKING:
-    import pandas as pd
     from tqdm.auto import tqdm
 
 TARGETS = ("active", "sum", "output")
-_REPORT = "_fpgmlab_repair"
-_COLUMNS = ["layer", "target", "equations", "unknowns", "before", "after", "ridge", "note", "seconds"]
 
 
 def repair(
@@ -51,6 +51,7 @@ def repair(
     memory: float = 4e9,
     path: str | os.PathLike[str] | None = None,
     stop: Callable[[], bool] | None = None,
+    on_layer: Callable[[dict[str, Any]], None] | None = None,
     progress: bool = True,
 ) -> nn.Module:
     """Prune, and refit the remaining weights by least squares so that each layer gives what it gave before.
@@ -90,6 +91,8 @@ def repair(
         repair goes on after the last finished layer and ends with the identical network.
     stop : callable, optional
         Asked before each batch of each layer; when it returns True, the layers that follow stay as cut.
+    on_layer : callable, optional
+        Called after each layer with its row of the report, and ``"layers"``: how many there are in all.
     progress : bool
         Show a progress bar.
 
@@ -122,6 +125,11 @@ def repair(
     keep = torch.from_numpy(graph.keep(plan))
     whole, device = graph.model, device_of(graph.model)
     batches = [on_device(batch, device, channels_last=False) for batch in inputs_of(task, samples, seed)]
+    if all_alike(batches):
+        warnings.warn(
+            "all pictures are alike: from them a layer learns what to give for this one only. Pass different ones.",
+            UserWarning, stacklevel=2,
+        )  # fmt: skip
     _check_runs(whole, batches, graph)
     last = bears_channels_last(whole, batches[0])
     batches = [on_device(batch, device, channels_last=last) for batch in batches]
@@ -138,63 +146,28 @@ def repair(
     options = Options(positions or max(1, math.ceil(PLACES / count)), ridge, targets, seed, memory)
     made_from = _made_from(whole, plan, batches, options) if path is not None else {}
     store = Progress(path, made_from)
-    work = Passing(whole, pruned, cuts, batches, options)
     rows: list[dict[str, Any]] = []
-    interrupted = False
+    layers = list(cuts)  # those that run, as soon as that is known
     before = {name: buffer.clone() for name, buffer in pruned.named_buffers()}
-    layers = work.look()
-    with _bar(len(layers), progress) as bar:
+    with Passing(whole, pruned, cuts, batches, options) as work, _bar(progress) as bar:
         try:
-            for row in work.layers(store, stop):
-                rows.append(row)
-                bar.update()
+            layers = work.look(stop)
+            bar.reset(len(layers))
+            with closing(work.layers(store, stop)) as finished:
+                for row in finished:
+                    rows.append(row)
+                    bar.update()
+                    if on_layer is not None:
+                        on_layer(row | {"layers": len(layers)})
         except KeyboardInterrupt:
-            interrupted = True
+            pass  # the layers that are not finished stay as cut
     means = {name for name in before if name.endswith("running_mean")}
     for name, buffer in pruned.named_buffers():  # what a pass writes to a model's state is not its repair
         if name not in means:
             buffer.copy_(before[name])
     missing = [name for name in cuts if name not in layers]
-    _note(pruned, rows, missing, interrupted or len(rows) < len(layers))
+    note_report(pruned, rows, missing, interrupted=len(rows) < len(layers))
     return pruned
-
-
-def repair_report(model: nn.Module) -> pd.DataFrame:
-    """Return what became of each layer of a repaired network.
-
-    Parameters
-    ----------
-    model : nn.Module
-        As `fpgmlab.repair` gives it, or a copy.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each convolution and linear layer in the order of execution: layer; target ("output", or "sum" of a
-        residual block, with "cut off" where a ReLU follows); equations and unknowns of each output; before and after,
-        the squared error on held-out positions relative to the variance of what the layer shall give; ridge; note, such
-        as why weights were kept; seconds. ``attrs["interrupted"]`` tells whether layers are missing.
-
-    Raises
-    ------
-    ValueError
-        For a network that was not repaired, or loaded from a file.
-    """
-    import pandas as pd
-
-    report = getattr(model, _REPORT, None)
-    if report is None:
-        raise ValueError(f"this {type(model).__name__} was not repaired here: fpgmlab.repair gives one that was")
-    rows, interrupted = report
-    frame = pd.DataFrame(rows, columns=_COLUMNS)
-    frame.attrs["interrupted"] = interrupted
-    return frame
-
-
-def _note(model: nn.Module, rows: list[dict[str, Any]], missing: list[str], interrupted: bool) -> None:
-    never: dict[str, Any] = {"target": "", "equations": 0, "unknowns": 0, "note": "never ran", "seconds": 0.0}
-    nothing = dict.fromkeys(("before", "after", "ridge"), math.nan)
-    object.__setattr__(model, _REPORT, ([*rows, *({"layer": n} | never | nothing for n in missing)], interrupted))
 
 
 def _checked(
@@ -214,15 +187,17 @@ def _checked(
 
 
 def _check_runs(model: nn.Module, batches: list[object], graph: ChannelGraph) -> None:
-    try:
-        with torch.no_grad(), eval_mode(model), left_as_it_is(model):
-            call_model(model, batches[0])
-    except Exception as error:
-        shapes = [[tuple(t.shape) for t in tensors_in(some)] for some in (batches[0], graph.example_input)]
-        raise RuntimeError(
-            f"{type(model).__name__} does not run on these pictures, {shapes[0]}: {error}. It was traced with "
-            f"{shapes[1]}."
-        ) from error
+    kinds = {tuple(t.shape[1:] for t in tensors_in(batch)): batch for batch in reversed(batches)}
+    for batch in kinds.values():  # pictures may be of several sizes
+        try:
+            with torch.no_grad(), eval_mode(model), left_as_it_is(model):
+                call_model(model, batch)
+        except Exception as error:
+            shapes = [[tuple(t.shape) for t in tensors_in(some)] for some in (batch, graph.example_input)]
+            raise RuntimeError(
+                f"{type(model).__name__} does not run on these pictures, {shapes[0]}: {error}. It was traced with "
+                f"{shapes[1]}."
+            ) from error
     if is_random(model, lambda: call_model(model, graph.example_input)):
         raise ValueError(
             f"{type(model).__name__} gives different outputs for the same input in eval mode: nobody can say what its "
@@ -235,11 +210,11 @@ def _made_from(model: nn.Module, plan: Plan, batches: list[object], options: Opt
         "model": digest({**dict(model.named_parameters()), **dict(model.named_buffers())}),
         "plan": digest(plan.to_json()),
         "pictures": digest([list(tensors_in(batch)) for batch in batches]),
-        "options": [options.positions, options.ridge, options.targets, options.seed],
+        **{name: getattr(options, name) for name in ("positions", "ridge", "targets", "seed")},
     }
 
 
-def _bar(layers: int, progress: bool) -> tqdm:
+def _bar(progress: bool) -> tqdm:
     from tqdm.auto import tqdm
 
-    return tqdm(total=layers, disable=not progress, unit="layer", desc="repair", leave=False)
+    return tqdm(disable=not progress, unit="layer", desc="repair", leave=False)
