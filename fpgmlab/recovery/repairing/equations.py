@@ -10,8 +10,9 @@ from torch import Tensor
 
 from fpgmlab.geometry.least_squares import Fit, Moments, Solver, best_ridge
 from fpgmlab.graph.calls import LayerCall, from_matrix
+from fpgmlab.recovery.repairing.activations import Activation
 
-ROUNDS = 3  # of fitting anew what a ReLU cuts off
+ROUNDS = 3  # of fitting anew to what an activation makes of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Part:
     rows : Tensor, (groups, places, features)
     targets : Tensor, (groups, places, outputs of a group)
     shift : Tensor, (groups, places or 1, outputs of a group)
-        Added to the scaled outputs before they are cut off.
+        Added to the scaled outputs.
     held : Tensor, (places,) bool
     """
 
@@ -78,29 +79,21 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Bounds:
-    """Where outputs are cut off next: ``scale * output + shift`` below ``low`` and above ``high``."""
+class Beyond:
+    """What becomes of outputs next: ``activation(scale * output + shift)``."""
 
     scale: Tensor  # (groups, 1, outputs of a group)
-    low: float
-    high: float
+    activation: Activation
 
     def aims(self, fit: Fit, part: Part) -> Tensor:
-        """Return targets that ask nothing where both what is wanted and what is given are cut off.
-
-        Where the wanted value is cut off, any value beyond the bound serves as well: the given one, or else the bound.
-        Fitting anew to these never increases the squared error against them (compare Zhang et al., arXiv:1505.06798,
-        section 2.2, who do so with a penalty).
-        """
+        """Return targets so that what comes out beyond comes nearer to what is wanted; see `Activation.aims`."""
         wanted = self.scale * part.targets + part.shift
-        given = self.scale * _given(fit, part) + part.shift
-        aim = torch.where(wanted <= self.low, given.clamp(max=self.low), wanted)
-        aim = torch.where(wanted >= self.high, given.clamp(min=self.high), aim)
+        aim = self.activation.aims(self.scale * _given(fit, part) + part.shift, wanted)
         idle = self.scale.abs() < 1e-12
         return torch.where(idle, part.targets, (aim - part.shift) / torch.where(idle, 1.0, self.scale))
 
     def errors(self, fit: Fit, parts: Sequence[Part]) -> tuple[float, float]:
-        """Return the sum of squared errors after the cut-off on held-out equations, and the wanted values' own."""
+        """Return the sum of squared errors beyond, on held-out equations, and the wanted values' own variation."""
         error = spread = 0.0
         for part in parts:
             some = part.held
@@ -108,8 +101,8 @@ class Bounds:
                 continue
             shift = part.shift if part.shift.shape[1] == 1 else part.shift[:, some]
             held = Part(part.rows[:, some], part.targets[:, some], shift, some[some])
-            wanted = (self.scale * held.targets + shift).clamp(self.low, self.high).double()
-            given = (self.scale * _given(fit, held) + shift).clamp(self.low, self.high)
+            wanted = self.activation(self.scale * held.targets + shift).double()
+            given = self.activation(self.scale * _given(fit, held) + shift)
             error += float((given - wanted).square().sum())
             spread += float((wanted - wanted.mean(1, keepdim=True)).square().sum())
         return error, spread
@@ -132,8 +125,8 @@ class Refit:
     equations, unknowns : int
         For each output.
     before, after : float
-        Squared error on held-out positions, relative to the variance of what the layer shall give (cut off, where a
-        ReLU follows).
+        Squared error on held-out positions, relative to the variance of what the layer shall give, or what the
+        activation makes of it.
     ridge : float
         Relative to the mean diagonal of the second moments.
     note : str
@@ -152,7 +145,7 @@ class Refit:
 
 def refitted(
     sums: Sums, call: LayerCall, bias: Tensor | None, offset: bool, importance: Tensor, ridge: float | None,
-    bounds: Bounds | None = None, parts: Sequence[Part] = (),
+    beyond: Beyond | None = None, parts: Sequence[Part] = (),
 ) -> Refit:  # fmt: skip
     """Solve a layer's equations.
 
@@ -169,10 +162,10 @@ def refitted(
         Factors of the squared errors of each output.
     ridge : float, optional
         Chosen by the held-out equations when left out.
-    bounds : Bounds, optional
-        Where the outputs are cut off next.
+    beyond : Beyond, optional
+        The activation that takes the outputs next.
     parts : sequence of Part
-        The equations themselves, where there are bounds.
+        The equations themselves, where there is one.
     """
     start = call.matrix().double()
     weights = importance.double().reshape(call.groups, -1)
@@ -182,12 +175,12 @@ def refitted(
     both = train + held
     spread = float(((held.yy - held.y.square() / held.count).clamp_min(0) * weights).sum())
 
-    if bounds is not None and not bounds.errors(now, parts)[1]:
-        bounds = None  # all of it is cut off
+    if beyond is not None and not beyond.errors(now, parts)[1]:
+        beyond = None  # nothing of it comes through
 
     def judged(fit: Fit) -> float:
-        if bounds is not None:
-            error, whole = bounds.errors(fit, parts)
+        if beyond is not None:
+            error, whole = beyond.errors(fit, parts)
             return error / whole if whole else float("nan")
         return max(0.0, float((fit.error(held) * weights).sum())) / spread if spread else float("nan")
 
@@ -203,22 +196,23 @@ def refitted(
     else:
         solver = Solver(train, ridge, offset)
         fit = solver.solve(train, start)
-    for _ in range(ROUNDS if bounds is not None else 0):
-        train = train.with_targets(_aims(bounds, fit, parts, every=False))
+    solved = float((fit.error(held) * weights).sum()) <= 1e-6 * spread
+    for _ in range(0 if beyond is None or solved else ROUNDS):
+        train = train.with_targets(_aims(beyond, fit, parts, every=False))
         fit = solver.solve(train, start)
     after = judged(fit)
     if not after < before:
         return replace(kept, ridge=ridge, note="held-out pictures show no gain")
-    if bounds is not None:
-        both = both.with_targets(_aims(bounds, fit, parts, every=True))
+    if beyond is not None and not solved:
+        both = both.with_targets(_aims(beyond, fit, parts, every=True))
     fit = Solver(both, ridge, offset).solve(both, start)
     note = "fewer equations than unknowns" if kept.equations < kept.unknowns else ""
     weight = from_matrix(fit.weight, call.weight, call.transposed)
     return replace(kept, weight=weight, offset=fit.offset.flatten(), after=after, ridge=ridge, note=note)
 
 
-def _aims(bounds: Bounds | None, fit: Fit, parts: Sequence[Part], every: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    for part in parts if bounds is not None else ():
+def _aims(beyond: Beyond | None, fit: Fit, parts: Sequence[Part], every: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in parts if beyond is not None else ():
         which = torch.ones_like(part.held) if every else ~part.held
-        rows, aims = (part.rows, bounds.aims(fit, part)) if bounds is not None else (part.rows, part.targets)
+        rows, aims = (part.rows, beyond.aims(fit, part)) if beyond is not None else (part.rows, part.targets)
         yield rows[:, which], aims[:, which]

@@ -1,8 +1,7 @@
-"""What follows a layer: the batch norm that alone reads it, the sum that it ends in, the bounds of a ReLU."""
+"""What follows a layer: the batch norm that alone reads it, the sum that it ends in, its activation."""
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.graph.calls import LayerCall
 from fpgmlab.graph.following import Following
+from fpgmlab.recovery.repairing.activations import Activation, activation
 
 _SUMS = frozenset({"add", "iadd", "radd"})
 
@@ -30,20 +30,14 @@ class After:
         before the layer runs.
     other : int or None
         The torch function that made what it is summed with.
-    low, high : float
-        What is below or above is cut off next, by a ReLU or its kin, and nothing else reads it.
+    activation : Activation or None
+        Through which that goes next, and nothing else reads it.
     """
 
     norm: str | None = None
     total: int | None = None
     other: int | None = None
-    low: float = -math.inf
-    high: float = math.inf
-
-    @property
-    def bounded(self) -> bool:
-        """Whether anything is cut off."""
-        return self.low > -math.inf or self.high < math.inf
+    activation: Activation | None = None
 
 
 @dataclass(eq=False)
@@ -66,7 +60,7 @@ class _Found:
     values: dict[str, _Value] = field(default_factory=dict)  # by stage
     norm: str = ""
     sum: tuple[int, int] = (-1, -1)
-    bounds: dict[str, tuple[float, float]] = field(default_factory=dict)  # by the stage that they cut off
+    activations: dict[str, Activation] = field(default_factory=dict)  # by the stage that they take
 
 
 class Looking(Following):
@@ -95,9 +89,8 @@ class Looking(Following):
         before = "normed" if normed else "made"
         summed = "summed" in reads and reads[before] == 1 and (normed or "normed" not in reads)
         last = "summed" if summed else before
-        bounds = found.bounds.get(last) if reads[last] == 1 else None
         total, other = found.sum if summed else (None, None)
-        return After(norm, total, other, *(bounds or ()))
+        return After(norm, total, other, found.activations.get(last) if reads[last] == 1 else None)
 
     def enter(self, layer: str, call: LayerCall) -> None:
         """Before a layer is called."""
@@ -135,8 +128,8 @@ class Looking(Following):
                     self._keep(first.layer, out, "normed")
         elif name in _SUMS and len(given) == 2 and not kwargs and given[0].shape == given[1].shape:
             self._summed(given, values, out)
-        elif first is not None and (bounds := _bounds(name, args, kwargs)) is not None:
-            self._found[first.layer].bounds[first.stage] = bounds
+        elif first is not None and (found := activation(name, args, kwargs)) is not None:
+            self._found[first.layer].activations[first.stage] = found
 
     def _summed(self, given: list[Tensor], values: list[_Value | None], out: Tensor) -> None:
         for mine, value, other in ((given[0], values[0], given[1]), (given[1], values[1], given[0])):
@@ -169,14 +162,3 @@ class Looking(Following):
         value = self._value(tensor)
         if value is not None:
             value.reads += 1
-
-
-def _bounds(name: str, args: tuple, kwargs: dict) -> tuple[float, float] | None:
-    if name == "relu":
-        return 0.0, math.inf
-    if name == "relu6":
-        return 0.0, 6.0
-    if name == "hardtanh":
-        given = dict(zip(("input", "min_val", "max_val"), args, strict=False)) | kwargs
-        return float(given.get("min_val", -1.0)), float(given.get("max_val", 1.0))
-    return None

@@ -17,7 +17,7 @@ from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import left_as_it_is
 from fpgmlab.common.modules import eval_mode, tensor_of, tensors_in
 from fpgmlab.common.shelf import Shelf
-from fpgmlab.recovery.repairing.equations import Bounds, Part, Refit, Sums, by_group, refitted, sums_of_rows, wide
+from fpgmlab.recovery.repairing.equations import Beyond, Part, Refit, Sums, by_group, refitted, sums_of_rows, wide
 from fpgmlab.recovery.repairing.following import After, Looking
 from fpgmlab.recovery.repairing.progress import Progress
 from fpgmlab.recovery.repairing.running import Arrival, Run
@@ -151,12 +151,12 @@ class _Layer:
 
     def __init__(self, work: Passing, arrival: Arrival, after: After, norm: nn.Module | None) -> None:
         self._work, self._name, self._after, self._norm = work, arrival.layer, after, norm
-        self._call = replace(arrival.call, input=arrival.call.input[:0])  # of its weights: keeps no activations
+        self._call = replace(arrival.call, input=arrival.call.input.new_empty(0))  # keeps no activations
         outputs = int(work._cuts[self._name].outputs.sum())
         self._output = Output.of(norm, outputs, arrival.call.weight.device)
         groups = self._call.groups
         scale = self._output.scale.reshape(groups, 1, -1)
-        self._bounds = Bounds(scale, after.low, after.high) if after.bounded else None
+        self._beyond = None if after.activation is None else Beyond(scale, after.activation)
         self._sums = work._elsewhere.get(self._name)
         self._parts: list[int] = []
         self._exact = (work._options.ridge is not None and work._options.ridge < EXACT) or (
@@ -179,7 +179,7 @@ class _Layer:
                 f"layer {self._name!r} reads NaN or infinite values in the pruned network, or gives them in the whole "
                 "one, on these pictures. Look at the pictures, and at the weights before it."
             )
-        if self._bounds is not None:
+        if self._beyond is not None:
             shift = by_group(shift.expand_as(value) if self._after.other is not None else shift[None], call.groups)
             for key, tensor in (("rows", rows), ("targets", targets), ("shift", shift)):
                 work._shelf.put((key, batch), tensor)
@@ -200,7 +200,7 @@ class _Layer:
         bias = call.bias
         refit = refitted(
             self._sums, call, bias, bias is not None or self._norm is not None, self._output.importance,
-            work._options.ridge, self._bounds, parts,
+            work._options.ridge, self._beyond, parts,
         )  # fmt: skip
         tensors = {}
         if refit.weight is not None:
@@ -218,9 +218,10 @@ class _Layer:
     def _row(self, refit: Refit) -> dict[str, Any]:
         after = self._after
         target = "sum" if after.other is not None else "output"
+        beyond = f", {after.activation.name}" if after.activation is not None else ""
         return {
             "layer": self._name,
-            "target": f"{target}, cut off" if after.bounded else target,
+            "target": f"{target}{beyond}",
             "equations": refit.equations,
             "unknowns": refit.unknowns,
             "before": refit.before,

@@ -80,8 +80,8 @@ def repair(
     targets : {"active", "sum", "output"}
         What a layer shall give: its own output in the whole network (``"output"``); where it ends in a sum with what
         is there already, as at the end of a residual block, what is missing to the whole network's sum, so that it
-        makes up for the stream's error too (``"sum"``); and where a ReLU follows, nothing in particular where that cuts
-        off what is wanted and what is given alike (``"active"``).
+        makes up for the stream's error too (``"sum"``); and where an activation follows, not that itself but what the
+        activation makes of it, so that what a ReLU cuts off does not count (``"active"``).
     seed : int
         Of the pictures and positions.
     memory : float

@@ -27,7 +27,7 @@ def repair_report(model: nn.Module) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row for each convolution and linear layer in the order of execution: layer; target ("output", or "sum" of a
-        residual block, with "cut off" where a ReLU follows); equations and unknowns of each output; before and after,
+        residual block, with the activation that follows); equations and unknowns of each output; before and after,
         the squared error on held-out positions relative to the variance of what the layer shall give; ridge; note, such
         as why weights were kept; seconds. ``attrs["interrupted"]`` tells whether layers are missing.
 

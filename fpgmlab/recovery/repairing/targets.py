@@ -133,7 +133,7 @@ class Targets(Following):
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """How a layer's output becomes what is compared: ``scale * output + shift``, cut off at bounds.
+    """How a layer's output becomes what is compared: ``scale * output + shift``.
 
     Attributes
     ----------
