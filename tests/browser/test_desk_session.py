@@ -185,7 +185,10 @@ def test_from_the_plan_to_onnx_by_keyboard_alone(shown: SimpleNamespace):
     assert kept_in_kernel(shown) == kept_on_screen(page)
     page.keyboard.press("Escape")  # the question to the kernel took the focus
     tab_to(page, "Evaluate", "Shift+Tab")
-    endings = {"Evaluate": r"Evaluated: accuracy 0\.\d+", "Prune": "Pruned: ", "Fine-tune": "Fine-tuned for 3 epochs"}
+    endings = {
+        "Evaluate": r"Evaluated: accuracy 0\.\d+", "Prune": "Pruned: ",
+        "Repair": r"Repaired with 512 pictures: accuracy 0\.\d+", "Fine-tune": "Fine-tuned for 3 epochs",
+    }  # fmt: skip
     for name, words in endings.items():
         tab_to(page, name)
         page.keyboard.press("Enter")
@@ -204,6 +207,22 @@ def test_from_the_plan_to_onnx_by_keyboard_alone(shown: SimpleNamespace):
         "    sum(p.numel() for p in editor.pruned.parameters()) == graph.cost(editor.plan).params)"
     )
     assert found == "True True True"
+
+
+def test_as_cut_repaired_and_fine_tuned_stand_side_by_side(shown: SimpleNamespace):
+    found = shown.ask(
+        "editor.snapshot('mine'); report = editor.report[editor.report['metric'] == 'accuracy']\n"
+        "values = report.set_index('network')['value']\n"
+        "print(*(f'{100 * values[stage]:.1f} %' for stage in ('pruned', 'repaired', 'fine-tuned')), sep='|')"
+    ).split("|")
+    row = shown.page.locator(".fl-desk-plans tr", has_text="mine").last
+    shown.expect(row.locator("td")).to_contain_text(found)
+    words = "measured {}, repaired {}, fine-tuned {}$".format(*found)
+    point = shown.page.get_by_role("button", name=re.compile("^Restore mine: .*" + words))
+    for mark in ("circle.fl-desk-hollow", "circle.fl-desk-filled", ".fl-desk-half", "path.fl-desk-filled"):
+        shown.expect(point.locator(mark)).to_be_visible()
+    gauge = shown.page.locator(".fl-desk-gauge-measured")
+    shown.expect(gauge).to_have_text("measured {} · repaired {} · fine-tuned {}".format(*found))
 
 
 def test_nothing_went_wrong_on_the_page(shown: SimpleNamespace):

@@ -46,7 +46,7 @@ class PlanEditor(WorkingDesk):
     curves : Curves
         See `fpgmlab.sweep`. Groups without a curve can be pruned, but nothing is predicted for them.
     task : task, optional
-        Needed to evaluate and to fine-tune.
+        Needed to evaluate, to repair and to fine-tune.
     plan : Plan, optional
         What to begin with; nothing is removed when left out.
     scores : mapping of str to Tensor, optional
@@ -65,7 +65,7 @@ class PlanEditor(WorkingDesk):
     plan : Plan
         What is on the screen. Can be assigned and observed; callbacks may come off the main thread.
     pruned : nn.Module or None
-        The network that was pruned, or fine-tuned, last. Can be observed.
+        The network that was pruned, repaired or fine-tuned last. Can be observed.
 
     Raises
     ------
@@ -161,8 +161,8 @@ class PlanEditor(WorkingDesk):
     def report(self) -> pd.DataFrame:
         """What the plan costs and degrades, predicted and, as far as that was done, measured.
 
-        A row for each network ("original", "predicted", "pruned", "fine-tuned") and metric: network, macs, params,
-        bytes, latency (ms), metric, value, low, high (the ends of a 95 % interval), samples.
+        A row for each network ("original", "predicted", "pruned", "repaired", "fine-tuned") and metric: network, macs,
+        params, bytes, latency (ms), metric, value, low, high (the ends of a 95 % interval), samples.
         """
         with self._lock:
             plan, measured = self.plan, self._shop.measured.get(self.plan, {})
@@ -193,6 +193,7 @@ class PlanEditor(WorkingDesk):
         acts: dict[str, Callable[[], None]] = {
             "evaluate": self.evaluate,
             "prune": self.prune,
+            "repair": self.repair,
             "fine-tune": lambda: self.fine_tune(request.epochs, request.lr),
             "export": lambda: self.export(path),
             "cancel": self.cancel,

@@ -12,12 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fpgmlab.deployment.export import export_onnx
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.models.saving import save
-from fpgmlab.plans.plan import Plan
+from fpgmlab.widgets.desk.job import Made
 from fpgmlab.widgets.desk.report import report_json, report_page
 
 if TYPE_CHECKING:
@@ -29,11 +29,9 @@ FILES = ("model.safetensors", "model.onnx", "plan.json", "report.json", "report.
 def write_folder(
     folder: str | os.PathLike[str],
     graph: ChannelGraph,
-    plan: Plan,
-    model: nn.Module,
+    made: Made,
     frame: pd.DataFrame,
     check_inputs: Sequence[Tensor] = (),
-    epochs: int = 0,
     tell: Callable[[str, int, int], None] = lambda words, step, steps: None,
 ) -> tuple[str, ...]:
     """Write a pruned network as safetensors and ONNX, with its plan and a report.
@@ -44,15 +42,11 @@ def write_folder(
         Made when it is missing. Files of the same names are replaced, others stay.
     graph : ChannelGraph
         Of the unpruned network; its example input is the export's.
-    plan : Plan
-    model : nn.Module
-        Pruned by the plan.
+    made : Made
     frame : pandas.DataFrame
         See `report_frame`.
     check_inputs : sequence of Tensor
         As in `fpgmlab.export_onnx`.
-    epochs : int
-        Of the model's fine-tuning.
     tell : callable
         Called before each step with words, its number from 0, and how many there are; may raise an exception.
 
@@ -75,12 +69,12 @@ def write_folder(
         raise TypeError(f"only a network of one tensor can be exported; this was traced with {type(example).__name__}")
     with _whole(Path(folder)) as new:
         tell("Writing ONNX, and comparing it in ONNX Runtime", 0, 3)
-        found = asdict(export_onnx(model, example, new / "model.onnx", check_inputs=check_inputs))
-        report = report_json(graph, plan, frame, found | {"path": "model.onnx"}, epochs)
+        found = asdict(export_onnx(made.model, example, new / "model.onnx", check_inputs=check_inputs))
+        report = report_json(graph, made, frame, found | {"path": "model.onnx"})
         tell("Writing the weights", 1, 3)
-        save(model, new / "model.safetensors", notes=report)
+        save(made.model, new / "model.safetensors", notes=report)
         tell("Writing the report", 2, 3)
-        plan.to_json(new / "plan.json")
+        made.plan.to_json(new / "plan.json")
         (new / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (new / "report.md").write_text(report_page(report), encoding="utf-8")
     return tuple(os.fspath(Path(folder) / name) for name in FILES)

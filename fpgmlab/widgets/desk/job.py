@@ -32,11 +32,25 @@ class Made:
     plan : Plan
     epochs : int
         Of its fine-tuning so far.
+    repaired : bool
+        Whether its weights were refitted before that.
     """
 
     model: nn.Module
     plan: Plan
     epochs: int = 0
+    repaired: bool = False
+
+    @property
+    def words(self) -> str:
+        """What was done to recover it."""
+        tuned = f"fine-tuned for {epochs_words(self.epochs)}" if self.epochs else "not fine-tuned"
+        return f"repaired and {tuned}" if self.repaired else tuned
+
+
+def epochs_words(epochs: int) -> str:
+    """Return a number of epochs in words."""
+    return f"{epochs} epoch{'s' if epochs > 1 else ''}"
 
 
 class LossTrace:

@@ -1,4 +1,4 @@
-"""What the desk can do with a plan: evaluate, prune, fine-tune, export. Each runs in a thread, step by step."""
+"""What the desk can do with a plan: evaluate, prune, repair, fine-tune, export. Each runs in a thread, step by step."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from torch import Tensor
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
+from fpgmlab.recovery.repairing import repair, repair_report
 from fpgmlab.recovery.training import fit
 from fpgmlab.sensitivity import Curves
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks import evaluate
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.export import write_folder
-from fpgmlab.widgets.desk.job import Job, Made, Watched
-from fpgmlab.widgets.desk.report import Measured, epochs_words, report_frame
+from fpgmlab.widgets.desk.job import Cancelled, Job, Made, Watched, epochs_words
+from fpgmlab.widgets.desk.report import Measured, report_frame
 
 NO_TASK = "no task was given: PlanEditor(graph, curves, task)"
 _TRAINING = 3  # a training step takes about as long as so many evaluations: forward, and twice that backward
+_REPAIR = 16  # repairing takes about as long as so many evaluations of the same pictures
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Outcome:
     ----------
     words : str
     measured : mapping
-        By kind of network ("pruned", "fine-tuned"), the metric, the loss and how many samples.
+        By kind of network ("pruned", "repaired", "fine-tuned"), the metric, the loss and how many samples.
     files : tuple of str
     cancelled : bool
     """
@@ -98,6 +100,40 @@ def pruning(job: Job, order: Order) -> Outcome:
     """Prune the network."""
     _pruned(job, order)
     return Outcome(f"Pruned: {order.graph.cost(order.plan)}.")
+
+
+def repairing(job: Job, order: Order, samples: int) -> Outcome:
+    """Prune the network, refit its weights on unlabelled pictures, and measure it; all of its layers or none."""
+    task, validation = order.data, len(order.data.val)
+    if getattr(task, "augment", None) is None:
+        samples = max(1, min(samples, len(task.train)))
+    refitting = _REPAIR * samples
+    total, finished = refitting + validation, 0
+    job.tell("Repairing: what the layers give in the whole network", 0, total, at_once=True)
+
+    def refitted(row: Mapping) -> None:
+        nonlocal finished
+        finished += 1
+        words = f"Repairing: {finished} of {row['layers']} layers, up to {row['layer']}"
+        job.tell(words, refitting * finished / row["layers"], total)
+
+    def validating(seen: int) -> None:
+        job.tell(f"Repaired, evaluating: {seen:,} of {validation:,} samples", refitting + seen, total)
+        job.check()
+
+    model = repair(
+        order.graph, order.plan, task, samples=samples, stop=lambda: job.stopping, on_layer=refitted, progress=False
+    )
+    if repair_report(model).attrs["interrupted"]:
+        return Outcome("Cancelled before all layers were repaired: the network is as before.", cancelled=True)
+    job.made = Made(model, order.plan, repaired=True)
+    try:
+        found = evaluate(model, Watched(task, validating))
+    except Cancelled:
+        return Outcome("Repaired; cancelled before that was measured.", cancelled=True)
+    name = task.metric_name
+    values = f"{name} {found[name]:.4g}, loss {found['loss']:.4g} on {found['samples']:,} samples"
+    return Outcome(f"Repaired with {samples:,} pictures: {values}.", {"repaired": found})
 
 
 def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
@@ -136,7 +172,7 @@ def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
     begin = f"Cancelled after {len(history)} of" if early else "Fine-tuned for"
     values = f"{name} {found[name]:.4g}, loss {found['loss']:.4g}"
     words = f"{begin} {epochs_words(epochs)}: {values} with the weights of epoch {kept}."
-    job.made = Made(model, order.plan, made.epochs + kept)
+    job.made = Made(model, order.plan, made.epochs + kept, made.repaired)
     return Outcome(words, {"fine-tuned": found}, cancelled=early)
 
 
@@ -151,7 +187,7 @@ def exporting(job: Job, order: Order, folder: str | os.PathLike[str]) -> Outcome
     frame = report_frame(order.graph, order.curves, order.table, order.plan, order.measured)
     inputs = None if order.task is None else next(iter(order.task.val_batches(16, None)))[0]
     checks = (inputs,) if isinstance(inputs, Tensor) else ()
-    files = write_folder(folder, order.graph, order.plan, made.model, frame, checks, made.epochs, told)
+    files = write_folder(folder, order.graph, made, frame, checks, told)
     return Outcome(f"Exported {len(files)} files to {os.fspath(folder)}.", files=files)
 
 

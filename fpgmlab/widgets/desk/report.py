@@ -11,12 +11,14 @@ from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
+from fpgmlab.widgets.desk.job import Made
 from fpgmlab.widgets.desk.payload import plain_row
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Measured = Mapping[str, Mapping[str, float]]  # by kind of network: the metric, "loss", "samples"
+STAGES = ("pruned", "repaired", "fine-tuned")  # what can be measured of a plan, as it goes through them
 COLUMNS = ["network", "macs", "params", "bytes", "latency", "metric", "value", "low", "high", "samples"]
 
 
@@ -32,14 +34,14 @@ def report_frame(
     table : LatencyTable, optional
     plan : Plan
     measured : mapping
-        Of the networks "pruned" and "fine-tuned", as far as they were evaluated: `fpgmlab.evaluate`'s dict.
+        Of the networks "pruned", "repaired" and "fine-tuned", as far as they were evaluated: `fpgmlab.evaluate`'s dict.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each network ("original", "predicted", "pruned", "fine-tuned") and metric. ``macs``, ``params``,
-        ``bytes``; ``latency`` in ms, NaN without a table; ``metric``; ``value``; ``low`` and ``high``, the ends
-        of a prediction's 95 % interval, NaN where there is none; ``samples``.
+        A row for each network ("original", "predicted", "pruned", "repaired", "fine-tuned") and metric. ``macs``,
+        ``params``, ``bytes``; ``latency`` in ms, NaN without a table; ``metric``; ``value``; ``low`` and ``high``, the
+        ends of a prediction's 95 % interval, NaN where there is none; ``samples``.
     """
     import pandas as pd
 
@@ -55,30 +57,32 @@ def report_frame(
         rows.append(("predicted", *after, metric, value, low, high, curves.whole[metric].samples))
     if not curves.base:
         rows = [(name, *cost, None, *[math.nan] * 3, 0) for name, cost in (("original", before), ("predicted", after))]
-    for network, found in measured.items():
+    for network in (stage for stage in STAGES if stage in measured):
+        found = measured[network]
         for metric in (name for name in found if name != "samples"):
             rows.append((network, *after, metric, found[metric], math.nan, math.nan, int(found["samples"])))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def report_json(graph: ChannelGraph, plan: Plan, frame: pd.DataFrame, parity: Mapping, epochs: int) -> dict:
+def report_json(graph: ChannelGraph, made: Made, frame: pd.DataFrame, parity: Mapping) -> dict:
     """Return a report as plain data that strict JSON can hold.
 
     Parameters
     ----------
     graph : ChannelGraph
-    plan : Plan
+    made : Made
+        The exported network.
     frame : pandas.DataFrame
         See `report_frame`.
     parity : mapping
         How well the exported file agrees.
-    epochs : int
-        Of the exported network's fine-tuning.
     """
-    groups = plan.frame(graph)
+    groups = made.plan.frame(graph)
     return {
         "network": type(graph.model).__name__,
-        "fine_tuned_epochs": epochs,
+        "recovery": made.words,
+        "repaired": made.repaired,
+        "fine_tuned_epochs": made.epochs,
         "results": [plain_row(row) for row in frame.to_dict("records")],
         "groups": [plain_row(row) for row in groups.to_dict("records")],
         "parity": dict(parity),
@@ -88,7 +92,6 @@ def report_json(graph: ChannelGraph, plan: Plan, frame: pd.DataFrame, parity: Ma
 def report_page(report: Mapping) -> str:
     """Return a report (see `report_json`) as a page in Markdown."""
     results, groups, parity = report["results"], report["groups"], report["parity"]
-    epochs = report["fine_tuned_epochs"]
     before = next(row for row in results if row["network"] == "original")
     after = next(row for row in results if row["network"] == "predicted")
     costs = [
@@ -114,11 +117,10 @@ def report_page(report: Mapping) -> str:
          f"{100 * row['macs_share']:.1f} %", row["protected"])
         for row in groups
     ]  # fmt: skip
-    trained = f"fine-tuned for {epochs_words(epochs)}" if epochs else "not fine-tuned"
     parts = [
-        f"# {report['network']}, pruned\n\nThe exported network is {trained}.",
+        f"# {report['network']}, pruned\n\nThe exported network is {report['recovery']}.",
         "## Costs\n\n" + _table(("", "original", "pruned", "remain"), costs),
-        "## Results\n\nPredicted is the sum of what each group's removal alone does, before any fine-tuning.\n\n"
+        "## Results\n\nPredicted is the sum of what each group's removal alone does, before any recovery.\n\n"
         + _table(("network", "metric", "value", "95 % interval", "samples"), values),
         "## Channel groups\n\n"
         + _table(("group", "channels", "kept", "removed", "share of all MACs", "protected"), bars),
@@ -126,11 +128,6 @@ def report_page(report: Mapping) -> str:
         f"most {parity['max_abs_error']:.2e} ({parity['max_rel_error']:.2e} of the largest output).",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def epochs_words(epochs: int) -> str:
-    """Return a number of epochs in words."""
-    return f"{epochs} epoch{'s' if epochs > 1 else ''}"
 
 
 def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> tuple[float, float, float]:

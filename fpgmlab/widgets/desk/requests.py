@@ -11,7 +11,7 @@ from fpgmlab.errors import unknown
 
 BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": "latency"}
 METHODS = ("allocate", "equal_loss")
-DO = ("evaluate", "prune", "fine-tune", "export", "save", "budget", "cancel", "confirm")
+DO = ("evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "cancel", "confirm")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The desk's work in the background: evaluate, prune, fine-tune, export; one job at a time."""
+"""The desk's work in the background: evaluate, prune, repair, fine-tune, export; one job at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import traitlets
 from torch import nn
 
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity import Curves
@@ -21,7 +22,7 @@ _CLOSING = 60  # seconds that `close` waits for a batch to end
 
 
 class WorkingDesk(DeskState):
-    """A desk that measures, prunes, trains and exports the plan on it, in a thread, on a copy of the network.
+    """A desk that measures, prunes, repairs, trains and exports the plan on it, in a thread, on a copy of the network.
 
     Parameters
     ----------
@@ -51,12 +52,12 @@ class WorkingDesk(DeskState):
         self.observe(self._show_work, "plan")
 
     def evaluate(self) -> None:
-        """Start to measure the pruned, not fine-tuned network of the plan; see `report` and `wait`.
+        """Start to measure the network as the plan prunes it, before any recovery; see `report` and `wait`.
 
         Raises
         ------
         RuntimeError
-            While other work is running; so do `prune`, `fine_tune` and `export`.
+            While other work is running; so do `prune`, `repair`, `fine_tune` and `export`.
         ValueError
             Without a task.
         """
@@ -65,6 +66,23 @@ class WorkingDesk(DeskState):
     def prune(self) -> None:
         """Start to prune the network by the plan; it will be ``pruned``."""
         self._shop.begin("prune", self.plan)
+
+    def repair(self, samples: int = 512) -> None:
+        """Start to prune the network and refit its weights, as `fpgmlab.repair` does, and to measure it.
+
+        It will be ``pruned``: what is fine-tuned or exported next goes on from there.
+
+        Parameters
+        ----------
+        samples : int
+            Training pictures, without their labels; fewer when there are not so many.
+
+        Raises
+        ------
+        ValueError
+            Without a task, and for options out of range.
+        """
+        self._shop.begin("repair", self.plan, samples=whole_number("samples", samples))
 
     def fine_tune(self, epochs: int = 3, lr: float = 0.02) -> None:
         """Start to train ``pruned``, or what the plan gives when that is of another plan, as `fpgmlab.fit` does.

@@ -15,17 +15,18 @@ from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.job import Job, Made
-from fpgmlab.widgets.desk.jobs import NO_TASK, Order, Outcome, evaluating, exporting, fine_tuning, pruning
+from fpgmlab.widgets.desk.jobs import NO_TASK, Order, Outcome, evaluating, exporting, fine_tuning, pruning, repairing
 from fpgmlab.widgets.desk.payload import Json, plain, plain_row
-from fpgmlab.widgets.desk.report import Measured, epochs_words
+from fpgmlab.widgets.desk.report import Measured
 
 JOBS: dict[str, Callable[..., Outcome]] = {
     "evaluate": evaluating,
     "prune": pruning,
+    "repair": repairing,
     "fine-tune": fine_tuning,
     "export": exporting,
 }
-_NEED_TASK = ("evaluate", "fine-tune")
+_NEED_TASK = ("evaluate", "repair", "fine-tune")
 
 
 class Workshop:
@@ -160,8 +161,8 @@ class Workshop:
     def _of_made(self, plan: Plan) -> Json | None:
         if self.made is None:
             return None
-        trained = f", fine-tuned for {epochs_words(self.made.epochs)}" if self.made.epochs else ", not fine-tuned"
-        return {"words": f"{self._graph.cost(self.made.plan)}{trained}", "current": self.made.plan == plan}
+        words = f"{self._graph.cost(self.made.plan)}, {self.made.words}"
+        return {"words": words, "current": self.made.plan == plan}
 
     # What comes from the job's thread --------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from fpgmlab.deployment.runtimes import onnx_session, run_onnx
 from fpgmlab.widgets import PlanEditor
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.export import FILES
-from fpgmlab.widgets.desk.job import LossTrace
+from fpgmlab.widgets.desk.job import Job, LossTrace
 from tests.allocation.made import curves_of, rising
 from tests.checks import check_same
 from tests.conftest import blobs
@@ -64,6 +64,12 @@ def make(job: tuple, data: Gated) -> Iterator[Callable[..., PlanEditor]]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Export by torch's older exporter, which takes a moment only."""
     monkeypatch.setattr("fpgmlab.widgets.desk.export.export_onnx", partial(fl.export_onnx, exporter="torchscript"))
+
+
+@pytest.fixture
+def telling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have jobs tell of everything, however soon after the last."""
+    monkeypatch.setattr("fpgmlab.widgets.desk.workshop.Job", partial(Job, interval=0))
 
 
 def done(editor: PlanEditor, state: str = "finished") -> None:
@@ -141,6 +147,50 @@ def test_fine_tuning_is_fit(make: Callable, job: tuple):
     assert same_weights(editor.pruned, weights)
 
 
+def test_repair_refits_and_measures_and_the_rest_goes_on_from_there(make: Callable, job: tuple):
+    graph, _, task = job
+    editor = make()
+    editor.fine_tune(epochs=1, lr=0.03)
+    done(editor)
+    editor.repair()
+    done(editor)
+    model = fl.repair(graph, editor.plan, task, samples=256, progress=False)  # all of the training pictures
+    assert same_weights(editor.pruned, model)  # from the cut again, not from what was trained
+    expected = fl.evaluate(model, task)
+    assert editor.results[key(editor)]["repaired"] == expected
+    values = f"accuracy {expected['accuracy']:.4g}, loss {expected['loss']:.4g} on 300 samples"
+    assert (editor.work["words"], editor.work["share"]) == (f"Repaired with 256 pictures: {values}.", 1)
+    assert editor.work["pruned"]["words"].endswith(", repaired and not fine-tuned")
+    editor.fine_tune(epochs=1, lr=0.03)
+    done(editor)
+    fl.fit(model, task, 1, lr=0.03, progress=False)
+    assert same_weights(editor.pruned, model)
+    assert editor.work["pruned"]["words"].endswith(", repaired and fine-tuned for 1 epoch")
+    assert list(editor.report["network"].unique()) == ["original", "predicted", "repaired", "fine-tuned"]
+    editor.prune()
+    done(editor)
+    assert same_weights(editor.pruned, fl.prune(graph, editor.plan))
+
+
+@pytest.mark.parametrize("samples", [0, 2.5, True])
+def test_repair_wants_a_number_of_pictures(make: Callable, samples: object):
+    with pytest.raises(ValueError, match="samples must be a whole number of at least 1"):
+        make().repair(samples)
+
+
+def test_repair_takes_fewer_pictures_and_more_of_augmented_ones(make: Callable, job: tuple):
+    graph, curves, task = job
+    editor = make()
+    editor.repair(samples=30)
+    done(editor)
+    assert same_weights(editor.pruned, fl.repair(graph, editor.plan, task, samples=30, progress=False))
+    shifted = fl.tasks.Classification(blobs(40), task.val, classes=3, augment=fl.tasks.shift_and_flip(1))
+    editor = make(graph, curves, shifted)
+    editor.repair(samples=100)  # of 40, each several times
+    done(editor)
+    assert editor.work["words"].startswith("Repaired with 100 pictures: ")
+
+
 def test_the_network_is_free_meanwhile(make: Callable, job: tuple, data: Gated):
     graph, _, task = job
     editor, expected = make(), fl.evaluate(fl.prune(graph, make().plan), task)
@@ -168,6 +218,8 @@ def test_what_is_exported_is_what_was_pruned(make: Callable, job: tuple, tmp_pat
     editor, folder = make(), tmp_path / "outputs" / "pruned"
     editor.evaluate()
     done(editor)
+    editor.repair()
+    done(editor)
     editor.fine_tune(epochs=1)
     done(editor)
     editor.export(folder)
@@ -192,8 +244,14 @@ def test_what_is_exported_is_what_was_pruned(make: Callable, job: tuple, tmp_pat
     assert [group["kept"] for group in report["groups"]] == editor.kept
     assert 0 <= report["parity"]["max_rel_error"] < 1e-3
     page = (folder / "report.md").read_text()
-    for words in ("The exported network is fine-tuned for 1 epoch.", f"{cost.macs:,}", "| fine-tuned | accuracy |"):
+    for words in (
+        "The exported network is repaired and fine-tuned for 1 epoch.",
+        f"{cost.macs:,}",
+        "| repaired | accuracy |",
+        "| fine-tuned | accuracy |",
+    ):
         assert words in page
+    assert (report["repaired"], report["fine_tuned_epochs"]) == (True, 1)
 
 
 @pytest.mark.usefixtures("quick")
@@ -268,6 +326,40 @@ def test_an_evaluation_can_be_cancelled(make: Callable, data: Gated):
     assert (editor.results, editor.work["stopping"], editor.work["words"]) == ({}, False, "Cancelled: evaluate.")
 
 
+@pytest.mark.usefixtures("telling")
+@pytest.mark.parametrize("layer", [1, 8])
+def test_a_cancelled_repair_leaves_the_network_of_before(make: Callable, layer: int):
+    editor, count = make(), 0
+    editor.prune()
+    done(editor)
+    before = editor.pruned
+
+    def cancel(change: dict) -> None:
+        nonlocal count
+        count += "layers" in change["new"]["words"]
+        if count == layer:
+            editor.cancel()
+
+    editor.observe(cancel, "work")
+    editor.repair()
+    done(editor, "cancelled")
+    assert editor.pruned is before
+    assert editor.results == {}
+    assert editor.work["words"] == "Cancelled before all layers were repaired: the network is as before."
+
+
+def test_what_is_repaired_stays_when_its_evaluation_is_cancelled(make: Callable, job: tuple, data: Gated):
+    editor, data.stop = make(), 256
+    editor.repair()
+    assert data.reached.wait(SECONDS)
+    editor.cancel()
+    data.gate.set()
+    done(editor, "cancelled")
+    assert same_weights(editor.pruned, fl.repair(job[0], editor.plan, job[2], samples=256, progress=False))
+    assert editor.results == {}
+    assert editor.work["words"] == "Repaired; cancelled before that was measured."
+
+
 @pytest.mark.parametrize("passes", [1, 2])
 def test_a_cancelled_training_keeps_its_best_weights(make: Callable, job: tuple, data: Gated, passes: int):
     graph, _, task = job
@@ -311,7 +403,7 @@ def test_a_cancelled_training_keeps_its_best_weights(make: Callable, job: tuple,
 
 def test_errors_in_words_and_the_next_try(make: Callable, data: Gated):
     editor, data.stop, data.damaged = make(), 256, True
-    for start in (editor.evaluate, editor.fine_tune):
+    for start in (editor.evaluate, editor.fine_tune, editor.repair):
         start()
         done(editor, "failed")
         assert isinstance(editor.error, OSError)
@@ -347,7 +439,7 @@ def test_one_job_at_a_time(make: Callable, data: Gated, tmp_path: Path):
     work = editor.work
     assert (work["running"], work["state"], set(work["can"].values())) == ("evaluate", "running", {False})
     assert set(work["why"].values()) == {"evaluate is running"}
-    for start in (editor.evaluate, editor.prune, editor.fine_tune, lambda: editor.export(tmp_path)):
+    for start in (editor.evaluate, editor.prune, editor.repair, editor.fine_tune, lambda: editor.export(tmp_path)):
         with pytest.raises(RuntimeError, match=r"evaluate is running: cancel\(\) it, or wait\(\) for its end"):
             start()
     editor._handle_custom_msg({"do": "prune"}, [])
@@ -360,8 +452,9 @@ def test_one_job_at_a_time(make: Callable, data: Gated, tmp_path: Path):
 
 def test_without_a_task(make: Callable, job: tuple):
     editor = make(*job[:2])
-    assert editor.work["can"] == {"evaluate": False, "prune": True, "fine-tune": False, "export": True}
-    for start in (editor.evaluate, editor.fine_tune):
+    needing = {"evaluate": False, "repair": False, "fine-tune": False}
+    assert editor.work["can"] == needing | {"prune": True, "export": True}
+    for start in (editor.evaluate, editor.repair, editor.fine_tune):
         with pytest.raises(ValueError, match=r"no task was given: PlanEditor\(graph, curves, task\)"):
             start()
     assert editor.state == "idle"
@@ -371,12 +464,12 @@ def test_without_a_task(make: Callable, job: tuple):
 def test_buttons_do_what_methods_do(make: Callable, job: tuple, tmp_path: Path):
     editor = make()
     for content in (
-        {"do": "prune"}, {"do": "evaluate"}, {"do": "fine-tune", "epochs": 1, "lr": 0.01},
+        {"do": "prune"}, {"do": "evaluate"}, {"do": "repair"}, {"do": "fine-tune", "epochs": 1, "lr": 0.01},
         {"do": "export", "folder": str(tmp_path / "new")},
     ):  # fmt: skip
         editor._handle_custom_msg(content, [])
         done(editor)
-    assert set(editor.results[key(editor)]) == {"pruned", "fine-tuned"}
+    assert set(editor.results[key(editor)]) == {"pruned", "repaired", "fine-tuned"}
     assert len(list((tmp_path / "new").iterdir())) == len(FILES)
     assert len(editor.work["steps"]) == 2  # the chart of the training stays
 

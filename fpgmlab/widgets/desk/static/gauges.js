@@ -76,7 +76,7 @@ function gaugePredicted(store) {
       if (!metric) return write("Predicted metric", "–", "", "no curves: nothing is predicted", "", "", "");
       const count = forecast.unknown.length, bound = count === 0 ? "" : metric.higher_is_better ? "at most " : "at least ";
       const found = resultsOf(store.results(), store.kept) ?? {};
-      const seen = [["pruned", "measured"], ["fine-tuned", "fine-tuned"]]
+      const seen = [["pruned", "measured"], ["repaired", "repaired"], ["fine-tuned", "fine-tuned"]]
         .filter(([stage]) => Number.isFinite(found[stage]?.[metric.name]))
         .map(([stage, word]) => `${word} ${wordsValue(metric, found[stage][metric.name])}`);
       write(`Predicted ${metric.name}`, `${bound}${wordsValue(metric, forecast.value)}`, wordsSpread(metric, forecast.half),

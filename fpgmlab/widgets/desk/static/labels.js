@@ -23,8 +23,8 @@ export function labelMarks(place) {
   return [...heights.map((y) => box(6, y - 6, y + 6)), box(2, Math.min(...heights), Math.max(...heights))];
 }
 
-function labelHeights({ predicted, measured, tuned }) {
-  return [tuned, measured, predicted].filter((y) => y !== null);
+function labelHeights({ predicted, measured, repaired, tuned }) {
+  return [tuned, repaired, measured, predicted].filter((y) => y !== null);
 }
 
 function labelChoices(words, place) {

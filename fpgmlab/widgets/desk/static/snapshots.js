@@ -16,7 +16,7 @@ export function snapshotsView(store, signal) {
     live.textContent = `Snapshot ${words} added`;
   }, { title: "Keep the plan on the desk under this name" });
   name.addEventListener("keydown", (event) => event.key === "Enter" && add.click());
-  const head = ["Plan", ...kinds.map(({ title }) => title), "Predicted", "Pruned", "Fine-tuned", ""].map((words) => element("th", { scope: "col" }, words));
+  const head = ["Plan", ...kinds.map(({ title }) => title), "Predicted", "Pruned", "Repaired", "Fine-tuned", ""].map((words) => element("th", { scope: "col" }, words));
   const desk = snapshotRow(store, kinds.length), body = element("tbody", {}, desk.node), rows = new Map([["desk", desk]]);
   const table = element("table", { class: "fl-table fl-desk-plans", "aria-label": "Plans compared" }, element("thead", {}, element("tr", {}, ...head)), body);
   const hint = element("p", { class: "fl-quiet fl-desk-plans-hint" }, "A snapshot keeps the plan on the desk. Restore any of them and change it: the next snapshot branches off from there.");
@@ -61,19 +61,19 @@ export function snapshotsView(store, signal) {
   return node;
 }
 
-/** Return what the table says of a plan: what remains of each kind, and the metric expected, pruned and fine-tuned. */
+/** Return what the table says of a plan: what remains of each kind, and the metric expected, pruned, repaired and fine-tuned. */
 function snapshotCells(metric, kinds, totals, results, whole) {
   const measured = (stage) => (metric && Number.isFinite(results[stage]?.[metric.name]) ? wordsValue(metric, results[stage][metric.name]) : "–");
   const { predicted } = totals, bound = predicted?.unknown.length ? (metric.higher_is_better ? "≤ " : "≥ ") : "";
   const expected = !predicted ? "–" : `${bound}${wordsValue(metric, predicted.value)} ${wordsSpread(metric, predicted.half)}`;
-  return [...kinds.map(({ kind }) => wordsShare(totals[kind], whole[kind])), expected, measured("pruned"), measured("fine-tuned")];
+  return [...kinds.map(({ kind }) => wordsShare(totals[kind], whole[kind])), expected, measured("pruned"), measured("repaired"), measured("fine-tuned")];
 }
 
 /** One plan's row: its place in the tree, its numbers, and what can be done with it (`id` is undefined for the plan on the desk). */
 function snapshotRow(store, kinds, id) {
   const label = element("span", { class: "fl-desk-plan-name" }), note = element("span", { class: "fl-quiet" }), rails = element("span", { class: "fl-desk-rails", "aria-hidden": "true" });
   const tree = element("span", { class: "fl-desk-tree" }, rails, element("span", { class: "fl-desk-knot", "aria-hidden": "true" }), label, note);
-  const values = Array.from({ length: kinds + 3 }, () => element("td")), say = values.map(wordsIn), sayName = wordsIn(label), sayNote = wordsIn(note);
+  const values = Array.from({ length: kinds + 4 }, () => element("td")), say = values.map(wordsIn), sayName = wordsIn(label), sayNote = wordsIn(note);
   const button = (words, sign, act) => controlButton("", act, { class: "fl-button fl-button-small", "data-words": words, "data-sign": sign });
   const restore = button("Restore", "↩", () => store.restore(id)), rename = button("Rename", "✎", edit), remove = button("Delete", "✕", () => store.removeSnapshot(id));
   const actions = id === undefined ? [] : id === null ? [restore] : [restore, rename, remove];

@@ -10,7 +10,7 @@ export function tradeoffView(store, signal) {
   const frame = shape("g", { "aria-hidden": "true" }), points = shape("g"), live = tradeoffPoint(null, "fl-desk-live");
   const drawing = shape("svg", { class: "fl-chart", role: "group", "aria-label": "Plans: MACs that remain against the metric", height: TRADEOFF.height }, frame, points, live.node);
   const title = element("h4", {}, "Trade-off"), nothing = element("p", { class: "fl-quiet" }, "No curves: there is no metric to draw.");
-  const legend = element("div", { class: "fl-legend", "aria-hidden": "true" }, ...[["predicted", "predicted, ± 95 % interval"], ["measured", "measured, pruned"], ["tuned", "fine-tuned"], ["desk", "on the desk"]]
+  const legend = element("div", { class: "fl-legend", "aria-hidden": "true" }, ...[["predicted", "predicted, ± 95 % interval"], ["measured", "measured, pruned"], ["repaired", "repaired"], ["tuned", "fine-tuned"], ["desk", "on the desk"]]
     .map(([mark, words]) => element("span", { class: `fl-key fl-desk-key-plan fl-desk-key-${mark}` }, words)));
   const node = element("div", { class: "fl-panel fl-desk-tradeoff" }, title, drawing, nothing, legend);
   let plans = [], marks = [], key = "", width = 420, held = []; // held: boxes that the name of the plan on the desk keeps off
@@ -68,19 +68,20 @@ function tradeoffValues({ totals, results }, metric, whole, unpruned) {
   const measured = (stage) => (Number.isFinite(results[stage]?.[metric.name]) ? results[stage][metric.name] : null);
   const { value, half } = totals.predicted;
   const share = totals.macs / whole;
-  if (unpruned) return { share, predicted: null, half: 0, measured: metric.value, tuned: measured("fine-tuned") };
-  return { share, predicted: value, half, measured: measured("pruned"), tuned: measured("fine-tuned") };
+  const recovered = { repaired: measured("repaired"), tuned: measured("fine-tuned") };
+  if (unpruned) return { share, predicted: null, half: 0, measured: metric.value, ...recovered };
+  return { share, predicted: value, half, measured: measured("pruned"), ...recovered };
 }
 
-function tradeoffWords({ share, predicted, measured, tuned }, metric) {
-  const words = [[predicted, "predicted"], [measured, "measured"], [tuned, "fine-tuned"]]
+function tradeoffWords({ share, predicted, measured, repaired, tuned }, metric) {
+  const words = [[predicted, "predicted"], [measured, "measured"], [repaired, "repaired"], [tuned, "fine-tuned"]]
     .filter(([value]) => value !== null).map(([value, word]) => `${word} ${wordsValue(metric, value)}`);
   return `${wordsShare(share, 1)} of the MACs, ${words.join(", ")}`;
 }
 
 /** Return the scales, in round steps so that they rest while a bar moves. */
 function tradeoffScale(seen, metric, width) {
-  const values = seen.flatMap(({ predicted, measured, tuned }) => [predicted, measured, tuned]).filter((value) => value !== null);
+  const values = seen.flatMap(({ predicted, measured, repaired, tuned }) => [predicted, measured, repaired, tuned]).filter((value) => value !== null);
   const least = Math.min(0.9, Math.floor(10 * Math.min(...seen.map(({ share }) => share)) - 1e-9) / 10);
   let low = Math.min(...values), high = Math.max(...values);
   const span = Math.max(high - low, metric.share ? 0.1 : Math.abs(high) / 10 || 1);
@@ -115,19 +116,20 @@ function tradeoffFrame({ x, y, low, high, step, least }, metric, width) {
   ];
 }
 
-function tradeoffPlaces({ share, predicted, half, measured, tuned }, { x, y }) {
+function tradeoffPlaces({ share, predicted, half, measured, repaired, tuned }, { x, y }) {
   const place = (value) => (value === null ? null : y(value));
-  return { x: x(share), predicted: place(predicted), measured: place(measured), tuned: place(tuned),
+  return { x: x(share), predicted: place(predicted), measured: place(measured), repaired: place(repaired), tuned: place(tuned),
     from: predicted === null ? null : y(predicted - half), to: predicted === null ? null : y(predicted + half) };
 }
 
-/** One plan: predicted hollow, measured filled, fine-tuned as a diamond, joined by a line. `restore` is null for the plan on the desk. */
+/** One plan: predicted hollow, measured filled, repaired as a diamond half full, fine-tuned as a full one, joined by a line. `restore` is null for the plan on the desk. */
 function tradeoffPoint(restore, kind) {
   const line = shape("path", { class: "fl-desk-join" }), bar = shape("path", { class: "fl-desk-spread" });
   const hollow = shape("circle", { class: "fl-desk-hollow", r: 4.5 }), filled = shape("circle", { class: "fl-desk-filled", r: 4.5 });
   const diamond = shape("path", { class: "fl-desk-filled", d: "M 0 -6 L 6 0 L 0 6 L -6 0 Z" }), text = shape("text", { class: "fl-chart-label" });
+  const half = shape("g", {}, shape("path", { class: "fl-desk-hollow", d: "M 0 -5.5 L 5.5 0 L 0 5.5 L -5.5 0 Z" }), shape("path", { class: "fl-desk-half", d: "M 5.5 0 L 0 5.5 L -5.5 0 Z" }));
   const hit = shape("circle", { class: "fl-desk-hit", r: 11 }), words = shape("title");
-  const shown = [[hollow, "predicted"], [filled, "measured"], [diamond, "tuned"]];
+  const shown = [[hollow, "predicted"], [filled, "measured"], [half, "repaired"], [diamond, "tuned"]];
   const node = shape("g", { class: `fl-desk-plan-point ${kind}` }, words, line, bar, ...shown.map(([mark]) => mark), text, hit);
   let id = null;
   if (restore) {
@@ -152,7 +154,7 @@ function tradeoffPoint(restore, kind) {
         mark.setAttribute("visibility", at[name] === null ? "hidden" : "visible");
         if (at[name] !== null) mark.setAttribute("transform", `translate(0 ${at[name]})`);
       }
-      hit.setAttribute("transform", `translate(0 ${at.tuned ?? at.measured ?? at.predicted})`);
+      hit.setAttribute("transform", `translate(0 ${at.tuned ?? at.repaired ?? at.measured ?? at.predicted})`);
       node.setAttribute("transform", `translate(${at.x} 0)`);
       words.textContent = label;
       if (restore) node.setAttribute("aria-label", label);

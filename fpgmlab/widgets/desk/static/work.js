@@ -11,6 +11,7 @@ export function workView(store, signal) {
   const messages = {
     evaluate: () => ({}),
     prune: () => ({}),
+    repair: () => ({}),
     "fine-tune": () => (epochs.value() === null || lr.value() === null ? null : { epochs: epochs.value(), lr: lr.value() }),
     save: () => path.reportValidity() && { path: path.value.trim() },
     export: () => folder.reportValidity() && { folder: folder.value.trim() },
@@ -20,7 +21,7 @@ export function workView(store, signal) {
     if (more) store.send({ do: what, ...more });
   };
   const button = (words, what, main) => controlButton(words, () => ask(what), { class: main ? "fl-button fl-button-main" : "fl-button", "data-do": what });
-  const buttons = { evaluate: button("Evaluate", "evaluate"), prune: button("Prune", "prune"), "fine-tune": button("Fine-tune", "fine-tune", true),
+  const buttons = { evaluate: button("Evaluate", "evaluate"), prune: button("Prune", "prune"), repair: button("Repair", "repair"), "fine-tune": button("Fine-tune", "fine-tune", true),
     save: button("Save plan", "save"), export: button("Export", "export") };
   const cancel = controlButton("Cancel", () => store.send({ do: "cancel" }), { class: "fl-button fl-button-cancel", "data-do": "cancel" });
   const set = (...children) => element("div", { class: "fl-desk-pair" }, ...children);
@@ -28,7 +29,7 @@ export function workView(store, signal) {
   const status = workStatus(cancel), chart = workChart(store, signal);
   const node = controlKeys(element("div", { class: "fl-panel fl-desk-work", role: "group", "aria-label": "Work on the plan" },
     element("div", { class: "fl-desk-line" },
-      set(buttons.evaluate, buttons.prune),
+      set(buttons.evaluate, buttons.prune, buttons.repair),
       set(buttons["fine-tune"], controlLabelled("epochs", epochs.input), controlLabelled("learning rate", lr.input)),
       set(buttons.save, controlLabelled("to", path, "A path on the kernel's side")),
       set(buttons.export, controlLabelled("to", folder, "A folder on the kernel's side"))),
@@ -53,11 +54,12 @@ export function workView(store, signal) {
 }
 
 const WORK_TITLES = {
-  evaluate: "Measure the pruned network on the task, before any fine-tuning",
+  evaluate: "Measure the pruned network on the task, before any recovery",
   prune: "Make the smaller network: editor.pruned",
-  "fine-tune": "Train the pruned network; prunes first when that was not done for this plan",
+  repair: "Prune, refit the remaining weights by least squares on training pictures without their labels, and measure: seconds, no training",
+  "fine-tune": "Train the network that was pruned, or repaired, of this plan; prunes first when there is none",
   save: "Write the plan as JSON; Plan.from_json reads it",
-  export: "Write the pruned network as safetensors and ONNX, the plan, and a report",
+  export: "Write the pruned network, as far as it is recovered, as safetensors and ONNX, the plan, and a report",
 };
 
 /** Return why something cannot be done now, or null when it can. */
