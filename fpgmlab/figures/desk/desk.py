@@ -180,7 +180,11 @@ def _draw_macs(axis: Axes, place: np.ndarray, before: Sequence[float], after: Se
 
 def _draw_scale(figure: Figure, axes: np.ndarray, norm: Normalize, darkest: float, metric: str, curves: Curves) -> None:
     share = curves.is_share(metric)
-    label = f"{worse_word(metric, curves.higher_is_better(metric))} when this group alone is pruned"
+    worse, done = (
+        worse_word(metric, curves.higher_is_better(metric)),
+        "pruned and repaired" if curves.repaired else "pruned",
+    )
+    label = f"{worse} when this group alone is {done}"
     bar = figure.colorbar(
         ScalarMappable(norm, DROPS), ax=list(axes), location="bottom", aspect=50, pad=0.02, fraction=0.05,
         extend="max",

@@ -70,6 +70,7 @@ def write_totals(axis: Axes, above: float, graph: ChannelGraph, curves: Curves, 
 def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> str:
     found, base = forecast(graph, curves, plan, metric), curves.base[metric]
     bound = ("at most " if curves.higher_is_better(metric) else "at least ") if found.unknown else ""
+    bound = f"after repair {bound}" if curves.repaired else bound
     if curves.is_share(metric):
         return f"{metric} predicted {bound}{found.value:.1%} ± {100 * found.half:.1f} (was {base:.1%})"
     return f"{metric} predicted {bound}{found.value:.3g} ± {found.half:.2g} (was {base:.3g})"

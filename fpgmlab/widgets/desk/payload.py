@@ -43,8 +43,9 @@ def desk_payload(
     dict
         Of what JSON knows. ``groups``: a list, in network order. ``cells``: the sizes of all cells. ``macs``,
         ``sizes``: terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
-        `fpgmlab.graph.costs.CostModel`). ``metrics``: name, unpruned value, and a curve, or None, for each group.
-        ``latency``: the table's grids, and its layers' counts over z; or None.
+        `fpgmlab.graph.costs.CostModel`). ``repaired``: whether the curves are of repaired points. ``metrics``: name,
+        unpruned value, and a curve, or None, for each group. ``latency``: the table's grids, and its layers' counts
+        over z; or None.
 
     Raises
     ------
@@ -57,6 +58,7 @@ def desk_payload(
         "cells": np.bincount(graph.costs.cells).tolist(),
         "macs": _macs(graph),
         "sizes": _sizes(graph),
+        "repaired": curves.repaired,
         "metrics": [_metric(graph, curves, name) for name in finite_metrics(curves)],
         "latency": None if table is None else _latency(graph, table),
     }

@@ -41,7 +41,8 @@ def report_frame(
     pandas.DataFrame
         A row for each network ("original", "predicted", "pruned", "repaired", "fine-tuned") and metric. ``macs``,
         ``params``, ``bytes``; ``latency`` in ms, NaN without a table; ``metric``; ``value``; ``low`` and ``high``, the
-        ends of a prediction's 95 % interval, NaN where there is none; ``samples``.
+        ends of a prediction's 95 % interval, NaN where there is none; ``samples``. ``attrs["repaired"]`` tells whether
+        the prediction is of a repaired network.
     """
     import pandas as pd
 
@@ -61,7 +62,9 @@ def report_frame(
         found = measured[network]
         for metric in (name for name in found if name != "samples"):
             rows.append((network, *after, metric, found[metric], math.nan, math.nan, int(found["samples"])))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame.attrs["repaired"] = curves.repaired
+    return frame
 
 
 def report_json(graph: ChannelGraph, made: Made, frame: pd.DataFrame, parity: Mapping) -> dict:
@@ -83,6 +86,7 @@ def report_json(graph: ChannelGraph, made: Made, frame: pd.DataFrame, parity: Ma
         "recovery": made.words,
         "repaired": made.repaired,
         "fine_tuned_epochs": made.epochs,
+        "predicted_repaired": bool(frame.attrs["repaired"]),
         "results": [plain_row(row) for row in frame.to_dict("records")],
         "groups": [plain_row(row) for row in groups.to_dict("records")],
         "parity": dict(parity),
@@ -117,10 +121,11 @@ def report_page(report: Mapping) -> str:
          f"{100 * row['macs_share']:.1f} %", row["protected"])
         for row in groups
     ]  # fmt: skip
+    recovered = "once repaired" if report["predicted_repaired"] else "before any recovery"
     parts = [
         f"# {report['network']}, pruned\n\nThe exported network is {report['recovery']}.",
         "## Costs\n\n" + _table(("", "original", "pruned", "remain"), costs),
-        "## Results\n\nPredicted is the sum of what each group's removal alone does, before any recovery.\n\n"
+        f"## Results\n\nPredicted is the sum of what each group's removal alone does, {recovered}.\n\n"
         + _table(("network", "metric", "value", "95 % interval", "samples"), values),
         "## Channel groups\n\n"
         + _table(("group", "channels", "kept", "removed", "share of all MACs", "protected"), bars),

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 from torch import nn
 
 import fpgmlab as fl
@@ -526,6 +528,25 @@ def test_the_report_is_what_is_known_of_the_plan(make: Callable, job: tuple):
     beyond = editor.report.set_index("network").loc["predicted"]
     assert np.isnan(beyond["low"])  # more than was measured: there is no interval
     assert set(editor.report["network"]) == {"original", "predicted"}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("repaired", [False, True])
+def test_what_curves_after_repair_predict_is_said_to_be_after_repair(
+    make: Callable, job: tuple, tmp_path: Path, repaired: bool
+):
+    graph, curves, _ = job
+    editor = make(graph, replace(curves, repaired=repaired))
+    assert editor.desk["repaired"] == editor.report.attrs["repaired"] == repaired
+    editor.export(tmp_path)
+    done(editor)
+    assert (
+        f"removal alone does, {'once repaired' if repaired else 'before any recovery'}."
+        in (tmp_path / "report.md").read_text()
+    )
+    assert json.loads((tmp_path / "report.json").read_text())["predicted_repaired"] == repaired
+    words = " ".join(text.get_text() for text in editor.figure().findobj(Text))
+    assert ("predicted after repair" in words) == ("is pruned and repaired" in words) == repaired
 
 
 def test_results_are_of_the_channels_that_the_bars_stand_for(make: Callable, job: tuple):

@@ -19,7 +19,7 @@ export function barsView(store, signal) {
   const row = element("div", { class: "fl-desk-bars-row", style: `min-width:${least}px` }, ...stages.map((stage) => barsStage(stage, bars)));
   const scroller = element("div", { class: "fl-desk-bars-scroll" }, row);
   const name = element("strong"), words = element("span"), says = element("div", { class: "fl-desk-bars-says", "aria-hidden": "true" }, name, " ", words);
-  const overview = overviewView(store, scroller, signal), legend = barsLegend();
+  const overview = overviewView(store, scroller, signal), legend = barsLegend(store.calculator.desk.repaired);
   const node = element("div", { class: "fl-panel", role: "group", "aria-label": `Ratios of the ${groups.length} channel groups` },
     says, element("div", { class: "fl-desk-bars-body" }, barsAxis(), scroller, overview.node), legend.node);
   let hovered = null;

@@ -79,8 +79,9 @@ function gaugePredicted(store) {
       const seen = [["pruned", "measured"], ["repaired", "repaired"], ["fine-tuned", "fine-tuned"]]
         .filter(([stage]) => Number.isFinite(found[stage]?.[metric.name]))
         .map(([stage, word]) => `${word} ${wordsValue(metric, found[stage][metric.name])}`);
-      write(`Predicted ${metric.name}`, `${bound}${wordsValue(metric, forecast.value)}`, wordsSpread(metric, forecast.half),
-        `was ${wordsValue(metric, metric.value)}`, seen.join(" · "), "sum of single drops, before recovery",
+      const { repaired } = store.calculator.desk;
+      write(`Predicted ${metric.name}${repaired ? ", repaired" : ""}`, `${bound}${wordsValue(metric, forecast.value)}`, wordsSpread(metric, forecast.half),
+        `was ${wordsValue(metric, metric.value)}`, seen.join(" · "), repaired ? "sum of single drops, each repaired" : "sum of single drops, before recovery",
         count ? `${wordsCount(count, "pruned group")} ${count === 1 ? "was" : "were"} not measured so far` : "");
     },
   };

@@ -10,7 +10,7 @@ export function tradeoffView(store, signal) {
   const frame = shape("g", { "aria-hidden": "true" }), points = shape("g"), live = tradeoffPoint(null, "fl-desk-live");
   const drawing = shape("svg", { class: "fl-chart", role: "group", "aria-label": "Plans: MACs that remain against the metric", height: TRADEOFF.height }, frame, points, live.node);
   const title = element("h4", {}, "Trade-off"), nothing = element("p", { class: "fl-quiet" }, "No curves: there is no metric to draw.");
-  const legend = element("div", { class: "fl-legend", "aria-hidden": "true" }, ...[["predicted", "predicted, ± 95 % interval"], ["measured", "measured, pruned"], ["repaired", "repaired"], ["tuned", "fine-tuned"], ["desk", "on the desk"]]
+  const legend = element("div", { class: "fl-legend", "aria-hidden": "true" }, ...[["predicted", `predicted${store.calculator.desk.repaired ? " after repair" : ""}, ± 95 % interval`], ["measured", "measured, pruned"], ["repaired", "repaired"], ["tuned", "fine-tuned"], ["desk", "on the desk"]]
     .map(([mark, words]) => element("span", { class: `fl-key fl-desk-key-plan fl-desk-key-${mark}` }, words)));
   const node = element("div", { class: "fl-panel fl-desk-tradeoff" }, title, drawing, nothing, legend);
   let plans = [], marks = [], key = "", width = 420, held = []; // held: boxes that the name of the plan on the desk keeps off
