@@ -187,7 +187,7 @@ def test_from_the_plan_to_onnx_by_keyboard_alone(shown: SimpleNamespace):
     tab_to(page, "Evaluate", "Shift+Tab")
     endings = {
         "Evaluate": r"Evaluated: accuracy 0\.\d+", "Prune": "Pruned: ",
-        "Repair": r"Repaired with 512 pictures: accuracy 0\.\d+", "Fine-tune": "Fine-tuned for 3 epochs",
+        "Repair": r"Repaired with 64 pictures: accuracy 0\.\d+", "Fine-tune": "Fine-tuned for 3 epochs",
     }  # fmt: skip
     for name, words in endings.items():
         tab_to(page, name)

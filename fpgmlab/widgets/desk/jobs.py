@@ -24,7 +24,9 @@ from fpgmlab.widgets.desk.report import Measured, report_frame
 
 NO_TASK = "no task was given: PlanEditor(graph, curves, task)"
 _TRAINING = 3  # a training step takes about as long as so many evaluations: forward, and twice that backward
+PICTURES = 512  # to repair with, if there are so many
 _REPAIR = 16  # repairing takes about as long as so many evaluations of the same pictures
+_LOOK = 0.2  # the pass through the whole network, to the refitting of all layers
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,12 @@ def pruning(job: Job, order: Order) -> Outcome:
     return Outcome(f"Pruned: {order.graph.cost(order.plan)}.")
 
 
-def repairing(job: Job, order: Order, samples: int) -> Outcome:
+def repairing(job: Job, order: Order, samples: int | None) -> Outcome:
     """Prune the network, refit its weights on unlabelled pictures, and measure it; all of its layers or none."""
     task, validation = order.data, len(order.data.val)
-    if getattr(task, "augment", None) is None:
-        samples = max(1, min(samples, len(task.train)))
+    there = max(1, len(task.train))
+    if samples is None or getattr(task, "augment", None) is None:
+        samples = min(PICTURES if samples is None else samples, there)
     refitting = _REPAIR * samples
     total, finished = refitting + validation, 0
     job.tell("Repairing: what the layers give in the whole network", 0, total, at_once=True)
@@ -115,7 +118,7 @@ def repairing(job: Job, order: Order, samples: int) -> Outcome:
         nonlocal finished
         finished += 1
         words = f"Repairing: {finished} of {row['layers']} layers, up to {row['layer']}"
-        job.tell(words, refitting * finished / row["layers"], total)
+        job.tell(words, refitting * (_LOOK + finished / row["layers"]) / (_LOOK + 1), total)
 
     def validating(seen: int) -> None:
         job.tell(f"Repaired, evaluating: {seen:,} of {validation:,} samples", refitting + seen, total)

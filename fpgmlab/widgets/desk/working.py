@@ -67,22 +67,23 @@ class WorkingDesk(DeskState):
         """Start to prune the network by the plan; it will be ``pruned``."""
         self._shop.begin("prune", self.plan)
 
-    def repair(self, samples: int = 512) -> None:
+    def repair(self, samples: int | None = None) -> None:
         """Start to prune the network and refit its weights, as `fpgmlab.repair` does, and to measure it.
 
         It will be ``pruned``: what is fine-tuned or exported next goes on from there.
 
         Parameters
         ----------
-        samples : int
-            Training pictures, without their labels; fewer when there are not so many.
+        samples : int, optional
+            Training pictures, without their labels: 512, or as many as there are, when left out. More than there are
+            when these are augmented.
 
         Raises
         ------
         ValueError
             Without a task, and for options out of range.
         """
-        self._shop.begin("repair", self.plan, samples=whole_number("samples", samples))
+        self._shop.begin("repair", self.plan, samples=samples if samples is None else whole_number("samples", samples))
 
     def fine_tune(self, epochs: int = 3, lr: float = 0.02) -> None:
         """Start to train ``pruned``, or what the plan gives when that is of another plan, as `fpgmlab.fit` does.

@@ -188,9 +188,10 @@ def test_repair_takes_fewer_pictures_and_more_of_augmented_ones(make: Callable, 
     assert same_weights(editor.pruned, fl.repair(graph, editor.plan, task, samples=30, progress=False))
     shifted = fl.tasks.Classification(blobs(40), task.val, classes=3, augment=fl.tasks.shift_and_flip(1))
     editor = make(graph, curves, shifted)
-    editor.repair(samples=100)  # of 40, each several times
-    done(editor)
-    assert editor.work["words"].startswith("Repaired with 100 pictures: ")
+    for asked, taken in ((None, 40), (100, 100)):  # of 40, each several times
+        editor.repair(asked)
+        done(editor)
+        assert editor.work["words"].startswith(f"Repaired with {taken} pictures: ")
 
 
 def test_the_network_is_free_meanwhile(make: Callable, job: tuple, data: Gated):
