@@ -20,7 +20,8 @@ class Forecast:
     Attributes
     ----------
     value : float
-        The unpruned network's, less the sum of what each group's removal alone degrades; see `predicted`.
+        The unpruned network's, less the sum of what each group's removal alone degrades; see `predicted`. Of the
+        repaired network when the curves are of repaired points.
     half : float
         Half the width of its 95 % interval, the groups' errors taken as independent.
     unknown : tuple of str

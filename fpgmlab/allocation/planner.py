@@ -84,11 +84,12 @@ def allocate(
 
     Notes
     -----
-    A sum of single drops says which plan is better, not how good it is: what is lost together is far more than the sum
-    (see `fpgmlab.additivity`). The order of the metrics is that of the accuracy of really pruned, not fine-tuned
-    networks: shares of changed answers and of lost ones predict best; powers of them and sums with the others did not
-    help on the whole. Where a network has come down to chance level no metric tells plans apart. The numbers
-    are in ``data/results/allocation.json``.
+    Of networks as cut a sum of single drops says which plan is better, not how good it is: what is lost together is far
+    more than the sum (see `fpgmlab.additivity`). By curves of repaired points (see `fpgmlab.sweep`) it is also about
+    what `fpgmlab.repair` leaves lost, and plans by these are better once they are repaired. The order of the metrics is
+    that of the accuracy of networks as cut: shares of changed answers and of lost ones predict best; powers of them and
+    sums with the others did not help on the whole. Where a network has come down to chance level no metric tells plans
+    apart. The numbers are in ``data/results/allocation.json``.
     """
     kind, budget = _budget({"macs": macs, "params": params, "bytes": bytes, "latency": latency})
     if kind != "latency":
