@@ -109,7 +109,8 @@ def cuttings(count: int, right: bool, size: int) -> Tensor:
     drawn = np.random.default_rng(int(right))
     found = []
     for number in range(count):
-        photograph = torch.from_numpy(np.array(getattr(data, PHOTOGRAPHS[number % len(PHOTOGRAPHS)]())))
+        load: Callable[[], np.ndarray] = getattr(data, PHOTOGRAPHS[number % len(PHOTOGRAPHS)])
+        photograph = torch.from_numpy(np.array(load()))
         photograph = (photograph if photograph.ndim == 3 else photograph[..., None].expand(-1, -1, 3)).permute(2, 0, 1)
         edge = round(0.6 * photograph.shape[2])
         half = photograph[:, :, edge:] if right else photograph[:, :, :edge]

@@ -26,7 +26,7 @@ class Sums:
         return Sums(self.train + other.train, self.held + other.held)
 
 
-def sums_of(call: LayerCall, targets: Tensor, places: Tensor, held: Tensor, exact: bool) -> Sums:
+def sums_of(call: LayerCall, targets: Tensor, places: Tensor, used: int, exact: bool) -> Sums:
     """Return the second moments of some of a layer's equations.
 
     Parameters
@@ -36,17 +36,19 @@ def sums_of(call: LayerCall, targets: Tensor, places: Tensor, held: Tensor, exac
     targets : Tensor, (places, outputs)
         What the layer shall give there.
     places : Tensor, (places,) int64
-    held : Tensor, (places,) bool
-        Which of the equations are held out.
+    used : int
+        The equations after the first so many are held out.
     exact : bool
         Multiply in float64.
     """
-    return sums_of_rows(wide(call.rows(places)), by_group(targets, call.groups), held, exact)
+    return sums_of_rows(wide(call.rows(places)), by_group(targets, call.groups), used, exact)
 
 
-def sums_of_rows(rows: Tensor, targets: Tensor, held: Tensor, exact: bool) -> Sums:
+def sums_of_rows(rows: Tensor, targets: Tensor, used: int, exact: bool) -> Sums:
     """Return the second moments of equations: (groups, places, features) and (groups, places, outputs of a group)."""
-    return Sums(*(Moments.of(rows[:, which], targets[:, which], exact) for which in (~held, held)))
+    return Sums(
+        Moments.of(rows[:, :used], targets[:, :used], exact), Moments.of(rows[:, used:], targets[:, used:], exact)
+    )
 
 
 def wide(tensor: Tensor) -> Tensor:
@@ -69,13 +71,28 @@ class Part:
     targets : Tensor, (groups, places, outputs of a group)
     shift : Tensor, (groups, places or 1, outputs of a group)
         Added to the scaled outputs.
-    held : Tensor, (places,) bool
+    used : int
+        The equations after the first so many are held out.
     """
 
     rows: Tensor
     targets: Tensor
     shift: Tensor
-    held: Tensor
+    used: int
+
+    @property
+    def train(self) -> Part:
+        """Those that are not held out."""
+        return self._some(slice(None, self.used))
+
+    @property
+    def held(self) -> Part:
+        """Those that are held out."""
+        return self._some(slice(self.used, None))
+
+    def _some(self, which: slice) -> Part:
+        shift = self.shift if self.shift.shape[1] == 1 else self.shift[:, which]
+        return Part(self.rows[:, which], self.targets[:, which], shift, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +112,9 @@ class Beyond:
     def errors(self, fit: Fit, parts: Sequence[Part]) -> tuple[float, float]:
         """Return the sum of squared errors beyond, on held-out equations, and the wanted values' own variation."""
         error = spread = 0.0
-        for part in parts:
-            some = part.held
-            if not bool(some.any()):
-                continue
-            shift = part.shift if part.shift.shape[1] == 1 else part.shift[:, some]
-            held = Part(part.rows[:, some], part.targets[:, some], shift, some[some])
-            wanted = self.activation(self.scale * held.targets + shift).double()
-            given = self.activation(self.scale * _given(fit, held) + shift)
+        for held in (part.held for part in parts if part.used < part.targets.shape[1]):
+            wanted = self.activation(self.scale * held.targets + held.shift).double()
+            given = self.activation(self.scale * _given(fit, held) + held.shift)
             error += float((given - wanted).square().sum())
             spread += float((wanted - wanted.mean(1, keepdim=True)).square().sum())
         return error, spread
@@ -173,46 +185,49 @@ def refitted(
     now = Fit(start, zero if bias is None else bias.detach().double().reshape(call.groups, -1))
     train, held = sums.train, sums.held
     both = train + held
-    spread = float(((held.yy - held.y.square() / held.count).clamp_min(0) * weights).sum())
+    spread = float(((held.yy - held.y.square() / max(1, held.count)).clamp_min(0) * weights).sum())
 
-    if beyond is not None and not beyond.errors(now, parts)[1]:
-        beyond = None  # nothing of it comes through
+    def share(error: float, whole: float) -> float:
+        return max(0.0, error) / whole if whole else float("nan")
 
-    def judged(fit: Fit) -> float:
-        if beyond is not None:
-            error, whole = beyond.errors(fit, parts)
-            return error / whole if whole else float("nan")
-        return max(0.0, float((fit.error(held) * weights).sum())) / spread if spread else float("nan")
+    def plain(fit: Fit) -> float:
+        return share(float((fit.error(held) * weights).sum()), spread)
 
-    plain = max(0.0, float((now.error(held) * weights).sum()))
-    before = judged(now)
+    before = plain(now)
     kept = Refit(None, zero.flatten(), both.count, start.shape[1] + offset, before, before, 0.0)
-    if plain <= 1e-9 * spread:
+    if before <= 1e-9:
         return replace(kept, note="its inputs are what they were")
-    if not spread or before != before:
+    if not spread:
         return replace(kept, note="what it gives is constant on these pictures")
+    if beyond is not None:
+        error, whole = beyond.errors(now, parts)
+        if whole:
+            before = share(error, whole)
+            kept = replace(kept, before=before, after=before)
+        else:
+            beyond = None  # nothing of it comes through
     if ridge is None:
         ridge, solver, fit = best_ridge(train, held, start, offset, weights)
     else:
         solver = Solver(train, ridge, offset)
         fit = solver.solve(train, start)
-    solved = float((fit.error(held) * weights).sum()) <= 1e-6 * spread
-    for _ in range(0 if beyond is None or solved else ROUNDS):
-        train = train.with_targets(_aims(beyond, fit, parts, every=False))
-        fit = solver.solve(train, start)
-    after = judged(fit)
+    after = plain(fit)
+    if beyond is not None:
+        if after > 1e-6:  # else it is solved already
+            for _ in range(ROUNDS):
+                train = train.with_targets(_aims(beyond, fit, [part.train for part in parts]))
+                fit = solver.solve(train, start)
+            held = held.with_targets(_aims(beyond, fit, [part.held for part in parts]))
+        after = share(*beyond.errors(fit, parts))
     if not after < before:
         return replace(kept, ridge=ridge, note="held-out pictures show no gain")
-    if beyond is not None and not solved:
-        both = both.with_targets(_aims(beyond, fit, parts, every=True))
+    both = train + held
     fit = Solver(both, ridge, offset).solve(both, start)
     note = "fewer equations than unknowns" if kept.equations < kept.unknowns else ""
     weight = from_matrix(fit.weight, call.weight, call.transposed)
     return replace(kept, weight=weight, offset=fit.offset.flatten(), after=after, ridge=ridge, note=note)
 
 
-def _aims(beyond: Beyond | None, fit: Fit, parts: Sequence[Part], every: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    for part in parts if beyond is not None else ():
-        which = torch.ones_like(part.held) if every else ~part.held
-        rows, aims = (part.rows, beyond.aims(fit, part)) if beyond is not None else (part.rows, part.targets)
-        yield rows[:, which], aims[:, which]
+def _aims(beyond: Beyond, fit: Fit, parts: Sequence[Part]) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in parts:
+        yield part.rows, beyond.aims(fit, part)

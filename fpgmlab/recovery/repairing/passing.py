@@ -172,7 +172,7 @@ class _Layer:
             value, shift = self._output.undone(value - other), shift + other
         rows = wide(call.rows(places.places))
         targets = by_group(value, call.groups)
-        found = sums_of_rows(rows, targets, places.held, self._exact)
+        found = sums_of_rows(rows, targets, places.used, self._exact)
         self._sums = found if self._sums is None else self._sums + found
         if not (self._sums.train.finite() and self._sums.held.finite()):
             raise ValueError(
@@ -193,7 +193,7 @@ class _Layer:
         parts = [
             Part(
                 work._shelf.take(("rows", batch)), work._shelf.take(("targets", batch)),
-                work._shelf.take(("shift", batch)), work._places[batch][self._name].held,
+                work._shelf.take(("shift", batch)), work._places[batch][self._name].used,
             )
             for batch in self._parts
         ]  # fmt: skip

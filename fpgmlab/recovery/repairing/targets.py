@@ -19,10 +19,10 @@ from fpgmlab.recovery.repairing.following import After
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where a layer is looked at in one batch: ``places`` of its call, and which of them are ``held`` out."""
+    """Where a layer is looked at in one batch: ``places`` of its call; those after the first ``used`` are held out."""
 
     places: Tensor
-    held: Tensor
+    used: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,8 @@ class Drawing:
             number = first + places * pictures // call.places
         else:
             number = torch.arange(len(places), device=places.device)
-        return Places(places, number % self._every == self._every - 1)
+        held = number % self._every == self._every - 1
+        return Places(torch.cat([places[~held], places[held]]), int((~held).sum()))
 
 
 class Targets(Following):
@@ -111,7 +112,7 @@ class Targets(Following):
         drawn = self._drawing.draw(call, self._pictures, self._first)
         if layer in self.places:  # with these weights too: its inputs as they are here, without what goes
             targets = call.at(out, drawn.places)[:, self._cuts[layer].outputs]
-            found = sums_of(self._cuts[layer].of(call), targets, drawn.places, drawn.held, exact=False)
+            found = sums_of(self._cuts[layer].of(call), targets, drawn.places, drawn.used, exact=False)
             self.elsewhere[layer] = self.elsewhere[layer] + found if layer in self.elsewhere else found
             return
         self.places[layer] = drawn
