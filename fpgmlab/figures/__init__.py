@@ -19,6 +19,7 @@ from fpgmlab.figures.pictures import pictures
 from fpgmlab.figures.plans import plan_bars
 from fpgmlab.figures.ranking import sensitivity_ranking
 from fpgmlab.figures.recovery import recovery
+from fpgmlab.figures.repair import repair_errors, repair_over, take_over
 from fpgmlab.figures.scores import score_bars, scores_by_layer
 from fpgmlab.figures.sensitivity import sensitivity_curves, sensitivity_map
 from fpgmlab.figures.slimming import slimming_curve
@@ -50,6 +51,8 @@ __all__ = [
     "rank_agreement",
     "ranking_table",
     "recovery",
+    "repair_errors",
+    "repair_over",
     "save_figure",
     "score_bars",
     "score_table",
@@ -59,5 +62,6 @@ __all__ = [
     "sensitivity_ranking",
     "slimming_curve",
     "style",
+    "take_over",
     "tradeoff",
 ]

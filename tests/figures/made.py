@@ -94,3 +94,26 @@ def crowns(networks: int, count: int, style: figures.style) -> Figure:
 
 def distances(n: int) -> torch.Tensor:
     return pairwise_distances(filters(n).flatten(1))
+
+
+def taken_over(panels: int, count: int = 4000) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    random = torch.Generator().manual_seed(panels)
+    found = {}
+    for i in range(panels):
+        x = torch.randn(count, generator=random)
+        found[f"channel {i} and others"] = (x, (1 - i / panels) * x + 0.3 * torch.randn(count, generator=random))
+    return found
+
+
+def repaired(count: int, untold: int = 1) -> pd.DataFrame:
+    before = np.geomspace(2, 0.02, count)
+    frame = pd.DataFrame({"layer": [f"layer{i // 4}.{i}.conv1" for i in range(count)], "before": before})
+    frame["after"] = 0.3 * before**1.5
+    frame.loc[count - untold :, ["before", "after"]] = np.nan
+    return frame
+
+
+def tried() -> pd.DataFrame:
+    rows = [(n, f"{b:.0%} of the MACs", 0.94 - (0.3 + 0.1 * seed) * b / n**0.5)
+            for n in (16, 64, 256, 1024) for b in (0.5, 0.35) for seed in range(3)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["pictures", "budget", "accuracy"])

@@ -25,9 +25,12 @@ from tests.figures.made import (
     gammas,
     layers,
     plan_frame,
+    repaired,
     scores,
     slimming,
     stages,
+    taken_over,
+    tried,
 )  # fmt: skip
 
 Make = Callable[[dict | None], Figure]
@@ -59,6 +62,11 @@ FIGURES: dict[str, Make] = {
     "sensitivity map, 60": lambda s: figures.sensitivity_map(curves(60), "loss", style=s),
     "plan": lambda s: figures.plan_bars(plan_frame(), style=s),
     "recovery": lambda s: figures.recovery(stages(), style=s),
+    "taken over": lambda s: figures.take_over(taken_over(3), style=s),
+    "taken over, cut off": lambda s: figures.take_over(taken_over(2), line="equal", cut_off=0.0, style=s),
+    "repair errors": lambda s: figures.repair_errors(repaired(20), style=s),
+    "repair errors, 60": lambda s: figures.repair_errors(repaired(60, 0), ("output", "sum"), style=s),
+    "repair over": lambda s: figures.repair_over(tried(), "pictures", "accuracy", "budget", reference=0.94, style=s),
     "tiles, grey": lambda s: figures.filter_tiles(filters(16, 1), torch.arange(16.0), (1, 2), style=s),
     "tiles, 128": lambda s: figures.filter_tiles(filters(128), torch.arange(128.0).square(), range(50), style=s),
     "tiles, colour": lambda s: figures.filter_tiles(filters(32, 3, 7), torch.arange(32.0), style=s),
@@ -71,7 +79,7 @@ AGAIN = {"score bars", "tiles, colour", "map", "agreement", "detections"}  # are
 # The same figures of more: what they show must be legible.
 LARGE = {
     *("distances, 300", "map, 200", "agreement, 60", "scores, 60", "ridgeline, 60", "sensitivity, 30"),
-    *("sensitivity map, 60", "tiles, 128"),
+    *("sensitivity map, 60", "tiles, 128", "repair errors, 60"),
 }
 
 
@@ -163,6 +171,13 @@ FEW: dict[str, Make] = {
         gammas(2), gammas(2).assign(gamma=0.0), "layer", style=s
     ),
     "one ratio": lambda s: figures.slimming_curve(slimming()[:1].drop(columns="stage"), 0.5, style=s),
+    "one point": lambda s: figures.take_over(taken_over(1, 1), style=s),
+    "all cut off": lambda s: figures.take_over(taken_over(1), cut_off=9.0, style=s),
+    "constant channels": lambda s: figures.take_over({"a": (torch.ones(9), torch.ones(9))}, style=s),
+    "one layer": lambda s: figures.repair_errors(repaired(1, 0), style=s),
+    "no error told": lambda s: figures.repair_errors(repaired(3, 3), style=s),
+    "no error": lambda s: figures.repair_errors(repaired(3, 0).assign(before=0.0, after=0.0), style=s),
+    "one repair": lambda s: figures.repair_over(tried()[:1], "pictures", "accuracy", style=s),
     "one picture": lambda s: figures.pictures(filters(1, 3), ["a"], style=s),
 }
 
@@ -207,6 +222,18 @@ def test_the_threshold_splits_the_histogram():
     assert sum(bar.get_height() for bar in axis.patches) == len(frame)
 
 
+def test_what_is_taken_over_is_the_squared_correlation():
+    panels = taken_over(3)
+    axes = figures.take_over(panels).axes
+    shares = [float(torch.corrcoef(torch.stack(pair))[0, 1]) ** 2 for pair in panels.values()]
+    assert [axis.get_title(loc="left") for axis in axes] == [f"{share:.1%} explained" for share in shares]
+    x, y = panels["channel 0 and others"]
+    some = (x > 0) | (y > 0)
+    axis = figures.take_over({"a": (x, y)}, line="equal", cut_off=0.0).axes[0]
+    left = 1 - float((y - x)[some].square().sum() / (y[some] - y[some].mean()).square().sum())
+    assert axis.get_title(loc="left") == f"{left:.1%} explained"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -221,6 +248,12 @@ def test_the_threshold_splits_the_histogram():
         (lambda: figures.gamma_before_after(gammas(2), gammas(2), "channel"), "one of 'network', 'layer'; not 'chan"),
         (lambda: figures.slimming_curve(slimming(), metric="loss"), "metric='loss'"),
         (lambda: figures.pictures(filters(2, 1), ["a"]), "1 labels"),
+        (lambda: figures.take_over({}), "at least one panel"),
+        (lambda: figures.take_over(taken_over(1), line="mean"), "one of 'fit', 'equal'; not 'mean'"),
+        (lambda: figures.take_over({"a": (torch.ones(3), torch.ones(2))}), r"a: both .* got \(3,\) and \(2,\)"),
+        (lambda: figures.repair_errors(pd.DataFrame({"layer": ["a"]})), "missing columns: .'before', 'after'"),
+        (lambda: figures.repair_over(tried(), "picture", "accuracy"), "did you mean 'pictures'"),
+        (lambda: figures.repair_over(tried().assign(pictures=0), "pictures", "accuracy"), "above 0"),
         (lambda: figures.detections(filters(2, 3), {}), "at least one network"),
         (lambda: figures.detections(filters(2, 1), {"a": []}), r"\(n, 3, height, width\).* got \(2, 1, 3, 3\)"),
         (lambda: figures.detections(filters(2, 3), {"a": []}), "a: detections of 0 pictures, but there are 2"),

@@ -34,6 +34,10 @@ SMALL: dict[str, dict[str, object]] = {
     },
     "04_plan_editor": {"train_samples": 1200, "val_samples": 600, "epochs": 1},
     "05_classroom_desk": {"train_samples": 200, "val_samples": 100},
+    "06_repair": {
+        **{"samples": 128, "counts": [16, 64], "budgets": [0.5, 0.2]},
+        **{"val_samples": 500, "train_samples": 1500},
+    },
     "07_yolov5": {
         "size": 224,
         "sweep_pictures": 4,
