@@ -12,7 +12,7 @@ from fpgmlab.geometry.least_squares import Fit, Moments, Solver, best_ridge
 from fpgmlab.graph.calls import LayerCall, from_matrix
 from fpgmlab.recovery.repairing.activations import Activation
 
-ROUNDS = 3  # of fitting anew to what an activation makes of it
+ROUNDS = 2  # of fitting anew to what an activation makes of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,8 @@ class Beyond:
         wanted = self.scale * part.targets + part.shift
         aim = self.activation.aims(self.scale * _given(fit, part) + part.shift, wanted)
         idle = self.scale.abs() < 1e-12
+        if not bool(idle.any()):
+            return (aim - part.shift) / self.scale
         return torch.where(idle, part.targets, (aim - part.shift) / torch.where(idle, 1.0, self.scale))
 
     def errors(self, fit: Fit, parts: Sequence[Part]) -> tuple[float, float]:
