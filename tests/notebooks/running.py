@@ -26,7 +26,7 @@ SMALL: dict[str, dict[str, object]] = {
         "epochs": 1,
         "exporter": "torchscript",
     },
-    "01_filter_geometry": {"val_samples": 100},
+    "01_filter_geometry": {"val_samples": 100, "repair_samples": 128, "draws": 3, "judge_samples": 1000},
     "02_bn_gamma": {"train_samples": 1000, "val_samples": 500},
     "03_sensitivity": {
         **{"samples": 200, "few": [50, 100], "judge_samples": 200, "close_samples": 60},

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.notebooks.running import check_every_cell_ran, check_figures
@@ -56,6 +57,14 @@ def test_the_exact_median_agrees_with_the_sums_on_shipped_networks(folder: Path)
     for name in ("resnet20-fashion", "vgg16-fashion"):
         assert report["overlap"][name]["FPGM(center=median)"] > 0.95
     assert len(report["removed"]) == round(0.4 * 32)
+
+
+def test_after_repair_the_criteria_are_told_apart(folder: Path):
+    worth = pd.DataFrame(json.loads((folder / "report.json").read_text())["worth"]).T
+    assert (worth["as cut"] < 30).all()
+    assert (worth["repaired"] > 80).all()
+    assert worth["over FPGM"]["Reconstruction"] > 0 > worth["over FPGM"]["Random"]
+    assert abs(worth["over FPGM"]["L2"]) < min(worth["over FPGM"]["Reconstruction"], -worth["over FPGM"]["Random"])
 
 
 @pytest.mark.slow
