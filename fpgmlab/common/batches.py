@@ -30,11 +30,11 @@ def on_device(batch: T, device: torch.device, *, channels_last: bool | None = No
         tensor = tensor.to(device)
         if channels_last is None or tensor.ndim != 4:
             return tensor
-        if channels_last:
-            return tensor.contiguous(memory_format=torch.channels_last)
         # Of one channel both layouts are contiguous, and yet a convolution follows the one that the strides tell.
-        first = tensor.stride(1) == tensor.shape[2] * tensor.shape[3]
-        return tensor if first and tensor.is_contiguous() else tensor.clone(memory_format=torch.contiguous_format)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        stride = 1 if channels_last else tensor.shape[2] * tensor.shape[3]
+        there = tensor.stride(1) == stride and tensor.is_contiguous(memory_format=layout)
+        return tensor if there else tensor.clone(memory_format=layout)
 
     return tree_map_only(Tensor, moved, batch)
 

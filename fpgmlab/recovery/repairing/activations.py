@@ -20,7 +20,7 @@ _OPTIONS = {
     "hardtanh": ("min_val", "max_val"), "gelu": ("approximate",), "leaky_relu": ("negative_slope",), "elu": ("alpha",),
     "softplus": ("beta", "threshold"),
 }  # fmt: skip
-_STEEP = {"sigmoid": 0.25, "hardsigmoid": 1 / 6}
+_STEEP = {"sigmoid": 0.25, "hardsigmoid": 1 / 6, "silu": 1.1, "mish": 1.1, "gelu": 1.13, "hardswish": 1.5}
 
 
 @dataclass(frozen=True)

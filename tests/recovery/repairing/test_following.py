@@ -1,0 +1,97 @@
+"""What follows a layer is seen where it is so, and not where something else reads or writes over the value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fpgmlab.recovery.repairing import After, Looking
+from fpgmlab.recovery.repairing.activations import Activation
+
+RELU = Activation("relu")
+
+
+class Two(nn.Module):
+    """Two convolutions with batch norms, connected by a function of them and the input."""
+
+    def __init__(self, run: Callable[[Two, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.norm_a, self.norm_b = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.run = run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def found(run: Callable[[Two, Tensor], Tensor]) -> dict[str, After]:
+    model = Two(run).eval()
+    looking = Looking(model, ["a", "b"])
+    with torch.no_grad(), looking:
+        model(torch.randn(2, 4, 3, 3))
+    return dict(looking.found())
+
+
+def test_a_chain():
+    after = found(lambda m, x: m.norm_b(m.b(m.norm_a(m.a(x)).relu())))
+    assert after == {"a": After("norm_a", activation=RELU), "b": After("norm_b")}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_block_that_ends_in_a_sum(in_place: bool):
+    def run(m: Two, x: Tensor) -> Tensor:
+        start = m.norm_a(m.a(x)).relu()
+        out = m.norm_b(m.b(start))
+        if in_place:
+            out += start
+            return F.relu(out, inplace=True)
+        return F.relu(start + out)
+
+    after = found(run)["b"]
+    assert after.norm == "norm_b"
+    assert after.activation == RELU
+    assert after.total is not None
+    assert after.other is not None
+    assert after.other < after.total
+
+
+def test_of_two_branches_the_later_one_makes_up_for_both():
+    after = found(lambda m, x: (m.norm_a(m.a(x)) + m.norm_b(m.b(x))).relu())
+    assert after["a"] == After("norm_a")  # the other one is not there yet
+    assert after["b"].other is not None
+    assert after["b"].activation == RELU
+
+
+OTHERWISE = {
+    "the norm is not the only reader": (lambda m, x: m.norm_a(y := m.a(x)) + y.mean(), After()),
+    "one norm for two layers": (lambda m, x: m.norm_a(m.a(x)) * m.norm_a(m.b(x)), After()),
+    "read beside its activation": (lambda m, x: (y := m.a(x)).relu() * y, After()),
+    "written over before the norm": (lambda m, x: m.norm_a(m.a(x).mul_(2)), After()),
+    "called twice": (lambda m, x: m.norm_a(m.a(m.a(x))), After()),
+    "scaled before the norm": (lambda m, x: m.norm_a(m.a(x) * 2), After()),
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_what_only_seems_to_follow(name: str):
+    run, expected = OTHERWISE[name]
+    assert found(run)["a"] == expected
+
+
+def test_what_is_summed_must_be_as_it_was_before_the_layer():
+    def run(m: Two, x: Tensor) -> Tensor:
+        start = m.a(x)
+        out = m.b(start)
+        start.mul_(2)
+        return out + start
+
+    assert found(run)["b"].other is None
+
+
+def test_a_sum_of_other_shape_or_with_a_factor_is_none():
+    assert found(lambda m, x: m.b(m.a(x)) + m.a(x).mean((2, 3), keepdim=True))["b"].other is None
+    assert found(lambda m, x: torch.add(m.b(y := m.a(x)), y, alpha=2))["b"].other is None
