@@ -9,6 +9,7 @@ import torch
 from fpgmlab.allocation.degradation import chosen_metric, predicted
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call
+from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import channels_last, device_of, eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -111,10 +112,10 @@ def _joint(
 ) -> list[Sums]:
     """Return the sums of a metric for each plan, paired with the unpruned network's."""
     sums = [metric.nothing] * len(plans)
-    device = device_of(graph.model)
-    with eval_mode(graph.model) as model, channels_last(model):
+    device, last = device_of(graph.model), bears_channels_last(graph.model, graph.example_input)
+    with eval_mode(graph.model) as model, channels_last(model, last):
         for inputs, targets in task.val_batches(batch_size, max_samples):
-            inputs, targets = on_device(inputs, device, channels_last=True), on_device(targets, device)
+            inputs, targets = on_device(inputs, device, channels_last=last), on_device(targets, device)
             whole = call(model, inputs)
             judge = metric.judge(task, whole, targets)
             for i, plan in enumerate(plans):
@@ -129,8 +130,9 @@ def _mended(
     """Return the sums of a metric for the repaired network of a plan, paired with the unpruned network's."""
     mended = repaired_network(graph, plan, task, samples=samples, progress=False)
     sums, device = metric.nothing, device_of(graph.model)
-    with eval_mode(graph.model) as model, channels_last(model), channels_last(mended.eval()):
+    last = bears_channels_last(graph.model, graph.example_input)
+    with eval_mode(graph.model) as model, channels_last(model, last), channels_last(mended.eval(), last):
         for inputs, targets in task.val_batches(batch_size, max_samples):
-            inputs, targets = on_device(inputs, device, channels_last=True), on_device(targets, device)
+            inputs, targets = on_device(inputs, device, channels_last=last), on_device(targets, device)
             sums += metric.judge(task, call(model, inputs), targets).of(call(mended, inputs))
     return sums

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # The best first: measured on really pruned networks by tests/benchmarks/allocation.py.
 PREFERRED = ("agreement", "kl", "accuracy", "loss", "change")
+# After repair most answers are what they were, and what tells groups apart are small changes.
+REPAIRED = ("loss", "kl", "agreement", "accuracy", "change")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,8 @@ def chosen_metric(curves: Curves, metric: str | None) -> str:
     if not there:
         raise ValueError("the curves have no rows: nothing was measured. Let fpgmlab.sweep see at least one batch.")
     if metric is None:
-        return min(there, key=lambda name: [*PREFERRED, name].index(name))
+        preferred = REPAIRED if curves.repaired else PREFERRED
+        return min(there, key=lambda name: [*preferred, name].index(name))
     if metric not in there:
         raise ValueError(f"the curves do not have it: {unknown('metric', metric, there)}")
     return metric

@@ -22,9 +22,12 @@ def eval_mode(model: nn.Module, training: bool = False) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def channels_last(model: nn.Module) -> Iterator[nn.Module]:
-    """Lay a model's 4-D weights out with channels last, which convolutions on CPUs prefer; on exit as they were."""
-    before = [(p, p.data) for p in model.parameters() if p.ndim == 4]
+def channels_last(model: nn.Module, wanted: bool = True) -> Iterator[nn.Module]:
+    """Lay a model's 4-D weights out with channels last, which convolutions on CPUs prefer; on exit as they were.
+
+    Not ``wanted``, they stay as they are; see `fpgmlab.common.layout.bears_channels_last`.
+    """
+    before = [(p, p.data) for p in model.parameters() if p.ndim == 4 and wanted]
     try:
         for parameter, data in before:
             parameter.data = data.contiguous(memory_format=torch.channels_last)

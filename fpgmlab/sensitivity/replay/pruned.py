@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.calling import call, left_as_it_is
+from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import channels_last, device_of, eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.recovery.recalibration import estimate, statistics, training_inputs
@@ -41,6 +42,7 @@ class Pruned:
         self._graph, self._dtype, self._batches, self._refits = graph, dtype, batches, refits
         self._statistics: dict[tuple[str, int], dict[str, Tensor]] = {}
         self._inputs: object = None
+        self._last = bears_channels_last(graph.model, graph.example_input)
 
     def record(self, inputs: object) -> object:
         """Return the unpruned network's outputs, and remember what each point will need."""
@@ -54,7 +56,7 @@ class Pruned:
             pruned = prune(self._graph, point.plan)
         if self._batches:
             self._recalibrate(pruned, (point.group, point.kept))
-        with channels_last(pruned):
+        with channels_last(pruned, self._last):
             return self._outputs(pruned)
 
     def _recalibrate(self, pruned: nn.Module, point: tuple[str, int]) -> None:
@@ -89,5 +91,5 @@ def running_pruned(
         For points after repair; recalibrated after that.
     """
     batches = training_inputs(task, recalibrate) if recalibrate else []
-    with eval_mode(graph.model), channels_last(graph.model):
+    with eval_mode(graph.model), channels_last(graph.model, bears_channels_last(graph.model, graph.example_input)):
         yield Pruned(graph, dtype, batches, refits)

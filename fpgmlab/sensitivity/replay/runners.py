@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.calling import call, left_as_it_is
+from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import channels_last, device_of, eval_mode, tensor_of, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity.replay.consumers import holding, state_of
@@ -154,7 +155,8 @@ def running(graph: ChannelGraph, dtype: str, refits: Refits | None = None) -> It
 def _replaying(graph: ChannelGraph, dtype: str, refits: Refits | None) -> Iterator[Runner]:
     device = device_of(graph.model)
     cast = torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
-    with eval_mode(graph.model), channels_last(graph.model), replaying(graph.model) as replay, cast:
+    last = bears_channels_last(graph.model, graph.example_input)
+    with eval_mode(graph.model), channels_last(graph.model, last), replaying(graph.model) as replay, cast:
         yield Replaying(graph, replay, refits)
 
 

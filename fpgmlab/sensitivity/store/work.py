@@ -13,6 +13,7 @@ import torch
 
 from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.digests import digest
+from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity.checks import check_given, silence
@@ -91,6 +92,7 @@ class Bench:
         self._job, self._runner, self._refits = job, runner, refits
         self._reader = Reader(job.task, job.batch_size, job.total)
         self._device = device_of(job.graph.model)
+        self._last = bears_channels_last(job.graph.model, job.graph.example_input)
 
     @torch.no_grad()
     def limit(self, memory: float) -> int:
@@ -167,7 +169,7 @@ class Bench:
         raise OutOfMemory(end - start, words)
 
     def _placed(self, inputs: object, targets: object) -> tuple[object, object]:
-        return on_device(inputs, self._device, channels_last=True), on_device(targets, self._device)
+        return on_device(inputs, self._device, channels_last=self._last), on_device(targets, self._device)
 
 
 @contextmanager
