@@ -60,7 +60,7 @@ def allocate(
         Exactly one: what may remain, as a fraction of the unpruned network, 0 < budget <= 1.
     metric : {"accuracy", "loss", "agreement", "kl", "change"}, optional
         Which of the curves to go by. When left out, the first that the curves have of agreement, kl, accuracy, loss,
-        change.
+        change; of repaired curves of loss, kl, agreement, accuracy, change.
     multiple : int
         Keep a multiple of so many channels, or all of them.
     max_ratio : float
