@@ -62,7 +62,7 @@ def classifiers() -> Iterator[tuple[str, dict]]:
         curves = fl.sweep(graph, scores["reconstruction"], looked_at, repair=True, progress=False)
         for macs in budgets:
             plans = {f"uniform, {rule}": fl.Plan.uniform(graph, own, macs=macs) for rule, own in scores.items()}
-            plans["allocated, reconstruction"] = fl.allocate(graph, curves, macs=macs, metric="loss")
+            plans["allocated, reconstruction"] = fl.allocate(graph, curves, macs=macs)
             for way, plan in plans.items():
                 repaired = [fl.repair(graph, plan, task, seed=seed, progress=False) for seed in range(DRAWS)]
                 yield (
