@@ -60,6 +60,11 @@ class LayerCall:
         """Positions of the kernel, 1 of a linear layer."""
         return prod(self.weight.shape[2:])
 
+    @property
+    def features(self) -> int:
+        """How many numbers an output is made of: taps times the input channels of a group."""
+        return self.taps * self.input.shape[-self.rank - 1] // self.groups
+
     def rows(self, places: Tensor) -> Tensor:
         """Return what the kernel reads at some places, (groups, places, taps * input channels of a group).
 

@@ -31,7 +31,7 @@ EXACT = 1e-4  # ridges below need sums in float64
 class Options:
     """How a repair is done; see `fpgmlab.repair`."""
 
-    positions: int
+    positions: int | None
     ridge: float | None
     targets: str
     seed: int

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from fpgmlab.common.batches import examples_in, on_device
+from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import is_random, left_as_it_is
 from fpgmlab.common.digests import digest
@@ -23,7 +23,6 @@ from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS
-from fpgmlab.graph.moments import PLACES
 from fpgmlab.plans.plan import Plan
 from fpgmlab.recovery.repairing.passing import Options, Passing
 from fpgmlab.recovery.repairing.progress import Progress
@@ -72,8 +71,8 @@ def repair(
     samples : int
         How many.
     positions : int, optional
-        Of each picture and layer, drawn at random; when left out, so many that a layer gets 32,768 equations. All where
-        there are fewer.
+        Of each picture and layer, drawn at random; when left out, so many that a layer gets 32,768 equations, or 512
+        for each unknown where that is less. All where there are fewer.
     ridge : float, optional
         Strength with which each layer's weights are drawn towards those that are there, in units of the mean square of
         what it reads. When left out, the one of the least error on held-out pictures, a fourth of them, for each layer.
@@ -142,8 +141,6 @@ def repair(
         )
         for layer in graph.layers if layer.kind in PRODUCERS
     }  # fmt: skip
-    count = sum(examples_in(batch) for batch in batches)
-    options = Options(positions or max(1, math.ceil(PLACES / count)), ridge, targets, seed, memory)
     made_from = _made_from(whole, plan, batches, options) if path is not None else {}
     store = Progress(path, made_from)
     rows: list[dict[str, Any]] = []
@@ -183,7 +180,7 @@ def _checked(
         raise ValueError(one_of("targets", targets, TARGETS))
     if not (isinstance(memory, (int, float)) and memory > 0):
         raise ValueError(f"memory must be a number of bytes > 0; got {memory!r}")
-    return Options(positions or 1, ridge, targets, seed, memory)
+    return Options(positions, ridge, targets, seed, memory)
 
 
 def _check_runs(model: nn.Module, batches: list[object], graph: ChannelGraph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -12,9 +13,11 @@ from fpgmlab.common.modules import tensor_of
 from fpgmlab.common.shelf import Shelf
 from fpgmlab.graph.calls import LayerCall
 from fpgmlab.graph.following import Following
-from fpgmlab.graph.moments import some_places
+from fpgmlab.graph.moments import PLACES, some_places
 from fpgmlab.recovery.repairing.equations import Sums, sums_of
 from fpgmlab.recovery.repairing.following import After
+
+EACH = 512  # equations for an unknown are plenty: a depthwise convolution has ten
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +56,22 @@ class Cut:
 
 
 class Drawing:
-    """Draws places of layers, and which of them are held out: all of a picture where there are enough of them."""
+    """Draws places of layers, and which of them are held out: all of a picture where there are enough of them.
 
-    def __init__(self, positions: int, pictures: int, every: int, seed: int) -> None:
-        self._positions, self._every, self._by_picture = positions, every, pictures >= 2 * every
+    Parameters
+    ----------
+    positions : int or None
+        Of each picture; None for as many as the equations ask for: `PLACES` over all pictures, or `EACH` an unknown.
+    pictures : int
+        In all.
+    every : int
+        So many-th picture is held out.
+    seed : int
+    """
+
+    def __init__(self, positions: int | None, pictures: int, every: int, seed: int) -> None:
+        self._positions, self._pictures, self._every = positions, pictures, every
+        self._by_picture = pictures >= 2 * every
         self._generator = torch.Generator().manual_seed(seed)
 
     def draw(self, call: LayerCall, pictures: int, first: int) -> Places:
@@ -70,7 +85,10 @@ class Drawing:
         first : int
             The number of its first picture among all.
         """
-        places = some_places(call, max(1, self._positions * pictures), self._generator)
+        each = self._positions
+        if each is None:
+            each = math.ceil(min(PLACES, EACH * (call.features + 1)) / self._pictures)
+        places = some_places(call, each * pictures, self._generator)
         if self._by_picture:
             number = first + places * pictures // call.places
         else:
