@@ -1,16 +1,17 @@
-"""Before, after pruning, after fine-tuning."""
+"""Before, after pruning, after repair, after fine-tuning."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fpgmlab.figures.style import BLUE, GREY, ORANGE, RED, Style, new_figure, small
 
 
 def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | None = None) -> Figure:
-    """Show a metric against the MACs at each stage: original, pruned, fine-tuned.
+    """Show a metric against the MACs at each stage: original, pruned, repaired, fine-tuned.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
                 place, ha, va = (-9, 0), "right", "center"
             else:
                 place, ha, va = (9, 0), "left", "center"
+            if i > 1 and ha != "center":  # apart from the stage above or below that ends nearly there
+                va = _beside(values.to_numpy(float), i)
             axis.annotate(
                 f"{row.stage}\n{values.iloc[i]:.2%}", (macs.iloc[i], values.iloc[i]), place,
                 textcoords="offset points", ha=ha, va=va, fontsize=small(), color=colours[i % 4],
@@ -51,8 +54,18 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
         room = 0.1 * (high - low) + 0.005
         bottom, top = low - 2 * room, high + 2.5 * room
         axis.set_ylim(bottom, top)
+        axis.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         axis.set_yticks([tick for tick in axis.get_yticks() if bottom <= tick <= min(top, 1 + 1e-9)])
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y", color="0.93", linewidth=0.6)
         axis.set_axisbelow(True)
     return figure
+
+
+def _beside(values: np.ndarray, i: int) -> str:
+    """Return how the text of a later stage stands to its point: out of the way of the nearest other one."""
+    others = [j for j in range(2, len(values)) if j != i]
+    near = min(others, key=lambda j: abs(values[j] - values[i]), default=i)
+    if near == i or abs(values[near] - values[i]) > 0.2 * np.ptp(values):
+        return "center"
+    return "bottom" if (values[i], i) > (values[near], near) else "top"

@@ -70,10 +70,10 @@ def curves(count: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "ratio", "metric", "value", "low", "high"])
 
 
-def stages() -> pd.DataFrame:
-    return pd.DataFrame(
-        {"stage": ["original", "pruned", "fine-tuned"], "macs": [31e6, 15e6, 15e6], "accuracy": [0.94, 0.11, 0.93]}
-    )
+def stages(*then: tuple[str, float]) -> pd.DataFrame:
+    rows = [("original", 31e6, 0.94), ("pruned", 15e6, 0.11)]
+    rows += [(name, 15e6, accuracy) for name, accuracy in then or [("fine-tuned", 0.93)]]
+    return pd.DataFrame(rows, columns=["stage", "macs", "accuracy"])
 
 
 def clothes(style: figures.style) -> Figure:

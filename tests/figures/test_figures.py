@@ -62,6 +62,8 @@ FIGURES: dict[str, Make] = {
     "sensitivity map, 60": lambda s: figures.sensitivity_map(curves(60), "loss", style=s),
     "plan": lambda s: figures.plan_bars(plan_frame(), style=s),
     "recovery": lambda s: figures.recovery(stages(), style=s),
+    "recovery, repaired": lambda s: figures.recovery(stages(("repaired", 0.929), ("distilled", 0.935)), style=s),
+    "recovery, worse": lambda s: figures.recovery(stages(("repaired", 0.93), ("recovered", 0.93)), style=s),
     "taken over": lambda s: figures.take_over(taken_over(3), style=s),
     "taken over, cut off": lambda s: figures.take_over(taken_over(2), line="equal", cut_off=0.0, style=s),
     "repair errors": lambda s: figures.repair_errors(repaired(20), style=s),

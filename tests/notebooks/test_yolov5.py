@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -79,3 +80,11 @@ def test_the_unpruned_network_finds_trees(shipped: Path):
     found = json.loads((shipped / "report.json").read_text())["map50"]
     assert found["unpruned"] > 0.2  # at about half of the size
     assert found["unpruned"] > found["pruned"]
+
+
+def test_repair_without_labels_brings_most_of_it_back_whatever_the_plan(shipped: Path):
+    report = json.loads((shipped / "report.json").read_text())
+    assert set(report["map50"]) == {"unpruned", "pruned", "repaired", "recovered"}
+    plans = pd.DataFrame(report["plans"]).set_index("plan")
+    assert (plans["map50 repaired"] > 0.7 * report["map50"]["unpruned"]).all()
+    assert (plans["map50 as cut"].drop(["allocated", "on the desk"]) < 0.1).all()
