@@ -25,6 +25,8 @@ class Following(TorchFunctionMode):
     ----------
     number : int
         Of the torch function that is running, from 0.
+    names : list of str
+        Of all of them.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
@@ -32,11 +34,13 @@ class Following(TorchFunctionMode):
         modules = dict(model.named_modules())
         self._layers = {id(tensor_of(modules[name], "weight")): name for name in reversed(layers)}
         self.number = -1
+        self.names: list[str] = []
 
     def __torch_function__(self, func: Callable, types: Sequence, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").strip("_")
         self.number += 1
+        self.names.append(name)
         call = layer_call(name, args, kwargs) if is_layer(name) else None
         layer = None if call is None else self._layers.get(id(call.weight))
         if call is None or layer is None:

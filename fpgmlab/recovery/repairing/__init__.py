@@ -1,8 +1,8 @@
 """Repair: a pruned network's remaining weights refitted by least squares, layer by layer, on unlabelled pictures.
 
 `following` finds what follows each layer, `targets` puts aside what the whole network gives there, `running` halts the
-pruned network at each layer, `equations` solves; `passing` leads them through one pass. `progress` keeps finished
-layers on disk, `report` tells what became of them.
+pruned network at each layer, `layer` gathers its equations, `equations` solves them; `passing` leads through one pass.
+`progress` keeps finished layers on disk, `report` tells what became of them.
 """
 
 from fpgmlab.recovery.repairing.following import After, Looking

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -15,16 +15,17 @@ from torch import Tensor, nn
 from fpgmlab.common.batches import examples_in
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import left_as_it_is
-from fpgmlab.common.modules import eval_mode, tensor_of, tensors_in
+from fpgmlab.common.modules import eval_mode, tensors_in
 from fpgmlab.common.shelf import Shelf
-from fpgmlab.recovery.repairing.equations import Beyond, Part, Refit, Sums, by_group, refitted, sums_of_rows, wide
+from fpgmlab.graph.following import Following
+from fpgmlab.recovery.repairing.equations import Sums
 from fpgmlab.recovery.repairing.following import After, Looking
+from fpgmlab.recovery.repairing.layer import LayerRefit
 from fpgmlab.recovery.repairing.progress import Progress
 from fpgmlab.recovery.repairing.running import Arrival, Run
-from fpgmlab.recovery.repairing.targets import Cut, Drawing, Output, Places, Targets
+from fpgmlab.recovery.repairing.targets import Cut, Drawing, Places, Targets
 
 EVERY = 4  # so many-th picture is held out
-EXACT = 1e-4  # ridges below need sums in float64
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,16 @@ class Passing:
     batches : sequence
         Of inputs, on the models' device.
     options : Options
+    example_input : object
+        A small input of theirs.
     """
 
     def __init__(
-        self, whole: nn.Module, pruned: nn.Module, cuts: Mapping[str, Cut], batches: Sequence[object], options: Options
-    ) -> None:
+        self, whole: nn.Module, pruned: nn.Module, cuts: Mapping[str, Cut], batches: Sequence[object], options: Options,
+        example_input: object,
+    ) -> None:  # fmt: skip
         self._whole, self._pruned, self._cuts, self._batches, self._options = whole, pruned, cuts, batches, options
+        self._example_input = example_input
         self._modules = dict(pruned.named_modules())
         self._sizes = [examples_in(batch) for batch in batches]
         self._after: Mapping[str, After] = {}
@@ -80,6 +85,7 @@ class Passing:
             with Looking(self._whole, names) as looking:
                 call_model(self._whole, self._batches[0])
             self._after = {name: self._asked(after) for name, after in looking.found().items()}
+            self._heed_only_what_runs_alike()
             first = 0
             for number, batch in enumerate(self._batches):
                 _ask(stop)
@@ -93,6 +99,17 @@ class Passing:
                     self._elsewhere[layer] = self._elsewhere[layer] + sums if layer in self._elsewhere else sums
                 first += size
         return list(self._after)
+
+    @torch.no_grad()
+    def _heed_only_what_runs_alike(self) -> None:
+        """Leave sums out of account where the pruned network does not do the same, function by function."""
+        names = []
+        for model in (self._whole, self._pruned):
+            with eval_mode(model), left_as_it_is(model), Following(model, []) as following:
+                call_model(model, self._example_input)
+            names.append(following.names)
+        if names[0] != names[1]:
+            self._after = {name: After(after.norm) for name, after in self._after.items()}
 
     def _asked(self, after: After) -> After:
         """Return what follows a layer as far as its targets shall heed it."""
@@ -122,7 +139,7 @@ class Passing:
                     layer = arrival.layer
                     if stored is None:
                         work = self._begun(arrival) if work is None else work
-                        work.take(arrival, batch)
+                        work.take(arrival, batch, self._places[batch][layer])
                     self._make_room(runs, run, spilled, kept)
                 if stored is None and work is not None and layer is not None:
                     tensors, row = work.finish()
@@ -140,95 +157,10 @@ class Passing:
         if taken > self._options.memory / 2:
             run.spill(spilled, kept)
 
-    def _begun(self, arrival: Arrival) -> _Layer:
-        after = self._after[arrival.layer]
+    def _begun(self, arrival: Arrival) -> LayerRefit:
+        after, elsewhere = self._after[arrival.layer], self._elsewhere.get(arrival.layer)
         norm = None if after.norm is None else self._modules[after.norm]
-        return _Layer(self, arrival, after, norm)
-
-
-class _Layer:
-    """The equations of one layer, as they come in."""
-
-    def __init__(self, work: Passing, arrival: Arrival, after: After, norm: nn.Module | None) -> None:
-        self._work, self._name, self._after, self._norm = work, arrival.layer, after, norm
-        self._call = replace(arrival.call, input=arrival.call.input.new_empty(0))  # keeps no activations
-        outputs = int(work._cuts[self._name].outputs.sum())
-        self._output = Output.of(norm, outputs, arrival.call.weight.device)
-        groups = self._call.groups
-        scale = self._output.scale.reshape(groups, 1, -1)
-        self._beyond = None if after.activation is None else Beyond(scale, after.activation)
-        self._sums = work._elsewhere.get(self._name)
-        self._parts: list[int] = []
-        self._exact = (work._options.ridge is not None and work._options.ridge < EXACT) or (
-            arrival.call.weight.dtype == torch.float64
-        )
-
-    def take(self, arrival: Arrival, batch: int) -> None:
-        """Add the equations of a batch."""
-        work, call, places = self._work, arrival.call, self._work._places[batch][self._name]
-        value, shift = work._shelf.take((self._name, batch)), self._output.shift
-        if self._after.other is not None:
-            other = call.at(arrival.made[self._after.other], places.places)
-            value, shift = self._output.undone(value - other), shift + other
-        rows = wide(call.rows(places.places))
-        targets = by_group(value, call.groups)
-        found = sums_of_rows(rows, targets, places.used, self._exact)
-        self._sums = found if self._sums is None else self._sums + found
-        if not (self._sums.train.finite() and self._sums.held.finite()):
-            raise ValueError(
-                f"layer {self._name!r} reads NaN or infinite values in the pruned network, or gives them in the whole "
-                "one, on these pictures. Look at the pictures, and at the weights before it."
-            )
-        if self._beyond is not None:
-            shift = by_group(shift.expand_as(value) if self._after.other is not None else shift[None], call.groups)
-            for key, tensor in (("rows", rows), ("targets", targets), ("shift", shift)):
-                work._shelf.put((key, batch), tensor)
-            self._parts.append(batch)
-
-    def finish(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Refit the layer; return its changed tensors by dotted name, and its row of the report."""
-        work, call = self._work, self._call
-        if self._sums is None:
-            raise RuntimeError(f"layer {self._name!r} has no equations")
-        parts = [
-            Part(
-                work._shelf.take(("rows", batch)), work._shelf.take(("targets", batch)),
-                work._shelf.take(("shift", batch)), work._places[batch][self._name].used,
-            )
-            for batch in self._parts
-        ]  # fmt: skip
-        bias = call.bias
-        refit = refitted(
-            self._sums, call, bias, bias is not None or self._norm is not None, self._output.importance,
-            work._options.ridge, self._beyond, parts,
-        )  # fmt: skip
-        tensors = {}
-        if refit.weight is not None:
-            call.weight.data.copy_(refit.weight)
-            tensors[f"{self._name}.weight" if self._name else "weight"] = call.weight
-            if bias is not None:
-                bias.data.copy_(refit.offset)
-                tensors[f"{self._name}.bias" if self._name else "bias"] = bias
-            elif self._norm is not None:
-                mean = tensor_of(self._norm, "running_mean")
-                mean.sub_(refit.offset)
-                tensors[f"{self._after.norm}.running_mean"] = mean
-        return tensors, self._row(refit)
-
-    def _row(self, refit: Refit) -> dict[str, Any]:
-        after = self._after
-        target = "sum" if after.other is not None else "output"
-        beyond = f", {after.activation.name}" if after.activation is not None else ""
-        return {
-            "layer": self._name,
-            "target": f"{target}{beyond}",
-            "equations": refit.equations,
-            "unknowns": refit.unknowns,
-            "before": refit.before,
-            "after": refit.after,
-            "ridge": refit.ridge,
-            "note": refit.note,
-        }
+        return LayerRefit(arrival, after, norm, elsewhere, self._shelf, self._options.ridge)
 
 
 def _ask(stop: Callable[[], bool] | None) -> None:

@@ -146,7 +146,7 @@ def repair(
     rows: list[dict[str, Any]] = []
     layers = list(cuts)  # those that run, as soon as that is known
     before = {name: buffer.clone() for name, buffer in pruned.named_buffers()}
-    with Passing(whole, pruned, cuts, batches, options) as work, _bar(progress) as bar:
+    with Passing(whole, pruned, cuts, batches, options, graph.example_input) as work, _bar(progress) as bar:
         try:
             layers = work.look(stop)
             bar.reset(len(layers))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import fpgmlab as fl
 from fpgmlab.recovery.repairing import After, Looking
 from fpgmlab.recovery.repairing.activations import Activation
 
@@ -95,3 +96,31 @@ def test_what_is_summed_must_be_as_it_was_before_the_layer():
 def test_a_sum_of_other_shape_or_with_a_factor_is_none():
     assert found(lambda m, x: m.b(m.a(x)) + m.a(x).mean((2, 3), keepdim=True))["b"].other is None
     assert found(lambda m, x: torch.add(m.b(y := m.a(x)), y, alpha=2))["b"].other is None
+
+
+class ByWidth(nn.Module):
+    """Does something more for each of its channels, so that functions are counted otherwise in a pruned network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        start = self.first(x).relu()
+        for channel in range(self.second.weight.shape[1]):
+            _ = x.sum() * channel
+        return self.last(start + self.second(start)).mean((2, 3))
+
+
+def test_sums_are_left_out_of_account_where_the_pruned_network_does_not_do_the_same():
+    torch.manual_seed(0)
+    model = ByWidth().eval()
+    graph = fl.trace(model, torch.randn(1, 3, 4, 4))
+    plan = fl.Plan.from_ratios(graph, fl.score(graph, "l2"), {"first": 0.5})
+    batches = [torch.randn(32, 3, 4, 4) for _ in range(4)]
+    small = fl.repair(graph, plan, batches, samples=128, progress=False)
+    assert set(fl.repair_report(small)["target"]) == {"output"}
+    x = torch.randn(64, 3, 4, 4)
+    with torch.no_grad():
+        errors = [float((network(x) - model(x)).square().mean()) for network in (small, fl.prune(graph, plan))]
+    assert errors[0] < errors[1]
