@@ -178,13 +178,14 @@ def repair_over(
         handles = []
         for i, (name, part) in enumerate(series.items()):
             found = part.groupby(x)[y].agg(["mean", "min", "max"])
-            look = {"color": CYCLE[i % len(CYCLE)], "marker": _MARKERS[i % len(_MARKERS)], "markersize": 4, "mew": 0}
-            handles += axis.plot(found.index, found["mean"], label=name, lw=1.1, **look)
-            axis.fill_between(found.index, found["min"], found["max"], color=look["color"], alpha=0.2, lw=0)
+            color, marker = CYCLE[i % len(CYCLE)], _MARKERS[i % len(_MARKERS)]
+            handles += axis.plot(
+                found.index, found["mean"], label=name, lw=1.1, color=color, marker=marker, markersize=4, mew=0
+            )
+            axis.fill_between(found.index, found["min"], found["max"], color=color, alpha=0.2, lw=0)
         if reference is not None:
-            dashed = {"color": "0.25", "lw": 0.7, "ls": (0, (3, 2)), "label": "unpruned network"}
-            axis.axhline(reference, **dashed)
-            handles.append(Line2D([], [], **dashed))
+            line = axis.axhline(reference, color="0.25", lw=0.7, ls=(0, (3, 2)), label="unpruned network")
+            handles.append(line)
         axis.set_xscale("log")
         if (frame[x] >= 1).all() and frame[x].nunique() <= _NAMED:  # counts: as they are
             axis.set_xticks(sorted(set(frame[x])), [f"{count:g}" for count in sorted(set(frame[x]))])
