@@ -26,10 +26,10 @@ class After:
     norm : str or None
         The batch norm that reads its output, when nothing else does.
     total : int or None
-        The torch function, by number, that sums its output (normalised, where there is a norm) with what is there
-        before the layer runs.
+        The tensor, by number, that its output (normalised, where there is a norm) and what is there before the layer
+        runs are summed to; see `Following`.
     other : int or None
-        The torch function that made what it is summed with.
+        What it is summed with, by number.
     activation : Activation or None
         Through which that goes next, and nothing else reads it.
     """
@@ -55,7 +55,7 @@ class _Value:
 class _Found:
     """What was seen of one layer."""
 
-    there: dict[int, int]  # versions of all that was there when it began, by the number of the function that made it
+    there: dict[int, int]  # versions of all that was there when it began, by number
     calls: int = 1
     values: dict[str, _Value] = field(default_factory=dict)  # by stage
     norm: str = ""
@@ -66,8 +66,8 @@ class _Found:
 class Looking(Following):
     """Finds out in one forward pass of a model in eval mode what follows each layer; see `After`."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
-        super().__init__(model, layers)
+    def __init__(self, model: nn.Module, layers: Sequence[str], inputs: object = ()) -> None:
+        super().__init__(model, layers, inputs)
         norms = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
         self._norms = {id(m.running_mean): n for n, m in norms.items() if m.running_mean is not None}
         self._norm_calls: dict[str, int] = {}
@@ -145,7 +145,8 @@ class Looking(Following):
 
     def made(self, tensor: Tensor) -> None:
         """After any torch function, of each tensor that it gives."""
-        self._made[id(tensor)] = (weakref.ref(tensor), self.number)
+        if self.number >= 0:
+            self._made[id(tensor)] = (weakref.ref(tensor), self.number)
 
     def _keep(self, layer: str, tensor: Tensor, stage: str) -> None:
         value = _Value(layer, weakref.ref(tensor), tensor._version, stage)

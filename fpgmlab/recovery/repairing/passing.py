@@ -82,7 +82,7 @@ class Passing:
         drawing = Drawing(self._options.positions, sum(self._sizes), EVERY, self._options.seed)
         names = list(self._cuts)
         with eval_mode(self._whole), left_as_it_is(self._whole):
-            with Looking(self._whole, names) as looking:
+            with Looking(self._whole, names, self._batches[0]) as looking:
                 call_model(self._whole, self._batches[0])
             self._after = {name: self._asked(after) for name, after in looking.found().items()}
             self._heed_only_what_runs_alike()
@@ -91,7 +91,7 @@ class Passing:
                 _ask(stop)
                 size = self._sizes[number]
                 with Targets(
-                    self._whole, self._cuts, self._after, self._shelf, drawing, number, size, first
+                    self._whole, batch, self._cuts, self._after, self._shelf, drawing, number, size, first
                 ) as targets:
                     call_model(self._whole, batch)
                 self._places.append(targets.places)
@@ -105,7 +105,8 @@ class Passing:
         """Leave sums out of account where the pruned network does not do the same, function by function."""
         names = []
         for model in (self._whole, self._pruned):
-            with eval_mode(model), left_as_it_is(model), Following(model, []) as following:
+            following = Following(model, list(self._cuts), self._example_input)
+            with eval_mode(model), left_as_it_is(model), following:
                 call_model(model, self._example_input)
             names.append(following.names)
         if names[0] != names[1]:

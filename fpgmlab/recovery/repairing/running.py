@@ -27,7 +27,7 @@ class Arrival:
     layer : str
     call : LayerCall
     made : dict of int to Tensor
-        Of what was asked for, what is there by now, by the number of the torch function that made it.
+        Of what was asked for, what is there by now, by number.
     """
 
     layer: str
@@ -39,9 +39,10 @@ class _Halting(Following):
     """Halts where a layer is called for the first time."""
 
     def __init__(
-        self, model: nn.Module, layers: Sequence[str], wanted: Collection[int], halt: Callable[[object], None]
-    ) -> None:
-        super().__init__(model, layers)
+        self, model: nn.Module, layers: Sequence[str], inputs: object, wanted: Collection[int],
+        halt: Callable[[object], None],
+    ) -> None:  # fmt: skip
+        super().__init__(model, layers, inputs)
         self.alive: dict[int, weakref.ref[Tensor]] = {}
         self._wanted, self._halt = wanted, halt
         self._made: dict[int, Tensor] = {}
@@ -71,7 +72,7 @@ class Run:
     layers : sequence of str
         Where to halt.
     wanted : collection of int
-        Torch functions, by number, whose results to keep.
+        Tensors to keep, by number; see `Following`.
     """
 
     def __init__(self, model: nn.Module, inputs: object, layers: Sequence[str], wanted: Collection[int]) -> None:
@@ -82,7 +83,7 @@ class Run:
         self._spilled: list[tuple[torch.UntypedStorage, int]] = []
 
         def body(halt: Callable[[object], None]) -> None:
-            self._mode = _Halting(apart, layers, wanted, halt)
+            self._mode = _Halting(apart, layers, inputs, wanted, halt)
             with torch.no_grad(), self._mode:
                 call_model(apart, inputs)
 

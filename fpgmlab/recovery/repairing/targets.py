@@ -104,6 +104,8 @@ class Targets(Following):
     ----------
     model : nn.Module
         The whole network.
+    inputs : object
+        The batch.
     cuts : mapping of str to Cut
         The layers to look at.
     after : mapping of str to After
@@ -115,15 +117,15 @@ class Targets(Following):
     """
 
     def __init__(
-        self, model: nn.Module, cuts: Mapping[str, Cut], after: Mapping[str, After], shelf: Shelf, drawing: Drawing,
-        batch: int, pictures: int, first: int,
+        self, model: nn.Module, inputs: object, cuts: Mapping[str, Cut], after: Mapping[str, After], shelf: Shelf,
+        drawing: Drawing, batch: int, pictures: int, first: int,
     ) -> None:  # fmt: skip
-        super().__init__(model, list(cuts))
+        super().__init__(model, list(cuts), inputs)
         self.places: dict[str, Places] = {}
         self.elsewhere: dict[str, Sums] = {}  # of layers that are called again: of the further calls
         self._cuts, self._after, self._shelf, self._drawing = cuts, after, shelf, drawing
         self._batch, self._pictures, self._first = batch, pictures, first
-        self._awaited: dict[int, tuple[str, LayerCall]] = {}  # layers by the function that gives what is wanted
+        self._awaited: dict[int, tuple[str, LayerCall]] = {}  # layers by the number of what is wanted
 
     def leave(self, layer: str, call: LayerCall, out: Tensor) -> None:
         """After a layer was called."""

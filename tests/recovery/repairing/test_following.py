@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fpgmlab as fl
+from fpgmlab.graph.following import Following
 from fpgmlab.recovery.repairing import After, Looking
 from fpgmlab.recovery.repairing.activations import Activation
 
@@ -124,3 +125,51 @@ def test_sums_are_left_out_of_account_where_the_pruned_network_does_not_do_the_s
     with torch.no_grad():
         errors = [float((network(x) - model(x)).square().mean()) for network in (small, fl.prune(graph, plan))]
     assert errors[0] < errors[1]
+
+
+class Numbers(Following):
+    """Keeps what is made, by number."""
+
+    def __init__(self, model: nn.Module, inputs: Tensor) -> None:
+        super().__init__(model, ["a", "b"], inputs)
+        self.by_number: dict[int, Tensor] = {}
+
+    def made(self, tensor: Tensor) -> None:
+        if self.number >= 0:
+            self.by_number[self.number] = tensor
+
+
+def numbers(model: nn.Module, x: Tensor) -> dict[int, Tensor]:
+    with torch.no_grad(), Numbers(model.eval(), x) as following:
+        model(x)
+    return following.by_number
+
+
+def test_what_is_remembered_from_a_pass_before_changes_no_number():
+    def run(m: Two, x: Tensor) -> Tensor:
+        y = m.a((x - x.mean()) / x.std())
+        if not hasattr(m, "remembered"):
+            m.remembered = (m.norm_a.bias * 2)[torch.arange(4)].view(-1, 1, 1).exp()
+        out = torch.zeros_like(m.remembered).repeat(2, 1, 3, 3)
+        out[:, :2] = (y + m.remembered)[:, :2]
+        return m.b(out) + out.abs()
+
+    model, x = Two(run), torch.randn(2, 4, 3, 3)
+    first, second = numbers(model, x), numbers(model, x)
+    assert list(first) == list(second) == list(range(10))
+    assert all(torch.equal(first[number], second[number]) for number in first)
+
+
+def test_parts_of_a_split_are_told_apart():
+    def run(m: Two, x: Tensor) -> Tensor:
+        one, other = m.a(x).repeat(1, 2, 1, 1).exp().chunk(2, 1)
+        return one * 3 + (m.b(other) + one)
+
+    model, x = Two(run), torch.randn(2, 4, 3, 3)
+    with torch.no_grad(), Looking(model.eval(), ["a", "b"], x) as looking:
+        model(x)
+    after, made = looking.found()["b"], numbers(model, x)
+    with torch.no_grad():
+        one = model.a(x).exp()
+        assert torch.equal(made[after.other], one)
+        assert torch.equal(made[after.total], model.b(one) + one)
