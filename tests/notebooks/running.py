@@ -32,7 +32,7 @@ SMALL: dict[str, dict[str, object]] = {
         **{"samples": 200, "few": [50, 100], "judge_samples": 200, "close_samples": 60},
         "budgets": [0.8, 0.7],
     },
-    "04_plan_editor": {"train_samples": 1200, "val_samples": 600, "epochs": 1},
+    "04_plan_editor": {"train_samples": 1200, "val_samples": 600, "repair_samples": 128},
     "05_classroom_desk": {"train_samples": 200, "val_samples": 100},
     "06_repair": {
         **{"samples": 128, "counts": [16, 64], "budgets": [0.5, 0.2]},

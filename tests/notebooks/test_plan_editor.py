@@ -29,8 +29,8 @@ def report(folder: Path) -> dict:
 
 
 def test_every_cell_ran_and_left_its_figures(folder: Path):
-    check_every_cell_ran(folder / "04_plan_editor.ipynb", pictures=2, widgets=1)
-    check_figures(folder, ("desk",))
+    check_every_cell_ran(folder / "04_plan_editor.ipynb", pictures=3, widgets=1)
+    check_figures(folder, ("desk", "desk_repaired"))
 
 
 def test_the_budgets_plan_beats_those_by_hand(report: dict):
@@ -46,10 +46,18 @@ def test_prediction_is_an_order_not_an_amount(report: dict):
     assert (plans["measured"] < plans["predicted"] + 0.02).all()
 
 
+def test_repaired_the_plans_are_alike_and_as_predicted(report: dict):
+    plans = pd.DataFrame(report["plans"])
+    repaired = plans["measured, repaired"]
+    assert repaired.max() - repaired.min() < 0.04 < 0.2 < plans["measured"].max() - plans["measured"].min()
+    assert (repaired - plans["predicted, repaired"]).abs().max() < 0.04  # of few pictures
+    assert (plans["predicted, repaired"] > plans["predicted"]).all()
+
+
 def test_it_recovers_and_the_exported_network_is_the_one_in_the_editor(folder: Path, report: dict):
     stages = pd.DataFrame(report["stages"]).query("metric == 'accuracy'").set_index("network")
-    assert list(stages.index) == ["original", "predicted", "pruned", "fine-tuned"]
-    assert stages["value"]["fine-tuned"] > stages["value"]["pruned"]
+    assert list(stages.index) == ["original", "predicted", "pruned", "repaired", "fine-tuned"]
+    assert stages["value"][["repaired", "fine-tuned"]].min() > stages["value"]["pruned"]
     assert stages["macs"]["fine-tuned"] <= 0.7 * stages["macs"]["original"]
     assert report["onnx"]["difference"] < 1e-3
     assert report["onnx"]["same"] == 1

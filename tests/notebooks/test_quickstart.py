@@ -34,8 +34,12 @@ def test_it_leaves_figures_models_and_a_report(folder: Path):
     (plan,) = fl.provenance(fl.load(folder / "small.safetensors")).plans
     assert plan == fl.Plan.from_json(folder / "plan.json")
     report = json.loads((folder / "report.json").read_text())
-    assert set(report["accuracy"]) == {"original", "pruned", "fine_tuned"}
-    assert report["accuracy"]["fine_tuned"] > report["accuracy"]["pruned"]
+    accuracy = report["accuracy"]
+    assert set(accuracy) == {"original", "pruned", "repaired", "fine_tuned"}
+    assert accuracy["pruned"] + 0.3 < accuracy["repaired"] > accuracy["original"] - 0.05
+    assert accuracy["fine_tuned"] > accuracy["original"] - 0.05
+    assert report["drop_points"] == pytest.approx(100 * (accuracy["original"] - accuracy["fine_tuned"]))
+    assert report["drop_points_repaired"] == pytest.approx(100 * (accuracy["original"] - accuracy["repaired"]))
     assert report["cost"]["macs_remaining"] <= 0.5
     assert report["accuracy"]["pruned"] < 0.5
     assert report["kept"]["conv1"] == 16

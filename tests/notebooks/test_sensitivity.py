@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -21,6 +22,7 @@ FIGURES = (
     "recalibrated",
     "tradeoff",
     "tradeoff_recalibrated",
+    "tradeoff_repaired",
     "additivity",
 )
 STREAMS = {"conv1", "layer2.0.conv2", "layer3.0.conv2"}
@@ -76,6 +78,7 @@ def test_most_of_the_streams_drop_is_stale_statistics(report: dict):
         mine = curves[(curves["group"] == group) & curves["ratio"].between(0.35, 0.65)]
         drop = report["base"]["accuracy"] - mine.groupby("statistics")["value"].mean()
         assert drop["recalibrated"] < 0.5 * drop["stale"]
+        assert drop["repaired"] < 0.5 * drop["recalibrated"]
 
 
 def test_label_free_metrics_rank_large_drops_as_accuracy_does(report: dict):
@@ -90,6 +93,10 @@ def test_the_measured_plan_is_better_than_a_uniform_one(report: dict):
         assert after_cut[budget, "allocate"] > after_cut[budget, "uniform"]
     better = plans.pivot_table(index=["method", "budget"], columns="when", values="value")
     assert (better["recalibrated"] >= better["right after the cut"]).loc[["uniform", "equal loss"]].all()
+    assert (better["repaired"] >= better["right after the cut"]).all()
+    apart = better.groupby("budget").agg(np.ptp)
+    assert (apart["repaired"] < 0.04).all(), "plans are alike after repair"
+    assert (apart["right after the cut"] > 0.1).all()
 
 
 def test_joint_drops_are_more_than_the_sum(report: dict):
