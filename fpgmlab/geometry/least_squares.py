@@ -10,6 +10,7 @@ from torch import Tensor
 
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean diagonal; the search starts at `USUAL`
 USUAL = 1e-3
+ROUNDING = 1e-13  # of a mean square in float64: variances below are none
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,10 @@ class Solver:
         self._offset = offset
         self._aa = moments.aa - _outer(moments.a, moments.a) / moments.count if offset else moments.aa
         diagonal = self._aa.diagonal(dim1=1, dim2=2)
-        strength = ridge * diagonal.mean(1).clamp_min(torch.finfo(torch.float64).tiny)
+        level, whole = diagonal.mean(1), moments.aa.diagonal(dim1=1, dim2=2).mean(1)
+        # What varies by no more than rounding, as after a layer norm of one channel, is constant: weights stay.
+        strength = torch.where(level > ROUNDING * whole, ridge * level, whole)
+        strength = strength.clamp_min(torch.finfo(torch.float64).tiny)
         left = self._aa + torch.diag_embed(strength.unsqueeze(1).expand_as(diagonal))
         self._factor, failed = torch.linalg.cholesky_ex(left)
         self._inverse = _pseudo_inverse(left) if bool(failed.any()) else None

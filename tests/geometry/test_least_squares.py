@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +93,16 @@ def test_directions_without_equations_keep_the_weights_that_are_there():
     for ridge in (0.0, 1e-3):
         fit = solve(Moments.of(a, y), start, ridge)
         torch.testing.assert_close(fit.weight[:, 5:], start[:, 5:], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-5, 1.0])
+def test_features_that_vary_by_rounding_alone_keep_their_weights(ridge: float):
+    generator = torch.Generator().manual_seed(0)
+    a = torch.tensor([0.37, 0.1]).reshape(2, 1, 1).expand(2, 333, 1)
+    parts = [Moments.of(a, 2 + 1e-3 * torch.randn(2, 333, 3, generator=generator)) for _ in range(7)]
+    moments = functools.reduce(operator.add, parts)
+    start = torch.randn(2, 1, 3, generator=generator)
+    torch.testing.assert_close(solve(moments, start, ridge).weight, start.double(), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("noise", [0.01, 3.0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fpgmlab.geometry.least_squares import Fit, Moments, Solver, best_ridge
+from fpgmlab.geometry.least_squares import ROUNDING, Fit, Moments, Solver, best_ridge
 from fpgmlab.graph.calls import LayerCall, from_matrix
 from fpgmlab.recovery.repairing.activations import Activation
 
@@ -199,7 +199,7 @@ def refitted(
     kept = Refit(None, zero.flatten(), both.count, start.shape[1] + offset, before, before, 0.0)
     if before <= 1e-9:
         return replace(kept, note="its inputs are what they were")
-    if not spread:
+    if spread <= ROUNDING * float((held.yy * weights).sum()):
         return replace(kept, note="what it gives is constant on these pictures")
     if beyond is not None:
         error, whole = beyond.errors(now, parts)
