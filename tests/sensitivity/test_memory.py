@@ -11,6 +11,7 @@ import torch
 
 import fpgmlab as fl
 from fpgmlab.sensitivity.replay import runners
+from fpgmlab.sensitivity.replay.refits import Refits
 from fpgmlab.sensitivity.store import work
 from tests.sensitivity.small import run, same, small_graph, stop_after
 
@@ -36,8 +37,8 @@ class Small:
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def little(fits: int) -> None:
         @contextmanager
-        def running(graph: fl.ChannelGraph, dtype: str) -> Iterator[runners.Runner]:
-            with runners.running(graph, dtype) as runner:
+        def running(graph: fl.ChannelGraph, dtype: str, refits: Refits | None) -> Iterator[runners.Runner]:
+            with runners.running(graph, dtype, refits) as runner:
                 yield Small(runner, fits)
 
         monkeypatch.setattr(work, "running", running)
