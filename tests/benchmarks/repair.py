@@ -51,6 +51,21 @@ def recalibrated(graph: fl.ChannelGraph, plan: fl.Plan, task: object) -> nn.Modu
     return model
 
 
+def figures(graph: fl.ChannelGraph, plan: fl.Plan, task: object, samples: int = 512) -> dict:
+    """Return the metric of a plan's network as cut, recalibrated, and repaired by several draws of pictures."""
+
+    def judged(model: nn.Module) -> float:
+        return float(fl.evaluate(model, task)[task.metric_name])
+
+    repaired = (fl.repair(graph, plan, task, samples=samples, seed=seed, progress=False) for seed in range(DRAWS))
+    return {
+        "macs": round(graph.cost(plan).macs / graph.cost().macs, 3),
+        "as cut": round(judged(fl.prune(graph, plan)), 4),
+        "recalibrated": round(judged(recalibrated(graph, plan, task)), 4),
+        "repaired": three([judged(model) for model in repaired]),
+    }
+
+
 def classifiers() -> Iterator[tuple[str, dict]]:
     """All 10,000 test pictures; uniform plans by two criteria, and what is allocated by repaired curves."""
     task = fl.tasks.fashion_mnist()
@@ -64,16 +79,7 @@ def classifiers() -> Iterator[tuple[str, dict]]:
             plans = {f"uniform, {rule}": fl.Plan.uniform(graph, own, macs=macs) for rule, own in scores.items()}
             plans["allocated, reconstruction"] = fl.allocate(graph, curves, macs=macs)
             for way, plan in plans.items():
-                repaired = [fl.repair(graph, plan, task, seed=seed, progress=False) for seed in range(DRAWS)]
-                yield (
-                    f"{name}, {macs:.0%}, {way}",
-                    {
-                        "macs": round(graph.cost(plan).macs / graph.cost().macs, 3),
-                        "as cut": round(fl.evaluate(fl.prune(graph, plan), task)["accuracy"], 4),
-                        "recalibrated": round(fl.evaluate(recalibrated(graph, plan, task), task)["accuracy"], 4),
-                        "repaired": three([fl.evaluate(model, task)["accuracy"] for model in repaired]),
-                    },
-                )
+                yield f"{name}, {macs:.0%}, {way}", figures(graph, plan, task)
 
 
 def trees() -> Iterator[tuple[str, dict]]:
@@ -89,16 +95,7 @@ def trees() -> Iterator[tuple[str, dict]]:
     for macs in (0.75, 0.56, 0.4):
         for rule, own in scores.items():
             plan = fl.Plan.uniform(graph, own, macs=macs)
-            repaired = [fl.repair(graph, plan, task, samples=tiles, seed=s, progress=False) for s in range(DRAWS)]
-            yield (
-                f"yolov5n-trees, {macs:.0%}, uniform, {rule}",
-                {
-                    "macs": round(graph.cost(plan).macs / graph.cost().macs, 3),
-                    "as cut": round(fl.evaluate(fl.prune(graph, plan), task)["map50"], 4),
-                    "recalibrated": round(fl.evaluate(recalibrated(graph, plan, task), task)["map50"], 4),
-                    "repaired": three([fl.evaluate(model, task)["map50"] for model in repaired]),
-                },
-            )
+            yield f"yolov5n-trees, {macs:.0%}, uniform, {rule}", figures(graph, plan, task, tiles)
 
 
 def cuttings(count: int, right: bool, size: int) -> Tensor:

@@ -47,3 +47,15 @@ def stop_after(graph: fl.ChannelGraph, path: Path, batches: int, **options: obje
     """Sweep until so many batches are finished."""
     seen: list[fl.Curves] = []
     return run(graph, path, on_update=seen.append, stop=lambda: len(seen) >= batches, **options)
+
+
+def normed_task() -> fl.tasks.Classification:
+    """Return a task for `normed_model`."""
+    return fl.tasks.Classification(blobs(300), blobs(40, seed=1), classes=3)
+
+
+def normed_model() -> nn.Module:
+    """Return two convolutions with batch norms and a linear layer, untrained."""
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.ReLU()]
+    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(128, 3))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from torch.utils.data import TensorDataset
 
 import fpgmlab as fl
@@ -15,21 +14,14 @@ from fpgmlab.common.inputs import inputs_of
 from fpgmlab.sensitivity.replay.consumers import holding
 from fpgmlab.sensitivity.replay.points import points
 from fpgmlab.sensitivity.replay.refits import Refits
-from tests.conftest import blobs
-from tests.sensitivity.small import run, same, stop_after
+from tests.sensitivity.small import normed_model, normed_task, run, same, stop_after
 
 REPAIR = {"repair": True, "repair_samples": 50}
 
 
-def normed_task() -> fl.tasks.Classification:
-    return fl.tasks.Classification(blobs(300), blobs(40, seed=1), classes=3)
-
-
 @pytest.fixture(scope="module")
 def graph() -> fl.ChannelGraph:
-    torch.manual_seed(0)
-    convolutions = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.ReLU()]
-    model = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(128, 3))
+    model = normed_model()
     fl.fit(model, normed_task(), 2, lr=0.05, progress=False)
     return fl.trace(model.eval(), torch.zeros(1, 1, 8, 8))
 

@@ -93,8 +93,7 @@ def test_copies_are_taken_over(network: Network):
     inputs = network.inputs()
     graph = fl.trace(model, inputs)
     pairs = twins(graph)
-    if not any(pairs.values()):
-        pytest.skip("no group has two channels that may be copies")
+    assert any(pairs.values())
     double(graph, pairs)
     graph = fl.trace(model, inputs)
     plan = fl.Plan(

@@ -13,21 +13,14 @@ from torch.utils.data import TensorDataset
 
 import fpgmlab as fl
 from fpgmlab.sensitivity.replay import pruned
-from tests.conftest import blobs
-from tests.sensitivity.small import run, same, stop_after
+from tests.sensitivity.small import normed_model, normed_task, run, same, stop_after
 
 METRICS = ["loss", "accuracy", "kl", "change"]
 
 
-def normed_task() -> fl.tasks.Classification:
-    return fl.tasks.Classification(blobs(300), blobs(40, seed=1), classes=3)
-
-
 @pytest.fixture(scope="module")
 def graph() -> fl.ChannelGraph:
-    torch.manual_seed(0)
-    convolutions = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.ReLU()]
-    model = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(128, 3))
+    model = normed_model()
     fl.recalibrate(model, normed_task())
     return fl.trace(model.eval(), torch.zeros(1, 1, 8, 8))
 
