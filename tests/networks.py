@@ -700,6 +700,41 @@ def shuffle(m, x):
     return m.fc(pooled(torch.cat([a, out], 1)))
 
 
+@network(
+    {"conv": None, "last": None} | HEAD,
+    lambda: {"conv": conv(3, 12), "last": conv(12, 6), "fc": nn.Linear(6, 5)},
+    channels={"conv": 4},
+)
+def shuffle_of_chunks(m, x):
+    return m.fc(pooled(m.last(torch.stack(m.conv(x).chunk(3, 1), 2).flatten(1, 2))))
+
+
+@network(
+    {"conv": None, "grouped": None} | HEAD,
+    lambda: {"conv": conv(4, 16, groups=2), "grouped": conv(16, 12, groups=2), "fc": nn.Linear(12, 5)},
+    lambda: torch.randn(2, 4, 8, 8),
+    channels={"conv": 8},
+    steps={"conv": 2, "grouped": 2},
+)
+def shuffle_between_grouped(m, x):
+    parts = [part.unsqueeze(2) for part in m.conv(x).chunk(2, 1)]
+    return m.fc(pooled(m.grouped(torch.cat(parts, 2).flatten(1, 2))))
+
+
+@network(
+    {"conv1": None, "last": None} | HEAD,
+    lambda: {"conv1": conv(3, 6), "conv2": conv(3, 6), "last": conv(12, 6), "fc": nn.Linear(6, 5)},
+    producers={"conv1": ("conv1", "conv2")},
+)
+def stacked_beside_each_other(m, x):
+    return m.fc(pooled(m.last(torch.stack([m.conv1(x), m.conv2(x)], 1).transpose(1, 2).flatten(1, 2))))
+
+
+@network({"conv": "in rows beside others"} | HEAD, lambda: {"conv": conv(3, 3), "fc": nn.Linear(6, 5)})
+def stacked_beside_the_input(m, x):
+    return m.fc(pooled(torch.stack([m.conv(x), x], 2).flatten(1, 2)))
+
+
 @network({"conv": "fixed position"} | HEAD, lambda: {"conv": conv(3, 4), "fc": nn.Linear(4, 5)})
 def unpacked_channels(m, x):
     a, b, c, d = m.conv(x).transpose(0, 1)

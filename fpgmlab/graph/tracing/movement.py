@@ -25,6 +25,7 @@ MOVEMENT = words(
 )
 SIZED = words("view reshape expand")  # their sizes may be numbers of channels
 _RESHAPE = words("view reshape flatten unflatten")
+_JOINING = words("cat concat concatenate stack hstack vstack")
 _SPLIT_SIZES = ("split_size", "split_size_or_sections", "split_sizes", "sections")
 _PICKING = words("getitem index_select narrow select split split_with_sizes chunk tensor_split unbind roll")
 
@@ -89,6 +90,8 @@ def _check_moved(
     if name in _RESHAPE and len(varying(labels[0])) > len(varying(sources[0])):
         to.freeze(before, f"{name!r} arranges its channels in rows (a shuffle, attention heads)")
         return
+    if name in _JOINING and len(varying(labels[0])) > min(len(varying(source)) for source in sources):
+        _join_rows(to, name, sources, len(list(tensors_in(args))))
     if name not in _PICKING:
         return
     (source,) = sources
@@ -107,6 +110,17 @@ def _check_moved(
         f" (of {_written(sizes)} channels, as the model's code says)" if name.startswith("split") and complete else ""
     )
     to.freeze(before, f"{name!r} takes some of its channels by fixed position{written}")
+
+
+def _join_rows(to: Recorder, name: str, sources: list[Tensor], joined: int) -> None:
+    """Tie channels that were put side by side, in rows: once flattened, they keep their order only if whole rows go."""
+    shapes = [source.shape for source in sources]
+    if len(sources) == joined and all(len({1, *sizes}) <= 2 for sizes in zip(*shapes, strict=True)):
+        for source in sources[1:]:
+            to.tie(*torch.broadcast_tensors(sources[0], source))
+        return
+    for source in sources:
+        to.freeze(source, f"{name!r} puts its channels in rows beside others")
 
 
 def _written(sizes: int | Iterable[int]) -> str:
