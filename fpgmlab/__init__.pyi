@@ -29,6 +29,8 @@ from .graph import ChannelGroup as ChannelGroup
 from .graph import Cost as Cost
 from .graph import TracingError as TracingError
 from .graph import crosscheck as crosscheck
+from .models.replacing import replace_convolutions as replace_convolutions
+from .models.replacing import replacements as replacements
 from .models.saving import load as load
 from .models.saving import save as save
 from .plans import Plan as Plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -14,11 +14,12 @@ from fpgmlab.checkpoints.assets import fetch
 from fpgmlab.checkpoints.weights import read_weights
 from fpgmlab.common.files import data_dir
 from fpgmlab.errors import unknown
+from fpgmlab.models.placing import Recipe, put_convolutions
 from fpgmlab.models.resnet import ResNet
 from fpgmlab.models.vgg import VGG
 from fpgmlab.models.yolov5.checkpoint import fit_classes, read_yolov5
 from fpgmlab.models.yolov5.network import SIZES, YOLOv5
-from fpgmlab.plans.provenance import Provenance, set_provenance
+from fpgmlab.plans.provenance import Provenance, provenance, set_provenance
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -126,6 +127,7 @@ def build(
     channels: int = 3,
     width: float = 1.0,
     release: str | None = None,
+    convolutions: Mapping[str, Recipe] | None = None,
 ) -> nn.Module:
     """Return an untrained model.
 
@@ -140,13 +142,22 @@ def build(
         Factor on the channels of every layer.
     release : {"6.x", "5.0"}, optional
         Of YOLOv5 only; 6.x when left out.
+    convolutions : mapping, optional
+        What stands in the place of plain convolutions, by name, such as ``{"layer1.0.conv1": {"kind": "grouped",
+        "groups": 4}}``; `fpgmlab.replace_convolutions` notes it.
 
     Raises
     ------
     ValueError
         For an unknown architecture (with the nearest match) or an option out of range.
     """
-    return _build(nn.Module, architecture, classes, channels, width, release)
+    model = _build(nn.Module, architecture, classes, channels, width, release)
+    if convolutions:
+        put_convolutions(model, convolutions)
+        record = provenance(model)
+        put_down = {name: dict(recipe) for name, recipe in convolutions.items()}
+        set_provenance(model, replace(record, options={**record.options, "convolutions": put_down}))
+    return model
 
 
 def _build(
