@@ -21,9 +21,11 @@ from .criteria import gammas as gammas
 from .criteria import score as score
 from .deployment import ExportReport as ExportReport
 from .deployment import LatencyTable as LatencyTable
+from .deployment import QuantizationReport as QuantizationReport
 from .deployment import export_onnx as export_onnx
 from .deployment import latency as latency
 from .deployment import latency_table as latency_table
+from .deployment import quantize as quantize
 from .graph import ChannelGraph as ChannelGraph
 from .graph import ChannelGroup as ChannelGroup
 from .graph import Cost as Cost

@@ -6,8 +6,13 @@ layers' latencies over their numbers of channels.
 
 from fpgmlab.deployment.export import ExportReport, export_onnx
 from fpgmlab.deployment.exported import latency
+from fpgmlab.deployment.network import OnnxNetwork
+from fpgmlab.deployment.quantization import QuantizationReport, quantize
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.tables import LatencyTable
 from fpgmlab.deployment.timing import latency_table
 
-__all__ = ["RUNTIMES", "ExportReport", "LatencyTable", "Runtime", "export_onnx", "latency", "latency_table"]
+__all__ = [
+    "RUNTIMES", "ExportReport", "LatencyTable", "OnnxNetwork", "QuantizationReport", "Runtime", "export_onnx",
+    "latency", "latency_table", "quantize",
+]  # fmt: skip

@@ -1,0 +1,190 @@
+"""INT8: what is written agrees with the float file, runs in whole numbers, and keeps in float what it says."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+import fpgmlab as fl
+from fpgmlab.deployment import OnnxNetwork
+from fpgmlab.deployment.quantization.layers import Layers
+from fpgmlab.deployment.quantization.writing import Prepared
+
+
+@pytest.fixture(scope="module")
+def few() -> fl.tasks.Classification:
+    return fl.tasks.fashion_mnist().subset(train=64, val=300)
+
+
+@pytest.fixture(scope="module")
+def exported(few: fl.tasks.Classification, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("float") / "resnet20.onnx"
+    fl.export_onnx(fl.models.load("resnet20-fashion"), few.example_input, path, opset=17)
+    return path
+
+
+def kernels(path: Path, folder: Path) -> Counter[str]:
+    """Return what ONNX Runtime really runs of a file, by kind of kernel."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.log_severity_level = 3  # that such a file is for this machine alone
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
+
+
+def test_the_file_is_whole_numbers_and_agrees(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
+    before = exported.read_bytes()
+    report = fl.quantize(exported, few, tmp_path / "int8.onnx", samples=64, progress=False)
+    assert exported.read_bytes() == before
+    assert report.before == pytest.approx(fl.evaluate(fl.models.load("resnet20-fashion"), few)["accuracy"], abs=1e-6)
+    assert report.after == pytest.approx(fl.evaluate(OnnxNetwork(tmp_path / "int8.onnx"), few)["accuracy"], abs=1e-6)
+    assert report.drop == pytest.approx(report.before - report.after)
+    assert abs(report.drop) < 0.02
+    assert report.agreement > 0.97
+    assert report.bytes == (tmp_path / "int8.onnx").stat().st_size
+    assert report.bytes_ratio < 0.32
+    assert (report.samples, report.calibration) == (300, 64)
+    run = kernels(tmp_path / "int8.onnx", tmp_path)
+    assert run["QLinearConv"] + run["QGemm"] == len(report.layers) == 22
+    assert set(report.frame()["dtype"]) == {"int8"}
+    assert "INT8 alone" in str(report)
+    images, _ = next(few.val_batches(300))
+    want, got = OnnxNetwork(exported)(images), OnnxNetwork(tmp_path / "int8.onnx")(images)
+    assert isinstance(want, Tensor)
+    assert isinstance(got, Tensor)
+    assert report.error == pytest.approx(float((got - want).norm() / want.norm()), rel=1e-3)
+
+
+def test_weights_have_a_scale_for_each_channel(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
+    fl.quantize(exported, few, tmp_path / "int8.onnx", samples=64, progress=False)
+    made = onnx.load(tmp_path / "int8.onnx")
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}
+    makers = {node.output[0]: node for node in made.graph.node}
+    convolutions = [node for node in made.graph.node if node.op_type == "Conv"]
+    floats = {node.name: node for node in onnx.load(exported).graph.node}
+    whole = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(exported).graph.initializer}
+    for node in convolutions:
+        quantized, scale, zero = (tensors[name] for name in makers[node.input[1]].input)
+        assert quantized.dtype == np.int8
+        assert len(scale) == len(quantized)
+        assert not zero.any()
+        wanted = whole[floats[node.name].input[1]]
+        error = np.abs(quantized * scale[:, None, None, None] - wanted).max(axis=(1, 2, 3))
+        assert (error <= scale * 0.5001).all()
+
+
+@pytest.mark.parametrize("count", [1, 5, 12, 22])
+def test_what_stays_in_float_is_computed_in_float(
+    few: fl.tasks.Classification, exported: Path, tmp_path: Path, count: int
+):
+    network = OnnxNetwork(exported)
+    images, _ = next(few.val_batches(16))
+    prepared = Prepared.of(exported, [{"input": images.numpy()}], "minmax", False)
+    weighted = prepared.layers.weighted
+    stay = [weighted[int(i)] for i in np.random.default_rng(count).permutation(22)[:count]]
+    used = prepared.layers.in_int8(stay)
+    prepared.write(tmp_path / "mixed.onnx", used)
+    run = kernels(tmp_path / "mixed.onnx", tmp_path)
+    assert not set(stay) & set(used)
+    assert run["QLinearConv"] + run["QGemm"] == len(set(weighted) & set(used))
+    assert run["Conv"] + run["Gemm"] == 22 - len(set(weighted) & set(used))
+    got, want = OnnxNetwork(tmp_path / "mixed.onnx")(images), network(images)
+    assert isinstance(got, Tensor)
+    assert isinstance(want, Tensor)
+    assert float((got - want).norm() / want.norm()) < (1e-6 if count == 22 else 0.1)
+
+
+def test_layers_go_back_to_float_until_the_metric_holds(tmp_path: Path):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 16, 2)
+    )
+    with torch.no_grad():  # one channel drowns what the others tell
+        model[2].weight[0] = 0
+        model[2].bias[0] = 1e4
+        model[5].weight.view(2, 16, 4, 4)[:, 0] = 0
+    images = torch.randn(200, 1, 8, 8)
+    labels = model(images).argmax(1)
+    data = torch.utils.data.TensorDataset(images, labels)
+    task = fl.tasks.Classification(data, data, classes=2, name="noise")
+    fl.export_onnx(model, images[:2], tmp_path / "float.onnx")
+    whole = fl.quantize(tmp_path / "float.onnx", task, tmp_path / "int8.onnx", samples=64, progress=False)
+    assert whole.before == 1
+    assert whole.drop > 0.05
+    report = fl.quantize(
+        tmp_path / "float.onnx", task, tmp_path / "int8.onnx", samples=64, max_drop=0.05, progress=False
+    )
+    assert report.drop <= 0.05
+    frame = report.frame()
+    assert 0 < (frame["dtype"] == "int8").sum() < 3
+    assert set(frame["reason"]) >= {"", "sensitive"}
+
+
+class Decoding(nn.Module):
+    """A head whose answer is computed from what its last convolution gives: distances by a distribution, scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.SiLU(), nn.Conv2d(8, 8, 3, groups=8), nn.SiLU())
+        self.head = nn.Conv2d(8, 8, 1)
+        self.mean = nn.Conv2d(4, 1, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        raw = self.head(self.body(x)).flatten(2)  # (batch, 8, cells)
+        steps = raw[:, :4].unsqueeze(2).softmax(1)  # (batch, 4, 1, cells)
+        return torch.cat([self.mean(steps).flatten(2) * 8, raw[:, 4:].sigmoid()], 1)
+
+
+def test_a_detectors_decoding_stays_in_float(tmp_path: Path):
+    torch.manual_seed(0)
+    images = torch.rand(16, 3, 32, 32)
+    fl.export_onnx(Decoding().eval(), images[:2], tmp_path / "float.onnx", opset=17)
+    layers = Layers.of(onnx.load(tmp_path / "float.onnx"))
+    assert [layers.nodes[name].input[1].rpartition(".")[0] for name in layers.weighted] == ["body.0", "body.2", "head"]
+    assert [layers.nodes[name].input[1] for name in layers.depthwise] == ["body.2.weight"]
+    assert [layers.nodes[name].op_type for name in layers.between] == ["Sigmoid", "Mul"] * 2
+    report = fl.quantize(tmp_path / "float.onnx", [images], tmp_path / "int8.onnx", samples=16, progress=False)
+    made = onnx.load(tmp_path / "int8.onnx")
+    turned = {node.output[0] for node in made.graph.node if node.op_type == "DequantizeLinear"}
+    softmax = next(node for node in made.graph.node if node.op_type == "Softmax")
+    mean = next(node for node in made.graph.node if node.op_type == "Conv" and node.input[1] == "mean.weight")
+    assert not turned & {*softmax.input, *mean.input}
+    assert math.isnan(report.before)
+    assert report.error < 0.05
+
+
+def test_bad_input_is_refused_and_nothing_is_written(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
+    path = tmp_path / "int8.onnx"
+    images, _ = next(few.val_batches(16))
+    with (
+        pytest.raises(ValueError, match="4 pictures are too few"),
+        pytest.warns(UserWarning, match="only 4 of the 256"),
+    ):
+        fl.quantize(exported, [images[:4]], path)
+    with pytest.raises(ValueError, match="the pictures are all alike"):
+        fl.quantize(exported, [images[:1].expand(16, -1, -1, -1)], path, samples=16)
+    with pytest.raises(ValueError, match="the pictures are constant"):
+        fl.quantize(exported, [torch.rand(16, 1, 1, 1).expand(16, 1, 28, 28)], path, samples=16)
+    with pytest.raises(ValueError, match=r"takes 'input' as \(batch, 1, 28, 28\); got \(16, 3, 32, 32\)"):
+        fl.quantize(exported, [torch.rand(16, 3, 32, 32)], path, samples=16)
+    with pytest.raises(ValueError, match="max_drop needs a task with labels"):
+        fl.quantize(exported, [images], path, samples=16, max_drop=0.01)
+    with pytest.raises(ValueError, match="unknown operation 'conv99'"):
+        fl.quantize(exported, [images], path, samples=16, in_float=["conv99"], progress=False)
+    with pytest.raises(ValueError, match="calibration must be one of 'minmax', 'percentile', 'entropy'; not 'best'"):
+        fl.quantize(exported, [images], path, calibration="best")
+    fl.export_onnx(fl.models.load("resnet20-fashion"), few.example_input, tmp_path / "old.onnx", opset=12)
+    with pytest.raises(ValueError, match="has opset 12: a scale for each channel needs 13 or later"):
+        fl.quantize(tmp_path / "old.onnx", [images], path)
+    fl.quantize(exported, [images], tmp_path / "done.onnx", samples=16, progress=False)
+    with pytest.raises(ValueError, match="is in INT8 already"):
+        fl.quantize(tmp_path / "done.onnx", [images], path)
+    assert {p.name for p in tmp_path.iterdir()} == {"old.onnx", "done.onnx"}
