@@ -7,6 +7,7 @@ from fpgmlab.allocation.pareto import pareto_front
 from fpgmlab.criteria.tables import norms_and_distances, score_table
 from fpgmlab.figures.additivity import additivity
 from fpgmlab.figures.agreement import rank_agreement
+from fpgmlab.figures.convolutions import channel_reach, macs_and_time, receptive_fields, time_over_channels
 from fpgmlab.figures.desk.desk import desk
 from fpgmlab.figures.detections import detections
 from fpgmlab.figures.distances import distance_matrix
@@ -20,6 +21,7 @@ from fpgmlab.figures.plans import plan_bars
 from fpgmlab.figures.ranking import sensitivity_ranking
 from fpgmlab.figures.recovery import recovery
 from fpgmlab.figures.repair import repair_errors, repair_over, take_over
+from fpgmlab.figures.roofline import roofline
 from fpgmlab.figures.scores import score_bars, scores_by_layer
 from fpgmlab.figures.sensitivity import sensitivity_curves, sensitivity_map
 from fpgmlab.figures.slimming import slimming_curve
@@ -31,6 +33,7 @@ from fpgmlab.sensitivity.curves.ranking import ranking_table
 __all__ = [
     "VENUES",
     "additivity",
+    "channel_reach",
     "clustered_order",
     "desk",
     "detections",
@@ -41,6 +44,7 @@ __all__ = [
     "gamma_histogram",
     "gamma_ridgeline",
     "gamma_summary",
+    "macs_and_time",
     "new_figure",
     "norm_distributions",
     "norm_requirements",
@@ -50,9 +54,11 @@ __all__ = [
     "plan_bars",
     "rank_agreement",
     "ranking_table",
+    "receptive_fields",
     "recovery",
     "repair_errors",
     "repair_over",
+    "roofline",
     "save_figure",
     "score_bars",
     "score_table",
@@ -63,5 +69,6 @@ __all__ = [
     "slimming_curve",
     "style",
     "take_over",
+    "time_over_channels",
     "tradeoff",
 ]

@@ -117,3 +117,24 @@ def tried() -> pd.DataFrame:
     rows = [(n, f"{b:.0%} of the MACs", 0.94 - (0.3 + 0.1 * seed) * b / n**0.5)
             for n in (16, 64, 256, 1024) for b in (0.5, 0.35) for seed in range(3)]  # fmt: skip
     return pd.DataFrame(rows, columns=["pictures", "budget", "accuracy"])
+
+
+def looked(count: int) -> dict[str, torch.Tensor]:
+    """Return what positions depend on, of networks that look farther and farther."""
+    panels = {}
+    for i in range(count):
+        panels[f"network {i}" if i else "a"] = panel = torch.zeros(31, 31)
+        panel[13 - 2 * i : 18 + 2 * i, 13 - 2 * i : 18 + 2 * i] = filters(1, 1, 5 + 4 * i)[0, 0].abs()
+    return panels
+
+
+def timed(count: int) -> pd.DataFrame:
+    """Return layers with fewer and fewer MACs, whose time does not follow."""
+    each = np.arange(count)
+    layers = {"name": [f"grouped, {2**i} groups" for i in each], "macs": 3e7 / 2**each, "time": 2.0 / (1 + each)}
+    return pd.DataFrame(layers).assign(bytes=5e5, ms=0.3 / (1 + each))
+
+
+def stairs() -> pd.DataFrame:
+    rows = [(name, c, k * (-(-c // 16))) for name, k in (("plain", 0.03), ("depthwise", 0.01)) for c in range(24, 50)]
+    return pd.DataFrame(rows, columns=["name", "channels", "ms"])

@@ -24,12 +24,15 @@ from tests.figures.made import (
     filters,
     gammas,
     layers,
+    looked,
     plan_frame,
     repaired,
     scores,
     slimming,
     stages,
+    stairs,
     taken_over,
+    timed,
     tried,
 )  # fmt: skip
 
@@ -69,6 +72,11 @@ FIGURES: dict[str, Make] = {
     "repair errors": lambda s: figures.repair_errors(repaired(20), style=s),
     "repair errors, 60": lambda s: figures.repair_errors(repaired(60, 0), ("output", "sum"), style=s),
     "repair over": lambda s: figures.repair_over(tried(), "pictures", "accuracy", "budget", reference=0.94, style=s),
+    "receptive fields": lambda s: figures.receptive_fields(looked(3), {"a": 5, "network 1": 9}, style=s),
+    "channel reach": lambda s: figures.channel_reach(looked(4), style=s),
+    "MACs and time": lambda s: figures.macs_and_time(timed(7), style=s),
+    "time over channels": lambda s: figures.time_over_channels(stairs(), style=s),
+    "roofline": lambda s: figures.roofline(timed(7), 1e11, 4e10, style=s),
     "tiles, grey": lambda s: figures.filter_tiles(filters(16, 1), torch.arange(16.0), (1, 2), style=s),
     "tiles, 128": lambda s: figures.filter_tiles(filters(128), torch.arange(128.0).square(), range(50), style=s),
     "tiles, colour": lambda s: figures.filter_tiles(filters(32, 3, 7), torch.arange(32.0), style=s),
@@ -180,6 +188,11 @@ FEW: dict[str, Make] = {
     "no error told": lambda s: figures.repair_errors(repaired(3, 3), style=s),
     "no error": lambda s: figures.repair_errors(repaired(3, 0).assign(before=0.0, after=0.0), style=s),
     "one repair": lambda s: figures.repair_over(tried()[:1], "pictures", "accuracy", style=s),
+    "nothing is looked at": lambda s: figures.receptive_fields({"a": torch.zeros(9, 7)}, style=s),
+    "one channel": lambda s: figures.channel_reach({"a": torch.ones(1, 1)}, style=s),
+    "one layer timed": lambda s: figures.macs_and_time(timed(1), style=s),
+    "one number of channels": lambda s: figures.time_over_channels(stairs()[:1], style=s),
+    "one layer under the roof": lambda s: figures.roofline(timed(1), 1.0, 1e12, style=s),
     "one picture": lambda s: figures.pictures(filters(1, 3), ["a"], style=s),
 }
 
@@ -236,6 +249,26 @@ def test_what_is_taken_over_is_the_squared_correlation():
     assert axis.get_title(loc="left") == f"{left:.1%} explained"
 
 
+def test_macs_and_times_are_shares_of_the_first_and_points_lie_where_they_reach():
+    frame = timed(5)
+    macs, time = figures.macs_and_time(frame).axes[0].lines[1:]
+    np.testing.assert_allclose(macs.get_xdata(), frame["macs"] / frame["macs"].iloc[0])
+    np.testing.assert_allclose(time.get_xdata(), frame["time"] / frame["time"].iloc[0])
+    roof, flat, points = figures.roofline(frame, 1e11, 4e10).axes[0].lines
+    np.testing.assert_allclose(points.get_ydata(), frame["macs"] / frame["ms"] / 1e6)
+    for x, y in roof.get_xydata():
+        assert y == pytest.approx(40 * x)
+    assert set(flat.get_ydata()) == {100.0}
+
+
+def test_a_receptive_field_has_its_size_below_and_the_formulas_frame():
+    field = torch.zeros(21, 21)
+    field[8:13:2, 6:15:2] = 1.0
+    axis = figures.receptive_fields({"a": field}, {"a": 9}).axes[0]
+    assert axis.get_xlabel() == "5 by 9 pixels"
+    assert axis.patches[0].get_bbox().bounds == (5.5, 5.5, 9.0, 9.0)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -256,6 +289,11 @@ def test_what_is_taken_over_is_the_squared_correlation():
         (lambda: figures.repair_errors(pd.DataFrame({"layer": ["a"]})), "missing columns: .'before', 'after'"),
         (lambda: figures.repair_over(tried(), "picture", "accuracy"), "did you mean 'pictures'"),
         (lambda: figures.repair_over(tried().assign(pictures=0), "pictures", "accuracy"), "above 0"),
+        (lambda: figures.receptive_fields({}), r"at least one panel, all of one size.* got \[\]"),
+        (lambda: figures.channel_reach({"a": torch.ones(2, 2), "b": torch.ones(2, 3)}), r"got \[\(2, 2\), \(2, 3\)\]"),
+        (lambda: figures.macs_and_time(timed(3).assign(time=0.0)), "macs and time above 0"),
+        (lambda: figures.time_over_channels(timed(3)), "missing columns: .'channels'"),
+        (lambda: figures.roofline(timed(2), 0.0, 1.0), "all numbers be above 0.* peak 0.0"),
         (lambda: figures.detections(filters(2, 3), {}), "at least one network"),
         (lambda: figures.detections(filters(2, 1), {"a": []}), r"\(n, 3, height, width\).* got \(2, 1, 3, 3\)"),
         (lambda: figures.detections(filters(2, 3), {"a": []}), "a: detections of 0 pictures, but there are 2"),
