@@ -19,9 +19,9 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[lab,detect,deploy,cluster,test]'
 	touch $@
 
-# Only to test: ultralytics is AGPL-3.0.
+# Only to test: other people's detectors (ultralytics is AGPL-3.0), all runtimes.
 $(TESTABLE): $(READY)
-	$(BIN)/python -m pip install --quiet --editable '.[ultralytics,ppyoloe]'
+	$(BIN)/python -m pip install --quiet --editable '.[ultralytics,ppyoloe,openvino,ncnn,executorch]'
 	touch $@
 
 venv: $(READY)  ## build .venv with everything in it

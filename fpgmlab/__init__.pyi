@@ -19,10 +19,15 @@ from .checkpoints import assets as assets
 from .criteria import compare_criteria as compare_criteria
 from .criteria import gammas as gammas
 from .criteria import score as score
+from .deployment import ConversionReport as ConversionReport
 from .deployment import ExportReport as ExportReport
 from .deployment import LatencyTable as LatencyTable
 from .deployment import QuantizationReport as QuantizationReport
+from .deployment import benchmark as benchmark
+from .deployment import export_executorch as export_executorch
+from .deployment import export_ncnn as export_ncnn
 from .deployment import export_onnx as export_onnx
+from .deployment import export_openvino as export_openvino
 from .deployment import latency as latency
 from .deployment import latency_table as latency_table
 from .deployment import quantize as quantize

@@ -4,6 +4,8 @@ In: a model, or an exported file. Out: an ONNX file that agrees with the model, 
 layers' latencies over their numbers of channels.
 """
 
+from fpgmlab.deployment.benchmarking import benchmark
+from fpgmlab.deployment.converters import ConversionReport, export_executorch, export_ncnn, export_openvino
 from fpgmlab.deployment.export import ExportReport, export_onnx
 from fpgmlab.deployment.exported import latency
 from fpgmlab.deployment.network import OnnxNetwork
@@ -13,6 +15,7 @@ from fpgmlab.deployment.tables import LatencyTable
 from fpgmlab.deployment.timing import latency_table
 
 __all__ = [
-    "RUNTIMES", "ExportReport", "LatencyTable", "OnnxNetwork", "QuantizationReport", "Runtime", "export_onnx",
-    "latency", "latency_table", "quantize",
+    "RUNTIMES", "ConversionReport", "ExportReport", "LatencyTable", "OnnxNetwork", "QuantizationReport", "Runtime",
+    "benchmark", "export_executorch", "export_ncnn", "export_onnx", "export_openvino", "latency", "latency_table",
+    "quantize",
 ]  # fmt: skip

@@ -65,6 +65,10 @@ class Arguments:
         """Return the first examples."""
         return self.map(lambda tensor: tensor[:count] if self.is_batched(tensor) else tensor)
 
+    def times(self, count: int) -> Arguments:
+        """Return so many examples, these over and over."""
+        return self.map(lambda t: t[torch.arange(count) % len(t)] if self.is_batched(t) else t)
+
     def doubled(self) -> Arguments:
         """Return every example twice."""
         return self.map(lambda tensor: torch.cat([tensor, tensor]) if self.is_batched(tensor) else tensor)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from fpgmlab.deployment.runtimes.runtime import Runtime, Weighted
+from fpgmlab.deployment.arguments import Arguments
+from fpgmlab.deployment.runtimes.runtime import Runtime, Session, Source, Weighted, order_of
 
 if TYPE_CHECKING:
     import onnx
@@ -20,16 +22,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OnnxRuntime(Runtime):
-    """Layers run by ONNX Runtime; each session has its own threads."""
+    """Layers and files run by ONNX Runtime; each session has its own threads."""
+
+    package: ClassVar[str] = "onnxruntime"
+    extra: ClassVar[str] = "deploy"
+    reads: ClassVar[tuple[str, ...]] = (".onnx",)
 
     def ready(self, layer: Weighted, example: Tensor, threads: int | None) -> Callable[[], object]:
         session = layer_session(layer, example, threads)
         feed = {session.get_inputs()[0].name: example.numpy()}
         return lambda: session.run(None, feed)
 
+    def open(self, source: Source, example: Arguments, threads: int | None) -> Session:
+        path = Path(str(source))
+        session = onnx_session(path, threads)
+        names = [entry.name for entry in session.get_inputs()]
+        order = order_of(names, example)
+
+        def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+            return session.run(None, {name: inputs[i] for name, i in zip(names, order, strict=True)})
+
+        return Session(run, path.stat().st_size)
+
 
 def onnx_session(path: str | os.PathLike[str], threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU.
+    """Return an ONNX Runtime session on the CPU; its threads rest as soon as a run is over.
 
     Parameters
     ----------
@@ -42,6 +59,8 @@ def onnx_session(path: str | os.PathLike[str], threads: int | None = None) -> on
     options = onnxruntime.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads
+    # Sessions take turns: waiting for the next run, idle ones would keep the cores busy.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
 
 
