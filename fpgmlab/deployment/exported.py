@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from fpgmlab.deployment.runtimes import onnx_session
+from fpgmlab.deployment.arguments import Arguments
+from fpgmlab.deployment.benchmarking.rounds import interleaved
+from fpgmlab.deployment.converters.report import arrays
+from fpgmlab.deployment.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +30,8 @@ def latency(
 ) -> pd.DataFrame:
     """Measure the latency of several ONNX files in ONNX Runtime, on the CPU.
 
-    The files take turns, so that a slow moment of the machine meets all of them.
+    The files take turns, so that a slow moment of the machine meets all of them. Models, other runtimes, memory and
+    parity: `fpgmlab.benchmark`.
 
     Parameters
     ----------
@@ -35,7 +40,7 @@ def latency(
     example_input : Tensor
         What to run; its batch size is that of the measurement.
     runs, warmup : int
-        Measured and unmeasured rounds.
+        Measured rounds, and runs before them. What takes less than a millisecond runs several times in each round.
     threads : int, optional
         Within one operation.
 
@@ -48,16 +53,11 @@ def latency(
 
     if runs < 1:
         raise ValueError(f"runs must be at least 1; got {runs}")
-    sessions = {name: onnx_session(path, threads) for name, path in paths.items()}
-    feeds = {name: {s.get_inputs()[0].name: example_input.detach().cpu().numpy()} for name, s in sessions.items()}
-    times: dict[str, list[float]] = {name: [] for name in sessions}
-    for round_ in range(warmup + runs):
-        for name, session in sessions.items():
-            started = time.perf_counter()
-            session.run(None, feeds[name])
-            if round_ >= warmup:
-                times[name].append(1e3 * (time.perf_counter() - started))
-    rows = [(name, *np.percentile(values, (50, 10, 90))) for name, values in times.items()]
+    example = Arguments.of(example_input)
+    inputs = arrays(example)
+    sessions = [RUNTIMES["onnxruntime"].open(Path(path), example, threads) for path in paths.values()]
+    (times,) = interleaved([[partial(session.run, inputs) for session in sessions]], runs, warmup)
+    rows = [(name, *np.percentile(ms, (50, 10, 90))) for name, ms in zip(paths, times, strict=True)]
     frame = pd.DataFrame(rows, columns=["name", "median_ms", "low_ms", "high_ms"])
     frame["relative"] = frame["median_ms"] / frame["median_ms"].iloc[0]
     frame["runs"] = runs

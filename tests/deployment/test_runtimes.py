@@ -135,6 +135,16 @@ def test_what_is_not_installed_is_named_with_its_extra(runtime: str, monkeypatch
         fl.benchmark({"a": nn.Identity()}, torch.zeros(1), runtimes=[runtime])
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "ncnn"])
+def test_inputs_are_left_as_they_are(tmp_path: Path, runtime: str):
+    model, given = nn.Sequential(nn.ReLU()), torch.randn(1, 3, 4, 5)
+    write, name = EXPORTS[runtime]
+    write(model, given, tmp_path / name)
+    before = given.clone()
+    hold(run(runtime, tmp_path / name, given), [before.relu()], 0)
+    assert torch.equal(given, before)
+
+
 @pytest.mark.parametrize("runtime", WRITTEN)
 def test_idle_sessions_leave_the_cores_alone(file: Callable[[str], Path], example: Tensor, runtime: str):
     with RUNTIMES[runtime].threads(2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,9 +16,22 @@ from torch import nn
 from fpgmlab.common.files import atomic_path
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.converters.report import ConversionReport, checked, ending, in_float32, needed
+from fpgmlab.deployment.runtimes.ncnn import input_shapes
 
 # Types of numbers in pnnx's words.
 _TYPES = {torch.float32: "f32", torch.int64: "i64", torch.int32: "i32", torch.uint8: "u8", torch.int8: "i8"}
+
+# What ncnn cannot do it may only show by ending the process: the first run is another one's.
+_TRIAL = """
+import sys, ncnn, numpy
+net = ncnn.Net()
+assert not net.load_param(sys.argv[1]) and not net.load_model(sys.argv[2])
+extractor = net.create_extractor()
+for name, shape in zip(net.input_names(), sys.argv[3:]):
+    extractor.input(name, ncnn.Mat(numpy.ones([int(size) for size in shape.split(",")], "float32")).clone())
+for name in net.output_names():
+    assert not extractor.extract(name)[0]
+"""
 
 
 def export_ncnn(
@@ -58,6 +72,7 @@ def export_ncnn(
     names = target, target.with_suffix(".bin")
     with TemporaryDirectory() as folder, atomic_path(names[0]) as param, atomic_path(names[1]) as weights:
         files = _converted(model, example, Path(folder))
+        _try(*files)
         report = checked("ncnn", model, example, files, names, tolerance)
         shutil.move(files[0], param)
         shutil.move(files[1], weights)
@@ -93,6 +108,16 @@ def _converted(model: nn.Module, example: Arguments, folder: Path) -> tuple[Path
         raise RuntimeError(f"pnnx ended with {done.returncode}: {told[-1] if told else 'without a word'}")
     param.write_text(_noted(param.read_text(encoding="utf-8"), example), encoding="utf-8")
     return param, weights
+
+
+def _try(param: Path, weights: Path) -> None:
+    """Run a network once in a process of its own; raise an error where that does not end well."""
+    shapes = [",".join(map(str, shape or ())) for shape in input_shapes(param)]
+    command = [sys.executable, "-c", _TRIAL, str(param), str(weights), *shapes]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        how = f"signal {-done.returncode}" if done.returncode < 0 else (done.stderr.strip().splitlines() or ["?"])[-1]
+        raise RuntimeError(f"ncnn cannot run what pnnx made of the model: {how}")
 
 
 def _noted(text: str, example: Arguments) -> str:

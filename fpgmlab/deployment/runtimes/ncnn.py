@@ -44,7 +44,7 @@ class Ncnn(Runtime):
         def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
             extractor = net.create_extractor()
             for name, array in zip(names, inputs, strict=True):
-                extractor.input(name, ncnn.Mat(array[0]))
+                extractor.input(name, ncnn.Mat(array[0]).clone())  # layers that work in place need memory of its own
             found = []
             for name in outputs:
                 failed, mat = extractor.extract(name)
