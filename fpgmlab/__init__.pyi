@@ -20,10 +20,12 @@ from .criteria import compare_criteria as compare_criteria
 from .criteria import gammas as gammas
 from .criteria import score as score
 from .deployment import ConversionReport as ConversionReport
+from .deployment import ExportRecord as ExportRecord
 from .deployment import ExportReport as ExportReport
 from .deployment import LatencyTable as LatencyTable
 from .deployment import QuantizationReport as QuantizationReport
 from .deployment import benchmark as benchmark
+from .deployment import check_export as check_export
 from .deployment import export_executorch as export_executorch
 from .deployment import export_ncnn as export_ncnn
 from .deployment import export_onnx as export_onnx

@@ -10,12 +10,13 @@ from fpgmlab.deployment.export import ExportReport, export_onnx
 from fpgmlab.deployment.exported import latency
 from fpgmlab.deployment.network import OnnxNetwork
 from fpgmlab.deployment.quantization import QuantizationReport, quantize
+from fpgmlab.deployment.record import ExportRecord, check_export
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.tables import LatencyTable
 from fpgmlab.deployment.timing import latency_table
 
 __all__ = [
-    "RUNTIMES", "ConversionReport", "ExportReport", "LatencyTable", "OnnxNetwork", "QuantizationReport", "Runtime",
-    "benchmark", "export_executorch", "export_ncnn", "export_onnx", "export_openvino", "latency", "latency_table",
-    "quantize",
+    "RUNTIMES", "ConversionReport", "ExportRecord", "ExportReport", "LatencyTable", "OnnxNetwork", "QuantizationReport",
+    "Runtime", "benchmark", "check_export", "export_executorch", "export_ncnn", "export_onnx", "export_openvino",
+    "latency", "latency_table", "quantize",
 ]  # fmt: skip

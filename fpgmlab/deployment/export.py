@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,14 +15,14 @@ from fpgmlab.common.calling import is_random, left_as_it_is
 from fpgmlab.common.files import atomic_path
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
-from fpgmlab.deployment.arguments import Arguments, feed_of, output_names
+from fpgmlab.common.numbers import whole_number
+from fpgmlab.deployment.arguments import Arguments, feed_of
+from fpgmlab.deployment.exporting import EXPORTERS, Way, halved, ways, write
+from fpgmlab.deployment.record import check_export, opset_of, record_of, sha256_of, write_sealed
 from fpgmlab.deployment.runtimes import onnx_session
 from fpgmlab.errors import one_of
 
-EXPORTERS = ("auto", "dynamo", "torchscript")
-# What is tried in turn: torch's exporter, and how it is told that the batch size is free. A named dimension gives the
-# cleaner file; some code fixes it without a word, which the check finds.
-_TRIES = (("dynamo", torch.export.Dim("batch")), ("dynamo", torch.export.Dim.DYNAMIC), ("torchscript", None))
+TOLERANCES = {"float32": 1e-3, "float16": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,16 @@ class ExportReport:
         Largest difference between ONNX Runtime and torch, absolute and relative to the largest output.
     examples : int
         How many examples were compared.
+    dtype : str
+        "float32" or "float16".
+    bytes_float32 : int
+        Size of the same network in float32: what half precision saves is told apart from what pruning does.
+    channels_left : float
+        Share of the channels that the plans have left; 1 for a network that was not pruned.
+    dynamic : bool
+        Whether the file takes any batch size.
+    sha256 : str
+        Of the file; see `fpgmlab.check_export`.
     """
 
     path: str
@@ -51,6 +61,11 @@ class ExportReport:
     max_abs_error: float
     max_rel_error: float
     examples: int
+    dtype: str
+    bytes_float32: int
+    channels_left: float
+    dynamic: bool
+    sha256: str
 
 
 def export_onnx(
@@ -59,15 +74,21 @@ def export_onnx(
     path: str | os.PathLike[str],
     *,
     opset: int | None = None,
+    dynamic: bool = True,
+    dtype: str = "float32",
     check_inputs: Sequence[object] = (),
-    tolerance: float = 1e-3,
+    tolerance: float | None = None,
     exporter: str = "auto",
+    notes: Mapping[str, Any] | None = None,
 ) -> ExportReport:
-    """Write a model as ONNX with a dynamic batch size, and check it.
+    """Write a model as ONNX, and check it.
 
     The input is called ``input``, several ``input_0``, ``input_1`` and so on, inputs given by name have their names; a
     single output is ``output``, several ``output_0``, ``output_1``, those of a dict have its keys. A network in
     another precision is written in float32, which every runtime takes. What ``DataParallel`` wraps is exported.
+
+    The file's metadata tell where the network comes from: architecture, plans, whether it was repaired after each,
+    notes, versions; and hold a hash, by which `fpgmlab.check_export` tells whether the file was changed.
 
     Parameters
     ----------
@@ -79,13 +100,21 @@ def export_onnx(
     path : path-like
         Written whole, after the check, or not at all.
     opset : int, optional
-        Version of the ONNX operators; the exporter chooses when left out. Below 18 only the older exporter can.
+        Version of the ONNX operators, which the file then has exactly; the exporter chooses when left out. Below 18
+        the older exporter writes it, or dynamo's file is converted.
+    dynamic : bool
+        Whether the batch size is free; else all shapes are those of the example, as some compilers want them.
+    dtype : {"float32", "float16"}
+        Of weights and of what flows; inputs and outputs stay in float32. Half precision halves the file and is for
+        runtimes that compute in it: on CPUs ONNX Runtime converts to and fro, which is slower.
     check_inputs : sequence
-        More inputs to compare on, of any batch size.
-    tolerance : float
-        Largest relative error that passes.
+        More inputs to compare on, of any batch size when that is free.
+    tolerance : float, optional
+        Largest relative error that passes: 1e-3 when left out, 1e-2 in float16.
     exporter : {"auto", "dynamo", "torchscript"}
         torch's exporter; ``"auto"`` takes dynamo and, when its file fails or differs, falls back on the older one.
+    notes : mapping, optional
+        Anything that JSON can hold, such as ``{"criterion": "fpgm"}``, for the file's metadata.
 
     Returns
     -------
@@ -97,7 +126,7 @@ def export_onnx(
         Without onnx, onnxscript and onnxruntime: install ``fpgmlab[deploy]``.
     RuntimeError
         When the model cannot be exported, is random, or the result differs by more than ``tolerance`` or has another
-        opset than the one asked for.
+        opset than the one asked for; with an opset that can be written.
     """
     try:
         import onnx  # noqa: F401
@@ -107,36 +136,45 @@ def export_onnx(
         raise ImportError(f"export_onnx needs {error.name}: pip install 'fpgmlab[deploy]'") from error
     if exporter not in EXPORTERS:
         raise ValueError(one_of("exporter", exporter, EXPORTERS))
+    if dtype not in TOLERANCES:
+        raise ValueError(one_of("dtype", dtype, TOLERANCES, other="INT8 by fpgmlab.quantize"))
+    if opset is not None:
+        whole_number("opset", opset)
+    tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module
+    entries = record_of(model, dtype, notes or {})
     device = device_of(model)
     if any(p.is_floating_point() and p.dtype != torch.float32 for p in model.parameters()):
         model = copy_of(model).float()
-    first, *others = (_in_float32(Arguments.of(given), device) for given in (example_input, *check_inputs))
-    named = exporter != "auto"
-    tries = [
-        one for one in _TRIES if one[0] == exporter or (not named and (one[0] == "torchscript" or (opset or 18) >= 18))
-    ]
+    given = [_in_float32(Arguments.of(one), device) for one in (example_input, *check_inputs)]
+    if not dynamic and (other := [one.batch for one in given if one.batch != given[0].batch]):
+        raise ValueError(
+            f"with dynamic=False the file takes {given[0].batch} examples at once; check_inputs has one of {other[0]}"
+        )
     reasons: dict[str, str] = {}
     with atomic_path(path) as temporary, eval_mode(model):
-        for kind, dim in tries:
+        for way in ways(exporter, opset, dynamic):
             for left in temporary.parent.iterdir():
                 left.unlink()
             try:
-                _write(model, first, temporary, opset, kind, dim)
-                version = _checked_opset(temporary, opset)
-                absolute, relative, examples = _compare(model, temporary, [first, *others])
+                float32_bytes = _written(model, given[0], temporary, way, entries)
+                _check_opset(temporary, opset)
+                absolute, relative, examples = _compare(model, temporary, given, dynamic)
                 if not relative <= tolerance:
                     raise _Differs(
                         f"the ONNX file differs from the model: relative error {relative:.2e} > tolerance "
                         f"{tolerance:.0e} on {examples} examples"
                     )
             except Exception as error:  # exporters and runtimes fail in many ways; all are told below
-                reasons[kind] = str(error)
+                reasons[way.exporter] = str(error)
                 continue
-            size = temporary.stat().st_size
-            return ExportReport(os.fspath(path), version, kind, size, absolute, relative, examples)
-        _check_random(model, first)
+            record = check_export(temporary)
+            return ExportReport(
+                os.fspath(path), record.opset, way.exporter, temporary.stat().st_size, absolute, relative, examples,
+                dtype, float32_bytes, record.channels_left, dynamic, sha256_of(temporary),
+            )  # fmt: skip
+        _check_random(model, given[0])
         told = "; ".join(f"{kind}: {why}" for kind, why in reasons.items())
         raise RuntimeError(f"{type(model).__name__} could not be exported to ONNX. {told}; nothing was written.")
 
@@ -149,49 +187,38 @@ def _in_float32(arguments: Arguments, device: torch.device) -> Arguments:
     return arguments.map(lambda t: t.to(device, torch.float32) if t.is_floating_point() else t.to(device))
 
 
-def _write(model: nn.Module, arguments: Arguments, path: Path, opset: int | None, kind: str, dim: object) -> None:
-    """Write a file by one of torch's exporters."""
-    with torch.no_grad(), left_as_it_is(model):
-        given = arguments.call(model)
-    names = list(arguments.named)
-    outputs = output_names(given, names)
-    if kind == "dynamo":
-        example = arguments.doubled() if arguments.batch == 1 else arguments  # one would be taken for a constant
-        torch.onnx.export(
-            model, example.args, path, kwargs=dict(example.kwargs), dynamo=True, opset_version=opset,
-            dynamic_shapes=example.dynamic(model, dim), external_data=False, verbose=False,
-            input_names=names, output_names=outputs,
-        )  # fmt: skip
-        return
-    batched = [name for name, tensor in arguments.named.items() if arguments.is_batched(tensor)]
-    batched += [n for n, tensor in zip(outputs, tensors_in(given), strict=True) if arguments.is_batched(tensor)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # that it is the older exporter is known
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # the check shows what is taken for a constant
-        torch.onnx.export(
-            model, arguments.args, os.fspath(path), kwargs=dict(arguments.kwargs), dynamo=False, opset_version=opset,
-            dynamic_axes={name: {0: "batch"} for name in batched}, input_names=names, output_names=outputs,
-        )  # fmt: skip
+def _written(model: nn.Module, arguments: Arguments, path: Path, way: Way, entries: Mapping[str, str]) -> int:
+    """Write a file in one way, with its record; return its size in float32."""
+    import onnx
+
+    write(model, arguments, path, way)
+    write_sealed(onnx.load(path), path, entries)
+    size = path.stat().st_size
+    if entries["dtype"] == "float16":
+        halved(path)
+        write_sealed(onnx.load(path), path, entries)
+    return size
 
 
-def _checked_opset(path: Path, opset: int | None) -> int:
-    """Return a file's opset; raise an error when another one was asked for."""
+def _check_opset(path: Path, opset: int | None) -> None:
+    """Raise an error for a file that is not valid, or of another opset than the one that was asked for."""
     import onnx
 
     onnx.checker.check_model(os.fspath(path), full_check=True)
-    imports = onnx.load(os.fspath(path), load_external_data=False).opset_import
-    version = next(entry.version for entry in imports if entry.domain in {"", "ai.onnx"})
+    version = opset_of(onnx.load(path))
     if opset is not None and version != opset:
-        raise RuntimeError(f"opset {opset} was asked for, torch's exporter wrote {version}")
-    return version
+        raise RuntimeError(
+            f"opset {opset} was asked for, torch's exporter wrote {version}: ask for that, or leave opset out"
+        )
 
 
-def _compare(model: nn.Module, path: Path, given: Sequence[Arguments]) -> tuple[float, float, int]:
-    """Return the largest absolute and relative error, and the number of examples; also at other batch sizes."""
+def _compare(model: nn.Module, path: Path, given: Sequence[Arguments], dynamic: bool) -> tuple[float, float, int]:
+    """Return the largest absolute and relative error, and the number of examples; also at other sizes where free."""
     session = onnx_session(path)
     first = given[0]
     absolute, scale, examples = 0.0, 1e-30, 0
-    for arguments in (first.take(1), first.random(3), *given) if first.batch is not None else given:
+    more = [first.take(1), first.random(3)] if dynamic else [first.random(first.batch or 1)]
+    for arguments in (*more, *given) if first.batch is not None else given:
         with torch.no_grad(), left_as_it_is(model):
             wanted = [tensor.float().cpu() for tensor in tensors_in(arguments.call(model))]
         for want, got in zip(wanted, session.run(None, feed_of(session, arguments)), strict=True):

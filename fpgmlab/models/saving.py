@@ -49,6 +49,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
             "notes": dict(notes or {}),
             **({"numbers": dict(record.numbers)} if record.numbers else {}),
             **({"extra_state": extra} if extra else {}),
+            **({"repaired": list(record.repaired)} if any(record.repaired) else {}),
         },
     )
 
@@ -96,7 +97,9 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     except ValueError as error:
         raise ValueError(f"{str(path)!r} has a damaged record of its plans: {error}") from error
     numbers = _renumber(loaded, record.get("numbers", {}), str(path))
-    set_provenance(loaded, Provenance(record.get("architecture"), record.get("options", {}), plans, numbers))
+    repaired = tuple(record.get("repaired", [False] * len(plans)))
+    made = Provenance(record.get("architecture"), record.get("options", {}), plans, numbers, repaired)
+    set_provenance(loaded, made)
     return loaded.eval()
 
 

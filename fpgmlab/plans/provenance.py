@@ -27,12 +27,15 @@ class Provenance:
         Applied one after the other.
     numbers : dict
         Attributes of modules into which surgery wrote a number of channels, by dotted name, with what they hold.
+    repaired : tuple of bool
+        For each plan whether `fpgmlab.repair` refitted the weights after it; False where a file does not tell.
     """
 
     architecture: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     plans: tuple[Plan, ...] = ()
     numbers: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
+    repaired: tuple[bool, ...] = ()
 
 
 def provenance(model: nn.Module) -> Provenance:
@@ -48,4 +51,11 @@ def set_provenance(model: nn.Module, record: Provenance) -> None:
 def add_plan(model: nn.Module, plan: Plan, numbers: Mapping[str, int | tuple[int, ...]]) -> None:
     """Note that a model was pruned by a plan, and which numbers were written into its attributes."""
     record = provenance(model)
-    set_provenance(model, replace(record, plans=(*record.plans, plan), numbers={**record.numbers, **numbers}))
+    plans, repaired = (*record.plans, plan), (*record.repaired, False)
+    set_provenance(model, replace(record, plans=plans, repaired=repaired, numbers={**record.numbers, **numbers}))
+
+
+def note_repaired(model: nn.Module) -> None:
+    """Note that a model's weights were refitted after its last plan."""
+    record = provenance(model)
+    set_provenance(model, replace(record, repaired=(*record.repaired[:-1], True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,15 @@ from fpgmlab.deployment.quantization.report import QuantizationReport
 from fpgmlab.deployment.quantization.search import ASKED, READ, Search
 from fpgmlab.deployment.quantization.timing import medians
 from fpgmlab.deployment.quantization.writing import CALIBRATIONS, Prepared
+from fpgmlab.deployment.record import (
+    blank_entries,
+    check_export,
+    check_unchanged,
+    entries_of,
+    opset_of,
+    sha256_of,
+    write_sealed,
+)
 from fpgmlab.errors import one_of, unknown
 
 if TYPE_CHECKING:
@@ -90,7 +100,8 @@ def quantize(
     ImportError
         Without onnx and onnxruntime: install ``fpgmlab[deploy]``.
     ValueError
-        For a file without these operators, in another precision or in INT8 already, pictures that it does not take, too
+        For a file without these operators, in another precision or in INT8 already, changed since its export, pictures
+        that it does not take, too
         few pictures or such that are all alike.
     RuntimeError
         When not even one layer can be in INT8 within ``max_drop``.
@@ -124,11 +135,12 @@ def quantize(
             chosen, judged = search.within(chosen, judge, max_drop, few, bar.set_description)
         used = prepared.layers.in_int8(chosen)
         prepared.write(temporary, used)
+        _note(temporary, onnx_path, calibration)
         written = OnnxNetwork(temporary, threads)
         if max_drop is None:
             judged = judge(written)
         ms = medians({"float": network, "int8": written}, one)
-        size = temporary.stat().st_size
+        size, record = temporary.stat().st_size, check_export(temporary)
     layers = prepared.layers
     return QuantizationReport(
         os.fspath(path), os.fspath(onnx_path), "onnxruntime", judged.metric, judged.before, judged.after, judged.drop,
@@ -140,6 +152,7 @@ def quantize(
             else (name, layers.nodes[name].op_type, "float32", chosen.get(name, READ))
             for name in layers.weighted
         ),
+        record.channels_left, record.sha256,
     )  # fmt: skip
 
 
@@ -147,9 +160,10 @@ def _check_file(path: str | os.PathLike[str]) -> None:
     """Raise a ValueError for a file that cannot be quantised, with what would do."""
     import onnx
 
+    check_unchanged(path)
     model = onnx.load(os.fspath(path))
     name = os.fspath(path)
-    opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), 0)
+    opset = opset_of(model)
     if opset < LEAST_OPSET:
         raise ValueError(
             f"{name!r} has opset {opset}: a scale for each channel needs {LEAST_OPSET} or later. Export it with "
@@ -161,6 +175,15 @@ def _check_file(path: str | os.PathLike[str]) -> None:
     types = {tensor.data_type for tensor in model.graph.initializer}
     if onnx.TensorProto.FLOAT16 in types:
         raise ValueError(f"{name!r} has weights in float16: ranges are measured in float32. Export it without dtype=")
+
+
+def _note(path: Path, source: str | os.PathLike[str], calibration: str) -> None:
+    """Write into a file what its source says of itself, and what was done."""
+    import onnx
+
+    entries = blank_entries() | entries_of(source)
+    notes = json.loads(entries["notes"]) | {"quantized": {"calibration": calibration, "source": sha256_of(source)}}
+    write_sealed(onnx.load(path), path, entries | {"dtype": "int8", "notes": json.dumps(notes)})
 
 
 def _pictures(task: Any, samples: int, seed: int) -> tuple[list[object], int]:

@@ -40,6 +40,10 @@ class QuantizationReport:
         Median milliseconds for one call with the shape of the task's example input, timed in turns.
     layers : tuple of (str, str, str, str)
         Of each operation that has weights: name, kind, "int8" or "float32", and why it is in float.
+    channels_left : float
+        Share of the channels that pruning had left before; 1 for a network that was not pruned.
+    sha256 : str
+        Of the file; see `fpgmlab.check_export`.
     """
 
     path: str
@@ -58,6 +62,8 @@ class QuantizationReport:
     ms_before: float
     ms: float
     layers: tuple[tuple[str, str, str, str], ...]
+    channels_left: float
+    sha256: str
 
     @property
     def bytes_ratio(self) -> float:
@@ -82,7 +88,8 @@ class QuantizationReport:
             if math.isnan(self.before)
             else f"{self.metric} {self.before:.4f} -> {self.after:.4f}"
         )
+        pruned = f"; pruned before to {self.channels_left:.0%} of its channels" if self.channels_left < 1 else ""
         return (
             f"INT8 alone, against the float file: {self.ms_ratio:.2f} of the time, {self.bytes_ratio:.2f} of the "
-            f"bytes, {judged}; {whole} of {len(self.layers)} layers are in INT8"
+            f"bytes, {judged}; {whole} of {len(self.layers)} layers are in INT8{pruned}"
         )

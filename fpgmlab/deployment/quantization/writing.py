@@ -52,9 +52,6 @@ class Prepared:
             ready = Path(folder) / "ready.onnx"
             quant_pre_process(os.fspath(path), os.fspath(ready), skip_symbolic_shape=True)
             model = onnx.load(ready)
-            for node in model.graph.node:  # where in its code an exporter found it
-                del node.metadata_props[:]
-                node.doc_string = ""
             layers = Layers.of(model)
             onnx.save(model, ready)  # with names for all nodes
             kinds = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
@@ -96,7 +93,6 @@ class Prepared:
             quantizer.model.topological_sort()
         made = quantizer.model.model
         self._read_in_float(made, used)
-        del made.metadata_props[:]
         domains = {node.domain for node in made.graph.node}
         kept = [entry for entry in made.opset_import if entry.domain in domains | {""}]
         del made.opset_import[:]

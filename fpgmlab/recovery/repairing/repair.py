@@ -24,6 +24,7 @@ from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS
 from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.provenance import note_repaired
 from fpgmlab.recovery.repairing.passing import Options, Passing
 from fpgmlab.recovery.repairing.progress import Progress
 from fpgmlab.recovery.repairing.report import note_report
@@ -164,6 +165,8 @@ def repair(
             buffer.copy_(before[name])
     missing = [name for name in cuts if name not in layers]
     note_report(pruned, rows, missing, interrupted=len(rows) < len(layers))
+    if rows:
+        note_repaired(pruned)
     return pruned
 
 
