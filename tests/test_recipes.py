@@ -144,7 +144,7 @@ def test_runtime(recipe: Callable[[], ModuleType], graph: fl.ChannelGraph):
     with pytest.raises(ValueError, match="runtime must be one of 'onnxruntime', 'torch', .*; not 'bfloat16'"):
         fl.latency_table(graph, runtime="bfloat16")
     recipe()
-    table = fl.latency_table(graph, runtime="bfloat16", counts=2, repeats=1)
+    table = fl.latency_table(graph, runtime="bfloat16", variants=2, rounds=1, progress=False)
     assert table.runtime == "bfloat16"
     assert table.frame["layer"].unique().tolist() == ["0", "3", "7"]
     assert (table.frame["ms"] > 0).all()

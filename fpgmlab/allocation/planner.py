@@ -19,7 +19,7 @@ from fpgmlab.plans.rounding import Scores, allowed_kept, check_rounding
 from fpgmlab.sensitivity import Curves
 
 if TYPE_CHECKING:
-    from fpgmlab.deployment.tables import LatencyTable
+    from fpgmlab.deployment.latency.table import LatencyTable
 
 OPTIONS = 64  # numbers of kept channels that are tried for each group
 
@@ -96,6 +96,8 @@ def allocate(
         table = None
     elif table is None:
         raise ValueError("latency= needs table=: measure one with fpgmlab.latency_table(graph)")
+    else:
+        table.warn_elsewhere()
     check_rounding(multiple, max_ratio)
     given = givens(graph, curves, metric, scores, protect, locked)
     options = {name: _options(graph[name], curve, multiple, max_ratio) for name, curve in given.free.items()}

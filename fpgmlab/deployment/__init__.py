@@ -8,12 +8,12 @@ from fpgmlab.deployment.benchmarking import benchmark
 from fpgmlab.deployment.converters import ConversionReport, export_executorch, export_ncnn, export_openvino
 from fpgmlab.deployment.export import ExportReport, export_onnx
 from fpgmlab.deployment.exported import latency
+from fpgmlab.deployment.latency.measuring import latency_table
+from fpgmlab.deployment.latency.table import LatencyTable
 from fpgmlab.deployment.network import OnnxNetwork
 from fpgmlab.deployment.quantization import QuantizationReport, quantize
 from fpgmlab.deployment.record import ExportRecord, check_export
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
-from fpgmlab.deployment.tables import LatencyTable
-from fpgmlab.deployment.timing import latency_table
 
 __all__ = [
     "RUNTIMES", "ConversionReport", "ExportRecord", "ExportReport", "LatencyTable", "OnnxNetwork", "QuantizationReport",

@@ -17,6 +17,7 @@ from fpgmlab.plans.rounding import allowed_kept, kept_channels
 from fpgmlab.widgets.common.bundle import script
 from fpgmlab.widgets.desk.payload import desk_payload
 from tests.allocation.made import branches, curves_of, rising
+from tests.deployment.tables import made_up
 
 STATIC = Path(fl.__file__).parent / "widgets" / "desk" / "static"
 NETWORKS: dict[str, Callable[[], fl.ChannelGraph]] = {
@@ -50,7 +51,7 @@ def test_the_browser_computes_what_the_kernel_does(page: object, name: str):
     drops = rising(graph, 0)
     some = {group: points for i, (group, points) in enumerate(drops.items()) if i % 5 != 4}  # not all were measured
     curves = curves_of(graph, some, "accuracy")
-    table = fl.LatencyTable.from_json(json.dumps(_table(graph)))
+    table = made_up(graph, seed=1)
     desk = desk_payload(graph, curves, curves.scores, table=table)
     rng, multiple = np.random.default_rng(0), 4
     plans = []
@@ -73,18 +74,3 @@ def test_the_browser_computes_what_the_kernel_does(page: object, name: str):
         ):
             assert snapped == kept_channels(group, ratio, multiple)
             assert allowed == (list(allowed_kept(group, multiple)) if group.protected is None else [group.channels])
-
-
-def _table(graph: fl.ChannelGraph) -> dict:
-    """Return a made-up latency table of all layers with weights, as JSON has it."""
-    rng = np.random.default_rng(1)
-    grids, layers = {}, {}
-    for layer in graph.layers:
-        if layer.kind not in ("conv", "linear") or layer.depthwise:
-            continue
-        inputs, outputs = (sorted({max(1, n // 3), n}) for n in (len(layer.inputs), len(layer.outputs)))
-        ms = rng.uniform(0.1, 2, (len(inputs), len(outputs))).tolist()
-        grids[layer.name] = {"inputs": inputs, "outputs": outputs, "ms": ms}
-        layers[layer.name] = layer.name
-    return {"format": "fpgmlab-latency/1", "grids": grids, "layers": layers, "calls": dict.fromkeys(layers, 1),
-            "runtime": "torch", "batch": 1}  # fmt: skip

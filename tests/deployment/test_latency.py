@@ -1,88 +1,154 @@
-"""Latency tables: the arithmetic on made-up numbers, and that measuring gives numbers of the right shape."""
+"""Latency tables: the arithmetic on made-up numbers, steps that are found where they are, and real measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from scipy.interpolate import RegularGridInterpolator
 from torch import nn
 
 import fpgmlab as fl
+from fpgmlab.deployment.calls import Call, layer_calls, measured_layers
+from fpgmlab.deployment.latency.fitting import weights_of
+from fpgmlab.deployment.latency.probing import probe
+from fpgmlab.deployment.latency.steps import Kernel, Steps
+from fpgmlab.deployment.latency.variants import Variants, drawn_plans
+from fpgmlab.deployment.machine import Machine
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.runtimes.onnx_runtime import layer_session
-from fpgmlab.deployment.tables import Grid
-from fpgmlab.deployment.timing import latency_table
 from tests.allocation.made import branches, chain, curves_of, loss_of, rising
+from tests.deployment.tables import by_stairs, made_up, stairs
 
 
-def stairs(*numbers: int) -> float:
-    """Return a made-up latency: it rises by steps of four channels, and each layer has its overhead."""
-    return 0.5 + float(np.prod([-(-n // 4) for n in numbers]))
+def test_steps_are_flat_within_a_block_and_straight_between_measured_tops():
+    steps = Steps(8, (2, 8, 16, 32), (0.1, 1.0, 2.0, 6.0))
+    counts = np.array([1, 2, 5, 8, 9, 16, 17, 24, 25, 32, 33, 40])
+    wanted = [0.1, 0.1, 0.55, 1, 2, 2, 4, 4, 6, 6, 6 + 8 * 5.9 / 30, 6 + 8 * 5.9 / 30]
+    assert steps.at(counts) == pytest.approx(wanted)
+    assert Steps(1, (1,), (1.0,)).at(counts) == pytest.approx(np.ones(len(counts)))
 
 
-def made_up(graph: fl.ChannelGraph) -> fl.LatencyTable:
-    """Return a table over all numbers of channels of every convolution."""
-    layers = {layer.name: layer for layer in graph.layers if layer.kind == "conv"}
-    grids = {}
-    for name, layer in layers.items():
-        inputs = (1,) if layer.depthwise else tuple(range(1, len(layer.inputs) + 1))
-        outputs = tuple(range(1, len(layer.outputs) + 1))
-        grids[name] = Grid(inputs, outputs, tuple(tuple(stairs(i, o) for o in outputs) for i in inputs))
-    return fl.LatencyTable(grids, {n: n for n in layers}, dict.fromkeys(layers, 1), "made up", 1)
+def test_features_are_those_of_the_regime():
+    line, twice = Steps(1, (1, 2), (1.0, 2.0)), Steps(1, (1, 2), (2.0, 4.0))
+    kernel = Kernel((4, 2), (line, line), (twice, twice))
+    found = kernel.features(np.array([8, 8, 6]), np.array([6, 5, 6]), np.array([False, True, True]))
+    assert found == pytest.approx(
+        np.array([
+            [1, 8, 6, 48, 0, 0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 1, 16, 10, 160, 5 / 64],
+            [0, 0, 0, 0, 0, 1, 12, 12, 144, 6 / 64],
+        ])
+    )  # fmt: skip
 
 
-def test_a_grid_is_bilinear_between_and_flat_outside():
-    grid = Grid((8, 16, 32), (4, 8), ((1.0, 2.0), (3.0, 5.0), (4.0, 9.0)))
-    oracle = RegularGridInterpolator((grid.inputs, grid.outputs), np.array(grid.ms))
-    points = np.random.default_rng(0).uniform((8, 4), (32, 8), (50, 2))
-    assert grid.at(*points.T) == pytest.approx(oracle(points))
-    assert grid.at(np.array([2, 8, 32]), np.array([1, 8, 8])) == pytest.approx([1, 2, 9])
-    assert Grid((7,), (5,), ((2.0,),)).at(np.array([3]), np.array([2])) == 2
+def test_weights_are_found_again():
+    rng = np.random.default_rng(0)
+    features, weights = rng.uniform(0, 3, (40, 10)), np.array([0.1, 0, 2, 3, 0, 0, 1, 0.5, 0, 0.2])
+    assert weights_of(features, features @ weights) == pytest.approx(weights, abs=1e-9)
+    assert (weights_of(features, np.zeros(40)) == 0).all()
 
 
-def test_the_nearest_bilinear_function_of_one_is_itself():
-    inputs, outputs = (2, 5, 9), (1, 4, 6, 8)
-    grid = Grid(inputs, outputs, tuple(tuple(1 + 2 * o + 3 * i + 0.5 * i * o for o in outputs) for i in inputs))
-    assert grid.bilinear() == pytest.approx(np.array([[1, 2], [3, 0.5]]))
+def runtime_of(block: int, alignment: tuple[int, int], slow: float = 1.5) -> Callable[..., np.ndarray]:
+    """Return what measures a made-up runtime: blocks of outputs, inputs one by one, slow where they are not aligned."""
+
+    def times(call: Call, points: Sequence[tuple[int, int]]) -> np.ndarray:
+        noise = np.random.default_rng(len(points)).exponential(0.002, len(points))
+        ms = [
+            i * math.ceil(o / block) * (1 if i % alignment[0] == 0 and o % alignment[1] == 0 else slow)
+            for i, o in points
+        ]
+        return np.array(ms) * (1 + noise)
+
+    return times
+
+
+CONV = Call("x", (64, 64, 3, 3), 64, 64, 1, "conv", (3, 3), (1, 1), (1, 1), (14, 14))
+
+
+@pytest.mark.parametrize(
+    ("block", "alignment"), [(16, (4, 1)), (8, (8, 1)), (4, (4, 4)), (32, (1, 1)), (16, (1, 1)), (16, (16, 16))]
+)
+def test_probing_finds_the_blocks_of_a_runtime(block: int, alignment: tuple[int, int]):
+    kernel = probe(CONV, runtime_of(block, alignment), most=256)
+    assert kernel.alignment == alignment
+    assert kernel.aligned[1].block == max(block, alignment[1])
+    counts = np.array([16, 48, 96, 160, 256])
+    assert kernel.aligned[1].at(counts) == pytest.approx(np.ceil(counts / block) / np.ceil(64 / block), rel=0.03)
+    assert kernel.aligned[0].at(counts) == pytest.approx(counts / 64, rel=0.05)
+
+
+def test_one_disturbed_count_changes_nothing():
+    quiet = runtime_of(16, (4, 1))
+
+    def disturbed(call: Call, points: Sequence[tuple[int, int]]) -> np.ndarray:
+        return quiet(call, points) * np.array([3.0 if point in ((64, 40), (52, 64)) else 1.0 for point in points])
+
+    kernel = probe(CONV, disturbed, most=128)
+    assert kernel.alignment == (4, 1)
+    assert kernel.aligned[1].block == 16
+
+
+# Plans ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_plans_latency_is_the_sum_of_its_layers():
     graph = branches()
-    table = made_up(graph)
+    table = by_stairs(graph)
     kept = {"stem": 4, "inner": 3, "side": 5, "join": 4}
     plan = fl.Plan.from_ratios(graph, fl.score(graph), {n: 1 - k / graph[n].channels for n, k in kept.items()})
     assert {n: plan.kept[n] for n in kept} == kept
-    # Layers by hand: inputs and outputs of the pruned network; the depthwise one has a single row.
+    # Layers by hand: inputs and outputs of the pruned network; the depthwise one has its channels once.
     by_hand = [(1, 4), (4, 3), (3, 4), (4, 5), (1, 5), (9, 4)]
     assert table.latency(graph, plan) == pytest.approx(sum(stairs(*pair) for pair in by_hand))
+    assert sum(table.by_layer(graph, plan).values()) == pytest.approx(table.latency(graph, plan))
     whole = [(1, 6), (6, 5), (5, 6), (6, 7), (1, 7), (13, 4)]
     assert table.latency(graph) == pytest.approx(sum(stairs(*pair) for pair in whole))
-    often = fl.LatencyTable(table.grids, table.layers, dict.fromkeys(table.calls, 3), "made up", 1)
-    assert often.latency(graph, plan) == pytest.approx(3 * table.latency(graph, plan))
+    assert table.whole == pytest.approx(table.by_layer(graph))
+
+
+def test_what_does_not_fit_beside_a_layer_costs_its_misfit():
+    graph = branches()
+    table = made_up(graph)
+    layers = {name: layer for name, layer in table.layers.items() if layer.beside}
+    assert layers
+    counts = {layer.name: i for i, layer in enumerate(graph.layers)}
+    for name, layer in layers.items():
+        kept = graph.costs.counts @ graph.costs.vector()
+        row = kept.astype(int)[None]
+        quick = {
+            other: bool(
+                table.kernels[table.layers[other].kernel].quick(
+                    row[:, 2 * counts[other]], row[:, 2 * counts[other] + 1]
+                )[0]
+            )
+            for other in (*layer.beside, name)
+        }
+        i, o = row[0, 2 * counts[name]], row[0, 2 * counts[name] + 1]
+        misfit = o % layer.layout != 0 or not all(quick[other] for other in layer.beside)
+        features = table.kernels[layer.kernel].features(np.array([i]), np.array([o]), np.array([misfit]))[0]
+        assert table.by_layer(graph)[name] == pytest.approx(float(features @ np.array(layer.weights)))
 
 
 def test_the_form_is_the_latency_where_that_is_bilinear():
-    graph = chain(6, 9, 5)
-    layers = {"0": (1, 6), "2": (6, 9), "4": (9, 5)}
-    grids = {
-        n: Grid((1, i), (1, o), ((1.0, float(o)), (float(i), float(i * o)))) if i > 1 else Grid((1,), (1, o), ((1, o),))
-        for n, (i, o) in layers.items()
-    }
-    table = fl.LatencyTable(grids, {n: n for n in grids}, dict.fromkeys(grids, 1), "made up", 1)
-    kept = np.array([4, 7, 3, 3, 1.0])
+    graph = chain(8, 12, 4)
+    table = by_stairs(graph)
     form = table.form(graph)
-    assert kept @ form @ kept == pytest.approx(4 + 4 * 7 + 7 * 3)
+    for kept in ((8, 12, 4, 4, 1.0), (4, 8, 4, 4, 1.0)):
+        z = np.array(kept)
+        exact = sum(stairs(*pair) for pair in ((1, int(z[0])), (int(z[0]), int(z[1])), (int(z[1]), int(z[2]))))
+        assert z @ form @ z == pytest.approx(exact)
 
 
 @pytest.mark.parametrize("budget", [0.85, 0.7, 0.5])
 def test_a_budget_of_latency_is_met_and_hardly_missed(budget: float):
     graph = chain(8, 12, 8)
-    table, drops = made_up(graph), rising(graph, 1)
+    table, drops = by_stairs(graph), rising(graph, 1)
     curves = curves_of(graph, drops)
     plan = fl.allocate(graph, curves, latency=budget, table=table, multiple=1)
     whole = table.latency(graph)
@@ -100,11 +166,11 @@ def test_a_budget_of_latency_is_met_and_hardly_missed(budget: float):
 def test_an_unreachable_latency_says_what_can_be_reached():
     graph = chain(8, 12, 8)
     with pytest.raises(ValueError, match=r"latency=0.01 cannot be reached: at least 0.\d+ of the latency"):
-        fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.01, table=made_up(graph))
+        fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.01, table=by_stairs(graph))
 
 
 def test_tables_of_other_networks_are_refused():
-    table = made_up(chain(8, 12))
+    table = by_stairs(chain(8, 12))
     with pytest.raises(ValueError, match="layer '0' has 9 outputs here, 8 in the table"):
         table.latency(chain(9, 12))
     with pytest.raises(ValueError, match="the latency table is of another network: unknown layer '0'"):
@@ -116,39 +182,72 @@ def test_json_both_ways(tmp_path: Path):
     table.to_json(tmp_path / "table.json")
     assert fl.LatencyTable.from_json(tmp_path / "table.json") == table
     assert fl.LatencyTable.from_json(table.to_json()) == table
-    with pytest.raises(ValueError, match="the text is not a latency table of fpgmlab"):
+    with pytest.raises(ValueError, match="the text is not a latency table of this fpgmlab"):
         fl.LatencyTable.from_json('{"format": "fpgmlab-plan/1"}')
     with pytest.raises(FileNotFoundError):
         fl.LatencyTable.from_json(tmp_path / "none.json")
 
 
+def test_a_table_of_another_machine_is_named():
+    graph = chain(8, 12, 8)
+    table = by_stairs(graph)
+    elsewhere = replace(table, machine=replace(table.machine, processor="another"))
+    with pytest.warns(UserWarning, match="measured elsewhere: processor 'another' there"):
+        fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.9, table=elsewhere)
+
+
 # Measuring -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
-def test_measuring_gives_a_number_for_each_shape_and_point(graph: fl.ChannelGraph, runtime: str):
-    threads = torch.get_num_threads()
-    table = latency_table(graph, runtime=runtime, counts=2, repeats=2, threads=1)
+@pytest.mark.parametrize(
+    ("runtime", "dtype"), [("onnxruntime", "float32"), ("onnxruntime", "int8"), ("torch", "float32")]
+)
+def test_measuring_gives_a_staircase_for_each_layer(graph: fl.ChannelGraph, runtime: str, dtype: str):
+    threads, state = torch.get_num_threads(), {k: v.clone() for k, v in graph.model.state_dict().items()}
+    table = fl.latency_table(graph, runtime=runtime, dtype=dtype, variants=8, rounds=2, threads=1, progress=False)
     assert torch.get_num_threads() == threads
+    assert all(torch.equal(value, state[key]) for key, value in graph.model.state_dict().items())
     convolutions = [name for name, module in graph.model.named_modules() if isinstance(module, nn.Conv2d)]
     assert set(table.layers) == {*convolutions, "fc"}
-    assert table.layers["layer1.2.conv2"] == "layer1.0.conv1"  # of the same shape
-    assert len(table.grids) == 9
+    assert (table.machine.runtime, table.dtype, table.batch) == (runtime, dtype, 1)
+    assert table.machine.unlike(Machine.here(runtime, 1)) is None
+    assert table.layers["layer1.0.conv2"].beside == ("conv1", "layer1.1.conv2", "layer1.2.conv2")
     frame = table.frame
-    assert frame.columns.tolist() == ["layer", "layers", "inputs", "outputs", "ms"]
-    assert frame.groupby("layer", sort=False).first()["layers"].sum() == len(table.layers)
-    assert np.isfinite(frame["ms"]).all()
+    assert frame["ms"].sum() + table.overhead == pytest.approx(table.latency(graph))
     assert (frame["ms"] > 0).all()
-    assert table.grids["layer3.0.conv1"].inputs == (8, 32)
-    assert table.grids["layer3.0.conv1"].outputs == (8, 64)
-    assert table.grids["conv1"].inputs == (1,)
-    assert table.latency(graph) > 0
+    half = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5, multiple=8)
+    assert 0 < table.latency(graph, half) < table.latency(graph)
 
 
-def test_all_multiples_when_there_are_few(graph: fl.ChannelGraph):
-    table = latency_table(graph, counts=8, multiple=16, repeats=1, threads=1)
-    assert table.grids["layer3.0.conv1"].inputs == (16, 32)
-    assert table.grids["layer3.0.conv1"].outputs == (16, 32, 48, 64)
+def test_the_layers_of_a_network_are_found_in_its_profile(graph: fl.ChannelGraph, tmp_path: Path):
+    variants = Variants.of(graph, 1, "float32", tmp_path, 1, 3)
+    for plan in drawn_plans(graph, 3, 0):
+        calls, profile = variants.time(plan)
+        small = fl.prune(graph, plan)
+        assert [(c.inputs, c.outputs) for c in calls if c.kind == "conv"] == [
+            (m.in_channels, m.out_channels) for m in small.modules() if isinstance(m, nn.Conv2d)
+        ]
+        assert all(ms > 0 for ms in profile.layers.values())
+        assert sum(profile.layers.values()) + profile.rest == pytest.approx(profile.total)
+        assert abs(profile.rest) < 0.5 * profile.total
+
+
+def test_a_layer_called_twice_has_the_time_of_both():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.again, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.again(self.again(self.first(x)).relu()))
+
+    graph = fl.trace(Twice().eval(), torch.randn(1, 3, 12, 12))
+    assert [call.name for call in layer_calls(graph.model, measured_layers(graph), graph.example_input)] == [
+        "first", "again", "again", "last",
+    ]  # fmt: skip
+    for runtime in ("onnxruntime", "torch"):
+        table = fl.latency_table(graph, runtime=runtime, variants=3, rounds=1, threads=1, progress=False)
+        assert set(table.layers) == {"first", "again", "last"}
 
 
 def test_other_kinds_of_layers_are_measured():
@@ -159,10 +258,10 @@ def test_other_kinds_of_layers_are_measured():
         nn.Linear(24, 2),
     )  # fmt: skip
     graph = fl.trace(model.eval(), torch.randn(1, 3, 8, 8))
-    table = latency_table(graph, counts=3, multiple=2, repeats=1, threads=1)
-    assert len(table.layers) == len([layer for layer in graph.layers if layer.kind != "tensor"])
-    assert table.grids["1"].outputs == (4, 12, 16)
-    assert np.isfinite(table.frame["ms"]).all()
+    for runtime in ("onnxruntime", "torch"):
+        table = fl.latency_table(graph, runtime=runtime, variants=3, rounds=1, threads=1, progress=False)
+        assert len(table.layers) == len([layer for layer in graph.layers if layer.kind != "tensor"])
+        assert np.isfinite(table.frame["ms"]).all()
 
 
 @pytest.mark.parametrize(
@@ -191,20 +290,40 @@ def test_a_runtime_of_ones_own(monkeypatch: pytest.MonkeyPatch):
             return lambda: None
 
     monkeypatch.setitem(RUNTIMES, "counting", Counting())
-    table = latency_table(chain(8, 8), runtime="counting", counts=1, batch=3, repeats=1)
+    table = fl.latency_table(chain(8, 8), runtime="counting", batch=3, variants=2, rounds=1, progress=False)
     assert table.runtime == "counting"
     assert set(table.layers) == {"0", "2", "6"}
     assert {shape[0] for shape in Counting.made} == {3}
+    assert math.isnan(table.error)  # it runs single layers only
+
+
+def test_a_table_is_kept_and_not_used_for_something_else(graph: fl.ChannelGraph, tmp_path: Path):
+    path, options = tmp_path / "table.json", {"variants": 2, "rounds": 1, "threads": 1, "progress": False}
+    first = fl.latency_table(graph, path=path, **options)
+    assert fl.latency_table(graph, path=path, **options) == first
+    with pytest.raises(ValueError, match=r"holds a latency table of something else: batch 1 there, 8 here"):
+        fl.latency_table(graph, path=path, batch=8, **options)
+    with pytest.raises(ValueError, match=r"runtime 'onnxruntime' there, 'torch' here"):
+        fl.latency_table(graph, path=path, runtime="torch", **options)
+    with pytest.raises(ValueError, match="of another network"):
+        fl.latency_table(chain(8, 8), path=path, **options)
+    elsewhere = first.to_json().replace(first.machine.processor, "another processor")
+    path.write_text(elsewhere)
+    with pytest.raises(ValueError, match="processor 'another processor' there"):
+        fl.latency_table(graph, path=path, **options)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"runtime": "tensorrt"}, "runtime must be one of 'onnxruntime', 'torch', .*; not 'tensorrt'"),
-        ({"counts": 0}, "counts must be a whole number of at least 1; got 0"),
-        ({"repeats": 1.5}, "repeats must be a whole number of at least 1; got 1.5"),
+        ({"runtime": "tensorrt"}, "runtime must be one of 'onnxruntime', 'torch'"),
+        ({"dtype": "float16"}, "dtype must be one of 'float32', 'int8'; not 'float16'"),
+        ({"dtype": "int8", "runtime": "torch"}, "dtype='int8' is measured in 'onnxruntime' only; not in 'torch'"),
+        ({"variants": 1}, "variants must be a whole number of at least 2; got 1"),
+        ({"rounds": 1.5}, "rounds must be a whole number of at least 1; got 1.5"),
+        ({"threads": 1000}, r"threads must be at most the \d+ processors that this process may use; got 1000"),
     ],
 )
 def test_bad_requests_are_named(options: dict, words: str):
     with pytest.raises(ValueError, match=words):
-        latency_table(chain(8, 8), **options)
+        fl.latency_table(chain(8, 8), **options)

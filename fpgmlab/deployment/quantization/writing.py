@@ -45,24 +45,38 @@ class Prepared:
         cls, path: str | os.PathLike[str], feeds: Sequence[dict[str, np.ndarray]], method: str, reduce_range: bool
     ) -> Prepared:
         """Return a file's network with ranges measured on some inputs by one of ONNX Runtime's methods."""
-        import onnx
-        from onnxruntime.quantization import CalibrationMethod, create_calibrator, quant_pre_process
+        from onnxruntime.quantization import quant_pre_process
 
         with tempfile.TemporaryDirectory() as folder, _quiet():
             ready = Path(folder) / "ready.onnx"
             quant_pre_process(os.fspath(path), os.fspath(ready), skip_symbolic_shape=True)
-            model = onnx.load(ready)
-            layers = Layers.of(model)
-            onnx.save(model, ready)  # with names for all nodes
+            return cls.measured(ready, feeds, method, reduce_range)
+
+    @classmethod
+    def measured(
+        cls, path: Path, feeds: Sequence[dict[str, np.ndarray]], method: str = "minmax", reduce_range: bool = False
+    ) -> Prepared:
+        """Return a network whose batch norms are folded already, with ranges measured on some inputs."""
+        import onnx
+        from onnxruntime.quantization import CalibrationMethod, create_calibrator
+
+        model, layers = _named(path)
+        with tempfile.TemporaryDirectory() as folder, _quiet():
+            named = Path(folder) / "named.onnx"
+            onnx.save(model, named)
             kinds = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
             calibrator = create_calibrator(
-                os.fspath(ready),
+                os.fspath(named),
                 augmented_model_path=os.fspath(Path(folder) / "measured.onnx"),
                 calibrate_method=CalibrationMethod[kinds[method]],
             )
             calibrator.collect_data(_Feeds(iter(feeds)))
-            ranges = calibrator.compute_data()
-        return cls(model, layers, ranges, reduce_range)
+            return cls(model, layers, calibrator.compute_data(), reduce_range)
+
+    def like(self, path: Path) -> Prepared:
+        """Return a file of the same operations with other numbers of channels, with these ranges."""
+        model, layers = _named(path)
+        return Prepared(model, layers, self.ranges, self.reduce_range)
 
     def write(self, path: str | os.PathLike[str], used: Sequence[str]) -> None:
         """Write the network with some nodes in INT8: weights per channel, activations unsigned.
@@ -112,6 +126,17 @@ class Prepared:
                 maker = makers.get(turned.input[0])
                 if maker is None or maker.name not in used:
                     node.input[0] = turned.input[0]
+
+
+def _named(path: Path) -> tuple[onnx.ModelProto, Layers]:
+    """Return a file's network, all its nodes with names and without the places in code where exporters found them."""
+    import onnx
+
+    model = onnx.load(path)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return model, Layers.of(model)
 
 
 class _Feeds:

@@ -11,6 +11,7 @@ import numpy as np
 from fpgmlab.allocation.degradation import Degradation, degradations
 from fpgmlab.common.modules import stage
 from fpgmlab.deployment import LatencyTable
+from fpgmlab.deployment.latency.steps import Steps
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.rounding import Scores, lowest
@@ -44,7 +45,7 @@ def desk_payload(
         Of what JSON knows. ``groups``: a list, in network order. ``cells``: the sizes of all cells. ``macs``,
         ``sizes``: terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
         `fpgmlab.graph.costs.CostModel`). ``repaired``: whether the curves are of repaired points. ``metrics``: name,
-        unpruned value, and a curve, or None, for each group. ``latency``: the table's grids, and its layers' counts
+        unpruned value, and a curve, or None, for each group. ``latency``: the table's kernels, and its layers' counts
         over z; or None.
 
     Raises
@@ -173,16 +174,23 @@ def _latency(graph: ChannelGraph, table: LatencyTable) -> Json:
     def linear(row: int) -> list[list[int]]:
         return [[int(cell), int(counts[row, cell])] for cell in counts[row].nonzero()[0]]
 
-    grids = list(table.grids)
+    def steps(side: Steps) -> Json:
+        return {"block": side.block, "counts": side.counts, "units": side.units}
+
+    places = table.places(graph)
+    kernels, names = list(table.kernels), [name for _, name in places]
     return {
         "runtime": table.runtime,
         "batch": table.batch,
-        "grids": [
-            {"inputs": grid.inputs, "outputs": grid.outputs, "ms": grid.ms} for grid in table.grids.values()
+        "overhead": table.overhead,
+        "kernels": [
+            {"alignment": kernel.alignment, "aligned": [*map(steps, kernel.aligned)], "odd": [*map(steps, kernel.odd)]}
+            for kernel in table.kernels.values()
         ],
         "layers": [
-            {"inputs": linear(2 * i), "outputs": linear(2 * i + 1), "grid": grids.index(table.layers[name]),
-             "calls": table.calls[name]}
-            for i, name in table.places(graph)
+            {"inputs": linear(2 * i), "outputs": linear(2 * i + 1), "kernel": kernels.index(table.layers[name].kernel),
+             "weights": table.layers[name].weights, "layout": table.layers[name].layout,
+             "beside": [names.index(other) for other in table.layers[name].beside]}
+            for i, name in places
         ],
     }  # fmt: skip

@@ -38,10 +38,18 @@ export function deskModel(desk) {
   }
 
   function milliseconds() {
-    let total = 0;
-    for (const { inputs, outputs, grid, calls } of latency.layers) {
-      total += calls * atGrid(latency.grids[grid], linear(inputs), linear(outputs));
-    }
+    const { layers, kernels } = latency;
+    const counts = layers.map(({ inputs, outputs }) => [linear(inputs), linear(outputs)]);
+    const quick = layers.map(({ kernel }, l) => kernels[kernel].alignment.every((multiple, side) => counts[l][side] % multiple === 0));
+    let total = latency.overhead;
+    layers.forEach(({ kernel, weights, layout, beside }, l) => {
+      const [taken, made] = kernels[kernel][quick[l] ? "aligned" : "odd"];
+      const [inputs, outputs] = counts[l];
+      const [i, o] = [atSteps(taken, inputs), atSteps(made, outputs)];
+      const misfit = outputs % layout !== 0 || beside.some((other) => !quick[other]);
+      const features = [1, i, o, i * o, misfit ? outputs / 64 : 0];
+      features.forEach((feature, term) => (total += feature * weights[term + (quick[l] ? 0 : features.length)]));
+    });
     return total;
   }
 
@@ -114,18 +122,14 @@ function allowedOf({ channels, step, least, protected: reason }, multiple) {
   return [...found, channels];
 }
 
-function atGrid({ inputs, outputs, ms }, i, o) {
-  const [row, down] = between(inputs, i), [column, right] = between(outputs, o);
-  const below = Math.min(row + 1, inputs.length - 1), beside = Math.min(column + 1, outputs.length - 1);
-  const upper = ms[row][column] * (1 - right) + ms[row][beside] * right;
-  const lower = ms[below][column] * (1 - right) + ms[below][beside] * right;
-  return upper * (1 - down) + lower * down;
-}
-
-function between(measured, count) {
-  const last = measured.length - 1, within = Math.max(measured[0], Math.min(measured[last], count));
-  const place = measured.findLastIndex((n) => n <= within), after = Math.min(place + 1, last);
-  return [place, (within - measured[place]) / Math.max(measured[after] - measured[place], 1)];
+/** Return what so many channels of one side cost: fpgmlab.deployment.latency.steps.Steps.at in the browser. */
+function atSteps({ block, counts, units }, channels) {
+  const top = channels < block ? channels : Math.ceil(channels / block) * block;
+  const last = counts.length - 1;
+  const place = counts.findLastIndex((n) => n <= top);
+  if (place < 0) return units[0];
+  if (place === last) return units[last] + (last ? ((units[last] - units[0]) / (counts[last] - counts[0])) * (top - counts[last]) : 0);
+  return units[place] + ((units[place + 1] - units[place]) * (top - counts[place])) / (counts[place + 1] - counts[place]);
 }
 
 function leastCommonMultiple(a, b) {

@@ -1,0 +1,158 @@
+"""Measuring a latency table."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fpgmlab.common.numbers import whole_number
+from fpgmlab.deployment.calls import layer_calls, measured_layers
+from fpgmlab.deployment.latency.fitting import Sample, bare_layers, fitted
+from fpgmlab.deployment.latency.onnx_probe import onnx_prober
+from fpgmlab.deployment.latency.probing import Prober, kind_of, probed
+from fpgmlab.deployment.latency.singly import Singly
+from fpgmlab.deployment.latency.steps import Kernel, Staircase
+from fpgmlab.deployment.latency.table import LatencyTable
+from fpgmlab.deployment.latency.variants import Variants, drawn_plans
+from fpgmlab.deployment.machine import Machine, cores
+from fpgmlab.deployment.runtimes import RUNTIMES
+from fpgmlab.errors import one_of
+from fpgmlab.graph.channel_graph import ChannelGraph
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
+
+DTYPES = ("float32", "int8")
+LEAST_VARIANTS = 2
+
+
+def latency_table(
+    graph: ChannelGraph,
+    *,
+    runtime: str = "onnxruntime",
+    dtype: str = "float32",
+    batch: int = 1,
+    threads: int | None = None,
+    variants: int = 34,
+    rounds: int = 8,
+    seed: int = 0,
+    path: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> LatencyTable:
+    """Measure how long each convolution and linear layer takes over its numbers of input and output channels, as steps.
+
+    First the runtime's blocks: for each kind of layer a small network with that layer at all counts from 33 to 64, then
+    at the tops of the steps that show. Then the network itself at random numbers of channels, with random weights: ONNX
+    Runtime says how long each layer took in there. Of other runtimes the layers are timed one by one, and whole
+    networks say by how much they differ from the sum. Each layer's time is then a sum of a constant, its inputs,
+    its outputs and their product, all counted as the runtime does, with weights by non-negative least squares.
+
+    Parameters
+    ----------
+    graph : ChannelGraph
+    runtime : str
+        A name in `fpgmlab.deployment.RUNTIMES`: "onnxruntime", "torch", ...
+    dtype : {"float32", "int8"}
+        INT8 as `fpgmlab.quantize` writes it: what is faster in float stays there. ONNX Runtime only.
+    batch : int
+        Examples in one forward pass.
+    threads : int, optional
+        Within one operation; the runtime chooses when left out.
+    variants : int
+        Networks with random numbers of channels.
+    rounds : int
+        How often each is run; what disturbs a run only adds, so the quickest count.
+    seed : int
+        Of the numbers of channels.
+    path : path-like, optional
+        A file that keeps the table. Where it is there already, it is read instead of measuring.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    LatencyTable
+
+    Raises
+    ------
+    ValueError
+        For an unknown runtime or dtype, numbers out of range, more threads than processors; for a file at ``path`` that
+        is of another network, machine, runtime, dtype, batch or number of threads, with what differs.
+    ImportError
+        When the runtime is not installed, with the extra that brings it.
+    """
+    if runtime not in RUNTIMES:
+        raise ValueError(one_of("runtime", runtime, RUNTIMES))
+    if dtype not in DTYPES:
+        raise ValueError(one_of("dtype", dtype, DTYPES))
+    if dtype == "int8" and runtime != "onnxruntime":
+        raise ValueError(f"dtype='int8' is measured in 'onnxruntime' only; not in {runtime!r}")
+    numbers = {"batch": (batch, 1), "variants": (variants, LEAST_VARIANTS), "rounds": (rounds, 1)}
+    for name, (value, least) in numbers.items():
+        whole_number(name, value, least)
+    if threads is not None and whole_number("threads", threads) > cores():
+        raise ValueError(f"threads must be at most the {cores()} processors that this process may use; got {threads}")
+    machine = Machine.here(runtime, threads)
+    if path is not None and Path(path).exists():
+        return _kept(path, graph, machine, dtype, batch)
+    with tempfile.TemporaryDirectory() as folder, _bar(progress, variants) as bar:
+        if runtime == "onnxruntime":
+            measured = _whole(graph, Path(folder), dtype, batch, threads, variants, rounds, seed, bar)
+        else:
+            measured = Singly(RUNTIMES[runtime], graph, batch, threads, rounds).measured(variants, seed, bar)
+    table = LatencyTable(*measured[:3], machine, dtype, batch, measured[3])
+    if path is not None:
+        table.to_json(path)
+    return table
+
+
+def _whole(
+    graph: ChannelGraph, folder: Path, dtype: str, batch: int, threads: int | None, variants: int, rounds: int,
+    seed: int, bar: tqdm,
+) -> tuple[dict[str, Kernel], dict[str, Staircase], float, float]:  # fmt: skip
+    """Return kernels, staircases, overhead and error by ONNX Runtime's profiles of whole networks."""
+    there = Variants.of(graph, batch, dtype, folder, threads, rounds)
+    calls = layer_calls(graph.model, measured_layers(graph), graph.example_input)
+    eight = there.int8_layers()
+    kinds = {call.name: kind_of(call) + (" int8" if call.name in eight else "") for call in calls}
+    bar.set_description("blocks")
+    probers: dict[bool, Prober] = {
+        small: onnx_prober("int8" if small else "float32", batch, threads, rounds) for small in (True, False)
+    }
+    kernels = probed(calls, kinds, lambda kind: probers[kind.endswith(" int8")])
+    bar.set_description("variants")
+    samples: list[Sample] = []
+    for plan in drawn_plans(graph, variants, seed):
+        samples.append(there.time(plan))
+        bar.update()
+    layers, predicted = fitted(samples, kernels, bare_layers(graph, calls, kinds, kernels))
+    totals = np.array([profile.total for _, profile in samples])
+    overhead = float(np.median(totals - predicted))
+    error = float(np.sqrt(np.mean(((predicted + overhead) / totals - 1) ** 2)))
+    return kernels, layers, overhead, error
+
+
+def _kept(path: str | os.PathLike[str], graph: ChannelGraph, machine: Machine, dtype: str, batch: int) -> LatencyTable:
+    """Return the table of a file; refuse one of something else."""
+    table = LatencyTable.from_json(path)
+    table.places(graph)
+    differing = table.machine.unlike(machine)
+    for name, there, here in (("dtype", table.dtype, dtype), ("batch", table.batch, batch)):
+        if there != here:
+            differing = ", ".join(filter(None, [differing, f"{name} {there!r} there, {here!r} here"]))
+    if differing:
+        raise ValueError(
+            f"{os.fspath(path)!r} holds a latency table of something else: {differing}. Choose another path, or remove "
+            "it; LatencyTable.from_json reads it as it is."
+        )
+    return table
+
+
+def _bar(progress: bool, variants: int) -> tqdm:
+    from tqdm.auto import tqdm
+
+    return tqdm(disable=not progress, desc="latency", total=variants, leave=False)

@@ -1,0 +1,222 @@
+"""Latency tables: the staircases of all layers of a network, and what they say of a plan; JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fpgmlab.common.files import json_text, write_text
+from fpgmlab.deployment.latency.steps import Kernel, Staircase, Steps, Widths
+from fpgmlab.deployment.machine import Machine
+from fpgmlab.errors import unknown
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "fpgmlab-latency/2"
+LINE = 9  # counts of a side that the leading form goes through
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds of each layer over its numbers of input and output channels; made by `fpgmlab.latency_table`.
+
+    The layers' milliseconds and ``overhead`` add up to the network's: they were measured inside it, and what follows a
+    layer (activation, sum, change of layout) counts as its own.
+
+    Attributes
+    ----------
+    kernels : mapping of str to Kernel
+        How the runtime counts channels, by kind of layer.
+    layers : mapping of str to Staircase
+    overhead : float
+        Milliseconds that belong to no layer.
+    machine : Machine
+        Where it was measured, with which runtime.
+    dtype : {"float32", "int8"}
+    batch : int
+        Examples in one forward pass.
+    error : float
+        Root of the mean square of ``predicted / measured - 1`` over the networks that it was fitted to.
+    """
+
+    kernels: Mapping[str, Kernel]
+    layers: Mapping[str, Staircase]
+    overhead: float
+    machine: Machine
+    dtype: str
+    batch: int
+    error: float
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime."""
+        return self.machine.runtime
+
+    @property
+    def multiple(self) -> int:
+        """The step of the kernels that most of the time is spent in: what lies between its multiples is wasted."""
+        spent: dict[int, float] = {}
+        for name, ms in self.whole.items():
+            block = max(steps.block for steps in self.kernels[self.layers[name].kernel].aligned)
+            spent[block] = spent.get(block, 0.0) + ms
+        return max(spent, key=lambda block: spent[block], default=1)
+
+    @property
+    def whole(self) -> dict[str, float]:
+        """The milliseconds of each layer of the unpruned network."""
+        widths = Widths(
+            {n: (np.array([ly.inputs]), np.array([ly.outputs])) for n, ly in self.layers.items()}, self.kernels
+        )
+        return {name: float(widths.milliseconds(name, self.layers)[0]) for name in self.layers}
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each layer: layer, kernel, inputs, outputs, ms (unpruned), block and alignment of either side."""
+        import pandas as pd
+
+        rows = []
+        for (name, layer), ms in zip(self.layers.items(), self.whole.values(), strict=True):
+            kernel = self.kernels[layer.kernel]
+            blocks = [steps.block for steps in kernel.aligned]
+            rows.append((name, layer.kernel, layer.inputs, layer.outputs, ms, *blocks, *kernel.alignment))
+        columns = ["layer", "kernel", "inputs", "outputs", "ms", "input_block", "output_block"]
+        columns += ["input_alignment", "output_alignment"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def latency(self, graph: ChannelGraph, plan: Plan | None = None) -> float:
+        """Return the network's latency under a plan, in ms.
+
+        Raises
+        ------
+        ValueError
+            When the plan or the table is of another network.
+        """
+        kept = graph.costs.vector(None if plan is None else graph.keep(plan))
+        return float(self.milliseconds(graph, (graph.costs.counts @ kept)[None])[0])
+
+    def by_layer(self, graph: ChannelGraph, plan: Plan | None = None) -> dict[str, float]:
+        """Return the milliseconds of each layer under a plan."""
+        kept = graph.costs.vector(None if plan is None else graph.keep(plan))
+        widths = self._widths(graph, (graph.costs.counts @ kept)[None])
+        return {name: float(widths.milliseconds(name, self.layers)[0]) for name in self.layers}
+
+    def milliseconds(self, graph: ChannelGraph, counts: np.ndarray) -> np.ndarray:
+        """Return the latency for many rows of `fpgmlab.graph.costs.CostModel.counts`, (rows, counts) -> (rows,)."""
+        widths = self._widths(graph, counts)
+        return np.asarray(self.overhead + sum(widths.milliseconds(name, self.layers) for name in self.layers))
+
+    def _widths(self, graph: ChannelGraph, counts: np.ndarray) -> Widths:
+        counts = counts.astype(int)
+        sides = {name: (counts[:, 2 * i], counts[:, 2 * i + 1]) for i, name in self.places(graph)}
+        return Widths(sides, self.kernels)
+
+    def form(self, graph: ChannelGraph) -> np.ndarray:
+        """Return the nearest quadratic form, as `CostModel.form` has for MACs: it leads the search."""
+        counts = graph.costs.counts
+        sides = np.zeros((len(counts),) * 2)
+        for i, name in self.places(graph):
+            rows = np.array([len(counts) - 1, 2 * i])[:, None]
+            columns = np.array([len(counts) - 1, 2 * i + 1])[None]
+            sides[rows, columns] += self._bilinear(self.layers[name])
+        sides[-1, -1] += self.overhead
+        return counts.T @ sides @ counts
+
+    def _bilinear(self, staircase: Staircase) -> np.ndarray:
+        """Return c, (2, 2), of the nearest ``c00 + c01 o + c10 i + c11 i o`` over counts that waste nothing."""
+        kernel = self.kernels[staircase.kernel]
+        sides = []
+        for channels, steps, alignment in zip(
+            (staircase.inputs, staircase.outputs), kernel.aligned, kernel.alignment, strict=True
+        ):
+            unit = int(np.lcm(steps.block, alignment))
+            tops = np.unique([*range(unit, channels, unit), channels])
+            sides.append(tops[np.unique(np.linspace(0, len(tops) - 1, LINE).round().astype(int))])
+        i, o = (axis.ravel() for axis in np.meshgrid(*sides, indexing="ij"))
+        terms = np.stack([np.ones(len(i)), o, i, i * o], axis=1).astype(float)
+        ms = kernel.features(i, o, np.zeros(len(i), bool)) @ np.array(staircase.weights)
+        return np.linalg.lstsq(terms, ms, rcond=None)[0].reshape(2, 2)
+
+    def places(self, graph: ChannelGraph) -> list[tuple[int, str]]:
+        """Return each layer of the table with its position among the graph's; refuse the table of another network."""
+        at = {layer.name: i for i, layer in enumerate(graph.layers)}
+        for name, staircase in self.layers.items():
+            if name not in at:
+                raise ValueError(f"the latency table is of another network: {unknown('layer', name, at)}")
+            layer = graph.layers[at[name]]
+            for side, there, here in (
+                ("inputs", staircase.inputs, len(layer.inputs)), ("outputs", staircase.outputs, len(layer.outputs)),
+            ):  # fmt: skip
+                if here != there:
+                    raise ValueError(
+                        f"the latency table is of another network: layer {name!r} has {here} {side} here, "
+                        f"{there} in the table"
+                    )
+        return [(at[name], name) for name in self.layers]
+
+    def warn_elsewhere(self) -> None:
+        """Warn when the table was measured on another machine, or with another version of the runtime."""
+        other = self.machine.unlike(Machine.here(self.runtime, self.machine.threads))
+        if other is not None:
+            warnings.warn(
+                f"the latency table was measured elsewhere: {other}. It tells of that machine; measure one here by "
+                "fpgmlab.latency_table(graph) when the network is to run here.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the table as JSON text, and write it to ``path`` when given."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        if path is not None:
+            write_text(path, text)
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | os.PathLike[str]) -> LatencyTable:
+        """Read a table from a file, or from JSON text.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such file.
+        ValueError
+            When it is not a latency table, or one from before staircases.
+        """
+        text, name = json_text(source)
+        try:
+            data = json.loads(text)
+            kind = data.pop("format")
+            if kind == "fpgmlab-latency/1":
+                raise ValueError(
+                    "it has straight lines between a few counts, and does not say on which machine: measure it anew by "
+                    "fpgmlab.latency_table(graph)"
+                )
+            if kind != FORMAT:
+                raise ValueError(f"not the format {FORMAT!r}")
+            kernels = {name: _kernel(kernel) for name, kernel in data.pop("kernels").items()}
+            layers = {
+                name: Staircase(**{**ly, "weights": tuple(ly["weights"]), "beside": tuple(ly["beside"])})
+                for name, ly in data.pop("layers").items()
+            }
+            machine = data.pop("machine")
+            where = Machine(**{**machine, "extensions": tuple(machine["extensions"])})
+            return cls(kernels=kernels, layers=layers, machine=where, **data)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{name} is not a latency table of this fpgmlab: {error}") from error
+
+
+def _kernel(data: Mapping[str, Any]) -> Kernel:
+    def steps(side: Mapping[str, Any]) -> Steps:
+        return Steps(side["block"], tuple(side["counts"]), tuple(side["units"]))
+
+    (a, b), (c, d) = data["aligned"], data["odd"]
+    return Kernel(tuple(data["alignment"]), (steps(a), steps(b)), (steps(c), steps(d)))
