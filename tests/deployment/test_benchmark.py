@@ -103,6 +103,11 @@ def test_files_are_run_as_they_are(tmp_path: Path):
     frame = fl.benchmark({"file": tmp_path / "a.onnx"}, lower, runtimes=["onnxruntime"], rounds=1, memory=False)
     assert "Got: 9 Expected: 12" in frame["note"][0]
     assert list(tmp_path.iterdir()) == [tmp_path / "a.onnx"]
+    content = (tmp_path / "a.onnx").read_bytes()
+    at = content.index(np.float32(network()[6].bias[0].item()).tobytes())
+    (tmp_path / "a.onnx").write_bytes(content[:at] + b"\0\0\0\0" + content[at + 4 :])
+    with pytest.raises(ValueError, match="was changed after it was exported"):
+        fl.benchmark({"file": tmp_path / "a.onnx"}, lower, runtimes=["onnxruntime"])
 
 
 def test_rounds_take_turns():

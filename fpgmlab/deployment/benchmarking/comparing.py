@@ -19,6 +19,7 @@ from fpgmlab.deployment.benchmarking.memory import Job, peaks
 from fpgmlab.deployment.benchmarking.rounds import cores, interleaved, pinned
 from fpgmlab.deployment.benchmarking.sources import Network, Unfit, reason
 from fpgmlab.deployment.converters.report import answers, arrays, errors, in_float32
+from fpgmlab.deployment.record import check_unchanged
 from fpgmlab.deployment.runtimes import RUNTIMES, Session, TorchCompiled
 from fpgmlab.deployment.runtimes.runtime import Source
 from fpgmlab.errors import one_of
@@ -52,9 +53,9 @@ def benchmark(
 ) -> pd.DataFrame:
     """Run networks in several runtimes beside each other, on the CPU, in float32.
 
-    Models are written as each runtime reads them, files are run as they are. Runtimes take turns, and within a runtime
-    its networks, so that a slow moment of the machine meets all of them; the process keeps to as many processors as
-    there are threads, where the system can.
+    Models are written as each runtime reads them, for the shapes of the example; files are run as they are. Runtimes
+    take turns, and within a runtime its networks, so that a slow moment of the machine meets all of them; the process
+    keeps to as many processors as there are threads, where the system can.
 
     Parameters
     ----------
@@ -85,7 +86,8 @@ def benchmark(
     Raises
     ------
     ValueError
-        For unknown runtimes, more threads than processors, an example that a model does not take.
+        For unknown runtimes, more threads than processors, an example that a model does not take, a file that was
+        changed after it was exported.
     FileNotFoundError
         For a file that is not there.
     ImportError
@@ -155,6 +157,8 @@ def _network(name: str, given: object, example_input: object, batch: int | None,
         model, example = Path(given), in_float32(nn.Identity(), example_input)[1]
         if not model.is_file():
             raise FileNotFoundError(f"{name!r}: there is no file {str(given)!r}")
+        if model.suffix == ".onnx":
+            check_unchanged(model)
     else:
         raise TypeError(f"{name!r} must be a model or the path of a file; it is a {type(given).__name__}")
     if batch is not None:

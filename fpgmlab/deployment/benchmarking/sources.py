@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -15,7 +16,7 @@ from fpgmlab.deployment.runtimes.runtime import Runtime, Source
 
 # What writes a model as a file of an ending. How well a file agrees is for the benchmark to tell, not a reason to stop.
 _WRITERS: dict[str, Callable[..., object]] = {
-    ".onnx": export_onnx,
+    ".onnx": partial(export_onnx, dynamic=False),
     ".xml": export_openvino,
     ".ncnn.param": export_ncnn,
     ".pte": export_executorch,
