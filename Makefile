@@ -21,7 +21,7 @@ $(READY): pyproject.toml
 
 # Only to test: other people's detectors (ultralytics is AGPL-3.0), all runtimes.
 $(TESTABLE): $(READY)
-	$(BIN)/python -m pip install --quiet --editable '.[ultralytics,ppyoloe,openvino,ncnn,executorch]'
+	$(BIN)/python -m pip install --quiet --editable '.[ultralytics,ppyoloe,openvino,ncnn,executorch,nncf]'
 	touch $@
 
 venv: $(READY)  ## build .venv with everything in it

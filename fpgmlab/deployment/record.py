@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,10 +61,7 @@ class ExportRecord:
     @property
     def channels_left(self) -> float:
         """Share of the channels of all groups that the plans leave; 1 for a network that was not pruned."""
-        left = 1.0
-        for plan in self.plans:
-            left *= sum(plan.kept.values()) / max(sum(plan.widths.values()), 1)
-        return left
+        return channels_left(self.plans)
 
 
 def check_export(path: str | os.PathLike[str]) -> ExportRecord:
@@ -102,7 +100,7 @@ def check_export(path: str | os.PathLike[str]) -> ExportRecord:
         said["dtype"],
         opset_of(model),
         json.loads(said["architecture"]),
-        tuple(Plan.from_json(json.dumps(plan)) for plan in json.loads(said["plans"])),
+        plans_of(said),
         tuple(json.loads(said["repaired"])),
         json.loads(said["notes"]),
         json.loads(said["versions"]),
@@ -140,6 +138,16 @@ def record_of(model: nn.Module, dtype: str, notes: Mapping[str, Any]) -> dict[st
         "notes": json.dumps(dict(notes)),
         "versions": json.dumps(versions()),
     }
+
+
+def plans_of(entries: Mapping[str, str]) -> tuple[Plan, ...]:
+    """Return the plans that entries tell of."""
+    return tuple(Plan.from_json(json.dumps(plan)) for plan in json.loads(entries["plans"]))
+
+
+def channels_left(plans: Iterable[Plan]) -> float:
+    """Return the share of the channels that plans leave, one after the other."""
+    return math.prod(sum(plan.kept.values()) / max(sum(plan.widths.values()), 1) for plan in plans)
 
 
 def blank_entries() -> dict[str, str]:

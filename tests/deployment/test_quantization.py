@@ -161,6 +161,26 @@ def test_a_detectors_decoding_stays_in_float(tmp_path: Path):
     assert report.error < 0.05
 
 
+def test_nncf_is_the_second_way(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
+    pytest.importorskip("nncf")
+    name = next(n.name for n in onnx.load(exported).graph.node if n.op_type == "Conv")
+    report = fl.quantize(
+        exported, few, tmp_path / "int8.xml", method="nncf", samples=16, in_float=[name], progress=False
+    )
+    assert {p.name for p in tmp_path.iterdir()} == {"int8.xml", "int8.bin"}
+    assert report.method == "nncf"
+    assert abs(report.drop) < 0.02
+    assert report.agreement > 0.97
+    assert report.bytes == sum(p.stat().st_size for p in tmp_path.iterdir())
+    frame = report.frame()
+    assert list(frame["dtype"]) == ["float32"] + ["int8"] * 21
+    assert list(frame["reason"])[:2] == ["asked for", ""]
+    with pytest.raises(ValueError, match=r"end in \.xml and \.bin; got '.*a\.onnx'"):
+        fl.quantize(exported, few, tmp_path / "a.onnx", method="nncf")
+    with pytest.raises(ValueError, match="max_drop, calibration and reduce_range are of method='onnxruntime'"):
+        fl.quantize(exported, few, tmp_path / "a.xml", method="nncf", max_drop=0.1)
+
+
 def test_bad_input_is_refused_and_nothing_is_written(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
     path = tmp_path / "int8.onnx"
     images, _ = next(few.val_batches(16))

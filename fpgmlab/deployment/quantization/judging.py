@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.calling import call
 from fpgmlab.common.modules import tensors_in
-from fpgmlab.deployment.network import OnnxNetwork
 from fpgmlab.tasks.task import eval_batch_size, own_metrics
 
 
@@ -51,7 +50,8 @@ class Judge:
 
     Parameters
     ----------
-    float_network : OnnxNetwork
+    float_network : nn.Module
+        The float file.
     task : object
         With ``val_batches`` and ``metric``; of anything else the inputs are looked at alone.
     inputs : list
@@ -60,7 +60,7 @@ class Judge:
         Only the first so many validation examples.
     """
 
-    def __init__(self, float_network: OnnxNetwork, task: Any, inputs: list[object], max_samples: int | None) -> None:
+    def __init__(self, float_network: nn.Module, task: Any, inputs: list[object], max_samples: int | None) -> None:
         self.labelled = hasattr(task, "val_batches") and hasattr(task, "metric")
         self.task = task
         self._inputs = inputs
@@ -68,7 +68,7 @@ class Judge:
         self._wanted = [call(float_network, given) for given, _ in self._batches()]
         self.before = self._metric(self._wanted)
 
-    def __call__(self, network: OnnxNetwork) -> Judgement:
+    def __call__(self, network: nn.Module) -> Judgement:
         """Return how far a network is from the float one."""
         outputs = [call(network, given) for given, _ in self._batches()]
         after = self._metric(outputs)

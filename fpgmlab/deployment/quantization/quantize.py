@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,28 +15,28 @@ from fpgmlab.common.modules import tensors_in
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.network import OnnxNetwork
+from fpgmlab.deployment.quantization.job import Job
 from fpgmlab.deployment.quantization.judging import Judge
 from fpgmlab.deployment.quantization.report import QuantizationReport
-from fpgmlab.deployment.quantization.search import ASKED, READ, Search
-from fpgmlab.deployment.quantization.timing import medians
-from fpgmlab.deployment.quantization.writing import CALIBRATIONS, Prepared
+from fpgmlab.deployment.quantization.static import by_onnxruntime
+from fpgmlab.deployment.quantization.writing import CALIBRATIONS
 from fpgmlab.deployment.record import (
     blank_entries,
-    check_export,
+    channels_left,
     check_unchanged,
     entries_of,
     opset_of,
+    plans_of,
     sha256_of,
-    write_sealed,
 )
-from fpgmlab.errors import one_of, unknown
+from fpgmlab.errors import one_of
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
 LEAST_OPSET = 13  # the first with a scale for each channel
 LEAST_SAMPLES = 8  # fewer pictures show no range
-CHECKED = 32  # pictures that layers are compared on one by one
+METHODS = ("onnxruntime", "nncf")
 
 
 def quantize(
@@ -47,6 +46,7 @@ def quantize(
     *,
     samples: int = 256,
     seed: int = 0,
+    method: str = "onnxruntime",
     calibration: str = "minmax",
     max_drop: float | None = None,
     in_float: Sequence[str] = (),
@@ -69,11 +69,14 @@ def quantize(
         Where the pictures for the ranges come from: a task's training data, labels are not looked at; see
         `fpgmlab.common.inputs.inputs_of`. A task's validation data and metric judge the result.
     path : path-like
-        Written whole or not at all.
+        Written whole or not at all; of NNCF it ends in ``.xml``.
     samples : int
         How many pictures the ranges come from.
     seed : int
         Of their choice.
+    method : {"onnxruntime", "nncf"}
+        ONNX Runtime's quantiser; or NNCF's (extra ``nncf``), which writes ``NAME.xml`` and ``NAME.bin`` for OpenVINO,
+        corrects biases, and is judged and timed in OpenVINO.
     calibration : {"minmax", "percentile", "entropy"}
         The range of an activation: all that was seen, all but a few of the largest, or what loses least information.
     max_drop : float, optional
@@ -101,8 +104,7 @@ def quantize(
         Without onnx and onnxruntime: install ``fpgmlab[deploy]``.
     ValueError
         For a file without these operators, in another precision or in INT8 already, changed since its export, pictures
-        that it does not take, too
-        few pictures or such that are all alike.
+        that it does not take, too few pictures or such that are all alike.
     RuntimeError
         When not even one layer can be in INT8 within ``max_drop``.
     """
@@ -110,49 +112,44 @@ def quantize(
         import onnxruntime.quantization  # noqa: F401
     except ImportError as error:
         raise ImportError(f"quantize needs {error.name}: pip install 'fpgmlab[deploy]'") from error
+    if method not in METHODS:
+        raise ValueError(one_of("method", method, METHODS))
     if calibration not in CALIBRATIONS:
         raise ValueError(one_of("calibration", calibration, CALIBRATIONS))
+    if method == "nncf" and (max_drop is not None or calibration != "minmax" or reduce_range):
+        raise ValueError("max_drop, calibration and reduce_range are of method='onnxruntime'; NNCF takes in_float")
+    if method == "nncf" and Path(path).suffix != ".xml":
+        raise ValueError(f"OpenVINO's files end in .xml and .bin; got {os.fspath(path)!r}")
     whole_number("samples", samples, LEAST_SAMPLES)
     _check_file(onnx_path)
+    source = Path(onnx_path)
     inputs, seen = _pictures(task, samples, seed)
-    network = OnnxNetwork(onnx_path, threads)
-    feeds = [feed for batch in inputs for feed in network.feeds(Arguments.of(batch))]
+    network = OnnxNetwork(source, threads)
+    for batch in inputs:
+        network.feeds(Arguments.of(batch))  # of a shape that it takes?
     judge = Judge(network, task, inputs, max_samples)
     if max_drop is not None and not judge.labelled:
         raise ValueError(
             f"max_drop needs a task with labels to judge by; {type(task).__name__} has no val_batches and metric"
         )
-    with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder, _bar(progress) as bar:
-        prepared = Prepared.of(onnx_path, feeds, calibration, reduce_range)
-        for name in in_float:
-            if name not in prepared.layers.nodes:
-                raise ValueError(unknown("operation", name, prepared.layers.nodes))
-        search = Search(prepared, Path(folder), threads)
-        one = {name: array[:1] if network.batch is None else array for name, array in feeds[0].items()}
-        chosen = search.fastest(dict.fromkeys(in_float, ASKED), one)
-        if max_drop is not None:
-            few = inputs_of(inputs, min(CHECKED, seen))
-            chosen, judged = search.within(chosen, judge, max_drop, few, bar.set_description)
-        used = prepared.layers.in_int8(chosen)
-        prepared.write(temporary, used)
-        _note(temporary, onnx_path, calibration)
-        written = OnnxNetwork(temporary, threads)
-        if max_drop is None:
-            judged = judge(written)
-        ms = medians({"float": network, "int8": written}, one)
-        size, record = temporary.stat().st_size, check_export(temporary)
-    layers = prepared.layers
+    how = {"method": method} | ({"calibration": calibration} if method == "onnxruntime" else {})
+    with atomic_path(path) as temporary, _bar(progress) as bar:
+        job = Job(
+            source, network, inputs, judge, in_float, max_drop, threads, _entries(source, how), bar.set_description
+        )
+        if method == "onnxruntime":
+            done = by_onnxruntime(job, temporary, calibration, reduce_range)
+        else:
+            from fpgmlab.deployment.quantization.nncf import by_nncf
+
+            with atomic_path(Path(path).with_suffix(".bin")) as weights:
+                done = by_nncf(job, temporary, weights)
+        digest = sha256_of(temporary)
+    judged = done.judged
     return QuantizationReport(
-        os.fspath(path), os.fspath(onnx_path), "onnxruntime", judged.metric, judged.before, judged.after, judged.drop,
-        judged.agreement, judged.error, judged.samples, seen, os.stat(onnx_path).st_size, size,
-        ms["float"], ms["int8"],
-        tuple(
-            (name, layers.nodes[name].op_type, "int8", "")
-            if name in used
-            else (name, layers.nodes[name].op_type, "float32", chosen.get(name, READ))
-            for name in layers.weighted
-        ),
-        record.channels_left, record.sha256,
+        os.fspath(path), os.fspath(onnx_path), method, judged.metric, judged.before, judged.after, judged.drop,
+        judged.agreement, judged.error, judged.samples, seen, source.stat().st_size, done.bytes,
+        done.ms_before, done.ms, done.layers, channels_left(plans_of(job.entries)), digest,
     )  # fmt: skip
 
 
@@ -177,13 +174,11 @@ def _check_file(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{name!r} has weights in float16: ranges are measured in float32. Export it without dtype=")
 
 
-def _note(path: Path, source: str | os.PathLike[str], calibration: str) -> None:
-    """Write into a file what its source says of itself, and what was done."""
-    import onnx
-
+def _entries(source: Path, how: dict[str, str]) -> dict[str, str]:
+    """Return what a file's source says of itself, and what was done."""
     entries = blank_entries() | entries_of(source)
-    notes = json.loads(entries["notes"]) | {"quantized": {"calibration": calibration, "source": sha256_of(source)}}
-    write_sealed(onnx.load(path), path, entries | {"dtype": "int8", "notes": json.dumps(notes)})
+    notes = json.loads(entries["notes"]) | {"quantized": how | {"source": sha256_of(source)}}
+    return entries | {"dtype": "int8", "notes": json.dumps(notes)}
 
 
 def _pictures(task: Any, samples: int, seed: int) -> tuple[list[object], int]:
