@@ -161,6 +161,18 @@ def test_a_detectors_decoding_stays_in_float(tmp_path: Path):
     assert report.error < 0.05
 
 
+def test_tensorrt_gets_signed_numbers_around_zero(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
+    report = fl.quantize(exported, few, tmp_path / "a.onnx", samples=64, target="tensorrt", progress=False)
+    made = onnx.load(tmp_path / "a.onnx")
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}
+    turning = [node for node in made.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(turning) > 60
+    for node in turning:
+        assert tensors[node.input[2]].dtype == np.int8
+        assert not tensors[node.input[2]].any()
+    assert abs(report.drop) < 0.02
+
+
 def test_nncf_is_the_second_way(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
     pytest.importorskip("nncf")
     name = next(n.name for n in onnx.load(exported).graph.node if n.op_type == "Conv")
@@ -177,7 +189,7 @@ def test_nncf_is_the_second_way(few: fl.tasks.Classification, exported: Path, tm
     assert list(frame["reason"])[:2] == ["asked for", ""]
     with pytest.raises(ValueError, match=r"end in \.xml and \.bin; got '.*a\.onnx'"):
         fl.quantize(exported, few, tmp_path / "a.onnx", method="nncf")
-    with pytest.raises(ValueError, match="max_drop, calibration and reduce_range are of method='onnxruntime'"):
+    with pytest.raises(ValueError, match="max_drop, calibration, target and reduce_range are of method='onnxruntime'"):
         fl.quantize(exported, few, tmp_path / "a.xml", method="nncf", max_drop=0.1)
 
 

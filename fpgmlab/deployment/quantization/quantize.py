@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 LEAST_OPSET = 13  # the first with a scale for each channel
 LEAST_SAMPLES = 8  # fewer pictures show no range
 METHODS = ("onnxruntime", "nncf")
+TARGETS = ("cpu", "tensorrt")
 
 
 def quantize(
@@ -50,6 +51,7 @@ def quantize(
     calibration: str = "minmax",
     max_drop: float | None = None,
     in_float: Sequence[str] = (),
+    target: str = "cpu",
     reduce_range: bool = False,
     max_samples: int | None = None,
     threads: int | None = 1,
@@ -84,6 +86,9 @@ def quantize(
         back to float until it holds. The choice looks at the validation data: judge by others what is reported.
     in_float : sequence of str
         Operations that stay in float anyway, by their name in the file.
+    target : {"cpu", "tensorrt"}
+        Activations unsigned, which processors are fastest with; or signed and symmetric, biases in float, as TensorRT
+        wants them: all layers are in INT8 then but those in ``in_float`` and those that ``max_drop`` asks for.
     reduce_range : bool
         Weights of seven bits. Processors with AVX2 alone, without VNNI, add pairs of products of eight bits in sixteen,
         which can overflow; files for them need it, and lose some accuracy by it.
@@ -116,8 +121,12 @@ def quantize(
         raise ValueError(one_of("method", method, METHODS))
     if calibration not in CALIBRATIONS:
         raise ValueError(one_of("calibration", calibration, CALIBRATIONS))
-    if method == "nncf" and (max_drop is not None or calibration != "minmax" or reduce_range):
-        raise ValueError("max_drop, calibration and reduce_range are of method='onnxruntime'; NNCF takes in_float")
+    if target not in TARGETS:
+        raise ValueError(one_of("target", target, TARGETS))
+    if method == "nncf" and (max_drop is not None or calibration != "minmax" or reduce_range or target != "cpu"):
+        raise ValueError(
+            "max_drop, calibration, target and reduce_range are of method='onnxruntime'; NNCF takes in_float"
+        )
     if method == "nncf" and Path(path).suffix != ".xml":
         raise ValueError(f"OpenVINO's files end in .xml and .bin; got {os.fspath(path)!r}")
     whole_number("samples", samples, LEAST_SAMPLES)
@@ -138,7 +147,7 @@ def quantize(
             source, network, inputs, judge, in_float, max_drop, threads, _entries(source, how), bar.set_description
         )
         if method == "onnxruntime":
-            done = by_onnxruntime(job, temporary, calibration, reduce_range)
+            done = by_onnxruntime(job, temporary, calibration, reduce_range, target)
         else:
             from fpgmlab.deployment.quantization.nncf import by_nncf
 

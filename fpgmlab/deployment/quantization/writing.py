@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,24 +33,28 @@ class Prepared:
     ranges : onnxruntime.quantization.calibrate.TensorsData
     reduce_range : bool
         Weights of seven bits.
+    target : {"cpu", "tensorrt"}
+        Activations unsigned, or signed and symmetric with biases in float.
     """
 
     model: onnx.ModelProto
     layers: Layers
     ranges: Any
     reduce_range: bool
+    target: str = "cpu"
 
     @classmethod
     def of(
-        cls, path: str | os.PathLike[str], feeds: Sequence[dict[str, np.ndarray]], method: str, reduce_range: bool
-    ) -> Prepared:
+        cls, path: str | os.PathLike[str], feeds: Sequence[dict[str, np.ndarray]], method: str, reduce_range: bool,
+        target: str = "cpu",
+    ) -> Prepared:  # fmt: skip
         """Return a file's network with ranges measured on some inputs by one of ONNX Runtime's methods."""
         from onnxruntime.quantization import quant_pre_process
 
         with tempfile.TemporaryDirectory() as folder, _quiet():
             ready = Path(folder) / "ready.onnx"
             quant_pre_process(os.fspath(path), os.fspath(ready), skip_symbolic_shape=True)
-            return cls.measured(ready, feeds, method, reduce_range)
+            return replace(cls.measured(ready, feeds, method, reduce_range), target=target)
 
     @classmethod
     def measured(
@@ -76,13 +80,13 @@ class Prepared:
     def like(self, path: Path) -> Prepared:
         """Return a file of the same operations with other numbers of channels, with these ranges."""
         model, layers = _named(path)
-        return Prepared(model, layers, self.ranges, self.reduce_range)
+        return Prepared(model, layers, self.ranges, self.reduce_range, self.target)
 
     def write(self, path: str | os.PathLike[str], used: Sequence[str]) -> None:
-        """Write the network with some nodes in INT8: weights per channel, activations unsigned.
+        """Write the network with some nodes in INT8, weights with a scale for each channel.
 
         Unsigned activations are what processors multiply with signed weights, and zero is the least of them: a ReLU
-        costs nothing.
+        costs nothing. TensorRT takes signed ones with zero in the middle only.
         """
         import onnx
         from onnxruntime.quantization import QDQQuantizer, QuantType
@@ -90,17 +94,18 @@ class Prepared:
         if not used:  # an empty list means all of them to the quantizer
             onnx.save(self.model, os.fspath(path))
             return
+        signed = self.target == "tensorrt"
         quantizer = QDQQuantizer(
             copy.deepcopy(self.model),
             per_channel=True,
             reduce_range=self.reduce_range,
             weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QUInt8,
+            activation_qType=QuantType.QInt8 if signed else QuantType.QUInt8,
             tensors_range=self.ranges,
             nodes_to_quantize=list(used),
             nodes_to_exclude=[],
             op_types_to_quantize=sorted(WEIGHTED | BETWEEN),
-            extra_options={"ForceQuantizeNoInputCheck": False},
+            extra_options={"ActivationSymmetric": signed, "QuantizeBias": not signed},
         )
         with _quiet():
             quantizer.quantize_model()

@@ -1,0 +1,189 @@
+#!/usr/bin/env python
+"""INT8 of whole and of pruned networks: accuracy, bytes and time; repaired before or after the weights are rounded.
+
+python tests/benchmarks/quantization.py                  # an hour on one core; writes data/results/quantization.json
+python tests/benchmarks/quantization.py --network trees  # one of resnet20, vgg16, trees
+python tests/benchmarks/quantization.py --by ms          # plans to half of the milliseconds instead of the MACs
+python tests/benchmarks/quantization.py --part times     # times only, of files that are there already
+
+All ranges come from training pictures without labels. The figures are of all 10,000 test pictures, or of the 10
+validation tiles. Times are medians of one run in which all files take turns, one thread, batch 32 (tiles: 1), ONNX
+Runtime. "other order": the whole network's weights are rounded to INT8 first, and what is left of them after pruning is
+repaired towards that network, and rounded again; or, without a repair after, stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import fpgmlab as fl
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OUTPUT, RESULT = ROOT / "outputs" / "quantization", ROOT / "data" / "results" / "quantization.json"
+NETWORKS = {"resnet20": "resnet20-fashion", "vgg16": "vgg16-fashion", "trees": "yolov5n-trees"}
+KEPT = 0.5
+
+
+def task_of(network: str) -> fl.tasks.Classification | fl.tasks.Detection:
+    return fl.tasks.trees() if network == "trees" else fl.tasks.fashion_mnist()
+
+
+def scale_of(weight: Tensor) -> Tensor:
+    """Return the step of each output channel's weights in INT8, signed and symmetric."""
+    return weight.flatten(1).abs().amax(1).clamp(min=1e-12) / 127
+
+
+@torch.no_grad()
+def rounded(model: nn.Module) -> nn.Module:
+    """Return a copy whose weights lie on the grid that INT8 has for each channel, batch norms folded into them."""
+    model = copy.deepcopy(model).eval()
+    for module, norm in pairs(model):
+        factor = torch.ones(len(module.weight)) if norm is None else norm.weight / (norm.running_var + norm.eps).sqrt()
+        shape = (-1, *[1] * (module.weight.ndim - 1))
+        whole = module.weight * factor.view(shape)
+        step = scale_of(whole).view(shape)
+        module.weight.copy_((whole / step).round() * step / factor.view(shape))
+    return model
+
+
+def pairs(model: nn.Module) -> list[tuple[nn.Module, nn.Module | None]]:
+    """Return each layer with weights, with the batch norm that stands behind it in its module, if any does."""
+    found: list[tuple[nn.Module, nn.Module | None]] = []
+    for module in model.modules():
+        children = list(module.children())
+        for child, after in zip(children, [*children[1:], None], strict=False):
+            if isinstance(child, (nn.Conv2d, nn.Linear)):
+                fits = isinstance(after, nn.BatchNorm2d) and after.num_features == len(child.weight)
+                found.append((child, after if fits else None))
+    return found
+
+
+def plan_of(network: str, graph: fl.ChannelGraph, task: object, by: str) -> fl.Plan:
+    """Return a plan to half of the MACs, in multiples of 16, or of the milliseconds in INT8."""
+    batch = 1 if network == "trees" else 32
+    if by == "ms":
+        path = OUTPUT / f"{network}-table.json"
+        table = fl.latency_table(graph, dtype="int8", batch=batch, threads=1, path=path, progress=False)
+    if network == "trees":
+        scores = fl.score(graph, fl.criteria.Reconstruction(task, samples=len(task_of(network).train)))
+        macs = KEPT
+        plan = fl.Plan.uniform(graph, scores, macs=macs, multiple=16)
+        while by == "ms" and table.latency(graph, plan) > KEPT * table.latency(graph):
+            macs -= 0.01
+            plan = fl.Plan.uniform(graph, scores, macs=macs, multiple=16)
+        return plan
+    curves = fl.sensitivity.shipped(NETWORKS[network], repaired=True)
+    if by == "ms":
+        return fl.allocate(graph, curves, latency=KEPT, table=table)
+    return fl.allocate(graph, curves, macs=KEPT, multiple=16)
+
+
+def recovered(network: str, model: nn.Module, teacher: nn.Module, task: object) -> nn.Module:
+    """Return a repaired network trained on: two passes over a third of the pictures, or 40 over the tiles."""
+    model = copy.deepcopy(model)
+    if network == "trees":
+        compare = task_of(network).head.imitation  # type: ignore[union-attr]
+        fl.fit(model, task, 40, lr=0.004, extras=[fl.Distill(teacher, compare=compare)], keep="last", progress=False)
+    else:
+        some = task_of(network).subset(train=20_000, val=100)
+        fl.fit(model, some, 2, lr=0.02, extras=[fl.Distill(teacher)], keep="last", progress=False)
+    return model.eval()
+
+
+def judged(network: str, by: str) -> dict:
+    """Write all files of a network, and return their figures."""
+    task, name = task_of(network), NETWORKS[network]
+    graph = fl.trace(fl.models.load(name), task.example_input)
+    plan = plan_of(network, graph, task, by)
+    samples = 37 if network == "trees" else 512
+    repaired = fl.repair(graph, plan, task, samples=samples, progress=False)
+    on_grid = fl.trace(rounded(graph.model), task.example_input)
+    models = {
+        "unpruned": graph.model,
+        "repaired": repaired,
+        "recovered": recovered(network, repaired, graph.model, task),
+        "other order, repaired": fl.repair(on_grid, plan, task, samples=samples, progress=False),
+        "other order, not repaired": fl.prune(on_grid, plan),
+    }
+    rows: dict = {
+        "macs": round(graph.cost(plan).macs / graph.cost().macs, 3),
+        "params": round(graph.cost(plan).params / graph.cost().params, 3),
+    }
+    for what, model in models.items():
+        path = OUTPUT / f"{network}-{by}-{what.replace(', ', '-').replace(' ', '_')}.onnx"
+        exported = fl.export_onnx(model, task.example_input, path, opset=17)
+        report = fl.quantize(path, task, path.with_suffix(".int8.onnx"), samples=min(256, samples), progress=False)
+        rows[what] = {
+            "float32": {task.metric_name: round(report.before, 4), "bytes": exported.bytes},
+            "int8": {
+                task.metric_name: round(report.after, 4), "bytes": report.bytes, "bytes_of_float32":
+                round(report.bytes_ratio, 3), "agreement": round(report.agreement, 4), "error": round(report.error, 4),
+                "in_float": [list(row) for row in report.layers if row[2] != "int8"],
+            },
+        }  # fmt: skip
+        print(network, what, json.dumps(rows[what]), flush=True)
+    return rows
+
+
+def timed(network: str, by: str, rows: dict) -> dict:
+    """Add the times of a network's files, in turns, and what the issue of milliseconds asks for."""
+    task = task_of(network)
+    batch = 1 if network == "trees" else 32
+    paths = {}
+    for what in rows:
+        if isinstance(rows[what], dict) and "float32" in rows[what]:
+            path = OUTPUT / f"{network}-{by}-{what.replace(', ', '-').replace(' ', '_')}.onnx"
+            paths |= {f"{what}/float32": path, f"{what}/int8": path.with_suffix(".int8.onnx")}
+    frame = fl.benchmark(
+        paths, task.example_input, runtimes=["onnxruntime"], batch=batch, threads=1, rounds=60, memory=False
+    )
+    for row in frame.itertuples():
+        what, dtype = str(row.name).split("/")
+        rows[what][dtype] |= {"ms": round(row.median_ms, 4), "time_of_unpruned_float32": round(row.relative, 3)}
+    first, name = rows["unpruned"]["float32"], task.metric_name
+    rows["against the unpruned network in float32"] = {
+        what: {
+            "times_faster": round(first["ms"] / rows[what]["int8"]["ms"], 2),
+            "bytes": round(rows[what]["int8"]["bytes"] / first["bytes"], 3),
+            "lost": round(first[name] - rows[what]["int8"][name], 4),
+        }
+        for what in ("unpruned", "repaired", "recovered")
+    }
+    print(network, json.dumps(rows["against the unpruned network in float32"], indent=1), flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=["all", *NETWORKS], default="all")
+    parser.add_argument("--by", choices=["macs", "ms"], default="macs")
+    parser.add_argument("--part", choices=["all", "times"], default="all")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", UserWarning)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for network in NETWORKS:
+        if options.network not in ("all", network):
+            continue
+        key = f"{network}, half of the {'milliseconds in INT8' if options.by == 'ms' else 'MACs, in multiples of 16'}"
+        rows = result[key] if options.part == "times" else judged(network, options.by)
+        import onnxruntime
+
+        result[key] = {
+            "command": f"python tests/benchmarks/quantization.py --network {network} --by {options.by}",
+            "machine": f"{platform.machine()}, one thread, torch {torch.__version__}, "
+            f"onnxruntime {onnxruntime.__version__}",
+        } | timed(network, options.by, rows)
+        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
