@@ -40,7 +40,7 @@ def test_every_dependency_has_its_reason():
         assert "#" in line, f"{requirement} has no reason"
 
 
-@pytest.mark.parametrize("name", ["Makefile", "environment.yml", "Dockerfile"])
+@pytest.mark.parametrize("name", ["Makefile", "environment.yml", "Dockerfile", "binder/requirements.txt"])
 def test_files_install_from_pyproject(name: str):
     text = (ROOT / name).read_text()
     extras = extras_in(text)
