@@ -32,7 +32,9 @@ from .deployment import export_onnx as export_onnx
 from .deployment import export_openvino as export_openvino
 from .deployment import latency as latency
 from .deployment import latency_table as latency_table
+from .deployment import machine_roof as machine_roof
 from .deployment import quantize as quantize
+from .deployment import theory_and_practice as theory_and_practice
 from .graph import ChannelGraph as ChannelGraph
 from .graph import ChannelGroup as ChannelGroup
 from .graph import Cost as Cost

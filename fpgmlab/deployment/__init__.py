@@ -13,10 +13,12 @@ from fpgmlab.deployment.latency.table import LatencyTable
 from fpgmlab.deployment.network import OnnxNetwork
 from fpgmlab.deployment.quantization import QuantizationReport, quantize
 from fpgmlab.deployment.record import ExportRecord, check_export
+from fpgmlab.deployment.roofline import Roof, machine_roof
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
+from fpgmlab.deployment.theory import theory_and_practice
 
 __all__ = [
     "RUNTIMES", "ConversionReport", "ExportRecord", "ExportReport", "LatencyTable", "OnnxNetwork", "QuantizationReport",
-    "Runtime", "benchmark", "check_export", "export_executorch", "export_ncnn", "export_onnx", "export_openvino",
-    "latency", "latency_table", "quantize",
+    "Roof", "Runtime", "benchmark", "check_export", "export_executorch", "export_ncnn", "export_onnx",
+    "export_openvino", "latency", "latency_table", "machine_roof", "quantize", "theory_and_practice",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from fpgmlab.criteria.tables import norms_and_distances, score_table
 from fpgmlab.figures.additivity import additivity
 from fpgmlab.figures.agreement import rank_agreement
 from fpgmlab.figures.convolutions import channel_reach, macs_and_time, receptive_fields, time_over_channels
+from fpgmlab.figures.deployment import layers_under_roof, theory_and_practice
 from fpgmlab.figures.desk.desk import desk
 from fpgmlab.figures.detections import detections
 from fpgmlab.figures.distances import distance_matrix
@@ -44,6 +45,7 @@ __all__ = [
     "gamma_histogram",
     "gamma_ridgeline",
     "gamma_summary",
+    "layers_under_roof",
     "macs_and_time",
     "new_figure",
     "norm_distributions",
@@ -69,6 +71,7 @@ __all__ = [
     "slimming_curve",
     "style",
     "take_over",
+    "theory_and_practice",
     "time_over_channels",
     "tradeoff",
 ]

@@ -135,6 +135,19 @@ def timed(count: int) -> pd.DataFrame:
     return pd.DataFrame(layers).assign(bytes=5e5, ms=0.3 / (1 + each))
 
 
+def practised(count: int) -> pd.DataFrame:
+    """Return layers that lost some of their promise for every reason, as `fpgmlab.theory_and_practice` tells it."""
+    names = ("as its MACs", "blocks", "layout", "memory", "overhead", "nothing removed")
+    each = np.arange(count)
+    frame = pd.DataFrame({"layer": [f"layer{i // 4}.{i % 4}.conv1" for i in each], "ms_before": 2.0 + each % 3})
+    frame["macs_before"], frame["bytes_before"] = 1e8, 1e6 * 2.0 ** (each % 5)
+    frame["macs"], frame["bytes"] = 5e7, 0.7 * frame["bytes_before"]
+    frame["promised_ms"], frame["ms"] = frame["ms_before"] / 2, frame["ms_before"] * (0.52 + 0.15 * (each % 5))
+    frame["reason"] = [names[i % len(names)] for i in each]
+    ends = frame.sum(numeric_only=True).to_frame().T.assign(layer="(whole network)", reason="")
+    return pd.concat([frame, ends], ignore_index=True)
+
+
 def stairs() -> pd.DataFrame:
     rows = [(name, c, k * (-(-c // 16))) for name, k in (("plain", 0.03), ("depthwise", 0.01)) for c in range(24, 50)]
     return pd.DataFrame(rows, columns=["name", "channels", "ms"])

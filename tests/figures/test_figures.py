@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from fpgmlab import figures
+from fpgmlab.deployment import Roof
 from fpgmlab.figures.files import drawn as drawn_as
 from tests.figures.checks import WIDTHS, check_pdf, check_texts
 from tests.figures.made import (
@@ -26,6 +27,7 @@ from tests.figures.made import (
     layers,
     looked,
     plan_frame,
+    practised,
     repaired,
     scores,
     slimming,
@@ -36,6 +38,7 @@ from tests.figures.made import (
     tried,
 )  # fmt: skip
 
+ROOF = Roof("torch", 1, 1e11, (2**17, 2**28), (2e11, 1e10))
 Make = Callable[[dict | None], Figure]
 FIGURES: dict[str, Make] = {
     "distances, 16": lambda s: figures.distance_matrix(distances(16), (1, 2), style=s),
@@ -77,6 +80,9 @@ FIGURES: dict[str, Make] = {
     "MACs and time": lambda s: figures.macs_and_time(timed(7), style=s),
     "time over channels": lambda s: figures.time_over_channels(stairs(), style=s),
     "roofline": lambda s: figures.roofline(timed(7), 1e11, 4e10, style=s),
+    "theory and practice": lambda s: figures.theory_and_practice(practised(12), style=s),
+    "theory and practice, 60": lambda s: figures.theory_and_practice(practised(60), style=s),
+    "layers under the roof": lambda s: figures.layers_under_roof(practised(12), ROOF, style=s),
     "tiles, grey": lambda s: figures.filter_tiles(filters(16, 1), torch.arange(16.0), (1, 2), style=s),
     "tiles, 128": lambda s: figures.filter_tiles(filters(128), torch.arange(128.0).square(), range(50), style=s),
     "tiles, colour": lambda s: figures.filter_tiles(filters(32, 3, 7), torch.arange(32.0), style=s),
@@ -192,6 +198,8 @@ FEW: dict[str, Make] = {
     "one channel": lambda s: figures.channel_reach({"a": torch.ones(1, 1)}, style=s),
     "one layer timed": lambda s: figures.macs_and_time(timed(1), style=s),
     "one number of channels": lambda s: figures.time_over_channels(stairs()[:1], style=s),
+    "one layer practised": lambda s: figures.theory_and_practice(practised(1), style=s),
+    "one layer before and after": lambda s: figures.layers_under_roof(practised(1), ROOF, style=s),
     "one layer under the roof": lambda s: figures.roofline(timed(1), 1.0, 1e12, style=s),
     "one picture": lambda s: figures.pictures(filters(1, 3), ["a"], style=s),
 }
@@ -261,6 +269,23 @@ def test_macs_and_times_are_shares_of_the_first_and_points_lie_where_they_reach(
     assert set(flat.get_ydata()) == {100.0}
 
 
+def test_what_is_lost_lies_upon_what_is_promised():
+    frame = practised(6)
+    layers, network = figures.theory_and_practice(frame).axes
+    before, after, *lost = ([bar.get_height() for bar in bars] for bars in layers.containers)
+    np.testing.assert_allclose(before, frame["ms_before"][:6])
+    np.testing.assert_allclose(after, frame["ms"][:6])
+    assert [np.flatnonzero(part).tolist() for part in lost] == [[1], [2], [3], [4]]
+    assert lost[2][3] == pytest.approx(frame["ms"][3] - frame["promised_ms"][3])
+    assert network.containers[1][0].get_height() == pytest.approx(frame["ms"][6])
+    memory, caches = figures.layers_under_roof(frame, ROOF).axes[0].lines[:2]
+    assert memory.get_xdata()[1] == pytest.approx(10)
+    assert set(caches.get_ydata()) == {100.0}  # all that is drawn lies right of their edge
+    points = frame.iloc[:6]
+    after = figures.layers_under_roof(frame, ROOF).axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(after[:, 1], points["macs"] / points["ms"] / 1e6)
+
+
 def test_a_receptive_field_has_its_size_below_and_the_formulas_frame():
     field = torch.zeros(21, 21)
     field[8:13:2, 6:15:2] = 1.0
@@ -293,6 +318,7 @@ def test_a_receptive_field_has_its_size_below_and_the_formulas_frame():
         (lambda: figures.channel_reach({"a": torch.ones(2, 2), "b": torch.ones(2, 3)}), r"got \[\(2, 2\), \(2, 3\)\]"),
         (lambda: figures.macs_and_time(timed(3).assign(time=0.0)), "macs and time above 0"),
         (lambda: figures.time_over_channels(timed(3)), "missing columns: .'channels'"),
+        (lambda: figures.theory_and_practice(timed(3)), r"whole network; missing columns: \['bytes_before', 'layer'"),
         (lambda: figures.roofline(timed(2), 0.0, 1.0), "all numbers be above 0.* peak 0.0"),
         (lambda: figures.detections(filters(2, 3), {}), "at least one network"),
         (lambda: figures.detections(filters(2, 1), {"a": []}), r"\(n, 3, height, width\).* got \(2, 1, 3, 3\)"),

@@ -16,9 +16,10 @@ from torch import nn
 
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.benchmarking.memory import Job, peaks
-from fpgmlab.deployment.benchmarking.rounds import cores, interleaved, pinned
+from fpgmlab.deployment.benchmarking.rounds import interleaved, pinned
 from fpgmlab.deployment.benchmarking.sources import Network, Unfit, reason
 from fpgmlab.deployment.converters.report import answers, arrays, errors, in_float32
+from fpgmlab.deployment.machine import cores
 from fpgmlab.deployment.record import check_unchanged
 from fpgmlab.deployment.runtimes import RUNTIMES, Session, TorchCompiled
 from fpgmlab.deployment.runtimes.runtime import Source

@@ -17,11 +17,6 @@ REST = 1e-2  # seconds: by then the threads of the runtime before are asleep
 Run = Callable[[], object]
 
 
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def pinned(threads: int) -> Iterator[None]:
     """Keep this thread, and those that it starts, on so many processors, where the system can; on exit as before."""
