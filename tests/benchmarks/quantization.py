@@ -4,6 +4,7 @@
 python tests/benchmarks/quantization.py                  # an hour on one core; writes data/results/quantization.json
 python tests/benchmarks/quantization.py --network trees  # one of resnet20, vgg16, trees
 python tests/benchmarks/quantization.py --by ms          # plans to half of the milliseconds instead of the MACs
+python tests/benchmarks/quantization.py --repaired-only  # without training on, which takes most of the time
 python tests/benchmarks/quantization.py --part times     # times only, of files that are there already
 
 All ranges come from training pictures without labels. The figures are of all 10,000 test pictures, or of the 10
@@ -29,7 +30,7 @@ import fpgmlab as fl
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTPUT, RESULT = ROOT / "outputs" / "quantization", ROOT / "data" / "results" / "quantization.json"
 NETWORKS = {"resnet20": "resnet20-fashion", "vgg16": "vgg16-fashion", "trees": "yolov5n-trees"}
-KEPT = 0.5
+KEPT, MULTIPLE = 0.5, 4  # INT8 has steps of 4 channels, float32 of 16
 
 
 def task_of(network: str) -> fl.tasks.Classification | fl.tasks.Detection:
@@ -67,7 +68,7 @@ def pairs(model: nn.Module) -> list[tuple[nn.Module, nn.Module | None]]:
 
 
 def plan_of(network: str, graph: fl.ChannelGraph, task: object, by: str) -> fl.Plan:
-    """Return a plan to half of the MACs, in multiples of 16, or of the milliseconds in INT8."""
+    """Return a plan to half of the MACs, in INT8's multiples, or of the milliseconds in INT8."""
     batch = 1 if network == "trees" else 32
     if by == "ms":
         path = OUTPUT / f"{network}-table.json"
@@ -75,15 +76,15 @@ def plan_of(network: str, graph: fl.ChannelGraph, task: object, by: str) -> fl.P
     if network == "trees":
         scores = fl.score(graph, fl.criteria.Reconstruction(task, samples=len(task_of(network).train)))
         macs = KEPT
-        plan = fl.Plan.uniform(graph, scores, macs=macs, multiple=16)
+        plan = fl.Plan.uniform(graph, scores, macs=macs, multiple=MULTIPLE)
         while by == "ms" and table.latency(graph, plan) > KEPT * table.latency(graph):
             macs -= 0.01
-            plan = fl.Plan.uniform(graph, scores, macs=macs, multiple=16)
+            plan = fl.Plan.uniform(graph, scores, macs=macs, multiple=MULTIPLE)
         return plan
     curves = fl.sensitivity.shipped(NETWORKS[network], repaired=True)
     if by == "ms":
         return fl.allocate(graph, curves, latency=KEPT, table=table)
-    return fl.allocate(graph, curves, macs=KEPT, multiple=16)
+    return fl.allocate(graph, curves, macs=KEPT, multiple=MULTIPLE)
 
 
 def recovered(network: str, model: nn.Module, teacher: nn.Module, task: object) -> nn.Module:
@@ -98,7 +99,7 @@ def recovered(network: str, model: nn.Module, teacher: nn.Module, task: object) 
     return model.eval()
 
 
-def judged(network: str, by: str) -> dict:
+def judged(network: str, by: str, recover: bool) -> dict:
     """Write all files of a network, and return their figures."""
     task, name = task_of(network), NETWORKS[network]
     graph = fl.trace(fl.models.load(name), task.example_input)
@@ -109,7 +110,7 @@ def judged(network: str, by: str) -> dict:
     models = {
         "unpruned": graph.model,
         "repaired": repaired,
-        "recovered": recovered(network, repaired, graph.model, task),
+        **({"recovered": recovered(network, repaired, graph.model, task)} if recover else {}),
         "other order, repaired": fl.repair(on_grid, plan, task, samples=samples, progress=False),
         "other order, not repaired": fl.prune(on_grid, plan),
     }
@@ -156,6 +157,7 @@ def timed(network: str, by: str, rows: dict) -> dict:
             "lost": round(first[name] - rows[what]["int8"][name], 4),
         }
         for what in ("unpruned", "repaired", "recovered")
+        if what in rows
     }
     print(network, json.dumps(rows["against the unpruned network in float32"], indent=1), flush=True)
     return rows
@@ -166,6 +168,7 @@ def main() -> None:
     parser.add_argument("--network", choices=["all", *NETWORKS], default="all")
     parser.add_argument("--by", choices=["macs", "ms"], default="macs")
     parser.add_argument("--part", choices=["all", "times"], default="all")
+    parser.add_argument("--repaired-only", action="store_true", help="without training on")
     options = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -173,8 +176,9 @@ def main() -> None:
     for network in NETWORKS:
         if options.network not in ("all", network):
             continue
-        key = f"{network}, half of the {'milliseconds in INT8' if options.by == 'ms' else 'MACs, in multiples of 16'}"
-        rows = result[key] if options.part == "times" else judged(network, options.by)
+        half = "milliseconds in INT8" if options.by == "ms" else f"MACs, multiples of {MULTIPLE}"
+        key = f"{network}, half of the {half}"
+        rows = result[key] if options.part == "times" else judged(network, options.by, not options.repaired_only)
         import onnxruntime
 
         result[key] = {

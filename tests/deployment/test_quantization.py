@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 from fpgmlab.deployment import OnnxNetwork
+from fpgmlab.deployment.profiling import profile_onnx
 from fpgmlab.deployment.quantization.layers import Layers
 from fpgmlab.deployment.quantization.writing import Prepared
 
@@ -126,6 +127,38 @@ def test_layers_go_back_to_float_until_the_metric_holds(tmp_path: Path):
     frame = report.frame()
     assert 0 < (frame["dtype"] == "int8").sum() < 3
     assert set(frame["reason"]) >= {"", "sensitive"}
+
+
+@pytest.mark.parametrize(("times", "wanted"), [((1.0, 0.9), 3), ((1.0, 0.99), 4), ((1.0, 1.1), 4)])
+def test_the_whole_networks_time_decides_where_depthwise_layers_are_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: tuple[float, float], wanted: int
+):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(8 * 36, 4),
+    )  # fmt: skip
+    images = torch.rand(16, 3, 8, 8)
+    fl.export_onnx(model, images[:2], tmp_path / "float.onnx", opset=17)
+    search = "fpgmlab.deployment.quantization.search"
+    monkeypatch.setattr(f"{search}.medians", lambda runs: dict(zip(runs, times, strict=True)))
+    monkeypatch.setattr(f"{search}.Search._slower_inside", lambda *_: [])
+    report = fl.quantize(tmp_path / "float.onnx", [images], tmp_path / "int8.onnx", samples=16, progress=False)
+    frame = report.frame().set_index("dtype")
+    assert len(frame.loc[["int8"]]) == wanted
+    assert wanted == 4 or frame.loc["float32", "reason"] == "faster in float"
+
+
+def test_layers_are_timed_inside_the_network(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
+    images, _ = next(few.val_batches(16))
+    prepared = Prepared.of(exported, [{"input": images.numpy()}], "minmax", False)
+    found = {}
+    for name, used in (("float", []), ("int8", prepared.layers.in_int8([]))):
+        prepared.write(tmp_path / f"{name}.onnx", used)
+        found[name] = profile_onnx(tmp_path / f"{name}.onnx", prepared.layers.owned, {"input": images.numpy()}, 1)
+    for profile in found.values():
+        assert set(profile.layers) == set(prepared.layers.weighted)
+        assert sum(ms > 0 for ms in profile.layers.values()) >= 21  # the linear layer takes less than can be told
 
 
 class Decoding(nn.Module):

@@ -85,6 +85,16 @@ class Layers:
         """Sigmoids and products between the weighted layers: two lookups more in INT8 than a fused float kernel."""
         return tuple(name for name in self.between if self.nodes[name].op_type in {"Sigmoid", "Mul"})
 
+    @cached_property
+    def owned(self) -> Mapping[str, tuple[int, str]]:
+        """The weighted layer that each node and each tensor follows, the last one, with its place in the file."""
+        owner: dict[str, tuple[int, str]] = {}
+        for place, name in enumerate(self.nodes):
+            before = [owner[maker] for maker in self.before(name) if maker in owner]
+            if name in self.weighted or before:
+                owner[name] = (place, name) if name in self.weighted else max(before)
+        return owner | {tensor: owner[maker] for tensor, maker in self.makers.items() if maker in owner}
+
     def in_int8(self, in_float: Collection[str]) -> list[str]:
         """Return the nodes to compute in INT8 when some layers are to stay in float.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from fpgmlab.common.calling import call
 from fpgmlab.deployment.network import OnnxNetwork
+from fpgmlab.deployment.profiling import profile_onnx
 from fpgmlab.deployment.quantization.judging import Judge, Judgement, relative_error
 from fpgmlab.deployment.quantization.timing import medians
 from fpgmlab.deployment.quantization.writing import Prepared
@@ -45,7 +46,8 @@ class Search:
         """Return the layers to leave in float so that the whole network is fastest, with the reason.
 
         A layer by itself says little: what its neighbours need in between, other layouts and other numbers, often costs
-        more than it gains. So the whole network is timed each way.
+        more than it gains. So the whole network is timed each way: all in INT8, kinds of layers in float, and then what
+        the runtime's profile shows to take longer in INT8.
         """
         layers = self.prepared.layers
         ways = {"all": in_float}
@@ -53,13 +55,32 @@ class Search:
             ways["depthwise in float"] = dict.fromkeys(layers.depthwise, SLOWER) | in_float
         if layers.activations:
             ways["activations in float"] = dict.fromkeys(layers.activations, SLOWER) | in_float
-        if len(ways) == 1:
-            return in_float
-        networks = {way: self.network(layers.in_int8(some), f"way{i}") for i, (way, some) in enumerate(ways.items())}
+        found = self._faster(ways, feed)
+        if slower := self._slower_inside(found, feed):
+            found = self._faster({"before": found, "also": dict.fromkeys(slower, SLOWER) | found}, feed)
+        return found
+
+    def _faster(self, ways: Mapping[str, dict[str, str]], feed: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """Return the fastest way; the first one unless another one is clearly faster."""
+        first, *others = ways.values()
+        if not others:
+            return first
+        in_int8 = self.prepared.layers.in_int8
+        networks = {way: self.network(in_int8(some), f"way{i}") for i, (way, some) in enumerate(ways.items())}
         runs = {way: partial(network.session.run, None, dict(feed)) for way, network in networks.items()}
         ms = medians(runs)
         best = min(ms, key=lambda way: ms[way])
-        return ways[best] if ms[best] < CLEARLY * ms["all"] else in_float
+        return ways[best] if ms[best] < CLEARLY * next(iter(ms.values())) else first
+
+    def _slower_inside(self, in_float: Mapping[str, str], feed: Mapping[str, np.ndarray]) -> list[str]:
+        """Return the layers that take longer in INT8, with all that follows them, than in the float network."""
+        layers = self.prepared.layers
+        known = layers.owned
+        ms = []
+        for name, used in (("float", []), ("int8", layers.in_int8(in_float))):
+            self.network(used, name)
+            ms.append(profile_onnx(self.folder / f"{name}.onnx", known, feed, self.threads).layers)
+        return [n for n in layers.weighted if n not in in_float and ms[1].get(n, 0) > ms[0].get(n, np.inf) / CLEARLY]
 
     def within(
         self, in_float: dict[str, str], judge: Judge, max_drop: float, inputs: Sequence[object],
