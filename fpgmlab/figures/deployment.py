@@ -14,16 +14,14 @@ from fpgmlab.figures.parts import legend_above, mark, name_columns, swatch
 from fpgmlab.figures.style import BLUE, GREY, LIGHT, ORANGE, PURPLE, RED, Style, new_figure
 
 COLOURS = {BLOCKS: ORANGE, LAYOUT: RED, MEMORY: PURPLE, OVERHEAD: GREY}
-WHY = {
-    BLOCKS: "computed in whole blocks",
-    LAYOUT: "channels that do not fit the quick kernel",
-    MEMORY: "moving numbers",
-    OVERHEAD: "calls, and what does not shrink",
-}
+WHY = {BLOCKS: "whole blocks", LAYOUT: "another kernel", MEMORY: "memory", OVERHEAD: "overhead"}
 
 
 def theory_and_practice(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
     """Show for each layer the time that its MACs promise, what it takes above that and why, and what is saved.
+
+    Why: its channels are computed in *whole blocks*; their numbers no longer fit the quick kernel, and *another* has to
+    do it; *memory* takes its time; what is left is *overhead*.
 
     Parameters
     ----------
@@ -33,15 +31,15 @@ def theory_and_practice(frame: pd.DataFrame, *, style: Style | None = None) -> F
         From `fpgmlab.figures.style`.
     """
     layers, whole = _parts(frame)
-    with new_figure(min(10.0, 0.22 * len(layers) + 2.6), 3.2, style) as figure:
-        axis, right = figure.subplots(1, 2, width_ratios=[1, 0.17])
+    with new_figure(min(10.0, 0.22 * len(layers) + 4.0), lambda _, text: 2.0 + 10 * text, style) as figure:
+        axis, right = figure.subplots(1, 2, width_ratios=[1, 0.2])
         _stack(axis, layers, {reason: np.where(layers["reason"] == reason, _lost(layers), 0) for reason in COLOURS})
         _stack(right, whole, {reason: _lost(layers[layers["reason"] == reason]).sum()[None] for reason in COLOURS})
         name_columns(axis.xaxis, list(layers["layer"]), 0.78 * figure.get_figwidth())
         axis.set(xlabel="layer, in network order", ylabel="milliseconds")
         axis.margins(x=0.01)
-        right.set(xlim=(-0.9, 0.9), xticks=[], xlabel="network")
-        handles = [swatch("as the MACs promise", BLUE)]
+        right.set(xlim=(-0.9, 0.9), xticks=[], xlabel="all")
+        handles = [swatch("as promised", BLUE)]
         handles += [
             swatch(WHY[reason], colour) for reason, colour in COLOURS.items() if (layers["reason"] == reason).any()
         ]
@@ -132,4 +130,5 @@ def _stack(axis: Axes, rows: pd.DataFrame, lost: dict[str, np.ndarray]) -> None:
     for reason, taken in lost.items():
         axis.bar(place, taken, bottom=bottom, color=COLOURS[reason], width=0.8)
         bottom = bottom + taken
+    axis.set_ylim(0, 1.04 * max(ms.max(), before.max()))
     axis.hlines(before, place - 0.4, place + 0.4, color="0.15", lw=0.8, zorder=3)  # seen where time grew as well
