@@ -46,6 +46,11 @@ SMALL: dict[str, dict[str, object]] = {
         "lr": 0.01,
         "exporter": "torchscript",
     },
+    "08_efficient_convolutions": {
+        "counts": [24, 31, 32, 48],
+        "networks": ["resnet18", "mobilenet_v2"],
+        "pixels": 128,
+    },
 }
 
 
