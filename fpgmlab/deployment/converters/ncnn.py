@@ -16,21 +16,25 @@ from torch import nn
 from fpgmlab.common.files import atomic_path
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.converters.report import ConversionReport, checked, ending, in_float32, needed
-from fpgmlab.deployment.runtimes.ncnn import input_shapes
+from fpgmlab.deployment.runtimes.ncnn import HALF, input_shapes
 
 # Types of numbers in pnnx's words.
 _TYPES = {torch.float32: "f32", torch.int64: "i64", torch.int32: "i32", torch.uint8: "u8", torch.int8: "i8"}
 
 # What ncnn cannot do it may only show by ending the process: the first run is another one's.
 _TRIAL = """
-import sys, ncnn, numpy
+import os, sys, ncnn, numpy
 net = ncnn.Net()
+for name in sys.argv[3].split(","):
+    setattr(net.opt, name, False)
 assert not net.load_param(sys.argv[1]) and not net.load_model(sys.argv[2])
 extractor = net.create_extractor()
-for name, shape in zip(net.input_names(), sys.argv[3:]):
-    extractor.input(name, ncnn.Mat(numpy.ones([int(size) for size in shape.split(",")], "float32")).clone())
+for name, shape in zip(net.input_names(), sys.argv[4:]):
+    array = numpy.ones([int(size) for size in shape.split(",")], "float32")  # Mat does not keep it alive
+    extractor.input(name, ncnn.Mat(array).clone())
 for name in net.output_names():
     assert not extractor.extract(name)[0]
+os._exit(0)  # an extractor must go before its network, which Python does not know
 """
 
 
@@ -113,7 +117,7 @@ def _converted(model: nn.Module, example: Arguments, folder: Path) -> tuple[Path
 def _try(param: Path, weights: Path) -> None:
     """Run a network once in a process of its own; raise an error where that does not end well."""
     shapes = [",".join(map(str, shape or ())) for shape in input_shapes(param)]
-    command = [sys.executable, "-c", _TRIAL, str(param), str(weights), *shapes]
+    command = [sys.executable, "-c", _TRIAL, str(param), str(weights), ",".join(HALF), *shapes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         how = f"signal {-done.returncode}" if done.returncode < 0 else (done.stderr.strip().splitlines() or ["?"])[-1]

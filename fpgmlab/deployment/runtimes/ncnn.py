@@ -13,7 +13,7 @@ from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.runtimes.runtime import Runtime, Session, Source
 
 # Half precision in storage and arithmetic, which ncnn takes by itself where a processor has it.
-_HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
+HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Ncnn(Runtime):
         weights = path.with_suffix(".bin")
         _check(path, [tuple(tensor.shape) for tensor in example.named.values()])
         net = ncnn.Net()
-        for name in _HALF:
+        for name in HALF:
             setattr(net.opt, name, False)
         net.opt.openmp_blocktime = 0
         if threads is not None:
