@@ -145,6 +145,30 @@ def test_inputs_are_left_as_they_are(tmp_path: Path, runtime: str):
     assert torch.equal(given, before)
 
 
+@pytest.mark.parametrize("runtime", ["torch", "openvino", "ncnn"])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(4, 6, 3, 2, padding=(0, 2)), (1, 4, 9, 8)),
+        (nn.Conv2d(4, 7, (3, 5), padding="same", dilation=(1, 2)), (1, 4, 9, 8)),
+        (nn.Conv2d(5, 5, 3, groups=5, padding="valid"), (1, 5, 9, 8)),
+        (nn.Conv2d(4, 8, 3, groups=2), (1, 4, 9, 8)),
+        (nn.ConvTranspose2d(4, 6, (3, 2), 2, padding=(1, 0), output_padding=1, groups=2), (1, 4, 5, 6)),
+        (nn.ConvTranspose2d(4, 6, 3, 2, padding=1), (1, 4, 5, 6)),
+        (nn.Conv1d(4, 6, 3, dilation=2), (1, 4, 9)),
+        (nn.Linear(4, 6), (1, 3, 4)),
+        (nn.Linear(4, 6), (1, 4)),
+    ],
+)  # fmt: skip
+@torch.no_grad()
+def test_a_single_layer_is_the_layer(runtime: str, layer: nn.Module, shape: tuple[int, ...]):
+    example = torch.randn(shape)
+    run = RUNTIMES[runtime].ready(layer.eval(), example, 1)
+    found = run()
+    (got,) = found if isinstance(found, list) else [found] if runtime == "torch" else found.values()
+    hold([np.asarray(got)], [layer(example)])
+
+
 @pytest.mark.parametrize("runtime", WRITTEN)
 def test_idle_sessions_leave_the_cores_alone(file: Callable[[str], Path], example: Tensor, runtime: str):
     with RUNTIMES[runtime].threads(2):

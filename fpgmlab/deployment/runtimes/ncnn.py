@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from fpgmlab.deployment.arguments import Arguments
-from fpgmlab.deployment.runtimes.runtime import Runtime, Session, Source
+from fpgmlab.deployment.runtimes.ncnn_layers import layer_files
+from fpgmlab.deployment.runtimes.runtime import Runtime, Session, Source, Weighted
 
 # Half precision in storage and arithmetic, which ncnn takes by itself where a processor has it.
 HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
@@ -18,42 +21,59 @@ HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_
 
 @dataclass(frozen=True)
 class Ncnn(Runtime):
-    """Files run by ncnn in float32, one example at a time: its tensors have no batch."""
+    """Layers and files run by ncnn in float32, one example at a time: its tensors have no batch."""
 
     package: ClassVar[str] = "ncnn"
     extra: ClassVar[str] = "ncnn"
     reads: ClassVar[tuple[str, ...]] = (".ncnn.param",)
     examples: ClassVar[int | None] = 1
 
+    def ready(self, layer: Weighted, example: Tensor, threads: int | None) -> Callable[[], object]:
+        self.awake()
+        if len(example) != 1:
+            raise ValueError(f"ncnn runs one example at a time; there are {len(example)}")
+        text, weights = layer_files(layer)
+        with TemporaryDirectory() as folder:
+            param = Path(folder) / "layer.ncnn.param"
+            param.write_text(text, encoding="utf-8")
+            param.with_suffix(".bin").write_bytes(weights)
+            run = _network(param, threads)
+        arrays = [example.numpy()]
+        return lambda: run(arrays)
+
     def open(self, source: Source, example: Arguments, threads: int | None) -> Session:
-        import ncnn
-
         path = Path(str(source))
-        weights = path.with_suffix(".bin")
         _check(path, [tuple(tensor.shape) for tensor in example.named.values()])
-        net = ncnn.Net()
-        for name in HALF:
-            setattr(net.opt, name, False)
-        net.opt.openmp_blocktime = 0
-        if threads is not None:
-            net.opt.num_threads = threads
-        if net.load_param(str(path)) or net.load_model(str(weights)):
-            raise RuntimeError(f"ncnn could not load {path.name} and {weights.name}")
-        names, outputs = net.input_names(), net.output_names()
+        return Session(_network(path, threads), path.stat().st_size + path.with_suffix(".bin").stat().st_size)
 
-        def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-            extractor = net.create_extractor()
-            for name, array in zip(names, inputs, strict=True):
-                extractor.input(name, ncnn.Mat(array[0]).clone())  # layers that work in place need memory of its own
-            found = []
-            for name in outputs:
-                failed, mat = extractor.extract(name)
-                if failed:
-                    raise RuntimeError(f"ncnn could not compute {name}")
-                found.append(np.array(mat)[None])
-            return found
 
-        return Session(run, path.stat().st_size + weights.stat().st_size)
+def _network(path: Path, threads: int | None) -> Callable[[Sequence[np.ndarray]], list[np.ndarray]]:
+    """Return what runs the network of a file and the one with its weights beside it."""
+    import ncnn
+
+    net = ncnn.Net()
+    for name in HALF:
+        setattr(net.opt, name, False)
+    net.opt.openmp_blocktime = 0
+    if threads is not None:
+        net.opt.num_threads = threads
+    if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
+        raise RuntimeError(f"ncnn could not load {path.name} and the weights beside it")
+    names, outputs = net.input_names(), net.output_names()
+
+    def run(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        extractor = net.create_extractor()
+        for name, array in zip(names, inputs, strict=True):
+            extractor.input(name, ncnn.Mat(array[0]).clone())  # layers that work in place need memory of its own
+        found = []
+        for name in outputs:
+            failed, mat = extractor.extract(name)
+            if failed:
+                raise RuntimeError(f"ncnn could not compute {name}")
+            found.append(np.array(mat)[None])
+        return found
+
+    return run
 
 
 def _check(path: Path, shapes: list[tuple[int, ...]]) -> None:
