@@ -43,7 +43,7 @@ def kernels(path: Path, folder: Path) -> Counter[str]:
 
 def test_the_file_is_whole_numbers_and_agrees(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
     before = exported.read_bytes()
-    report = fl.quantize(exported, few, tmp_path / "int8.onnx", samples=64, progress=False)
+    report = fl.quantize(exported, few, tmp_path / "int8.onnx", samples=64, fastest=False, progress=False)
     assert exported.read_bytes() == before
     assert report.before == pytest.approx(fl.evaluate(fl.models.load("resnet20-fashion"), few)["accuracy"], abs=1e-6)
     assert report.after == pytest.approx(fl.evaluate(OnnxNetwork(tmp_path / "int8.onnx"), few)["accuracy"], abs=1e-6)
@@ -65,7 +65,7 @@ def test_the_file_is_whole_numbers_and_agrees(few: fl.tasks.Classification, expo
 
 
 def test_weights_have_a_scale_for_each_channel(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
-    fl.quantize(exported, few, tmp_path / "int8.onnx", samples=64, progress=False)
+    fl.quantize(exported, few, tmp_path / "int8.onnx", samples=64, fastest=False, progress=False)
     made = onnx.load(tmp_path / "int8.onnx")
     tensors = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}
     makers = {node.output[0]: node for node in made.graph.node}
@@ -117,12 +117,11 @@ def test_layers_go_back_to_float_until_the_metric_holds(tmp_path: Path):
     data = torch.utils.data.TensorDataset(images, labels)
     task = fl.tasks.Classification(data, data, classes=2, name="noise")
     fl.export_onnx(model, images[:2], tmp_path / "float.onnx")
-    whole = fl.quantize(tmp_path / "float.onnx", task, tmp_path / "int8.onnx", samples=64, progress=False)
+    options = {"samples": 64, "fastest": False, "progress": False}
+    whole = fl.quantize(tmp_path / "float.onnx", task, tmp_path / "int8.onnx", **options)
     assert whole.before == 1
     assert whole.drop > 0.05
-    report = fl.quantize(
-        tmp_path / "float.onnx", task, tmp_path / "int8.onnx", samples=64, max_drop=0.05, progress=False
-    )
+    report = fl.quantize(tmp_path / "float.onnx", task, tmp_path / "int8.onnx", max_drop=0.05, **options)
     assert report.drop <= 0.05
     frame = report.frame()
     assert 0 < (frame["dtype"] == "int8").sum() < 3

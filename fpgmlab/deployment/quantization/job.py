@@ -30,6 +30,8 @@ class Job:
     in_float : tuple of str
         Operations that stay in float.
     max_drop : float or None
+    batch : int
+        How many examples at once are timed.
     threads : int or None
     entries : dict
         What the result shall say of itself.
@@ -43,6 +45,7 @@ class Job:
     judge: Judge
     in_float: Sequence[str]
     max_drop: float | None
+    batch: int
     threads: int | None
     entries: Mapping[str, str]
     told: Callable[[str], None]
@@ -53,9 +56,11 @@ class Job:
         return [feed for batch in self.inputs for feed in self.network.feeds(Arguments.of(batch))]
 
     @property
-    def one(self) -> dict[str, np.ndarray]:
-        """One example, or as many as the file takes at once: what is timed."""
-        return {name: array[:1] if self.network.batch is None else array for name, array in self.feeds[0].items()}
+    def timed(self) -> dict[str, np.ndarray]:
+        """What is timed: so many examples, the first ones over and over, or as many as the file takes at once."""
+        if self.network.batch is not None:
+            return self.feeds[0]
+        return self.network.feeds(Arguments.of(self.inputs[0]).times(self.batch))[0]
 
 
 @dataclass(frozen=True)

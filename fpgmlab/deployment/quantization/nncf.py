@@ -84,7 +84,7 @@ def by_nncf(job: Job, xml: Path, weights: Path) -> Written:
         openvino.save_model(quantized, made, compress_to_fp16=False)
         before, after = OpenVINONetwork(float_file, job.threads), OpenVINONetwork(made, job.threads)
         judged = job.judge(after)
-        one = Arguments((), {name: torch.from_numpy(array) for name, array in job.one.items()})
+        one = Arguments((), {name: torch.from_numpy(array) for name, array in job.timed.items()})
         ms = medians({"float": lambda: before.run(one), "int8": lambda: after.run(one)})
         rows = _rows(quantized, job.in_float)
         size = made.stat().st_size + made.with_suffix(".bin").stat().st_size

@@ -51,9 +51,11 @@ def quantize(
     calibration: str = "minmax",
     max_drop: float | None = None,
     in_float: Sequence[str] = (),
+    fastest: bool = True,
     target: str = "cpu",
     reduce_range: bool = False,
     max_samples: int | None = None,
+    batch: int = 1,
     threads: int | None = 1,
     progress: bool = True,
 ) -> QuantizationReport:
@@ -86,14 +88,20 @@ def quantize(
         back to float until it holds. The choice looks at the validation data: judge by others what is reported.
     in_float : sequence of str
         Operations that stay in float anyway, by their name in the file.
+    fastest : bool
+        Find by timing what the whole network is faster with in float. Not so, the same file is written on each machine,
+        all of it in INT8 but what ``in_float`` and ``max_drop`` say.
     target : {"cpu", "tensorrt"}
         Activations unsigned, which processors are fastest with; or signed and symmetric, biases in float, as TensorRT
-        wants them: all layers are in INT8 then but those in ``in_float`` and those that ``max_drop`` asks for.
+        wants them; nothing is timed for it.
     reduce_range : bool
         Weights of seven bits. Processors with AVX2 alone, without VNNI, add pairs of products of eight bits in sixteen,
         which can overflow; files for them need it, and lose some accuracy by it.
     max_samples : int, optional
         Judge by the first so many validation examples only.
+    batch : int
+        How many examples at once are timed; a file of fixed shapes has its own number. What is faster in float depends
+        on it.
     threads : int, optional
         For timing; ONNX Runtime chooses when None.
     progress : bool
@@ -130,12 +138,13 @@ def quantize(
     if method == "nncf" and Path(path).suffix != ".xml":
         raise ValueError(f"OpenVINO's files end in .xml and .bin; got {os.fspath(path)!r}")
     whole_number("samples", samples, LEAST_SAMPLES)
+    whole_number("batch", batch)
     _check_file(onnx_path)
     source = Path(onnx_path)
     inputs, seen = _pictures(task, samples, seed)
     network = OnnxNetwork(source, threads)
-    for batch in inputs:
-        network.feeds(Arguments.of(batch))  # of a shape that it takes?
+    for some in inputs:
+        network.feeds(Arguments.of(some))  # of a shape that it takes?
     judge = Judge(network, task, inputs, max_samples)
     if max_drop is not None and not judge.labelled:
         raise ValueError(
@@ -144,10 +153,19 @@ def quantize(
     how = {"method": method} | ({"calibration": calibration} if method == "onnxruntime" else {})
     with atomic_path(path) as temporary, _bar(progress) as bar:
         job = Job(
-            source, network, inputs, judge, in_float, max_drop, threads, _entries(source, how), bar.set_description
+            source,
+            network,
+            inputs,
+            judge,
+            in_float,
+            max_drop,
+            batch,
+            threads,
+            _entries(source, how),
+            bar.set_description,
         )
         if method == "onnxruntime":
-            done = by_onnxruntime(job, temporary, calibration, reduce_range, target)
+            done = by_onnxruntime(job, temporary, calibration, reduce_range, target, fastest and target == "cpu")
         else:
             from fpgmlab.deployment.quantization.nncf import by_nncf
 

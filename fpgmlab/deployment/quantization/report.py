@@ -84,7 +84,7 @@ class QuantizationReport:
     def __str__(self) -> str:
         whole = sum(dtype == "int8" for _, _, dtype, _ in self.layers)
         judged = (
-            f"agrees on {self.agreement:.2%}"
+            f"outputs differ by {self.error:.1%}"
             if math.isnan(self.before)
             else f"{self.metric} {self.before:.4f} -> {self.after:.4f}"
         )

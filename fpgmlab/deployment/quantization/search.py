@@ -16,6 +16,7 @@ from fpgmlab.deployment.quantization.judging import Judge, Judgement, relative_e
 from fpgmlab.deployment.quantization.timing import medians
 from fpgmlab.deployment.quantization.writing import Prepared
 
+FELT = 0.01  # of the network's time: what a layer must win by to be worth four times the bytes
 CLEARLY = 0.97  # a way counts as faster from here on: what is within the noise does not decide
 ASKED, SENSITIVE, SLOWER, READ = "asked for", "sensitive", "faster in float", "read by a layer in float"
 
@@ -73,14 +74,15 @@ class Search:
         return ways[best] if ms[best] < CLEARLY * next(iter(ms.values())) else first
 
     def _slower_inside(self, in_float: Mapping[str, str], feed: Mapping[str, np.ndarray]) -> list[str]:
-        """Return the layers that take longer in INT8, with all that follows them, than in the float network."""
+        """Return the layers that take longer in INT8, with all that follows them, by what the whole network feels."""
         layers = self.prepared.layers
-        known = layers.owned
-        ms = []
+        profiles = []
         for name, used in (("float", []), ("int8", layers.in_int8(in_float))):
             self.network(used, name)
-            ms.append(profile_onnx(self.folder / f"{name}.onnx", known, feed, self.threads).layers)
-        return [n for n in layers.weighted if n not in in_float and ms[1].get(n, 0) > ms[0].get(n, np.inf) / CLEARLY]
+            profiles.append(profile_onnx(self.folder / f"{name}.onnx", layers.owned, feed, self.threads))
+        whole, int8 = profiles
+        felt = FELT * int8.total
+        return [n for n in layers.weighted if n not in in_float and int8.layers[n] > whole.layers[n] + felt]
 
     def within(
         self, in_float: dict[str, str], judge: Judge, max_drop: float, inputs: Sequence[object],

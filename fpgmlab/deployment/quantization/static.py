@@ -17,7 +17,7 @@ from fpgmlab.errors import unknown
 CHECKED = 32  # pictures that layers are compared on one by one
 
 
-def by_onnxruntime(job: Job, path: Path, calibration: str, reduce_range: bool, target: str) -> Written:
+def by_onnxruntime(job: Job, path: Path, calibration: str, reduce_range: bool, target: str, fastest: bool) -> Written:
     """Write a file in INT8 for ONNX Runtime, and all that reads such files."""
     import onnx
 
@@ -29,8 +29,8 @@ def by_onnxruntime(job: Job, path: Path, calibration: str, reduce_range: bool, t
     with tempfile.TemporaryDirectory() as folder:
         search = Search(prepared, Path(folder), job.threads)
         chosen = dict.fromkeys(job.in_float, ASKED)
-        if target == "cpu":  # what is faster elsewhere cannot be timed here
-            chosen = search.fastest(chosen, job.one)
+        if fastest:
+            chosen = search.fastest(chosen, job.timed)
         judged = None
         if job.max_drop is not None:
             few = inputs_of(job.inputs, min(CHECKED, len(job.inputs)))
@@ -39,8 +39,8 @@ def by_onnxruntime(job: Job, path: Path, calibration: str, reduce_range: bool, t
     prepared.write(path, used)
     write_sealed(onnx.load(path), path, job.entries)
     network = OnnxNetwork(path, job.threads)
-    one = job.one
-    runs = {"float": lambda: job.network.session.run(None, one), "int8": lambda: network.session.run(None, one)}
+    feed = job.timed
+    runs = {"float": lambda: job.network.session.run(None, feed), "int8": lambda: network.session.run(None, feed)}
     ms = medians(runs)
     rows = [
         (name, layers.nodes[name].op_type, "int8", "")
