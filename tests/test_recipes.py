@@ -66,7 +66,7 @@ def test_criterion(recipe: Callable[[], ModuleType], graph: fl.ChannelGraph):
     weight = graph.model[3].weight.detach()
     torch.testing.assert_close(scores["3"], weight.double().flatten(1).abs().amax(1) ** 2)
     assert peak(power=2.0).label == "Peak(power=2)"
-    plan = fl.Plan.uniform(graph, scores, 0.5)
+    plan = fl.Plan.uniform(graph, scores, 0.5, multiple=1)
     assert plan.removed["3"] == tuple(sorted(scores["3"].argsort()[:8].tolist()))
     assert fl.agreement(graph, plan) < 1e-5
     assert fl.prune(graph, plan)[3].out_channels == 8
@@ -121,7 +121,7 @@ def test_operation(recipe: Callable[[], ModuleType]):
 
 @pytest.mark.parametrize("venue", fl.figures.VENUES)
 def test_figure(recipe: Callable[[], ModuleType], graph: fl.ChannelGraph, venue: str, tmp_path: Path):
-    frame = fl.Plan.uniform(graph, fl.score(graph), 0.5).frame(graph)
+    frame = fl.Plan.uniform(graph, fl.score(graph), 0.5, multiple=1).frame(graph)
     figure = recipe().kept_channels(frame, style=fl.figures.style(venue))
     assert isinstance(figure, Figure)
     (axis,) = figure.axes

@@ -8,7 +8,7 @@ from fpgmlab.allocation.baselines import equal_loss
 from fpgmlab.allocation.degradation import predicted
 from fpgmlab.allocation.pareto import pareto_front
 from fpgmlab.allocation.planner import allocate
-from fpgmlab.deployment.latency.measuring import latency_table
-from fpgmlab.deployment.latency.table import LatencyTable
+from fpgmlab.deployment.staircases.measuring import latency_table
+from fpgmlab.deployment.staircases.table import LatencyTable
 
 __all__ = ["LatencyTable", "additivity", "allocate", "equal_loss", "latency_table", "pareto_front", "predicted"]

@@ -10,7 +10,7 @@ from fpgmlab.allocation.locking import with_locked
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.budgets import asked_ratio
 from fpgmlab.plans.plan import Plan
-from fpgmlab.plans.rounding import Scores, check_rounding
+from fpgmlab.plans.rounding import Multiple, Scores, check_rounding
 from fpgmlab.sensitivity import Curves
 
 
@@ -23,7 +23,7 @@ def equal_loss(
     params: float | None = None,
     bytes: float | None = None,
     metric: str | None = None,
-    multiple: int = 1,
+    multiple: Multiple = "runtime",
     max_ratio: float = 1.0,
     protect: Sequence[str] = (),
     locked: Mapping[str, int] | None = None,

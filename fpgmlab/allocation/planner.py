@@ -10,16 +10,17 @@ import numpy as np
 
 from fpgmlab.allocation.degradation import Degradation
 from fpgmlab.allocation.givens import givens
-from fpgmlab.allocation.problem import Problem, problem
+from fpgmlab.allocation.problem import problem
 from fpgmlab.allocation.search import best, pool
+from fpgmlab.allocation.staircase import Stairs, staircase_pool, without_waste
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.plan import Plan
-from fpgmlab.plans.rounding import Scores, allowed_kept, check_rounding
+from fpgmlab.plans.rounding import Multiple, Scores, allowed_kept, check_rounding
 from fpgmlab.sensitivity import Curves
 
 if TYPE_CHECKING:
-    from fpgmlab.deployment.latency.table import LatencyTable
+    from fpgmlab.deployment.staircases.table import LatencyTable
 
 OPTIONS = 64  # numbers of kept channels that are tried for each group
 
@@ -34,7 +35,7 @@ def allocate(
     bytes: float | None = None,
     latency: float | None = None,
     metric: str | None = None,
-    multiple: int = 8,
+    multiple: Multiple = "runtime",
     max_ratio: float = 1.0,
     protect: Sequence[str] = (),
     locked: Mapping[str, int] | None = None,
@@ -61,8 +62,9 @@ def allocate(
     metric : {"accuracy", "loss", "agreement", "kl", "change"}, optional
         Which of the curves to go by. When left out, the first that the curves have of agreement, kl, accuracy, loss,
         change; of repaired curves of loss, kl, agreement, accuracy, change.
-    multiple : int
-        Keep a multiple of so many channels, or all of them.
+    multiple : int or "runtime"
+        Keep a multiple of so many channels, or all of them. ``"runtime"``: the counts that runtimes do not waste on
+        this processor (see `fpgmlab.plans.rounding.unit_of`); with a ``table`` those at the end of a step of its own.
     max_ratio : float
         No group loses more than this fraction.
     protect : sequence of str
@@ -100,13 +102,29 @@ def allocate(
         table.warn_elsewhere()
     check_rounding(multiple, max_ratio)
     given = givens(graph, curves, metric, scores, protect, locked)
-    options = {name: _options(graph[name], curve, multiple, max_ratio) for name, curve in given.free.items()}
+    # A table knows its own steps: all counts that stay on the quick way, and of these the ends of its steps.
+    own = table is not None and multiple == "runtime"
+    step = table.alignment if own and table is not None else multiple
+    options = {
+        name: _options(graph[name], curve, step, max_ratio, None if own else OPTIONS)
+        for name, curve in given.free.items()
+    }
     options = {name: each for name, each in options.items() if len(each[0]) > 1}
     options |= {name: (np.array([kept]), np.zeros(1)) for name, kept in given.locked.items()}
-    form = graph.costs.form(kind) if table is None else table.form(graph)
-    choosing = problem(graph, given.scores, options, form)
-    choices = pool(choosing)
-    costs, whole = _exact(graph, choosing, choices, kind, table)
+    if table is None:
+        choosing = problem(graph, given.scores, options, graph.costs.form(kind))
+        choices = pool(choosing)
+        whole = getattr(graph.cost(), kind)
+        costs = np.rint(choosing.costs(choices) * whole)
+    else:
+        form, whole = table.form(graph), 1.0
+        choosing = problem(graph, given.scores, options, form)
+        ends = without_waste(choosing, Stairs(choosing, graph, table))
+        options = {name: (kept[ends[g]], harm[ends[g]]) for g, (name, (kept, harm)) in enumerate(options.items())}
+        choosing = problem(graph, given.scores, options, form)
+        stairs = Stairs(choosing, graph, table)
+        choices = staircase_pool(choosing, stairs, pool(choosing))
+        costs = stairs.costs(choices)
     fits = best(costs, choosing.predicted(choices), budget * whole)
     if not len(fits):
         least = math.ceil(costs.min() / whole * 1e4) / 1e4
@@ -128,20 +146,12 @@ def _budget(options: dict[str, float | None]) -> tuple[str, float]:
     return kind, value
 
 
-def _options(group: ChannelGroup, curve: Degradation, multiple: int, max_ratio: float) -> tuple[np.ndarray, np.ndarray]:
+def _options(
+    group: ChannelGroup, curve: Degradation, multiple: Multiple, max_ratio: float, most: int | None = OPTIONS
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what a group may keep, descending from all, and what each option degrades."""
     least = max(int(curve.kept[-1]), math.ceil((1 - max_ratio) * group.channels - 1e-9))
     kept = np.array([k for k in allowed_kept(group, multiple) if k >= least])[::-1]
-    kept = kept[np.unique(np.linspace(0, len(kept) - 1, min(len(kept), OPTIONS)).round().astype(int))]
+    if most is not None:
+        kept = kept[np.unique(np.linspace(0, len(kept) - 1, min(len(kept), most)).round().astype(int))]
     return kept, curve.at(kept)
-
-
-def _exact(
-    graph: ChannelGraph, choosing: Problem, choices: np.ndarray, kind: str, table: LatencyTable | None
-) -> tuple[np.ndarray, float]:
-    """Return what each choice costs, (rows,), and what the unpruned network does; by the table where there is one."""
-    if table is not None:
-        counts = graph.costs.counts.T
-        return table.milliseconds(graph, choosing.vectors(choices) @ counts), table.latency(graph)
-    whole = getattr(graph.cost(), kind)
-    return np.rint(choosing.costs(choices) * whole), whole

@@ -7,17 +7,15 @@ layers' latencies over their numbers of channels.
 from fpgmlab.deployment.benchmarking import benchmark
 from fpgmlab.deployment.converters import ConversionReport, export_executorch, export_ncnn, export_openvino
 from fpgmlab.deployment.export import ExportReport, export_onnx
-from fpgmlab.deployment.latency.measuring import latency_table
-from fpgmlab.deployment.latency.table import LatencyTable
+from fpgmlab.deployment.exported import latency
 from fpgmlab.deployment.network import OnnxNetwork
 from fpgmlab.deployment.quantization import QuantizationReport, quantize
 from fpgmlab.deployment.record import ExportRecord, check_export
 from fpgmlab.deployment.roofline import Roof, machine_roof
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
+from fpgmlab.deployment.staircases.measuring import latency_table
+from fpgmlab.deployment.staircases.table import LatencyTable
 from fpgmlab.deployment.theory import theory_and_practice
-
-# isort: split
-from fpgmlab.deployment.exported import latency  # last: loading the folder latency/ puts itself in this name
 
 __all__ = [
     "RUNTIMES", "ConversionReport", "ExportRecord", "ExportReport", "LatencyTable", "OnnxNetwork", "QuantizationReport",

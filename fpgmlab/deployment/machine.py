@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-# What changes how a runtime computes; the order is that of the text.
-EXTENSIONS = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_int8",
-    "amx_bf16",
-    "asimd",
-    "asimddp",
-    "sve",
-)
-PACKAGES = {"torch": "torch", "torch-compiled": "torch", "onnxruntime": "onnxruntime"}
+from fpgmlab.common.processor import processor
+
+PACKAGES = {"torch.compile": "torch"}  # of runtimes that are named otherwise
 
 
 @dataclass(frozen=True)
@@ -78,19 +64,3 @@ def _text(value: object) -> str:
 def cores() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def processor() -> tuple[str, tuple[str, ...]]:
-    """Return the processor's name and those of its extensions that matter."""
-    name, flags = platform.processor() or platform.machine(), set[str]()
-    try:
-        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        lines = []  # no Linux: the name alone
-    for key, _, value in lines:
-        if key.strip() == "model name":
-            name = value.strip()
-        elif key.strip() in {"flags", "Features"}:
-            flags = set(value.split())
-    return name, tuple(extension for extension in EXTENSIONS if extension in flags)

@@ -85,7 +85,7 @@ def profile_onnx(
     layers = dict.fromkeys((layer for _, layer in known.values()), 0.0)
     for node, layer in _owners(optimised.graph, known).items():
         if layer is not None and node in nodes:
-            layers[layer] += max(0.0, nodes[node] - writing)
+            layers[layer] += max(nodes[node] / 4, nodes[node] - writing)
     return Profile(layers, total - sum(layers.values()), total)
 
 

@@ -15,12 +15,12 @@ from fpgmlab.deployment.benchmarking.rounds import pinned
 from fpgmlab.deployment.calls import layer_calls
 from fpgmlab.deployment.converters.report import arrays, in_float32
 from fpgmlab.deployment.export import export_onnx
-from fpgmlab.deployment.latency.onnx_probe import onnx_prober
-from fpgmlab.deployment.latency.probing import kind_of, probed
-from fpgmlab.deployment.latency.steps import Kernel
-from fpgmlab.deployment.latency.table import LatencyTable
 from fpgmlab.deployment.profiling import Profile, known_nodes, profile_onnx
 from fpgmlab.deployment.roofline import Roof, machine_roof
+from fpgmlab.deployment.staircases.onnx_probe import onnx_prober
+from fpgmlab.deployment.staircases.probing import kind_of, probed
+from fpgmlab.deployment.staircases.steps import Kernel
+from fpgmlab.deployment.staircases.table import LatencyTable
 from fpgmlab.deployment.work import Work, work_of
 
 if TYPE_CHECKING:

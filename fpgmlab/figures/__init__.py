@@ -26,6 +26,7 @@ from fpgmlab.figures.roofline import roofline
 from fpgmlab.figures.scores import score_bars, scores_by_layer
 from fpgmlab.figures.sensitivity import sensitivity_curves, sensitivity_map
 from fpgmlab.figures.slimming import slimming_curve
+from fpgmlab.figures.staircase import staircase
 from fpgmlab.figures.style import VENUES, new_figure, style
 from fpgmlab.figures.tradeoff import tradeoff
 from fpgmlab.geometry.clustering import clustered_order
@@ -69,6 +70,7 @@ __all__ = [
     "sensitivity_map",
     "sensitivity_ranking",
     "slimming_curve",
+    "staircase",
     "style",
     "take_over",
     "theory_and_practice",

@@ -11,7 +11,7 @@ from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.budgets import asked_ratio
 from fpgmlab.plans.removal import Removal
-from fpgmlab.plans.rounding import Scores, check_rounding, kept_channels, lowest, prunable
+from fpgmlab.plans.rounding import Multiple, Scores, check_rounding, kept_channels, lowest, prunable
 from fpgmlab.plans.thresholds import global_cut
 
 
@@ -35,7 +35,7 @@ class Plan(Removal):
         scores: Scores,
         ratios: Mapping[str, float],
         *,
-        multiple: int = 1,
+        multiple: Multiple = 1,
         max_ratio: float = 1.0,
     ) -> Plan:
         """Remove the given fraction of each named group, the channels with the lowest scores first.
@@ -48,8 +48,10 @@ class Plan(Removal):
         ratios : mapping of str to float
             0 <= ratio < 1 by group name; other groups stay whole. The number of channels kept is rounded to the nearest
             allowed one, half upwards, and never below one (one in each block of a grouped convolution).
-        multiple : int
-            Keep a multiple of so many channels, or all of them.
+        multiple : int or "runtime"
+            Keep a multiple of so many channels, or all of them; the nearest, half upwards. ``"runtime"``: the counts
+            that runtimes do not waste on this processor; see `fpgmlab.plans.rounding.unit_of`. Ratios that are given
+            one by one are taken as they are when left out.
         max_ratio : float
             No group loses more than this fraction.
 
@@ -84,7 +86,7 @@ class Plan(Removal):
         macs: float | None = None,
         params: float | None = None,
         bytes: float | None = None,
-        multiple: int = 1,
+        multiple: Multiple = "runtime",
         max_ratio: float = 1.0,
         protect: Sequence[str] = (),
     ) -> Plan:
@@ -92,7 +94,9 @@ class Plan(Removal):
 
         Give either the ``ratio``, or one budget (``macs``, ``params`` or ``bytes``: what may remain, as a fraction of
         the original); then the smallest ratio that meets it is taken. The groups named in ``protect`` stay whole as
-        well. The other parameters are those of `from_ratios`.
+        well. The other parameters are those of `from_ratios`. When nothing is said of ``multiple``, groups keep numbers
+        of channels that runtimes do not waste here: a network pruned to any numbers can take twice the time of the
+        whole one (``data/results/runtimes.json``); ``multiple=1`` takes the ratio as it is.
 
         Raises
         ------
@@ -118,7 +122,7 @@ class Plan(Removal):
         params: float | None = None,
         bytes: float | None = None,
         floor: float = 0.0,
-        multiple: int = 1,
+        multiple: Multiple = 1,
         max_ratio: float = 1.0,
         protect: Sequence[str] = (),
     ) -> Plan:
@@ -132,7 +136,8 @@ class Plan(Removal):
         Parameters
         ----------
         graph, scores, multiple, max_ratio
-            As in `from_ratios`.
+            As in `from_ratios`: what lies below the threshold goes, whatever number that leaves; ``multiple="runtime"``
+            for numbers that runtimes do not waste.
         ratio : float
             0 <= ratio < 1: the share of the channels of all prunable groups that lies below the threshold.
         macs, params, bytes : float
@@ -170,7 +175,7 @@ class Plan(Removal):
         middle: float = 0.3,
         deep: float = 0.2,
         *,
-        multiple: int = 1,
+        multiple: Multiple = "runtime",
         max_ratio: float = 1.0,
         protect: Sequence[str] = (),
     ) -> Plan:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fpgmlab.common.numbers import whole_number
+from fpgmlab.common.processor import channel_block
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
 
 Scores = Mapping[str, Tensor]
+Multiple = int | Literal["runtime"]
+LEAST_FIT = 8  # channels: in smaller groups no count is wasted that matters
 
 
 def check_names(graph: ChannelGraph, protect: str | Sequence[str]) -> tuple[str, ...]:
@@ -32,14 +36,28 @@ def prunable(graph: ChannelGraph, protect: str | Sequence[str] = ()) -> list[str
     return [name for name, group in graph.items() if group.protected is None and name not in protect]
 
 
-def allowed_kept(group: ChannelGroup, multiple: int = 1) -> range | list[int]:
+def unit_of(group: ChannelGroup, multiple: Multiple = 1) -> int:
+    """Return the step of the numbers of channels that a group may keep.
+
+    ``"runtime"`` is what runtimes do not waste on this processor: whole blocks (see
+    `fpgmlab.common.processor.channel_block`), in groups of at most one block quarters of it, which keep them in the
+    blocked layout, and any number in those of a few channels.
+    """
+    if multiple == "runtime":
+        block = channel_block()
+        quarter = block // 4 if group.channels >= LEAST_FIT else 1
+        multiple = block if group.channels > block else quarter
+    return math.lcm(group.step, multiple)
+
+
+def allowed_kept(group: ChannelGroup, multiple: Multiple = 1) -> range | list[int]:
     """Return the numbers of channels that a group may keep, ascending; the last is all of them."""
-    unit = math.lcm(group.step, multiple)
+    unit = unit_of(group, multiple)
     counts = list(range(-(-group.least // unit) * unit, group.channels + 1, unit))
     return counts if counts and counts[-1] == group.channels else [*counts, group.channels]
 
 
-def kept_channels(group: ChannelGroup, ratio: float, multiple: int = 1, max_ratio: float = 1.0) -> int:
+def kept_channels(group: ChannelGroup, ratio: float, multiple: Multiple = 1, max_ratio: float = 1.0) -> int:
     """Return how many channels stay at a ratio: the nearest allowed number, half upwards."""
     if group.protected is not None or ratio == 0:
         return group.channels
@@ -81,9 +99,13 @@ def _without_the_last(ranked: Sequence[int], count: int, left: Sequence[set[int]
     return gone
 
 
-def check_rounding(multiple: int, max_ratio: float) -> None:
+def check_rounding(multiple: Multiple, max_ratio: float) -> None:
     """Raise a `ValueError` for a ``multiple`` below 1 or a ``max_ratio`` that is no fraction."""
-    whole_number("multiple", multiple)
+    if isinstance(multiple, str):
+        if multiple != "runtime":
+            raise ValueError(f"multiple must be a whole number of at least 1, or 'runtime'; got {multiple!r}")
+    else:
+        whole_number("multiple", multiple)
     if not 0 <= max_ratio <= 1:
         raise ValueError(f"max_ratio must lie between 0 and 1; got {max_ratio}")
 

@@ -13,7 +13,7 @@ import torch
 
 from fpgmlab.common.inputs import inputs_of
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.plans.rounding import Scores
+from fpgmlab.plans.rounding import Multiple, Scores
 from fpgmlab.sensitivity.checks import check_numbers, checked_metrics, samples_in
 from fpgmlab.sensitivity.curves.curves import Curves
 from fpgmlab.sensitivity.replay.points import RATIOS, points
@@ -38,7 +38,7 @@ def sweep(
     max_samples: int | None = None,
     batch_size: int | None = None,
     memory: float = 4e9,
-    multiple: int = 1,
+    multiple: Multiple = 1,
     dtype: str = "float32",
     tolerance: float | None = None,
     surgery: bool = False,

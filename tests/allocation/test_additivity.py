@@ -73,10 +73,10 @@ def test_one_group_alone_is_what_its_curve_says(learnt: fl.ChannelGraph, task: f
 def test_a_plan_that_removes_nothing_has_no_rows(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
     scores = fl.score(learnt)
     curves = fl.sweep(learnt, scores, task, ratios=(0.5,), max_samples=10, progress=False)
-    table = fl.additivity(learnt, curves, fl.Plan.uniform(learnt, scores, 0.0), task)
+    table = fl.additivity(learnt, curves, fl.Plan.uniform(learnt, scores, 0.0, multiple=1), task)
     assert table.empty
     assert table.columns.tolist() == COLUMNS
     with pytest.raises(ValueError, match="the fewest that were measured"):
-        fl.additivity(learnt, curves, fl.Plan.uniform(learnt, scores, 0.9), task)
+        fl.additivity(learnt, curves, fl.Plan.uniform(learnt, scores, 0.9, multiple=1), task)
     with pytest.raises(ValueError, match="unknown metric 'kl'"):
-        fl.additivity(learnt, curves, fl.Plan.uniform(learnt, scores, 0.1), task, metric="kl")
+        fl.additivity(learnt, curves, fl.Plan.uniform(learnt, scores, 0.1, multiple=1), task, metric="kl")

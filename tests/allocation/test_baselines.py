@@ -24,7 +24,7 @@ def test_the_largest_ratio_below_a_threshold():
 def test_all_groups_lose_the_same_and_the_budget_is_met(kind: str):
     graph = chain(200, 300, 250)
     curves = curves_of(graph, rising(graph, 2), "accuracy")
-    plan = fl.allocation.equal_loss(graph, curves, **{kind: 0.6})
+    plan = fl.allocation.equal_loss(graph, curves, **{kind: 0.6}, multiple=1)
     share = getattr(graph.cost(plan), kind) / getattr(graph.cost(), kind)
     assert 0.58 < share <= 0.6
     drops = fl.allocation.predicted(graph, curves, plan)["predicted"]
@@ -38,21 +38,21 @@ def test_what_stays_whole_and_what_cannot_be_reached(graph: fl.ChannelGraph):
     assert plan.ratios["conv1"] == plan.ratios["layer3.0.conv2"] == 0
     assert all(kept % 4 == 0 for name, kept in plan.kept.items() if name != "fc")
     with pytest.raises(ValueError, match="macs=0.01 cannot be reached"):
-        fl.allocation.equal_loss(graph, curves, macs=0.01)
+        fl.allocation.equal_loss(graph, curves, macs=0.01, multiple=1)
     with pytest.raises(ValueError, match="give exactly one of macs, params, bytes"):
-        fl.allocation.equal_loss(graph, curves)
+        fl.allocation.equal_loss(graph, curves, multiple=1)
     with pytest.raises(ValueError, match="unknown metric 'kl'"):
-        fl.allocation.equal_loss(graph, curves, macs=0.5, metric="kl")
+        fl.allocation.equal_loss(graph, curves, macs=0.5, metric="kl", multiple=1)
 
 
 def test_locked_groups_stay_where_they_are(graph: fl.ChannelGraph):
     curves = curves_of(graph, rising(graph, 2), "accuracy")
     held = {"conv1": 5, "layer3.0.conv2": 64}
-    plan = fl.allocation.equal_loss(graph, curves, macs=0.6, locked=held)
+    plan = fl.allocation.equal_loss(graph, curves, macs=0.6, locked=held, multiple=1)
     assert {name: plan.kept[name] for name in held} == held
     assert graph.cost(plan).macs <= 0.6 * graph.cost().macs
     assert plan.removed["conv1"] == fl.Plan.from_ratios(graph, curves.scores, {"conv1": 11 / 16}).removed["conv1"]
-    free = fl.allocation.equal_loss(graph, curves, macs=0.6)
-    spared = fl.allocation.equal_loss(graph, curves, macs=0.6, locked={"layer3.0.conv2": 64})
+    free = fl.allocation.equal_loss(graph, curves, macs=0.6, multiple=1)
+    spared = fl.allocation.equal_loss(graph, curves, macs=0.6, locked={"layer3.0.conv2": 64}, multiple=1)
     assert spared.kept["layer3.0.conv2"] > free.kept["layer3.0.conv2"]
     assert all(spared.kept[n] <= free.kept[n] for n in graph if n != "layer3.0.conv2")  # the others make up for it

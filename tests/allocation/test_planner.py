@@ -91,20 +91,20 @@ def test_a_larger_budget_never_predicts_worse_and_is_used(graph: fl.ChannelGraph
 def test_a_harmless_removal_is_no_reason_to_fall_below_the_budget(graph: fl.ChannelGraph):
     free = {name: 0.0 if g.channels == 64 else 1.0 for name, g in graph.items() if g.protected is None}
     curves = curves_of(graph, {n: {k: d * (8 - k / graph[n].channels * 8) for k in (8,)} for n, d in free.items()})
-    plan = fl.allocate(graph, curves, macs=0.9)
+    plan = fl.allocate(graph, curves, macs=0.9, multiple=8)
     assert loss_of(graph, curves, plan) == 0
     assert 0.88 < share(graph, plan) <= 0.9
 
 
 def test_the_same_plan_each_time(graph: fl.ChannelGraph):
     curves = curves_of(graph, rising(graph, 1))
-    assert fl.allocate(graph, curves, macs=0.5) == fl.allocate(graph, curves, macs=0.5)
+    assert fl.allocate(graph, curves, macs=0.5, multiple=8) == fl.allocate(graph, curves, macs=0.5, multiple=8)
 
 
 def test_what_hurts_less_goes_first():
     graph = chain(16, 16)
     curves = curves_of(graph, {"0": {8: 1.0}, "2": {8: 0.1}})
-    plan = fl.allocate(graph, curves, params=0.7)
+    plan = fl.allocate(graph, curves, params=0.7, multiple=8)
     assert plan.kept == {"0": 16, "2": 8, "6": 3}
     order = torch.argsort(curves.scores["2"])[:8].tolist()
     assert plan.removed["2"] == tuple(sorted(order))
@@ -114,14 +114,14 @@ def test_limits_are_kept(graph: fl.ChannelGraph):
     drops = {n: {k: 0.1 * (1 - k / g.channels) for k in (8, 16, 32) if g.channels / 2 <= k < g.channels}
              for n, g in graph.items() if g.protected is None}  # fmt: skip
     curves = curves_of(graph, drops)
-    least = fl.allocate(graph, curves, macs=0.35)
+    least = fl.allocate(graph, curves, macs=0.35, multiple=8)
     assert all(ratio <= 0.5 for ratio in least.ratios.values())  # no more was measured
     assert all(kept % 8 == 0 for name, kept in least.kept.items() if graph[name].protected is None)
     plan = fl.allocate(graph, curves, macs=0.75, multiple=4, max_ratio=0.25, protect=["layer2.0.conv2"])
     assert plan.ratios["layer2.0.conv2"] == 0
     assert 0 < max(plan.ratios.values()) <= 0.25
     assert all(kept % 4 == 0 for name, kept in plan.kept.items() if graph[name].protected is None)
-    assert fl.allocate(graph, curves, macs=0.75, protect="conv1").ratios["conv1"] == 0
+    assert fl.allocate(graph, curves, macs=0.75, protect="conv1", multiple=8).ratios["conv1"] == 0
 
 
 def test_without_any_measurable_effect_is_not_free(graph: fl.ChannelGraph):
@@ -129,10 +129,10 @@ def test_without_any_measurable_effect_is_not_free(graph: fl.ChannelGraph):
     drops["layer3.0.conv2"] = dict.fromkeys(drops["layer3.0.conv2"], 0.0)
     still = curves_of(graph, drops, changes={**dict.fromkeys(drops, 1.0), "layer3.0.conv2": 0.0})
     assert still.unmeasurable == ("layer3.0.conv2",)
-    assert fl.allocate(graph, still, macs=0.6).ratios["layer3.0.conv2"] == 0
-    assert fl.allocate(graph, curves_of(graph, drops), macs=0.6).ratios["layer3.0.conv2"] > 0
+    assert fl.allocate(graph, still, macs=0.6, multiple=8).ratios["layer3.0.conv2"] == 0
+    assert fl.allocate(graph, curves_of(graph, drops), macs=0.6, multiple=8).ratios["layer3.0.conv2"] > 0
     none = curves_of(graph, drops, changes=dict.fromkeys(drops, 0.0))
-    assert fl.allocate(graph, none, macs=1.0) == fl.Plan({n: g.channels for n, g in graph.items()}, {})
+    assert fl.allocate(graph, none, macs=1.0, multiple=8) == fl.Plan({n: g.channels for n, g in graph.items()}, {})
 
 
 def test_as_many_channels_go_from_each_block():
@@ -140,7 +140,7 @@ def test_as_many_channels_go_from_each_block():
     model = torchvision.models.regnet_x_400mf(num_classes=5).eval()
     graph = fl.trace(model, torch.randn(1, 3, 64, 64))
     assert any(g.blocks for g in graph.values() if g.protected is None)
-    plan = fl.allocate(graph, curves_of(graph, rising(graph, 0)), macs=0.6)
+    plan = fl.allocate(graph, curves_of(graph, rising(graph, 0)), macs=0.6, multiple=8)
     assert 0.57 < share(graph, plan) <= 0.6
     assert fl.agreement(graph, plan) < 1e-4
 
@@ -148,8 +148,8 @@ def test_as_many_channels_go_from_each_block():
 def test_scores_can_be_others(graph: fl.ChannelGraph):
     curves = curves_of(graph, rising(graph, 0))
     other = fl.score(graph, "l2")
-    plan = fl.allocate(graph, curves, scores=other, macs=0.5)
-    assert plan.kept == fl.allocate(graph, curves, macs=0.5).kept
+    plan = fl.allocate(graph, curves, scores=other, macs=0.5, multiple=8)
+    assert plan.kept == fl.allocate(graph, curves, macs=0.5, multiple=8).kept
     assert plan == fl.Plan.from_ratios(graph, other, plan.ratios)
 
 
@@ -182,29 +182,32 @@ def test_a_swept_network_is_pruned_as_planned(tiny: torch.nn.Module, task: fl.ta
 )
 def test_bad_requests_are_named(graph: fl.ChannelGraph, options: dict, words: str):
     with pytest.raises(ValueError, match=words):
-        fl.allocate(graph, curves_of(graph, rising(graph, 0)), **options)
+        fl.allocate(graph, curves_of(graph, rising(graph, 0)), **{"multiple": 8, **options})
 
 
 def test_the_smallest_reachable_budget_is_reachable(graph: fl.ChannelGraph):
     curves = curves_of(graph, rising(graph, 0))
     with pytest.raises(ValueError, match="cannot be reached") as error:
-        fl.allocate(graph, curves, macs=0.001)
+        fl.allocate(graph, curves, macs=0.001, multiple=8)
     least = float(str(error.value).split("at least ")[1].split(" ")[0])
-    assert least - 1e-4 <= share(graph, fl.allocate(graph, curves, macs=least)) <= least
+    assert least - 1e-4 <= share(graph, fl.allocate(graph, curves, macs=least, multiple=8)) <= least
 
 
 def test_curves_that_do_not_fit_are_refused(graph: fl.ChannelGraph):
     drops = rising(graph, 0)
     with pytest.raises(ValueError, match="the curves have no rows"):
-        fl.allocate(graph, fl.Curves({}, {}, {}, {}), macs=0.5)
+        fl.allocate(graph, fl.Curves({}, {}, {}, {}), macs=0.5, multiple=8)
     with pytest.raises(ValueError, match="curves are of another network: unknown group '0'"):
-        fl.allocate(graph, curves_of(chain(8), {"0": {4: 0.1}}), macs=0.5)
+        fl.allocate(graph, curves_of(chain(8), {"0": {4: 0.1}}), macs=0.5, multiple=8)
     with pytest.raises(ValueError, match="group 'conv1' has 16 channels here, 17 in the curves"):
         fl.allocate(
-            graph, curves_of(graph, drops, widths={**{n: graph[n].channels for n in drops}, "conv1": 17}), macs=1
+            graph,
+            curves_of(graph, drops, widths={**{n: graph[n].channels for n in drops}, "conv1": 17}),
+            macs=1,
+            multiple=8,
         )
     with pytest.raises(ValueError, match="do not hold the scores they were made with: give scores="):
-        fl.allocate(graph, curves_of(graph, drops, scores={}), macs=0.5)
+        fl.allocate(graph, curves_of(graph, drops, scores={}), macs=0.5, multiple=8)
 
 
 # Groups whose number of channels is decided already -------------------------------------------------------------------
@@ -239,14 +242,14 @@ def test_hardly_worse_than_the_best_of_all_plans_around_locked_groups(kind: str)
 def test_locked_groups_keep_the_channels_with_the_highest_scores(graph: fl.ChannelGraph):
     curves = curves_of(graph, rising(graph, 0))
     held = {"conv1": 5, "layer2.0.conv2": 32, "fc": 10}  # 5: no multiple of 8
-    plan = fl.allocate(graph, curves, macs=0.6, locked=held)
+    plan = fl.allocate(graph, curves, macs=0.6, locked=held, multiple=8)
     assert {name: plan.kept[name] for name in held} == held
     assert plan.removed["conv1"] == fl.Plan.from_ratios(graph, curves.scores, {"conv1": 11 / 16}).removed["conv1"]
-    every = fl.allocate(graph, curves, macs=0.9, locked=plan.kept)  # nothing is left to choose
+    every = fl.allocate(graph, curves, macs=0.9, locked=plan.kept, multiple=8)  # nothing is left to choose
     assert every == plan
     drops = rising(graph, 0)
     del drops["conv1"]  # a group without a curve can be locked, too
-    assert fl.allocate(graph, curves_of(graph, drops), macs=0.6, locked={"conv1": 5}).kept["conv1"] == 5
+    assert fl.allocate(graph, curves_of(graph, drops), macs=0.6, locked={"conv1": 5}, multiple=8).kept["conv1"] == 5
 
 
 @pytest.mark.parametrize("rule", [fl.allocate, fl.allocation.equal_loss])
@@ -271,7 +274,7 @@ def test_locked_groups_in_blocks():
     name, group = next((n, g) for n, g in graph.items() if g.step > 1 and g.protected is None)
     curves = curves_of(graph, rising(graph, 0))
     with pytest.raises(ValueError, match=f"can keep a multiple of {group.step} from {group.step} to"):
-        fl.allocate(graph, curves, macs=0.6, locked={name: group.step + 1})
-    plan = fl.allocate(graph, curves, macs=0.6, locked={name: group.step})
+        fl.allocate(graph, curves, macs=0.6, locked={name: group.step + 1}, multiple=8)
+    plan = fl.allocate(graph, curves, macs=0.6, locked={name: group.step}, multiple=8)
     assert plan.kept[name] == group.step
     assert fl.agreement(graph, plan) < 1e-4

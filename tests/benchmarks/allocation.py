@@ -85,7 +85,7 @@ def accuracies(name: str, task: fl.tasks.Classification, multiple: int, samples:
                 entry[f"predicted_drop_of_{metric}"] = round(float(drop), 4)
             table[way][str(budget)] = entry
             print(name, multiple, way, budget, entry, flush=True)
-    none = fl.Plan.uniform(graph, curves.scores, 0.0)
+    none = fl.Plan.uniform(graph, curves.scores, 0.0, multiple=1)
     return {"unpruned": accuracy(graph, none, task), "plans": table, "beaten": beaten(table)}
 
 
@@ -214,7 +214,7 @@ def planning(name: str, model: nn.Module, rounds: int) -> dict:
     clock, processor = [], []
     for _ in range(rounds):
         started, used = time.perf_counter(), time.process_time()
-        plan = fl.allocate(graph, curves, macs=0.5)
+        plan = fl.allocate(graph, curves, macs=0.5, multiple=8)
         clock.append(time.perf_counter() - started)
         processor.append(time.process_time() - used)
     result = {

@@ -65,7 +65,7 @@ def measure(name: str, task: fl.tasks.Classification, draws: int) -> dict:
             scores = scorer(graph, seed)
             seconds.setdefault(criterion, []).append(time.perf_counter() - start)
             for budget in BUDGETS:
-                plan = fl.Plan.uniform(graph, scores, macs=budget)
+                plan = fl.Plan.uniform(graph, scores, macs=budget, multiple=1)
                 repaired = fl.repair(graph, plan, task, samples=SAMPLES, seed=seed, progress=False)
                 points = accuracy(repaired, task)
                 found.setdefault(criterion, {}).setdefault(budget, []).append(points)

@@ -76,8 +76,10 @@ def classifiers() -> Iterator[tuple[str, dict]]:
         scores = {"fpgm": fl.score(graph, "fpgm"), "reconstruction": fl.score(graph, fl.criteria.Reconstruction(task))}
         curves = fl.sweep(graph, scores["reconstruction"], looked_at, repair=True, progress=False)
         for macs in budgets:
-            plans = {f"uniform, {rule}": fl.Plan.uniform(graph, own, macs=macs) for rule, own in scores.items()}
-            plans["allocated, reconstruction"] = fl.allocate(graph, curves, macs=macs)
+            plans = {
+                f"uniform, {rule}": fl.Plan.uniform(graph, own, macs=macs, multiple=1) for rule, own in scores.items()
+            }
+            plans["allocated, reconstruction"] = fl.allocate(graph, curves, macs=macs, multiple=8)
             for way, plan in plans.items():
                 yield f"{name}, {macs:.0%}, {way}", figures(graph, plan, task)
 
@@ -94,7 +96,7 @@ def trees() -> Iterator[tuple[str, dict]]:
     }
     for macs in (0.75, 0.56, 0.4):
         for rule, own in scores.items():
-            plan = fl.Plan.uniform(graph, own, macs=macs)
+            plan = fl.Plan.uniform(graph, own, macs=macs, multiple=1)
             yield f"yolov5n-trees, {macs:.0%}, uniform, {rule}", figures(graph, plan, task, tiles)
 
 
@@ -146,7 +148,7 @@ def by_photographs(
     scores = {rule: fl.score(graph, criterion) for rule, criterion in rules.items()}
     for macs in budgets:
         for rule, own in scores.items():
-            plan = fl.Plan.uniform(graph, own, macs=macs)
+            plan = fl.Plan.uniform(graph, own, macs=macs, multiple=1)
             cut = fl.prune(graph, plan)
             as_cut = agreement(cut)
             estimate(cut, batches)
@@ -198,7 +200,7 @@ def speed(rounds: int = 5) -> Iterator[tuple[str, dict]]:
     """ResNet-20 at half of its MACs, in turns: repair, plain passes of both networks, training to the same accuracy."""
     task = fl.tasks.fashion_mnist()
     graph = fl.trace(fl.models.load("resnet20-fashion"), task.example_input)
-    plan = fl.Plan.uniform(graph, fl.score(graph, "fpgm"), macs=0.5)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "fpgm"), macs=0.5, multiple=1)
     cut = fl.prune(graph, plan)
     batches = [inputs for inputs, _ in islice(task.train_batches(128, seed=0), 4)]
 
@@ -267,7 +269,7 @@ def measure_memory(what: str) -> int:
     noise = TensorDataset(torch.randn(128, 3, 64, 64), torch.arange(128) % 10)
     task = fl.tasks.Classification(noise, noise, classes=10, name="noise")
     graph = fl.trace(models.resnet50(num_classes=10).eval(), task.example_input)
-    plan = fl.Plan.uniform(graph, fl.score(graph, "l2"), 0.5)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "l2"), 0.5, multiple=1)
     before = peak_kilobytes()
     if what == "training":
         fl.fit(graph.model, task, 1, batch_size=128, progress=False)

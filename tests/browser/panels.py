@@ -111,7 +111,9 @@ def sent() -> dict[str, dict]:
     sweep.start()
     sweep.wait()
     curves = fl.sensitivity.shipped("resnet20-fashion")
-    desk = fl.widgets.PlanEditor(graph, curves, task, plan=fl.Plan.uniform(graph, curves.scores, 0.3))
+    desk = fl.widgets.PlanEditor(
+        graph, curves, task, plan=fl.Plan.uniform(graph, curves.scores, 0.3, multiple=1), multiple=1
+    )
     for name in ("first", "second"):
         desk.snapshot(name)
     desk.locked = [4]

@@ -46,8 +46,8 @@ def test_the_classic_view_trains_whatever_the_layout_of_its_pictures(task: fl.ta
     scores = fl.score(graph)
     plain, cut = (fl.sweep(graph, scores, task, surgery=how, ratios=(0.5,), progress=False) for how in (False, True))
     assert plain.frame["value"].tolist() == pytest.approx(cut.frame["value"].tolist(), abs=1e-4)
-    assert len(fl.additivity(graph, plain, fl.Plan.uniform(graph, scores, 0.5), task))
-    small = fl.repair(graph, fl.Plan.uniform(graph, scores, 0.5), shifted, samples=64, progress=False)
+    assert len(fl.additivity(graph, plain, fl.Plan.uniform(graph, scores, 0.5, multiple=1), task))
+    small = fl.repair(graph, fl.Plan.uniform(graph, scores, 0.5, multiple=1), shifted, samples=64, progress=False)
     assert fl.evaluate(small, task)["accuracy"] > 0
 
 

@@ -25,7 +25,7 @@ def test_norms_and_distances_against_scipy():
 
 def test_score_table(graph: fl.ChannelGraph):
     found = fl.score(graph, "l2")
-    plan = fl.Plan.uniform(graph, found, 0.4)
+    plan = fl.Plan.uniform(graph, found, 0.4, multiple=1)
     frame = score_table(graph, found, plan)
     assert len(frame) == sum(group.channels for group in graph.values())
     for name, group in frame.groupby("group"):

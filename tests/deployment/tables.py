@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import fpgmlab as fl
-from fpgmlab.deployment.latency.steps import Kernel, Staircase, Steps
 from fpgmlab.deployment.machine import Machine
+from fpgmlab.deployment.staircases.steps import Kernel, Staircase, Steps
 
 HERE = Machine.here("made up", 1)
 

@@ -19,7 +19,7 @@ from fpgmlab.deployment.runtimes import onnx_session, run_onnx
 def small() -> nn.Module:
     model = fl.models.load("resnet20-fashion")
     graph = fl.trace(model, fl.tasks.fashion_mnist().example_input)
-    return fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "fpgm"), 0.4)).train()
+    return fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "fpgm"), 0.4, multiple=1)).train()
 
 
 @pytest.mark.parametrize(("opset", "exporter"), [(None, "dynamo"), (13, "torchscript")])

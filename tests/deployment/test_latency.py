@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
 import fpgmlab as fl
+from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.calls import Call, layer_calls, measured_layers
-from fpgmlab.deployment.latency.fitting import weights_of
-from fpgmlab.deployment.latency.probing import probe
-from fpgmlab.deployment.latency.steps import Kernel, Steps
-from fpgmlab.deployment.latency.variants import Variants, drawn_plans
 from fpgmlab.deployment.machine import Machine
+from fpgmlab.deployment.profiling import known_nodes
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.runtimes.onnx_runtime import layer_session
+from fpgmlab.deployment.staircases.fitting import weights_of
+from fpgmlab.deployment.staircases.probing import probe
+from fpgmlab.deployment.staircases.steps import Kernel, Steps
+from fpgmlab.deployment.staircases.variants import Variants, drawn_plans, write_variant
 from tests.allocation.made import branches, chain, curves_of, loss_of, rising
 from tests.deployment.tables import by_stairs, made_up, stairs
 
@@ -135,6 +138,20 @@ def test_what_does_not_fit_beside_a_layer_costs_its_misfit():
         assert table.by_layer(graph)[name] == pytest.approx(float(features @ np.array(layer.weights)))
 
 
+def test_the_steps_of_a_layer_are_its_time_on_either_side():
+    graph = chain(8, 12, 4)
+    table = by_stairs(graph)
+    frame = table.steps("2")
+    for side, most in (("inputs", 8), ("outputs", 12)):
+        part = frame[frame["side"] == side]
+        assert part["channels"].tolist() == list(range(1, most + 1))
+        other = {"inputs": 12, "outputs": 8}[side]
+        assert part["ms"].to_numpy() == pytest.approx([stairs(n, other) for n in range(1, most + 1)])
+        assert part["channels"][part["top"]].tolist() == list(range(4, most + 1, 4))
+    with pytest.raises(ValueError, match="unknown layer '1'"):
+        table.steps("1")
+
+
 def test_the_form_is_the_latency_where_that_is_bilinear():
     graph = chain(8, 12, 4)
     table = by_stairs(graph)
@@ -166,7 +183,7 @@ def test_a_budget_of_latency_is_met_and_hardly_missed(budget: float):
 def test_an_unreachable_latency_says_what_can_be_reached():
     graph = chain(8, 12, 8)
     with pytest.raises(ValueError, match=r"latency=0.01 cannot be reached: at least 0.\d+ of the latency"):
-        fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.01, table=by_stairs(graph))
+        fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.01, table=by_stairs(graph), multiple=8)
 
 
 def test_tables_of_other_networks_are_refused():
@@ -193,7 +210,7 @@ def test_a_table_of_another_machine_is_named():
     table = by_stairs(graph)
     elsewhere = replace(table, machine=replace(table.machine, processor="another"))
     with pytest.warns(UserWarning, match="measured elsewhere: processor 'another' there"):
-        fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.9, table=elsewhere)
+        fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.9, table=elsewhere, multiple=8)
 
 
 # Measuring -----------------------------------------------------------------------------------------------------------
@@ -227,9 +244,32 @@ def test_the_layers_of_a_network_are_found_in_its_profile(graph: fl.ChannelGraph
         assert [(c.inputs, c.outputs) for c in calls if c.kind == "conv"] == [
             (m.in_channels, m.out_channels) for m in small.modules() if isinstance(m, nn.Conv2d)
         ]
+        assert set(profile.layers) == {call.name for call in calls}
         assert all(ms > 0 for ms in profile.layers.values())
         assert sum(profile.layers.values()) + profile.rest == pytest.approx(profile.total)
-        assert abs(profile.rest) < 0.5 * profile.total
+
+
+def test_a_node_belongs_to_the_layer_whose_weights_it_has(tmp_path: Path):
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.SiLU(), nn.Conv2d(8, 8, 3), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 32),
+    ).eval()  # fmt: skip
+    example = torch.randn(1, 3, 10, 10)
+    write_variant(model, Arguments.of(example), tmp_path / "model.onnx")
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    known = known_nodes(tmp_path / "model.onnx", layer_calls(model, names, example))
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        _, layer = known[node.name]
+        if node.op_type in {"Conv", "Gemm"}:
+            found[layer] = weights[node.input[1]]
+        else:  # what follows belongs to the layer before it
+            assert layer == list(found)[-1]
+    assert list(found) == names
+    for name, weight in found.items():
+        assert np.array_equal(weight, model.get_submodule(name).weight.detach().numpy())
 
 
 def test_a_layer_called_twice_has_the_time_of_both():

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import fpgmlab as fl
-from fpgmlab.deployment.latency.steps import Kernel, Steps
 from fpgmlab.deployment.profiling import Profile
 from fpgmlab.deployment.roofline import Roof
+from fpgmlab.deployment.staircases.steps import Kernel, Steps
 from fpgmlab.deployment.theory import REST, WHOLE, compared
 from fpgmlab.deployment.work import Work, work_of
 from tests.deployment.tables import made_up
@@ -88,7 +88,7 @@ def test_networks_without_a_common_layer_are_refused():
 def test_a_pruned_network_beside_itself(tiny: nn.Module):
     example = torch.randn(1, 1, 16, 16)
     graph = fl.trace(tiny.eval(), example)
-    plan = fl.Plan.uniform(graph, fl.score(graph), 0.5)
+    plan = fl.Plan.uniform(graph, fl.score(graph), 0.5, multiple=1)
     small = fl.prune(graph, plan)
     frame = fl.theory_and_practice(graph.model, small, example, roof=ROOF, table=made_up(graph), rounds=2)
     *layers, rest, whole = frame.to_dict("records")

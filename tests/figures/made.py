@@ -148,6 +148,17 @@ def practised(count: int) -> pd.DataFrame:
     return pd.concat([frame, ends], ignore_index=True)
 
 
+def staircase(fits: int = 4) -> pd.DataFrame:
+    parts = []
+    for side, most, block in (("inputs", 64, 16), ("outputs", 128, 16)):
+        channels = np.arange(1, most + 1)
+        quick = channels % fits == 0 if side == "inputs" else np.ones(most, bool)
+        ms = np.where(quick, -(-channels // block) * block, channels * 1.4 + 3) * 0.02
+        top = channels % block == 0
+        parts.append(pd.DataFrame({"side": side, "channels": channels, "ms": ms, "quick": quick, "top": top}))
+    return pd.concat(parts, ignore_index=True)
+
+
 def stairs() -> pd.DataFrame:
     rows = [(name, c, k * (-(-c // 16))) for name, k in (("plain", 0.03), ("depthwise", 0.01)) for c in range(24, 50)]
     return pd.DataFrame(rows, columns=["name", "channels", "ms"])

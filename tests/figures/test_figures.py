@@ -32,6 +32,7 @@ from tests.figures.made import (
     scores,
     slimming,
     stages,
+    staircase,
     stairs,
     taken_over,
     timed,
@@ -41,6 +42,8 @@ from tests.figures.made import (
 ROOF = Roof("torch", 1, 1e11, (2**17, 2**28), (2e11, 1e10))
 Make = Callable[[dict | None], Figure]
 FIGURES: dict[str, Make] = {
+    "staircase": lambda s: figures.staircase(staircase(), style=s),
+    "staircase, all fit": lambda s: figures.staircase(staircase(1), style=s),
     "distances, 16": lambda s: figures.distance_matrix(distances(16), (1, 2), style=s),
     "distances, 40": lambda s: figures.distance_matrix(distances(40), range(9), style=s),
     "distances, 300": lambda s: figures.distance_matrix(distances(300), range(99), "cosine distance", style=s),

@@ -232,7 +232,7 @@ def test_additivity_takes_the_table_of_the_function_of_that_name(tiny: torch.nn.
     graph = fl.trace(tiny.eval(), task.example_input)
     scores = fl.score(graph, "l2")
     curves = fl.sweep(graph, scores, task, ratios=(0.5,), max_samples=32, progress=False)
-    table = fl.additivity(graph, curves, fl.Plan.uniform(graph, scores, 0.25), task, metric="loss")
+    table = fl.additivity(graph, curves, fl.Plan.uniform(graph, scores, 0.25, multiple=1), task, metric="loss")
     axis = figures.additivity(table).axes[0]
     np.testing.assert_allclose(axis.lines[1].get_xydata(), table[["predicted_so_far", "measured_so_far"]])
     assert axis.get_xlabel() == "predicted rise of loss"

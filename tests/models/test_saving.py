@@ -25,7 +25,7 @@ def outputs(model: nn.Module, x: torch.Tensor = X) -> torch.Tensor:
 
 
 def pruned_once(graph: fl.ChannelGraph, ratio: float = 0.4) -> nn.Module:
-    return fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "fpgm"), ratio))
+    return fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "fpgm"), ratio, multiple=1))
 
 
 def test_an_unpruned_model_comes_back(resnet: nn.Module, tmp_path: Path):
@@ -81,7 +81,7 @@ class Mine(nn.Module):
 def test_a_models_own_class_needs_a_fresh_instance(tmp_path: Path):
     model = Mine().eval()
     graph = fl.trace(model, X[:1])
-    pruned = fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5))
+    pruned = fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5, multiple=1))
     fl.save(pruned, tmp_path / "mine.safetensors")
     fresh = Mine()
     state = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}

@@ -9,9 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import fpgmlab as fl
 from fpgmlab.graph.channel_group import ChannelGroup
+from fpgmlab.plans import rounding
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import allowed_kept, kept_channels, lowest
 from fpgmlab.plans.thresholds import floors, global_cut
@@ -65,7 +67,7 @@ def test_a_ratio_of_three_tenths_of_ten_is_three():
 
 
 def test_uniform_removes_the_lowest_of_every_free_group(graph: fl.ChannelGraph, scores: dict):
-    plan = Plan.uniform(graph, scores, 0.25)
+    plan = Plan.uniform(graph, scores, 0.25, multiple=1)
     for name, group in graph.items():
         count = 0 if group.protected else group.channels // 4
         expected = torch.argsort(scores[name])[:count].tolist()
@@ -77,17 +79,17 @@ def test_uniform_removes_the_lowest_of_every_free_group(graph: fl.ChannelGraph, 
 @pytest.mark.parametrize("kind", ["macs", "params", "bytes"])
 @pytest.mark.parametrize("budget", [0.9, 0.5, 0.1])
 def test_a_budget_is_met_by_the_smallest_ratio(graph: fl.ChannelGraph, scores: dict, kind: str, budget: float):
-    plan = Plan.uniform(graph, scores, **{kind: budget})
+    plan = Plan.uniform(graph, scores, **{kind: budget}, multiple=1)
     whole = getattr(graph.cost(), kind)
     assert getattr(graph.cost(plan), kind) <= budget * whole
     # Uniform plans change only where a group's ratio passes half a channel: look at all of them.
     edges = sorted({(k + 0.5) / group.channels for group in graph.values() for k in range(group.channels)})
-    costs = [getattr(graph.cost(Plan.uniform(graph, scores, edge - 1e-5)), kind) for edge in edges]
+    costs = [getattr(graph.cost(Plan.uniform(graph, scores, edge - 1e-5, multiple=1)), kind) for edge in edges]
     assert getattr(graph.cost(plan), kind) == max(c for c in costs if c <= budget * whole)
 
 
 def test_by_depth_takes_thirds(graph: fl.ChannelGraph, scores: dict):
-    plan = Plan.by_depth(graph, scores, shallow=0.0, middle=0.5, deep=0.25)
+    plan = Plan.by_depth(graph, scores, shallow=0.0, middle=0.5, deep=0.25, multiple=1)
     free = [name for name, group in graph.items() if group.protected is None]
     assert [plan.ratios[name] for name in free] == [0.0] * 4 + [0.5] * 4 + [0.25] * 4
 
@@ -96,8 +98,8 @@ def test_protect_is_as_if_the_graph_was_traced_so(graph: fl.ChannelGraph, scores
     names = ["conv1", "layer2.1.conv1"]
     sealed = fl.trace(graph.model, graph.example_input, protect=names)
     for make in (
-        lambda g, **o: Plan.uniform(g, scores, macs=0.6, **o),
-        lambda g, **o: Plan.by_depth(g, scores, 0.2, 0.5, 0.3, max_ratio=0.4, **o),
+        lambda g, **o: Plan.uniform(g, scores, macs=0.6, **o, multiple=1),
+        lambda g, **o: Plan.by_depth(g, scores, 0.2, 0.5, 0.3, max_ratio=0.4, **o, multiple=1),
         lambda g, **o: Plan.global_threshold(g, scores, 0.4, **o),
     ):
         assert make(graph, protect=names) == make(sealed) != make(graph)
@@ -106,7 +108,7 @@ def test_protect_is_as_if_the_graph_was_traced_so(graph: fl.ChannelGraph, scores
 
 
 def test_json_both_ways(graph: fl.ChannelGraph, scores: dict, tmp_path: Path):
-    plan = Plan.uniform(graph, scores, 0.3)
+    plan = Plan.uniform(graph, scores, 0.3, multiple=1)
     text = plan.to_json(tmp_path / "plan.json")
     assert (
         Plan.from_json(tmp_path / "plan.json")
@@ -116,8 +118,8 @@ def test_json_both_ways(graph: fl.ChannelGraph, scores: dict, tmp_path: Path):
     )
     assert hash(Plan.from_json(text)) == hash(plan)
     assert (tmp_path / "plan.json").read_text() == text
-    assert Plan.uniform(graph, scores, 0.301) == plan
-    assert Plan.uniform(graph, scores, 0.5) != plan
+    assert Plan.uniform(graph, scores, 0.301, multiple=1) == plan
+    assert Plan.uniform(graph, scores, 0.5, multiple=1) != plan
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_a_ratio_out_of_range_is_named(graph: fl.ChannelGraph, scores: dict, rat
         Plan.from_ratios(graph, scores, {"conv1": ratio})
     if ratio is not None:
         with pytest.raises(ValueError, match=r"0 <= ratio < 1"):
-            Plan.uniform(graph, scores, ratio)
+            Plan.uniform(graph, scores, ratio, multiple=1)
 
 
 def test_bad_requests_say_what_would_do(graph: fl.ChannelGraph, scores: dict):
@@ -161,23 +163,23 @@ def test_bad_requests_say_what_would_do(graph: fl.ChannelGraph, scores: dict):
         Plan.from_ratios(graph, scores, {"fc": 0.5})
     assert Plan.from_ratios(graph, scores, {"fc": 0.0}).kept["fc"] == 10
     with pytest.raises(ValueError, match="exactly one of ratio, macs, params, bytes"):
-        Plan.uniform(graph, scores, 0.5, macs=0.5)
+        Plan.uniform(graph, scores, 0.5, macs=0.5, multiple=1)
     with pytest.raises(ValueError, match="exactly one"):
-        Plan.uniform(graph, scores)
+        Plan.uniform(graph, scores, multiple=1)
     with pytest.raises(ValueError, match=r"macs=0.001 cannot be reached: at most 0\.\d+ of the macs must remain"):
-        Plan.uniform(graph, scores, macs=0.001)
+        Plan.uniform(graph, scores, macs=0.001, multiple=1)
     with pytest.raises(ValueError, match="0 < macs <= 1"):
-        Plan.uniform(graph, scores, macs=0)
+        Plan.uniform(graph, scores, macs=0, multiple=1)
     with pytest.raises(ValueError, match="multiple must be a whole number"):
         Plan.uniform(graph, scores, 0.5, multiple=0)
     with pytest.raises(ValueError, match="max_ratio must lie between"):
-        Plan.uniform(graph, scores, 0.5, max_ratio=2)
+        Plan.uniform(graph, scores, 0.5, max_ratio=2, multiple=1)
     with pytest.raises(ValueError, match="no scores for group 'conv1'"):
-        Plan.uniform(graph, {}, 0.5)
+        Plan.uniform(graph, {}, 0.5, multiple=1)
     with pytest.raises(ValueError, match=r"must be \(16,\); got \(3,\)"):
-        Plan.uniform(graph, scores | {"conv1": torch.zeros(3)}, 0.5)
+        Plan.uniform(graph, scores | {"conv1": torch.zeros(3)}, 0.5, multiple=1)
     with pytest.raises(ValueError, match=r"'conv1' have 16 NaN"):
-        Plan.uniform(graph, scores | {"conv1": torch.full((16,), torch.nan)}, 0.5)
+        Plan.uniform(graph, scores | {"conv1": torch.full((16,), torch.nan)}, 0.5, multiple=1)
 
 
 def test_plans_check_themselves():
@@ -280,3 +282,26 @@ def test_bad_thresholds_are_named(graph: fl.ChannelGraph, gammas: dict):
     sealed = fl.trace(graph.model, graph.example_input, protect=[""])
     with pytest.raises(ValueError, match="every group of the graph is protected"):
         Plan.global_threshold(sealed, gammas, 0.5)
+
+
+@pytest.mark.parametrize("block", [8, 16])
+def test_the_runtimes_multiple_is_blocks_quarters_of_them_and_any_few(monkeypatch: pytest.MonkeyPatch, block: int):
+    monkeypatch.setattr(rounding, "channel_block", lambda: block)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.Conv2d(4, 12, 1), nn.Conv2d(12, 16, 1), nn.Conv2d(16, 40, 1), nn.Conv2d(40, 2, 1),
+    )  # fmt: skip
+    graph = fl.trace(model.eval(), torch.randn(1, 3, 4, 4))
+    kept = {name: list(rounding.allowed_kept(group, "runtime")) for name, group in graph.items()}
+    assert kept["0"] == [1, 2, 3, 4]
+    assert kept["1"] == ([8, 12] if block == 8 else [4, 8, 12])
+    assert kept["2"] == ([8, 16] if block == 8 else [4, 8, 12, 16])
+    assert kept["3"] == [*range(block, 40, block), 40]
+    plan = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.3)
+    assert plan == fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.3, multiple="runtime")
+    assert plan.kept["3"] == min(kept["3"], key=lambda n: (abs(n - 28), -n))
+    assert fl.Plan.from_ratios(graph, fl.score(graph, "l1"), {"3": 0.3}).kept["3"] == 28
+
+
+def test_an_unknown_multiple_is_named(graph: fl.ChannelGraph, scores: dict):
+    with pytest.raises(ValueError, match="multiple must be a whole number of at least 1, or 'runtime'; got 'blocks'"):
+        Plan.uniform(graph, scores, 0.3, multiple="blocks")

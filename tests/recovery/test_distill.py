@@ -136,7 +136,7 @@ def test_maps_that_do_not_fit_are_told():
 
 def test_a_pruned_detector_comes_nearer_to_its_teacher(detector: nn.Module, task: Detection):
     graph = fl.trace(detector, task.example_input)
-    small = fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "l2"), 0.4))
+    small = fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "l2"), 0.4, multiple=1))
     state = copy.deepcopy(detector.state_dict())
     images = next(task.val_batches(4))[0]
 

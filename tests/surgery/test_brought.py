@@ -81,7 +81,7 @@ def go_the_whole_way(model: nn.Module, x: torch.Tensor, build: Callable[[], nn.M
     graph = fl.trace(model, x)
     after = model.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
-    plan = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.3)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.3, multiple=1)
     small = check_cut(graph, plan, **options)
     check_trains(small, torch.cat([x, x]))
     check_saved(small, build, x, folder)

@@ -173,7 +173,7 @@ def test_pruning_twice_keeps_both_plans(shipped: fl.ChannelGraph, images: Tensor
     small = fl.prune(shipped, first)
     again = fl.trace(small, shipped.example_input)
     assert {name: group.channels for name, group in again.items()} == first.kept
-    second = fl.Plan.uniform(again, fl.score(again, "l1"), 0.3)
+    second = fl.Plan.uniform(again, fl.score(again, "l1"), 0.3, multiple=1)
     assert fl.agreement(again, second, images) <= 1e-4
     smaller = fl.prune(again, second)
     assert fl.provenance(smaller).plans == (first, second)
@@ -184,7 +184,7 @@ def test_pruning_twice_keeps_both_plans(shipped: fl.ChannelGraph, images: Tensor
 
 
 def test_removing_in_two_steps_is_removing_at_once(shipped: fl.ChannelGraph, images: Tensor):
-    both = fl.Plan.uniform(shipped, fl.score(shipped, "l2"), 0.5)
+    both = fl.Plan.uniform(shipped, fl.score(shipped, "l2"), 0.5, multiple=1)
     first = fl.Plan(both.widths, {name: channels[::2] for name, channels in both.removed.items()})
     small = fl.prune(shipped, first)
     again = fl.trace(small, shipped.example_input)

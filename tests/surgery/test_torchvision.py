@@ -77,7 +77,7 @@ def test_network(name: str, table: list[str]):
     graph = fl.trace(model, x)
     free = [g for g in graph.values() if g.protected is None]
     assert free
-    plan = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.3)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.3, multiple=1)
     assert all(plan.removed[g.name] for g in free if g.channels / g.step > 1.7)
 
     small = fl.prune(graph, plan)

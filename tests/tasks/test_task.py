@@ -107,7 +107,7 @@ def way_through(form: str) -> list[float]:
     found += curves.frame["value"].tolist()
     assert found[1] == pytest.approx(curves.base["accuracy"])
     assert found[2] == 24
-    plan = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5, multiple=1)
     found += fl.additivity(graph, curves, plan, task, batch_size=10)["measured_so_far"].tolist()
     small = fl.prune(graph, plan)
     fl.recalibrate(small, task, batches=2, batch_size=12)

@@ -10,7 +10,7 @@ import numpy as np
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS
 from fpgmlab.plans.plan import Plan
-from fpgmlab.plans.rounding import Scores
+from fpgmlab.plans.rounding import Multiple, Scores
 from fpgmlab.surgery.simulation import MIXING_NORMS
 
 RATIOS = tuple(round(0.1 * k, 1) for k in range(1, 10))
@@ -30,7 +30,7 @@ class Point:
         return self.plan.kept[self.group]
 
 
-def points(graph: ChannelGraph, scores: Scores, ratios: Sequence[float], multiple: int) -> list[Point]:
+def points(graph: ChannelGraph, scores: Scores, ratios: Sequence[float], multiple: Multiple) -> list[Point]:
     """Return every group at every ratio; ratios that leave the same channels are one point, that leave all none."""
     if not all(isinstance(r, (int, float, np.floating)) and 0 <= r < 1 for r in ratios) or not any(ratios):
         raise ValueError(f"ratios must be numbers with 0 <= ratio < 1, at least one of them > 0; got {list(ratios)}")

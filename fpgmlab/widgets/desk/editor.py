@@ -13,7 +13,7 @@ from fpgmlab.deployment import LatencyTable
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
-from fpgmlab.plans.rounding import Scores, check_rounding
+from fpgmlab.plans.rounding import Multiple, Scores, check_rounding
 from fpgmlab.sensitivity import Curves
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.bundle import script, sheet
@@ -55,8 +55,8 @@ class PlanEditor(WorkingDesk):
         Adds the latency to the totals and to the budgets; see `fpgmlab.latency_table`.
     metric : str, optional
         The one that is shown first; the task's own when the curves have it, else their first.
-    multiple : int
-        Bars snap to multiples of so many channels, or all.
+    multiple : int or "runtime"
+        Bars snap to multiples of so many channels, or all; ``"runtime"``: to counts that runtimes do not waste here.
     max_ratio : float
         No bar goes higher.
 
@@ -86,7 +86,7 @@ class PlanEditor(WorkingDesk):
         scores: Scores | None = None,
         table: LatencyTable | None = None,
         metric: str | None = None,
-        multiple: int = 1,
+        multiple: Multiple = "runtime",
         max_ratio: float = 1.0,
     ) -> None:
         check_rounding(multiple, max_ratio)

@@ -10,11 +10,12 @@ import numpy as np
 
 from fpgmlab.allocation.degradation import Degradation, degradations
 from fpgmlab.common.modules import stage
+from fpgmlab.common.processor import channel_block
 from fpgmlab.deployment import LatencyTable
-from fpgmlab.deployment.latency.steps import Steps
+from fpgmlab.deployment.staircases.steps import Steps
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
-from fpgmlab.plans.rounding import Scores, lowest
+from fpgmlab.plans.rounding import Scores, lowest, unit_of
 from fpgmlab.sensitivity import Curves
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def desk_payload(
         Of what JSON knows. ``groups``: a list, in network order. ``cells``: the sizes of all cells. ``macs``,
         ``sizes``: terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
         `fpgmlab.graph.costs.CostModel`). ``repaired``: whether the curves are of repaired points. ``metrics``: name,
-        unpruned value, and a curve, or None, for each group. ``latency``: the table's kernels, and its layers' counts
+        unpruned value, and a curve, or None, for each group. ``block``: channels that runtimes compute at
+        once here. ``latency``: the table's kernels, and its layers' counts
         over z; or None.
 
     Raises
@@ -61,6 +63,7 @@ def desk_payload(
         "sizes": _sizes(graph),
         "repaired": curves.repaired,
         "metrics": [_metric(graph, curves, name) for name in finite_metrics(curves)],
+        "block": channel_block(),
         "latency": None if table is None else _latency(graph, table),
     }
 
@@ -96,6 +99,7 @@ def _group(graph: ChannelGraph, name: str, scores: Scores, max_ratio: float) -> 
         "name": name,
         "channels": group.channels,
         "step": group.step,
+        "unit": unit_of(group, "runtime"),
         "least": max(group.least, math.ceil((1 - max_ratio) * group.channels - 1e-9)),
         "protected": group.protected,
         "stage": stage(name),

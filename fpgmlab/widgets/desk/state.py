@@ -8,6 +8,7 @@ import traitlets
 
 from fpgmlab.errors import unknown
 from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Multiple, check_rounding
 from fpgmlab.widgets.common.prompt import PromptWidget
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.payload import Json
@@ -35,7 +36,7 @@ class DeskState(PromptWidget):
     revision = traitlets.Int(0).tag(sync=True)
     confirmed = traitlets.Dict().tag(sync=True)
     metric = traitlets.Unicode(allow_none=True).tag(sync=True)
-    multiple = traitlets.Int(1).tag(sync=True)
+    multiple = traitlets.Union([traitlets.Int(), traitlets.Unicode()], default_value="runtime").tag(sync=True)
     locked = traitlets.List(traitlets.Int()).tag(sync=True)
     snapshots = traitlets.List(traitlets.Dict()).tag(sync=True)
     current = traitlets.Int(None, allow_none=True).tag(sync=True)
@@ -130,9 +131,11 @@ class DeskState(PromptWidget):
         return value
 
     @traitlets.validate("multiple")
-    def _at_least_one(self, proposal: dict) -> int:
-        if proposal["value"] < 1:
-            raise traitlets.TraitError(f"multiple must be a whole number of at least 1; got {proposal['value']}")
+    def _is_multiple(self, proposal: dict) -> Multiple:
+        try:
+            check_rounding(proposal["value"], 1.0)
+        except ValueError as error:
+            raise traitlets.TraitError(str(error)) from None
         return proposal["value"]
 
     @traitlets.validate("locked")

@@ -42,7 +42,7 @@ def batches(count: int = 64, each: int = 16) -> list[Tensor]:
 
 def cut(model: nn.Module, ratio: float = 0.4) -> tuple[fl.ChannelGraph, fl.Plan]:
     graph = fl.trace(model.eval(), pictures(2))
-    return graph, fl.Plan.uniform(graph, fl.score(graph), ratio)
+    return graph, fl.Plan.uniform(graph, fl.score(graph), ratio, multiple=1)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_validation_data_do_not_take_the_place_of_training_data(tiny: nn.Module,
     with pytest.raises(
         ValueError, match=r"no training data \(task.train is empty\). Its validation data are not taken"
     ):
-        repaired(graph, fl.Plan.uniform(graph, fl.score(graph), 0.3), empty)
+        repaired(graph, fl.Plan.uniform(graph, fl.score(graph), 0.3, multiple=1), empty)
 
 
 def test_fewer_pictures_than_asked_for_are_told_of(small: tuple):
@@ -120,7 +120,7 @@ def test_pictures_of_another_size(small: tuple, sizes: tuple[int, int]):
 
 def test_a_network_that_takes_any_size_is_repaired_with_any(tiny: nn.Module, task: fl.tasks.Classification):
     graph = fl.trace(tiny.eval(), task.example_input)
-    plan = fl.Plan.uniform(graph, fl.score(graph), 0.3)
+    plan = fl.Plan.uniform(graph, fl.score(graph), 0.3, multiple=1)
     found = repaired(graph, plan, [pictures(24, 8), pictures(24, 12)], samples=48)
     assert (repair_report(found)["after"] < repair_report(found)["before"]).sum() > 5
 
@@ -161,7 +161,7 @@ def kept_of(graph: fl.ChannelGraph, plan: fl.Plan, layer: str) -> int:
 
 def test_a_plan_of_another_network(small: tuple, graph: fl.ChannelGraph):
     with pytest.raises(ValueError, match="group"):
-        repaired(small[0], fl.Plan.uniform(graph, fl.score(graph), 0.3))
+        repaired(small[0], fl.Plan.uniform(graph, fl.score(graph), 0.3, multiple=1))
 
 
 def test_a_network_whose_outputs_are_random(small: tuple):
@@ -240,7 +240,9 @@ def test_twice_the_same_for_one_seed(small: tuple):
 
 def test_an_uncut_network_stays_what_it_is(resnet: nn.Module, fashion: fl.tasks.Classification):
     graph = fl.trace(resnet, fashion.example_input)
-    found = fl.repair(graph, fl.Plan.uniform(graph, fl.score(graph), 0.0), fashion, samples=64, progress=False)
+    found = fl.repair(
+        graph, fl.Plan.uniform(graph, fl.score(graph), 0.0, multiple=1), fashion, samples=64, progress=False
+    )
     images, _ = next(fashion.val_batches(64))
     with torch.no_grad():
         assert float((found.eval()(images) - resnet.eval()(images)).abs().max()) <= 1e-4
@@ -354,7 +356,7 @@ def test_a_folder_with_another_repair(small: tuple, tmp_path: Path, change: dict
         with torch.no_grad():
             graph.model.fc.bias += 1
     if "plan" in change:
-        plan = fl.Plan.uniform(graph, fl.score(graph), change.pop("plan"))
+        plan = fl.Plan.uniform(graph, fl.score(graph), change.pop("plan"), multiple=1)
     with pytest.raises(
         ValueError, match=re.escape(f"holds the repair of something else: {differs}. Choose a new folder")
     ):

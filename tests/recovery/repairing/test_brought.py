@@ -51,7 +51,7 @@ def error(model: nn.Module, whole: nn.Module, inputs: Tensor) -> float:
 def test_repair_of_what_people_bring(name: str):
     whole = brought(name)
     graph = fl.trace(whole, pictures(1, 2))
-    plan = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.3)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.3, multiple=1)
     batches = list(pictures(64, 3).split(32))
     before = {key: tensor.clone() for key, tensor in whole.state_dict().items()}
     small, cut = fl.repair(graph, plan, batches, samples=64, progress=False), fl.prune(graph, plan)
@@ -61,7 +61,7 @@ def test_repair_of_what_people_bring(name: str):
     new = pictures(32, 4)
     repaired, as_cut = (error(model, whole, new) for model in (small, cut))
     assert repaired < (2 if name in CHAOTIC else 1) * as_cut  # not so of NaN
-    nothing = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.0)
+    nothing = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.0, multiple=1)
     uncut = fl.repair(graph, nothing, batches, samples=8, progress=False)
     with torch.no_grad():
         assert difference(uncut(new), whole(new)) <= 1e-4

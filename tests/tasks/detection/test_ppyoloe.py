@@ -103,7 +103,7 @@ def test_sweep_allocate_prune_fit_evaluate(model: PPYOLOEMaps, tmp_path: Path):
         graph, fl.score(graph, "fpgm"), task, metrics="change", ratios=[0.5], max_samples=1, progress=False
     )
     assert bool((curves.frame.query("ratio > 0")["value"] > 0).all())
-    plan = fl.allocate(graph, curves, macs=0.3)
+    plan = fl.allocate(graph, curves, macs=0.3, multiple=8)
     assert graph.cost(plan).macs <= 0.3 * graph.cost().macs
     small = fl.prune(graph, plan)
     before = fl.evaluate(small, task)

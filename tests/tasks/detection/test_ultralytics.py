@@ -289,7 +289,7 @@ def test_sweep_allocate_prune_fit_evaluate(tiny: UltralyticsMaps, tmp_path: Path
     assert values.min()["change"] > 0
     assert curves.base["agreement_map50"] == 1
 
-    plan = fl.allocate(graph, curves, macs=0.6)
+    plan = fl.allocate(graph, curves, macs=0.6, multiple=8)
     assert graph.cost(plan).macs <= 0.6 * graph.cost().macs
     small = fl.prune(graph, plan)
     before = fl.evaluate(small, task)

@@ -34,7 +34,7 @@ def make(graph: fl.ChannelGraph, curves: fl.Curves) -> Iterator[Callable[..., Pl
     editors = []
 
     def make_(graph: fl.ChannelGraph = graph, curves: fl.Curves = curves, *rest: object, **options) -> PlanEditor:
-        editors.append(PlanEditor(graph, curves, *rest, **options))
+        editors.append(PlanEditor(graph, curves, *rest, **{"multiple": 1, **options}))
         return editors[-1]
 
     yield make_
@@ -81,7 +81,7 @@ def test_bars_become_plans_and_plans_bars(make: Callable, graph: fl.ChannelGraph
     assert editor.plan == fl.Plan.from_ratios(graph, curves.scores, {"conv1": 0.5})
     assert agrees(editor, graph)
     assert editor.revision == 1
-    plan = fl.Plan.uniform(graph, curves.scores, 0.3)
+    plan = fl.Plan.uniform(graph, curves.scores, 0.3, multiple=1)
     editor.plan = plan
     assert (editor.plan, editor.kept) == (plan, list(plan.kept.values()))
     assert agrees(editor, graph)
@@ -169,7 +169,7 @@ def test_edits_that_cross_each_other_end_with_the_same_plan_on_both_sides(make: 
     editor = make()
     sent = []
     editor.send_state = lambda key=None: sent.append(key)
-    editor.plan = fl.Plan.uniform(graph, editor._scores, 0.5)
+    editor.plan = fl.Plan.uniform(graph, editor._scores, 0.5, multiple=1)
     assert editor.revision == 1
     del sent[:]
     editor.set_state({"kept": [8, *whole(graph)[1:]], "revision": 1})  # sent before it knew
@@ -251,7 +251,7 @@ def test_it_can_begin_with_a_plan_from_disk(make: Callable, graph: fl.ChannelGra
 
 def test_two_editors_of_one_graph_are_independent(make: Callable, graph: fl.ChannelGraph):
     one, two = make(), make()
-    one.plan = fl.Plan.uniform(graph, one._scores, 0.5)
+    one.plan = fl.Plan.uniform(graph, one._scores, 0.5, multiple=1)
     move(two, [4, *whole(graph)[1:]])
     one.locked, two.multiple = [1], 8
     assert (one.plan.kept["conv1"], two.plan.kept["conv1"]) == (8, 4)

@@ -52,8 +52,8 @@ def make(job: tuple, data: Gated) -> Iterator[Callable[..., PlanEditor]]:
     editors = []
 
     def make_(*what: object, ratio: float = 0.4, **options: object) -> PlanEditor:
-        plan = fl.Plan.uniform(graph, curves.scores, ratio)
-        editors.append(PlanEditor(*(what or job), plan=plan, **options))
+        plan = fl.Plan.uniform(graph, curves.scores, ratio, multiple=1)
+        editors.append(PlanEditor(*(what or job), plan=plan, **{"multiple": 1, **options}))
         return editors[-1]
 
     yield make_
@@ -117,7 +117,7 @@ def test_prune_makes_the_network(make: Callable, job: tuple):
     with pytest.raises(Exception, match="read-only"):
         editor.pruned = job[0].model
     before = editor.plan
-    editor.plan = fl.Plan.uniform(job[0], job[1].scores, 0.2)
+    editor.plan = fl.Plan.uniform(job[0], job[1].scores, 0.2, multiple=1)
     assert not editor.work["pruned"]["current"]
     editor.plan = before
     assert editor.work["pruned"]["current"]
@@ -204,7 +204,7 @@ def test_the_network_is_free_meanwhile(make: Callable, job: tuple, data: Gated):
         for parameter in graph.model.parameters():
             parameter.zero_()
     plan = editor.plan
-    editor.plan = fl.Plan.uniform(graph, job[1].scores, 0.1)  # the desk can be used, too
+    editor.plan = fl.Plan.uniform(graph, job[1].scores, 0.1, multiple=1)  # the desk can be used, too
     data.gate.set()
     done(editor)
     assert list(editor.results.values()) == [{"pruned": expected}]
@@ -305,7 +305,7 @@ def test_only_networks_of_one_tensor_are_exported(tmp_path: Path):
             return self.fc(self.a(x) + self.b(y))
 
     graph = fl.trace(Two(), (torch.randn(1, 4), torch.randn(1, 4)))
-    editor = PlanEditor(graph, curves_of(graph, rising(graph, 0)))
+    editor = PlanEditor(graph, curves_of(graph, rising(graph, 0)), multiple=1)
     editor.export(tmp_path / "new")
     done(editor, "failed")
     assert "only a network of one tensor can be exported; this was traced with tuple" in editor.work["message"]
@@ -480,7 +480,7 @@ def test_buttons_do_what_methods_do(make: Callable, job: tuple, tmp_path: Path):
 def test_an_observer_may_wait_for_the_work(make: Callable, job: tuple):
     editor = make()
     editor.observe(lambda change: (editor.evaluate(), editor.wait()), "plan")
-    editor.plan = fl.Plan.uniform(job[0], job[1].scores, 0.2)
+    editor.plan = fl.Plan.uniform(job[0], job[1].scores, 0.2, multiple=1)
     done(editor)
     assert key(editor) in editor.results
 
@@ -525,7 +525,7 @@ def test_the_report_is_what_is_known_of_the_plan(make: Callable, job: tuple):
     assert row["macs"] == graph.cost(editor.plan).macs
     assert report["latency"].isna().all()
     assert report.loc["pruned", "accuracy"]["value"] == editor.results[key(editor)]["pruned"]["accuracy"]
-    editor.plan = fl.Plan.uniform(graph, curves.scores, 0.99)
+    editor.plan = fl.Plan.uniform(graph, curves.scores, 0.99, multiple=1)
     beyond = editor.report.set_index("network").loc["predicted"]
     assert np.isnan(beyond["low"])  # more than was measured: there is no interval
     assert set(editor.report["network"]) == {"original", "predicted"}

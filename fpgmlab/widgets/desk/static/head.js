@@ -15,7 +15,7 @@ export function headView(store, signal) {
     metric.disabled = true;
   }
   const samples = element("span", { class: "fl-quiet" });
-  const multiple = controlSelect({ title: "Bars stop at channel counts that are multiples of this, or at all channels" }, [], (value) => store.setMultiple(Number(value)));
+  const multiple = controlSelect({ title: "Bars stop at channel counts that are multiples of this, or at all channels" }, [], (value) => store.setMultiple(value === "runtime" ? value : Number(value)));
   const undo = controlButton("Undo", store.undo, { "aria-keyshortcuts": "Control+Z" });
   const redo = controlButton("Redo", store.redo, { "aria-keyshortcuts": "Control+Shift+Z" });
   const agreement = element("span", { class: "fl-desk-agreement" }), say = wordsIn(agreement);
@@ -34,7 +34,7 @@ export function headView(store, signal) {
     const shown = store.metric(), now = headState(store);
     metric.value = shown?.name ?? metric.value;
     samples.textContent = shown ? wordsCount(shown.samples, "sample") : "";
-    headMultiples(multiple, store.multiple());
+    headMultiples(multiple, store.multiple(), store.calculator.desk.block);
     controlAllow(undo, store.canUndo() ? null : "Nothing to undo", "Back to the plan before: Ctrl+Z");
     controlAllow(redo, store.canRedo() ? null : "Nothing to redo", "Forward again: Ctrl+Shift+Z");
     if (now === "confirmed" || now === "differs") {
@@ -68,11 +68,12 @@ function headState(store) {
   return ["macs", "params", "bytes"].every((kind) => totals[kind] === confirmed[kind]) ? "confirmed" : "differs";
 }
 
-function headMultiples(select, current) {
-  const known = [...new Set([...HEAD_MULTIPLES, current])].sort((a, b) => a - b);
+function headMultiples(select, current, block) {
+  const numbers = [...HEAD_MULTIPLES, ...(current === "runtime" ? [] : [current])];
+  const known = ["runtime", ...[...new Set(numbers)].sort((a, b) => a - b)];
   if (select.dataset.known !== String(known)) {
     select.dataset.known = String(known);
-    select.replaceChildren(...known.map((count) => element("option", { value: count }, String(count))));
+    select.replaceChildren(...known.map((count) => element("option", { value: count }, count === "runtime" ? `the runtime (${block})` : String(count))));
   }
   select.value = String(current);
 }

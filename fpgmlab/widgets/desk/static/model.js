@@ -115,14 +115,14 @@ export function at(curve, kept) {
   return { drop: mix(drop[after - 1], drop[after]), half: mix(half(after - 1), half(after)), beyond: false };
 }
 
-function allowedOf({ channels, step, least, protected: reason }, multiple) {
+function allowedOf({ channels, step, least, unit: wasteless, protected: reason }, multiple) {
   if (reason) return [channels];
-  const unit = leastCommonMultiple(step, multiple), found = [];
+  const unit = multiple === "runtime" ? wasteless : leastCommonMultiple(step, multiple), found = [];
   for (let kept = unit; kept < channels; kept += unit) if (kept >= least) found.push(kept);
   return [...found, channels];
 }
 
-/** Return what so many channels of one side cost: fpgmlab.deployment.latency.steps.Steps.at in the browser. */
+/** Return what so many channels of one side cost: fpgmlab.deployment.staircases.steps.Steps.at in the browser. */
 function atSteps({ block, counts, units }, channels) {
   const top = channels < block ? channels : Math.ceil(channels / block) * block;
   const last = counts.length - 1;

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from fpgmlab.deployment.calls import Call
-from fpgmlab.deployment.latency.steps import Kernel, Steps
+from fpgmlab.deployment.staircases.steps import Kernel, Steps
 
 # Milliseconds of a layer of the kind of a call at pairs of numbers of input and output channels, (points,).
 Prober = Callable[[Call, Sequence[tuple[int, int]]], np.ndarray]

@@ -18,11 +18,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.calls import Call, Weighted, layer_calls, measured_layers
-from fpgmlab.deployment.latency.fitting import bare_layers, weights_of, widths_of
-from fpgmlab.deployment.latency.probing import kind_of, probe_size, probed
-from fpgmlab.deployment.latency.steps import Kernel, Staircase
-from fpgmlab.deployment.latency.variants import drawn_plans, write_variant
 from fpgmlab.deployment.runtimes.runtime import Runtime
+from fpgmlab.deployment.staircases.fitting import bare_layers, weights_of, widths_of
+from fpgmlab.deployment.staircases.probing import kind_of, probe_size, probed
+from fpgmlab.deployment.staircases.steps import Kernel, Staircase
+from fpgmlab.deployment.staircases.variants import drawn_plans, write_variant
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.surgery import prune
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.optimize import nnls
 
 from fpgmlab.deployment.calls import Call
-from fpgmlab.deployment.latency.steps import TERMS, Kernel, Staircase, Widths
 from fpgmlab.deployment.profiling import Profile
+from fpgmlab.deployment.staircases.steps import TERMS, Kernel, Staircase, Widths
 from fpgmlab.graph.channel_graph import ChannelGraph
 
 Sample = tuple[Sequence[Call], Profile]

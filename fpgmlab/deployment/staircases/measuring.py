@@ -11,15 +11,15 @@ import numpy as np
 
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.calls import layer_calls, measured_layers
-from fpgmlab.deployment.latency.fitting import Sample, bare_layers, fitted
-from fpgmlab.deployment.latency.onnx_probe import onnx_prober
-from fpgmlab.deployment.latency.probing import Prober, kind_of, probed
-from fpgmlab.deployment.latency.singly import Singly
-from fpgmlab.deployment.latency.steps import Kernel, Staircase
-from fpgmlab.deployment.latency.table import LatencyTable
-from fpgmlab.deployment.latency.variants import Variants, drawn_plans
 from fpgmlab.deployment.machine import Machine, cores
 from fpgmlab.deployment.runtimes import RUNTIMES
+from fpgmlab.deployment.staircases.fitting import Sample, bare_layers, fitted
+from fpgmlab.deployment.staircases.onnx_probe import onnx_prober
+from fpgmlab.deployment.staircases.probing import Prober, kind_of, probed
+from fpgmlab.deployment.staircases.singly import Singly
+from fpgmlab.deployment.staircases.steps import Kernel, Staircase
+from fpgmlab.deployment.staircases.table import LatencyTable
+from fpgmlab.deployment.staircases.variants import Variants, drawn_plans
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 

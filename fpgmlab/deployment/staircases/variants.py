@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,9 @@ DESIGNS = ((16, 16, 4), (1,), (16, 4, 1, 1))
 SHARES = (0.4, 0.3, 0.3)  # of the variants
 
 
-def drawn_plans(graph: ChannelGraph, count: int, seed: int) -> Iterator[Plan]:
+def drawn_plans(
+    graph: ChannelGraph, count: int, seed: int, designs: Sequence[Sequence[int]] = DESIGNS
+) -> Iterator[Plan]:
     """Yield plans that show what a network's time depends on: the whole first, then groups at random counts.
 
     Parameters
@@ -40,13 +42,15 @@ def drawn_plans(graph: ChannelGraph, count: int, seed: int) -> Iterator[Plan]:
     graph : ChannelGraph
     count : int
     seed : int
+    designs : three sequences of int
+        The steps that groups keep to, for the three parts of the plans.
     """
     random = np.random.default_rng(seed)
     scores = {name: torch.zeros(group.channels) for name, group in graph.items()}  # which channels go takes no time
     widths = {name: group.channels for name, group in graph.items()}
     yield Plan(widths, {})
     for number in range(1, count):
-        design = DESIGNS[int(np.searchsorted(np.cumsum(SHARES), number / count))]
+        design = designs[int(np.searchsorted(np.cumsum(SHARES), number / count))]
         removed = {}
         for name, group in graph.items():
             if group.protected is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fpgmlab.common.files import json_text, write_text
-from fpgmlab.deployment.latency.steps import Kernel, Staircase, Steps, Widths
 from fpgmlab.deployment.machine import Machine
+from fpgmlab.deployment.staircases.steps import Kernel, Staircase, Steps, Widths
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "fpgmlab-latency/2"
+STEP = 0.02  # of a layer's time: what is a step
 LINE = 9  # counts of a side that the leading form goes through
 
 
@@ -71,6 +73,12 @@ class LatencyTable:
         return max(spent, key=lambda block: spent[block], default=1)
 
     @property
+    def alignment(self) -> int:
+        """The least number whose multiples keep every layer on its quick way."""
+        used = {layer.kernel for layer in self.layers.values()}
+        return math.lcm(*(each for name in used for each in self.kernels[name].alignment))
+
+    @property
     def whole(self) -> dict[str, float]:
         """The milliseconds of each layer of the unpruned network."""
         widths = Widths(
@@ -91,6 +99,34 @@ class LatencyTable:
         columns = ["layer", "kernel", "inputs", "outputs", "ms", "input_block", "output_block"]
         columns += ["input_alignment", "output_alignment"]
         return pd.DataFrame(rows, columns=columns)
+
+    def steps(self, layer: str) -> pd.DataFrame:
+        """Return a layer's time over its channels, on one side and then the other, the other side whole.
+
+        Returns
+        -------
+        pandas.DataFrame
+            side ("inputs" or "outputs"), channels, ms, quick (whether the layer goes its quick way), and top (whether
+            the next count that fits would cost more: the last of its step).
+        """
+        import pandas as pd
+
+        if layer not in self.layers:
+            raise ValueError(unknown("layer", layer, self.layers))
+        mine, kernel = self.layers[layer], self.kernels[self.layers[layer].kernel]
+        parts = []
+        for place, side in enumerate(("inputs", "outputs")):
+            channels = np.arange(1, (mine.inputs, mine.outputs)[place] + 1)
+            counts = [np.full(len(channels), n) for n in (mine.inputs, mine.outputs)]
+            counts[place] = channels
+            quick = kernel.quick(*counts)
+            misfit = counts[1] % mine.layout != 0
+            ms = kernel.features(counts[0], counts[1], misfit) @ np.array(mine.weights)
+            fit = np.flatnonzero(quick & ~misfit)
+            top = np.zeros(len(channels), dtype=bool)
+            top[fit] = np.append(ms[fit][1:], np.inf) > ms[fit] * (1 + STEP)
+            parts.append(pd.DataFrame({"side": side, "channels": channels, "ms": ms, "quick": quick, "top": top}))
+        return pd.concat(parts, ignore_index=True)
 
     def latency(self, graph: ChannelGraph, plan: Plan | None = None) -> float:
         """Return the network's latency under a plan, in ms.

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from fpgmlab.deployment.calls import Call
-from fpgmlab.deployment.latency.branches import Branches
-from fpgmlab.deployment.latency.probing import Prober, probe_size
 from fpgmlab.deployment.profiling import WARM, node_times, profiling_session
+from fpgmlab.deployment.staircases.branches import Branches
+from fpgmlab.deployment.staircases.probing import Prober, probe_size
 
 _OWN = re.compile(r"p(\d+)(\.y)?(_nchwc|_quant|_token_\d+|/\w+Fusion/?)*$")
 
