@@ -126,7 +126,7 @@ def test_ncnn_takes_no_file_that_does_not_tell_its_shape(file: Callable[[str], P
         run("ncnn", silent, example)
 
 
-@pytest.mark.parametrize("runtime", [name for name in RUNTIMES if not name.startswith("torch")])
+@pytest.mark.parametrize("runtime", WRITTEN)
 def test_what_is_not_installed_is_named_with_its_extra(runtime: str, monkeypatch: pytest.MonkeyPatch):
     package, extra = RUNTIMES[runtime].package, RUNTIMES[runtime].extra
     assert RUNTIMES[runtime].awake()
