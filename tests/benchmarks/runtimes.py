@@ -3,6 +3,7 @@
 
 python tests/benchmarks/runtimes.py                # an hour on 2 cores; writes data/results/runtimes.json
 python tests/benchmarks/runtimes.py --part parity  # one of parity, equal, slower
+python tests/benchmarks/runtimes.py --part slower --network resnet50  # one network of this part
 
 The machine must have nothing else to do. Weights of networks that are only timed are random.
 """
@@ -57,6 +58,11 @@ def yolov5s() -> Given:
     return fl.models.build("yolov5s", classes=80).eval(), torch.rand(1, 3, 416, 416)
 
 
+TIMED: dict[str, Callable[[], Given]] = {
+    "mobilenet": mobilenet, "resnet50": resnet50, "yolov5s": yolov5s, "efficientnet": efficientnet,
+}  # fmt: skip
+
+
 def odd(model: nn.Module, example: Tensor) -> nn.Module:
     """Return the network with a sixth of each layer gone, at whatever numbers come out."""
     graph = fl.trace(model, example)
@@ -94,15 +100,16 @@ def told(row: object) -> object:
     return note or {"ratio": round(relative, 3), "ms": round(ms, 3), **megabytes}
 
 
-def slower(multiple: object) -> Iterator[tuple[str, object]]:
+def slower(only: str | None) -> Iterator[tuple[str, object]]:
     """The time of uniform plans with defaults over that of the unpruned network; one thread, float32 and INT8."""
-    for make in (mobilenet, resnet50, yolov5s, efficientnet):
+    for make in (made for name, made in TIMED.items() if only in (None, name)):
         model, example = make()
         graph = fl.trace(model, example)
         scores = fl.score(graph, "l2")
-        plans = {ratio: fl.Plan.uniform(graph, scores, ratio, multiple=multiple) for ratio in RATIOS}
-        networks = {"unpruned": model, **{str(ratio): fl.prune(graph, plan) for ratio, plan in plans.items()}}
-        macs = {str(ratio): graph.cost(plan).macs / graph.cost().macs for ratio, plan in plans.items()}
+        plans = {str(ratio): fl.Plan.uniform(graph, scores, ratio) for ratio in RATIOS}
+        plans["0.1 at any numbers"] = fl.Plan.uniform(graph, scores, 0.1, multiple=1)
+        networks = {"unpruned": model, **{name: fl.prune(graph, plan) for name, plan in plans.items()}}
+        macs = {name: graph.cost(plan).macs / graph.cost().macs for name, plan in plans.items()}
         frames = {
             "float32": fl.benchmark(
                 networks, example, runtimes=["onnxruntime", "openvino", "ncnn"], threads=1, rounds=20, memory=False
@@ -138,21 +145,20 @@ PARTS: dict[str, Callable[..., Iterator[tuple[str, object]]]] = {"parity": parit
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=["all", *PARTS], default="all")
-    parser.add_argument("--multiple", default="runtime", help="of the plans: 'runtime' (the default), or a number")
+    parser.add_argument("--network", choices=list(TIMED), help="of the part 'slower'; all when left out")
     options = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
-    multiple = int(options.multiple) if options.multiple.isdigit() else options.multiple
     result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
     for name, part in PARTS.items():
         if options.part not in ("all", name):
             continue
         versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
         torch.manual_seed(0)
-        result[name] = {
+        result[name] = (result.get(name, {}) if options.network else {}) | {
             "command": f"python tests/benchmarks/runtimes.py --part {name}",
             "machine": f"{platform.machine()}, 1 thread, {versions}",
         }
-        for what, found in part(multiple) if part is slower else part():
+        for what, found in part(options.network) if part is slower else part():
             print(what, json.dumps(found), flush=True)
             result[name][what] = found
         OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
