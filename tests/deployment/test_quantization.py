@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 from fpgmlab.deployment import OnnxNetwork
-from fpgmlab.deployment.profiling import profile_onnx
+from fpgmlab.deployment.profiling import Profile, profile_onnx
 from fpgmlab.deployment.quantization.layers import Layers
 from fpgmlab.deployment.quantization.writing import Prepared
 
@@ -158,6 +158,26 @@ def test_layers_are_timed_inside_the_network(few: fl.tasks.Classification, expor
     for profile in found.values():
         assert set(profile.layers) == set(prepared.layers.weighted)
         assert sum(ms > 0 for ms in profile.layers.values()) >= 21  # the linear layer takes less than can be told
+
+
+def test_a_layer_in_float_must_win_what_it_adds_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 256, 3), nn.ReLU(), nn.Conv2d(256, 16, 1))
+    images = torch.rand(16, 3, 8, 8)
+    fl.export_onnx(model, images[:2], tmp_path / "float.onnx", opset=17)
+    profiles = iter((0.0, 1.0))  # ms of each layer in float, in INT8; 10 in all
+
+    def made_up(path: Path, known: dict[str, tuple[int, str]], *_: object) -> Profile:
+        return Profile(dict.fromkeys((name for _, name in known.values()), next(profiles)), 0.0, 10.0)
+
+    monkeypatch.setattr("fpgmlab.deployment.quantization.search.profile_onnx", made_up)
+    monkeypatch.setattr(
+        "fpgmlab.deployment.quantization.search.medians",
+        lambda runs: {name: 1 / (1 + i) for i, name in enumerate(runs)},
+    )
+    report = fl.quantize(tmp_path / "float.onnx", [images], tmp_path / "int8.onnx", samples=16, progress=False)
+    # Ten percent of the time each; the middle one has 36,864 weights, nearly all of the file.
+    assert [dtype for _, _, dtype, _ in report.layers] == ["float32", "int8", "int8"]
 
 
 class Decoding(nn.Module):

@@ -89,7 +89,8 @@ def quantize(
     in_float : sequence of str
         Operations that stay in float anyway, by their name in the file.
     fastest : bool
-        Find by timing what the whole network is faster with in float. Not so, the same file is written on each machine,
+        Find by timing what the whole network is faster with in float; of single layers those that win as many percent
+        of its time as they add to the file. Not so, the same file is written on each machine,
         all of it in INT8 but what ``in_float`` and ``max_drop`` say.
     target : {"cpu", "tensorrt"}
         Activations unsigned, which processors are fastest with; or signed and symmetric, biases in float, as TensorRT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from fpgmlab.deployment.quantization.judging import Judge, Judgement, relative_e
 from fpgmlab.deployment.quantization.timing import medians
 from fpgmlab.deployment.quantization.writing import Prepared
 
-FELT = 0.01  # of the network's time: what a layer must win by to be worth four times the bytes
+FELT = 0.01  # of the network's time: less is noise
 CLEARLY = 0.97  # a way counts as faster from here on: what is within the noise does not decide
 ASKED, SENSITIVE, SLOWER, READ = "asked for", "sensitive", "faster in float", "read by a layer in float"
 
@@ -74,15 +75,23 @@ class Search:
         return ways[best] if ms[best] < CLEARLY * next(iter(ms.values())) else first
 
     def _slower_inside(self, in_float: Mapping[str, str], feed: Mapping[str, np.ndarray]) -> list[str]:
-        """Return the layers that take longer in INT8, with all that follows them, by what the whole network feels."""
+        """Return the layers that win enough by float, each with all that follows it.
+
+        One percent of the network's time at least, and as many percent as the file grows by.
+        """
         layers = self.prepared.layers
         profiles = []
         for name, used in (("float", []), ("int8", layers.in_int8(in_float))):
             self.network(used, name)
             profiles.append(profile_onnx(self.folder / f"{name}.onnx", layers.owned, feed, self.threads))
         whole, int8 = profiles
-        felt = FELT * int8.total
-        return [n for n in layers.weighted if n not in in_float and int8.layers[n] > whole.layers[n] + felt]
+        size = (self.folder / "int8.onnx").stat().st_size
+
+        def pays(name: str) -> bool:
+            grows = 3 * math.prod(layers.constants[layers.nodes[name].input[1]]) / size  # four bytes in place of one
+            return int8.layers[name] - whole.layers[name] > max(FELT, grows) * int8.total
+
+        return [name for name in layers.weighted if name not in in_float and pays(name)]
 
     def within(
         self, in_float: dict[str, str], judge: Judge, max_drop: float, inputs: Sequence[object],
