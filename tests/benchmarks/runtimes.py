@@ -116,7 +116,7 @@ def slower(only: str | None) -> Iterator[tuple[str, object]]:
             )
         }
         with TemporaryDirectory() as folder:
-            files = {name: in_int8(network, example, Path(folder) / name) for name, network in networks.items()}
+            files = {name: in_int8(network, example, Path(folder), name) for name, network in networks.items()}
             frames["int8"] = fl.benchmark(
                 files, example, runtimes=["onnxruntime", "openvino"], threads=1, rounds=20, memory=False
             )
@@ -131,12 +131,13 @@ def slower(only: str | None) -> Iterator[tuple[str, object]]:
                 yield f"{make.__name__}, {numbers}, {runtime}", {"unpruned ms": round(float(first), 3), **found}
 
 
-def in_int8(model: nn.Module, example: Tensor, path: Path) -> Path:
+def in_int8(model: nn.Module, example: Tensor, folder: Path, name: str) -> Path:
     """Return an ONNX file in INT8, its ranges from noise: it is only timed."""
-    fl.export_onnx(model, example, path.with_suffix(".float.onnx"), tolerance=1e-2)
+    plain, small = folder / f"{name} float.onnx", folder / f"{name}.onnx"
+    fl.export_onnx(model, example, plain, tolerance=1e-2)
     batches = [torch.randn(8, *example.shape[1:]) for _ in range(2)]
-    fl.quantize(path.with_suffix(".float.onnx"), batches, path.with_suffix(".onnx"), samples=16, progress=False)
-    return path.with_suffix(".onnx")
+    fl.quantize(plain, batches, small, samples=16, progress=False)
+    return small
 
 
 PARTS: dict[str, Callable[..., Iterator[tuple[str, object]]]] = {"parity": parity, "equal": equal, "slower": slower}
