@@ -29,7 +29,7 @@ from fpgmlab.deployment.staircases.variants import Variants
 from tests.allocation.made import curves_of, rising
 
 OUTPUT = Path(__file__).resolve().parents[2] / "data" / "results" / "latency.json"
-ROUNDS = 20
+ROUNDS = 8  # as tables are measured
 # Counts that plans keep: whole blocks, quarters of them, and any.
 KINDS = {"multiples of 16": (16,), "multiples of 4": (4,), "any": (1,), "any and multiples": (16, 4, 1, 1)}
 EACH = 5  # plans of each kind
@@ -99,7 +99,7 @@ def planned(name: str, batch: int, threads: int) -> Iterator[dict]:
         f"by MACs, multiple={multiple}": fl.allocate(graph, curves, macs=0.5, multiple=multiple)
         for multiple in (1, 8, "runtime")
     }
-    loss = forecast(graph, curves, ways["by MACs, multiple=runtime"]).drop
+    loss = forecast(graph, curves, ways["by MACs, multiple=runtime"]).value
     ways["by milliseconds, same loss"] = same_loss(graph, curves, table, loss)
     for budget in (0.8, 0.7, 0.6, 0.5, 0.4):
         ways[f"by milliseconds, {budget}"] = fl.allocate(graph, curves, latency=budget, table=table)
@@ -115,7 +115,7 @@ def planned(name: str, batch: int, threads: int) -> Iterator[dict]:
                 "plan": way, "macs": round(macs, 3), "time": round(time_ / whole, 3),
                 "predicted time": round(table.latency(graph, plan) / table.latency(graph), 3),
                 "realised over theoretical": round(macs / (time_ / whole), 3),
-                "predicted loss": round(forecast(graph, curves, plan).drop, 4),
+                "predicted loss": round(forecast(graph, curves, plan).value, 4),
             }  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def same_loss(graph: fl.ChannelGraph, curves: fl.Curves, table: fl.LatencyTable,
         except ValueError:
             low = middle
             continue
-        if forecast(graph, curves, plan).drop <= loss:
+        if forecast(graph, curves, plan).value <= loss:
             high, best = middle, plan
         else:
             low = middle
