@@ -89,7 +89,9 @@ def plan_of(network: str, graph: fl.ChannelGraph, task: object, by: str) -> fl.P
     curves = fl.sensitivity.shipped(NETWORKS[network], repaired=True)
     for budget in (KEPT, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8) if by == "ms" else ():
         try:
-            return fl.allocate(graph, curves, latency=budget, table=table, multiple=MULTIPLE)
+            plan = fl.allocate(graph, curves, latency=budget, table=table, multiple=MULTIPLE)
+            print(network, f"planned to {budget:.0%} of the milliseconds in INT8", flush=True)
+            return plan
         except ValueError as error:  # some networks do not get so fast, whatever is removed
             print(network, error, flush=True)
     return fl.allocate(graph, curves, macs=KEPT, multiple=MULTIPLE)
