@@ -13,11 +13,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fpgmlab.allocation.pareto import pareto_front
-from fpgmlab.errors import unknown
+from fpgmlab.errors import one_of, unknown
 from fpgmlab.figures.parts import legend_above, text_places, text_width
 from fpgmlab.figures.style import CYCLE, Style, new_figure, small
 from fpgmlab.sensitivity.curves.metrics import METRICS
 
+COSTS = ("macs", "ms")
 _MARKERS = "os^Dv<>P"
 _DIRECT = 5  # methods up to which each has its name beside its points
 
@@ -26,21 +27,24 @@ def tradeoff(
     frame: pd.DataFrame,
     unpruned: Mapping[str, float] | None = None,
     *,
+    cost: str = "macs",
     metric: str | None = None,
     higher_is_better: bool | None = None,
     style: Style | None = None,
 ) -> Figure:
-    """Show plans of several methods: a metric against the MACs that remain, and the front of those that none beats.
+    """Show plans of several methods: a metric against what remains to pay, and the front of those that none beats.
 
-    The grey step line is the front of all methods together: the best value to be had for at most so many MACs.
+    The grey step line is the front of all methods together: the best value to be had for at most so much.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        A row for each plan: method, macs (a fraction of the unpruned network's when all are at most 1, else a count),
-        value and, if known, low and high, the ends of its interval; metric when there are several.
+        A row for each plan: method, macs (a fraction of the unpruned network's when all are at most 1, else a count) or
+        ms, value and, if known, low and high, the ends of its interval; metric when there are several.
     unpruned : mapping, optional
         The unpruned network's ``{"macs": ..., "value": ...}``: a cross, and a dashed line at its value.
+    cost : {"macs", "ms"}
+        What is paid: MACs, or milliseconds of one call.
     metric : str, optional
         Which of the frame's; the first when left out. Without such a column, what ``value`` is.
     higher_is_better : bool, optional
@@ -51,30 +55,33 @@ def tradeoff(
     Raises
     ------
     ValueError
-        For a frame without rows or these columns, without the metric, or with MACs or values that are no numbers.
+        For a frame without rows or these columns, without the metric, or with costs or values that are no numbers; for
+        another cost.
     """
-    metric, frame = _rows(frame, metric)
+    if cost not in COSTS:
+        raise ValueError(one_of("cost", cost, COSTS))
+    metric, frame = _rows(frame, metric, cost)
     if higher_is_better is None:
         higher_is_better = METRICS[metric].higher_is_better if metric in METRICS else True
-    unit, name = _unit(frame["macs"])
+    unit, name = _unit(frame[cost]) if cost == "macs" else (1.0, "milliseconds")
     methods = list(dict.fromkeys(frame["method"]))
     with new_figure(4.6, 3.2, style) as figure:
         axis = figure.subplots()
         looks = {m: (CYCLE[i % len(CYCLE)], _MARKERS[i % len(_MARKERS)]) for i, m in enumerate(methods)}
         for method, (colour, marker) in looks.items():
-            mine = frame[frame["method"] == method].sort_values("macs")
-            x = mine["macs"] / unit
+            mine = frame[frame["method"] == method].sort_values(cost)
+            x = mine[cost] / unit
             axis.plot(x, mine["value"], color=colour, marker=marker, markersize=4, lw=0.9, mew=0, zorder=3)
             if {"low", "high"} <= set(mine.columns):
                 axis.vlines(x, mine["low"], mine["high"], color=colour, lw=1.0, alpha=0.6, zorder=2.5)
-        _draw_front(axis, frame, unit, higher_is_better)
+        _draw_front(axis, frame, cost, unit, higher_is_better)
         if unpruned is not None:
             axis.axhline(unpruned["value"], color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
-            axis.plot(unpruned["macs"] / unit, unpruned["value"], "x", color="0.1", markersize=6, mew=1.3, zorder=4)
+            axis.plot(unpruned[cost] / unit, unpruned["value"], "x", color="0.1", markersize=6, mew=1.3, zorder=4)
         axis.set(xlabel=name, ylabel=metric)
         axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.margins(x=0.1, y=0.1)
-        if unit == 1 and frame["macs"].max() <= 1:
+        if cost == "macs" and frame["macs"].max() <= 1:
             axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         if frame["value"].between(0, 1).all():
             fine = frame["value"].max() - frame["value"].min() < 0.04
@@ -92,12 +99,12 @@ def tradeoff(
             ]
         legend_above(figure, handles)
         if len(methods) <= _DIRECT:
-            _name_lines(figure, axis, frame, unit, {label: colour for label, (colour, _) in looks.items()})
+            _name_lines(figure, axis, frame, cost, unit, {label: colour for label, (colour, _) in looks.items()})
     return figure
 
 
-def _rows(frame: pd.DataFrame, metric: str | None) -> tuple[str, pd.DataFrame]:
-    missing = [name for name in ("method", "macs", "value") if name not in frame]
+def _rows(frame: pd.DataFrame, metric: str | None, cost: str) -> tuple[str, pd.DataFrame]:
+    missing = [name for name in ("method", cost, "value") if name not in frame]
     if missing or frame.empty:
         raise ValueError(f"the frame must have rows, one for each plan; missing columns: {missing or 'none'}")
     if "metric" in frame:
@@ -105,9 +112,9 @@ def _rows(frame: pd.DataFrame, metric: str | None) -> tuple[str, pd.DataFrame]:
         if metric not in set(frame["metric"]):
             raise ValueError(unknown("metric", metric, dict.fromkeys(frame["metric"])))
         frame = frame[frame["metric"] == metric]
-    bad = frame[~np.isfinite(frame[["macs", "value"]].to_numpy(float)).all(axis=1)]
+    bad = frame[~np.isfinite(frame[[cost, "value"]].to_numpy(float)).all(axis=1)]
     if len(bad):
-        raise ValueError(f"macs and value must be numbers; method {bad['method'].iloc[0]!r} has NaN or infinite ones")
+        raise ValueError(f"{cost} and value must be numbers; method {bad['method'].iloc[0]!r} has NaN or infinite ones")
     return metric or "value", frame.reset_index(drop=True)
 
 
@@ -120,19 +127,21 @@ def _unit(macs: pd.Series) -> tuple[float, str]:
     return 1.0, "MACs of one example"
 
 
-def _draw_front(axis: Axes, frame: pd.DataFrame, unit: float, higher_is_better: bool) -> None:
-    front = frame[pareto_front(frame["macs"].to_numpy(), frame["value"].to_numpy(), higher_is_better)]
-    front = front.drop_duplicates(["macs", "value"]).sort_values("macs")
-    x, y = front["macs"].to_numpy(float) / unit, front["value"].to_numpy(float)
+def _draw_front(axis: Axes, frame: pd.DataFrame, cost: str, unit: float, higher_is_better: bool) -> None:
+    front = frame[pareto_front(frame[cost].to_numpy(), frame["value"].to_numpy(), higher_is_better)]
+    front = front.drop_duplicates([cost, "value"]).sort_values(cost)
+    x, y = front[cost].to_numpy(float) / unit, front["value"].to_numpy(float)
     # Whoever may spend more can still take the cheaper plan: the value holds up to the next better one.
     axis.step(x, y, where="post", color="0.6", lw=2.2, alpha=0.6, zorder=2, solid_joinstyle="miter")
 
 
-def _name_lines(figure: Figure, axis: Axes, frame: pd.DataFrame, unit: float, colours: Mapping[str, str]) -> None:
+def _name_lines(
+    figure: Figure, axis: Axes, frame: pd.DataFrame, cost: str, unit: float, colours: Mapping[str, str]
+) -> None:
     """Write each method's name beside that of its points which is farthest from other methods' points."""
     figure.draw_without_rendering()  # the scale is known only now
     to_points = 72 / figure.dpi
-    spots = axis.transData.transform(np.column_stack([frame["macs"] / unit, frame["value"]])) * to_points
+    spots = axis.transData.transform(np.column_stack([frame[cost] / unit, frame["value"]])) * to_points
     owner = frame["method"].to_numpy()
     chosen = []
     for method in colours:
@@ -153,6 +162,6 @@ def _name_lines(figure: Figure, axis: Axes, frame: pd.DataFrame, unit: float, co
     bounds = axis.get_window_extent().get_points() * to_points + np.array([[4.0], [-4.0]])
     where = text_places(points, sizes, bounds, np.full(len(points), 3.0))
     for (method, colour), i, spot in zip(colours.items(), chosen, where, strict=True):
-        x, y = frame["macs"].iloc[i] / unit, frame["value"].iloc[i]
+        x, y = frame[cost].iloc[i] / unit, frame["value"].iloc[i]
         axis.annotate(method, (x, y), spot - spots[i], textcoords="offset points", ha="center", va="center_baseline",
                       fontsize=small(), color=colour, zorder=5)  # fmt: skip

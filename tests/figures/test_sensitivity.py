@@ -188,6 +188,14 @@ def test_the_ranking_draws_its_table():
 # Trade-off ----------------------------------------------------------------------------------------------------------
 
 
+def test_the_tradeoff_is_over_milliseconds_as_well():
+    frame = plans().rename(columns={"macs": "ms"})
+    axis = figures.tradeoff(frame, {"ms": frame["ms"].max(), "value": 0.9}, cost="ms").axes[0]
+    for line, (_, mine) in zip(axis.lines, frame.groupby("method", sort=False), strict=False):
+        np.testing.assert_allclose(line.get_xydata(), mine[["ms", "value"]])
+    assert axis.get_xlabel() == "milliseconds"
+
+
 @pytest.mark.parametrize("unit", [1.0, 1e6])
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_the_tradeoff_draws_every_plan_and_the_front(metric: str, unit: float):
@@ -249,6 +257,8 @@ def test_additivity_takes_the_table_of_the_function_of_that_name(tiny: torch.nn.
         (lambda: figures.sensitivity_map(hand_made().assign(metric="mAP")), "give higher_is_better=True or False"),
         (lambda: figures.sensitivity_ranking(hand_made()[["group"]]), "missing columns: .'ratio'"),
         (lambda: figures.tradeoff(plans().drop(columns="macs")), r"missing columns: \['macs'\]"),
+        (lambda: figures.tradeoff(plans(), cost="ms"), r"missing columns: \['ms'\]"),
+        (lambda: figures.tradeoff(plans(), cost="flops"), "cost must be one of"),
         (lambda: figures.tradeoff(plans()[:0]), "one for each plan; missing columns: none"),
         (lambda: figures.tradeoff(plans().assign(value=np.nan)), "'method 0' has NaN or infinite"),
         (lambda: figures.tradeoff(plans().assign(metric="loss"), metric="los"), "unknown metric 'los'"),

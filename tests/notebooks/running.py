@@ -51,6 +51,13 @@ SMALL: dict[str, dict[str, object]] = {
         "networks": ["resnet18", "mobilenet_v2"],
         "pixels": 128,
     },
+    "09_deployment": {
+        **{"val_samples": 500, "samples": 128, "int8_samples": 64, "rounds": 20},
+        "macs_budgets": [0.6],
+        "ms_budgets": [0.6],
+        "int8_budgets": [0.9, 0.1],  # the last cannot be reached, which is said
+        "runtimes": ["torch", "onnxruntime", "openvino", "ncnn", "executorch"],
+    },
 }
 
 
