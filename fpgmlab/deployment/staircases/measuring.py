@@ -12,7 +12,7 @@ import numpy as np
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.calls import layer_calls, measured_layers
 from fpgmlab.deployment.machine import Machine, cores
-from fpgmlab.deployment.runtimes import RUNTIMES
+from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.staircases.fitting import Sample, bare_layers, fitted
 from fpgmlab.deployment.staircases.onnx_probe import onnx_prober
 from fpgmlab.deployment.staircases.probing import Prober, kind_of, probed
@@ -91,6 +91,9 @@ def latency_table(
         raise ValueError(one_of("dtype", dtype, DTYPES))
     if dtype == "int8" and runtime != "onnxruntime":
         raise ValueError(f"dtype='int8' is measured in 'onnxruntime' only; not in {runtime!r}")
+    singly = [name for name, each in RUNTIMES.items() if type(each).ready is not Runtime.ready]
+    if runtime not in singly:
+        raise ValueError(f"{runtime!r} runs whole networks only; a latency table takes {', '.join(map(repr, singly))}")
     numbers = {"batch": (batch, 1), "variants": (variants, LEAST_VARIANTS), "rounds": (rounds, 1)}
     for name, (value, least) in numbers.items():
         whole_number(name, value, least)
