@@ -99,6 +99,7 @@ def latency_table(
         whole_number(name, value, least)
     if threads is not None and whole_number("threads", threads) > cores():
         raise ValueError(f"threads must be at most the {cores()} processors that this process may use; got {threads}")
+    RUNTIMES[runtime].awake()
     machine = Machine.here(runtime, threads)
     if path is not None and Path(path).exists():
         return _kept(path, graph, machine, dtype, batch)
