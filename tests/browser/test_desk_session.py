@@ -18,7 +18,7 @@ import fpgmlab as fl
 task = fl.tasks.fashion_mnist().subset(train=64, val=100)
 graph = fl.trace(fl.models.load("resnet20-fashion"), task.example_input)
 curves = fl.sensitivity.shipped("resnet20-fashion")""",
-    "editor = fl.widgets.PlanEditor(graph, curves, task); editor",
+    "editor = fl.widgets.PlanEditor(graph, curves, task, multiple=1); editor",
     "print(list(editor.plan.kept.values()))",
 ]
 NAMES = "() => [...document.querySelectorAll('.fl-desk-bar')].map((bar) => bar.getAttribute('aria-label'))"
@@ -142,7 +142,9 @@ def test_the_browser_goes_on_while_the_kernel_is_busy(shown: SimpleNamespace):
 
 def test_two_editors_of_one_graph_do_not_meddle(shown: SimpleNamespace):
     before = kept_on_screen(shown.page)
-    shown.ask("other = fl.widgets.PlanEditor(graph, curves); other.plan = fl.Plan.uniform(graph, curves.scores, 0.7)")
+    shown.ask(
+        "other = fl.widgets.PlanEditor(graph, curves, multiple=1); other.plan = fl.Plan.uniform(graph, curves.scores, 0.7)"
+    )
     assert kept_on_screen(shown.page) == before == kept_in_kernel(shown)
 
 

@@ -227,7 +227,8 @@ def test_yolo_simulated_and_pruned(seed: int):
 def test_yolo_protects_its_head_alone():
     graph = fl.trace(yolo(), pictures(1))
     out = {name for name, group in graph.items() if group.protected}
-    assert out == {f"head.{kind}.{level}.1" for kind in ("boxes", "scores") for level in range(2)} | {"head.mean"}
+    assert out == {"head.boxes.0.1", "head.scores.0.1", "head.mean"}  # what all levels answer stands side by side
+    assert graph["head.boxes.0.1"].producers == ("head.boxes.0.1", "head.boxes.1.1")
     assert all("'head'" in graph[name].protected for name in out - {"head.mean"})
     for block in ("shallow", "deep.1", "down", "up"):  # as many channels from each half
         assert graph[f"{block}.first.conv"].step == 2

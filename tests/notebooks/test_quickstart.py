@@ -42,7 +42,7 @@ def test_it_leaves_figures_models_and_a_report(folder: Path):
     assert report["drop_points_repaired"] == pytest.approx(100 * (accuracy["original"] - accuracy["repaired"]))
     assert report["cost"]["macs_remaining"] <= 0.5
     assert report["accuracy"]["pruned"] < 0.5
-    assert report["kept"]["conv1"] == 16
+    assert report["kept"]["conv1"] in (12, 16)
     assert report["kept"]["layer2.0.conv2"] >= 24
     assert report["kept"]["layer3.0.conv2"] >= 48
     assert set(report["cost"]["pruned"]) == {"macs", "params", "bytes"}

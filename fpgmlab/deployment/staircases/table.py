@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = "fpgmlab-latency/2"
 STEP = 0.02  # of a layer's time: what is a step
+MOST = 0.8  # of the time
 LINE = 9  # counts of a side that the leading form goes through
 
 
@@ -74,9 +75,15 @@ class LatencyTable:
 
     @property
     def alignment(self) -> int:
-        """The least number whose multiples keep every layer on its quick way."""
-        used = {layer.kernel for layer in self.layers.values()}
-        return math.lcm(*(each for name in used for each in self.kernels[name].alignment))
+        """The least number whose multiples keep layers with most of the time on their quick way."""
+        spent: dict[int, float] = {}
+        for name, ms in self.whole.items():
+            unit = math.lcm(*self.kernels[self.layers[name].kernel].alignment)
+            spent[unit] = spent.get(unit, 0.0) + ms
+        for unit in sorted(spent):
+            if sum(ms for each, ms in spent.items() if unit % each == 0) >= MOST * sum(spent.values()):
+                return unit
+        return math.lcm(*spent)
 
     @property
     def whole(self) -> dict[str, float]:
