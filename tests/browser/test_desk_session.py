@@ -142,9 +142,8 @@ def test_the_browser_goes_on_while_the_kernel_is_busy(shown: SimpleNamespace):
 
 def test_two_editors_of_one_graph_do_not_meddle(shown: SimpleNamespace):
     before = kept_on_screen(shown.page)
-    shown.ask(
-        "other = fl.widgets.PlanEditor(graph, curves, multiple=1); other.plan = fl.Plan.uniform(graph, curves.scores, 0.7)"
-    )
+    shown.ask("other = fl.widgets.PlanEditor(graph, curves, multiple=1)")
+    shown.ask("other.plan = fl.Plan.uniform(graph, curves.scores, 0.7)")
     assert kept_on_screen(shown.page) == before == kept_in_kernel(shown)
 
 

@@ -17,6 +17,7 @@ BLOCKS = (32, 16, 8, 4, 2, 1)
 LARGE = (160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048, 3072, 4096)
 SLOW = 1.12  # a count that costs so much more than the next full sixteen goes another way
 FLAT = 0.015  # of the cost of 64 channels: what a block's counts may differ by
+FEW = 15  # channels: below it kernels have ways of their own
 MOST = 0.8  # of the counts, that must be flat: others may have been disturbed
 LARGEST = 56  # pixels of a side
 STEM = 16  # a layer with fewer inputs is probed with these: kernels have a way of their own for them
@@ -144,4 +145,18 @@ def _steps(block: int, counts: Sequence[int], ms: np.ndarray, unit: int) -> Step
     """Return measured steps; none where that side was not measured."""
     if not len(ms):
         return Steps(1, (1,), (1.0,))
-    return Steps(block, tuple(counts), tuple((ms / ms[list(counts).index(unit)]).tolist()))
+    quiet = _undisturbed(np.array(counts), ms)
+    return Steps(block, tuple(counts), tuple((quiet / quiet[list(counts).index(unit)]).tolist()))
+
+
+def _undisturbed(counts: np.ndarray, ms: np.ndarray) -> np.ndarray:
+    """Return times without what interrupted them, which only adds: fewer channels cost no more.
+
+    But for a few, which INT8's kernels have a slow way for: at most twice as much.
+    """
+    quiet = ms.copy()
+    many = counts >= FEW
+    quiet[many] = np.minimum.accumulate(ms[many][::-1])[::-1]
+    if many.any():
+        quiet[~many] = np.minimum(ms[~many], 2 * quiet[many][0])
+    return quiet
