@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,16 @@ class Kernel:
     alignment: tuple[int, int]
     aligned: tuple[Steps, Steps]
     odd: tuple[Steps, Steps]
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Kernel:
+        """Return the kernel of what JSON made of one."""
+        sides = [
+            tuple(Steps(side["block"], tuple(side["counts"]), tuple(side["units"])) for side in data[regime])
+            for regime in ("aligned", "odd")
+        ]
+        (a, b), (c, d) = sides
+        return cls(tuple(data["alignment"]), (a, b), (c, d))
 
     def quick(self, inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Return where a layer goes the quick way, bool of the counts' shape."""

@@ -8,13 +8,13 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpgmlab.common.files import json_text, write_text
 from fpgmlab.deployment.machine import Machine
-from fpgmlab.deployment.staircases.steps import Kernel, Staircase, Steps, Widths
+from fpgmlab.deployment.staircases.steps import Kernel, Staircase, Widths
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -245,7 +245,7 @@ class LatencyTable:
                 )
             if kind != FORMAT:
                 raise ValueError(f"not the format {FORMAT!r}")
-            kernels = {name: _kernel(kernel) for name, kernel in data.pop("kernels").items()}
+            kernels = {name: Kernel.of(kernel) for name, kernel in data.pop("kernels").items()}
             layers = {
                 name: Staircase(**{**ly, "weights": tuple(ly["weights"]), "beside": tuple(ly["beside"])})
                 for name, ly in data.pop("layers").items()
@@ -255,11 +255,3 @@ class LatencyTable:
             return cls(kernels=kernels, layers=layers, machine=where, **data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{name} is not a latency table of this fpgmlab: {error}") from error
-
-
-def _kernel(data: Mapping[str, Any]) -> Kernel:
-    def steps(side: Mapping[str, Any]) -> Steps:
-        return Steps(side["block"], tuple(side["counts"]), tuple(side["units"]))
-
-    (a, b), (c, d) = data["aligned"], data["odd"]
-    return Kernel(tuple(data["alignment"]), (steps(a), steps(b)), (steps(c), steps(d)))
