@@ -45,7 +45,8 @@ def page(browser: object) -> object:
 
 
 @pytest.mark.parametrize("name", [*list(NETWORKS)[:3], pytest.param("densenet", marks=pytest.mark.slow)])
-def test_the_browser_computes_what_the_kernel_does(page: object, name: str):
+@pytest.mark.parametrize("multiple", [4, "runtime"])
+def test_the_browser_computes_what_the_kernel_does(page: object, name: str, multiple: int | str):
     torch.manual_seed(0)
     graph = NETWORKS[name]()
     drops = rising(graph, 0)
@@ -53,7 +54,7 @@ def test_the_browser_computes_what_the_kernel_does(page: object, name: str):
     curves = curves_of(graph, some, "accuracy")
     table = made_up(graph, seed=1)
     desk = desk_payload(graph, curves, curves.scores, table=table)
-    rng, multiple = np.random.default_rng(0), 4
+    rng = np.random.default_rng(0)
     plans = []
     for _ in range(20):
         ratios = {n: float(rng.uniform(0, 1)) if g.protected is None else 0.0 for n, g in graph.items()}
