@@ -11,10 +11,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode
+from fpgmlab.deployment.runtimes.runtime import Weighted
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS
-
-Weighted = nn.Linear | _ConvNd  # the kinds of layers that are measured
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from fpgmlab.deployment.arguments import Arguments
-from fpgmlab.deployment.calls import Call, Weighted, layer_calls, measured_layers
-from fpgmlab.deployment.runtimes.runtime import Runtime
+from fpgmlab.deployment.calls import Call, layer_calls, measured_layers
+from fpgmlab.deployment.runtimes.runtime import Runtime, Weighted
 from fpgmlab.deployment.staircases.fitting import bare_layers, weights_of, widths_of
 from fpgmlab.deployment.staircases.probing import kind_of, probe_size, probed
 from fpgmlab.deployment.staircases.steps import Kernel, Staircase
