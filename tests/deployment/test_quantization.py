@@ -226,7 +226,6 @@ def test_tensorrt_gets_signed_numbers_around_zero(few: fl.tasks.Classification, 
 
 
 def test_nncf_is_the_second_way(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
-    pytest.importorskip("nncf")
     name = next(n.name for n in onnx.load(exported).graph.node if n.op_type == "Conv")
     report = fl.quantize(
         exported, few, tmp_path / "int8.xml", method="nncf", samples=16, in_float=[name], progress=False
