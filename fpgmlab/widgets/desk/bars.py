@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fpgmlab.deployment import LatencyTable
+from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores, checked_scores, lowest
+from fpgmlab.widgets.desk.exchanges import Exchanges, Pair, check_exchange, checked_exchanges, exchanged
 from fpgmlab.widgets.desk.payload import cells_kept
 
 
@@ -15,7 +17,7 @@ class Bars:
     """What each bar can show, and which channels go when it shows it.
 
     Those with the lowest scores go, unless a plan that was assigned removes others: then these, whenever the bar has
-    the number of that plan.
+    the number of that plan. Exchanges by hand come after either, at every height of the bar where they make sense.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ class Bars:
         self._graph, self._scores, self._table = graph, scores, table
         self._widths = {name: group.channels for name, group in graph.items()}
         self._others: dict[tuple[str, int], tuple[int, ...]] = {}  # by group and number kept
+        self._exchanges: Exchanges = {}
+        self._turned: set[str] = set()  # groups whose exchanges have changed since the last plan
         self.last = self.nothing
 
     @property
@@ -86,10 +90,11 @@ class Bars:
         """Return the plan that numbers of channels stand for."""
         removed, last = {}, self.last.removed
         for (name, width), count in zip(self._widths.items(), kept, strict=True):
-            if width - len(last[name]) == count:
+            if width - len(last[name]) == count and name not in self._turned:
                 removed[name] = last[name]
             else:
-                removed[name] = self._others.get((name, count)) or self._lowest(name, width - count)
+                removed[name] = self._removed(name, width - count)
+        self._turned.clear()
         self.last = Plan(self._widths, removed)
         return self.last
 
@@ -97,6 +102,9 @@ class Bars:
         """Let the bars stand for a `whole` plan's own channels from now on; tell whether they stood for others."""
         changed = False
         for name, removed in plan.removed.items():
+            if removed == self._removed(name, len(removed)):
+                continue
+            changed |= self._exchanges.pop(name, None) is not None
             key = (name, self._widths[name] - len(removed))
             rest = self._lowest(name, len(removed))
             if removed == rest:
@@ -107,6 +115,68 @@ class Bars:
         self.last = plan
         return changed
 
+    # Exchanges by hand ----------------------------------------------------------------------------------------------
+
+    @property
+    def exchanges(self) -> dict[str, list[list[int]]]:
+        """For the browser: pairs of channels that were exchanged, which stays and which goes, by the group's place."""
+        return self.placed(self._exchanges)
+
+    def placed(self, exchanges: Exchanges) -> dict[str, list[list[int]]]:
+        """Return exchanges by the group's place, as the browser has them."""
+        places = {name: str(g) for g, name in enumerate(self._widths)}
+        return {places[name]: [list(pair) for pair in pairs] for name, pairs in exchanges.items()}
+
+    def checked(self, exchanges: Mapping[str, object]) -> Exchanges:
+        """Return exchanges by the group's name; a `ValueError` says what the browser cannot have meant."""
+        names = {str(g): name for g, name in enumerate(self._widths)}
+        strange = [place for place in exchanges if place not in names]
+        if strange:
+            raise ValueError(f"exchanges must be by the groups' places, 0 to {len(names) - 1}; got {strange[0]!r}")
+        return checked_exchanges(self._graph, {names[place]: pairs for place, pairs in exchanges.items()})
+
+    def exchange(self, exchanges: Exchanges) -> bool:
+        """Let these exchanges hold from now on, and no others; tell whether others held before."""
+        before = self._exchanges
+        turned = {name for name in {*before, *exchanges} if before.get(name) != exchanges.get(name)}
+        self._turned |= turned
+        self._exchanges = dict(exchanges)
+        return bool(turned)
+
+    def with_exchange(self, plan: Plan, name: str, stay: int, go: int) -> Exchanges:
+        """Return the exchanges that hold, and one more.
+
+        Raises
+        ------
+        ValueError
+            For an unknown group, and for channels that cannot be exchanged under a plan.
+        """
+        if name not in self._graph:
+            raise ValueError(unknown("group", name, self._graph))
+        check_exchange(self._graph[name], plan.removed[name], stay, go)
+        before: tuple[Pair, ...] = self._exchanges.get(name, ())
+        after = before[:-1] if before and before[-1] == (go, stay) else (*before, (stay, go))
+        return checked_exchanges(self._graph, self._exchanges | {name: after})
+
+    @property
+    def scores(self) -> Scores:
+        """The scores, those of exchanged channels exchanged: whoever plans by them minds what was chosen by hand."""
+        scores = dict(self._scores)
+        for name, pairs in self._exchanges.items():
+            mine = scores[name].clone()
+            for stay, go in pairs:
+                mine[[stay, go]] = mine[[go, stay]]
+            scores[name] = mine
+        return scores
+
+    def forget(self, name: str, kept: int) -> Exchanges:
+        """Let the scores alone choose a group's channels at this number; return the exchanges without that group's."""
+        if name not in self._graph:
+            raise ValueError(unknown("group", name, self._graph))
+        if self._others.pop((name, kept), None) is not None:
+            self._turned.add(name)
+        return {other: pairs for other, pairs in self._exchanges.items() if other != name}
+
     @property
     def chosen(self) -> dict[str, dict[str, list[int]]]:
         """For the browser: where a plan's own channels go and not all cost the same, what stays of each cell."""
@@ -116,6 +186,13 @@ class Bars:
             cells = cells_kept(self._graph, name, removed)
             if len(cells) > 1:
                 chosen.setdefault(places[name], {})[str(kept)] = cells
+        for name, pairs in self._exchanges.items():
+            mine = self._graph.costs.cells[self._graph.channels_of(name)]
+            if any(mine[stay] != mine[go] for stay, go in pairs):  # the costs are others, at heights not yet shown too
+                group = self._graph[name]
+                for kept in range(group.step, group.channels, group.step):
+                    cells = cells_kept(self._graph, name, self._removed(name, group.channels - kept))
+                    chosen.setdefault(places[name], {})[str(kept)] = cells
         return chosen
 
     def totals(self, plan: Plan) -> dict[str, float | None]:
@@ -130,6 +207,10 @@ class Bars:
         if before is None or after is None:
             raise ValueError(f"the {kind} is not known: give table=")
         return after / before
+
+    def _removed(self, name: str, count: int) -> tuple[int, ...]:
+        base = self._others.get((name, self._widths[name] - count)) or self._lowest(name, count)
+        return exchanged(self._graph[name], base, self._exchanges.get(name, ()))
 
     def _lowest(self, name: str, count: int) -> tuple[int, ...]:
         return lowest(self._graph[name], self._scores, count) if count else ()

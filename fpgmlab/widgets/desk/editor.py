@@ -133,15 +133,16 @@ class PlanEditor(WorkingDesk):
         with self._lock:
             names, multiple = list(self._graph), self.multiple
             locked = {names[place]: self.kept[place] for place in self.locked}
+            scores = self._bars.scores
         macs, params, size, latency = (budget.get(kind) for kind in BUDGETS)
         if method == "allocate":
             plan = allocate(
-                self._graph, self._curves, scores=self._scores, macs=macs, params=params, bytes=size, latency=latency,
+                self._graph, self._curves, scores=scores, macs=macs, params=params, bytes=size, latency=latency,
                 multiple=multiple, max_ratio=self._max_ratio, locked=locked, table=self._table,
             )  # fmt: skip
         else:
             plan = equal_loss(
-                self._graph, self._curves, scores=self._scores, macs=macs, params=params, bytes=size,
+                self._graph, self._curves, scores=scores, macs=macs, params=params, bytes=size,
                 metric=self.metric, multiple=multiple, max_ratio=self._max_ratio, locked=locked,
             )  # fmt: skip
         self.plan = plan
@@ -190,17 +191,25 @@ class PlanEditor(WorkingDesk):
         if request.do == "save":
             self.save(path)
             return f"Saved to {path}"
-        acts: dict[str, Callable[[], None]] = {
+        acts: dict[str, Callable[[], object]] = {
             "evaluate": self.evaluate,
             "prune": self.prune,
             "repair": self.repair,
             "fine-tune": lambda: self.fine_tune(request.epochs, request.lr),
             "export": lambda: self.export(path),
+            "exchange": lambda: self.exchange(self._named(request.group), stay=request.stay, go=request.go),
+            "criterion": lambda: self.by_criterion(self._named(request.group)),
             "cancel": self.cancel,
             "confirm": lambda: self.send_state("confirmed"),  # is there anybody?
         }
         acts[request.do]()
         return ""
+
+    def _named(self, place: int) -> str:
+        names = list(self._graph)
+        if place >= len(names):
+            raise ValueError(f"group must be the place of a group, 0 to {len(names) - 1}; got {place}")
+        return names[place]
 
 
 def _shown(metric: str | None, known: list[str], task: Task | None) -> str | None:

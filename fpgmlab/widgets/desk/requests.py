@@ -11,7 +11,10 @@ from fpgmlab.errors import unknown
 
 BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": "latency"}
 METHODS = ("allocate", "equal_loss")
-DO = ("evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "cancel", "confirm")
+DO = (
+    "evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "cancel", "confirm", "exchange",
+    "criterion",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Request:
     share: float = 0.0
     epochs: int = 0
     lr: float = 0.0
+    group: int = 0
+    stay: int = 0
+    go: int = 0
 
 
 def read_request(content: object) -> Request:
@@ -68,6 +74,12 @@ def read_request(content: object) -> Request:
         if not _number(share) or not 0 < share <= 1:
             raise ValueError(f"a budget must be the share that may remain, above 0 % and up to 100 %; got {share!r}")
         return Request(do, method=method, kind=kind, share=float(share))
+    if do in ("exchange", "criterion"):
+        group = _place(do, "group", content.get("group"))
+        if do == "criterion":
+            return Request(do, group=group)
+        stay, go = (_place(do, word, content.get(word)) for word in ("stay", "go"))
+        return Request(do, group=group, stay=stay, go=go)
     if do == "fine-tune":
         epochs, lr = checked_training(content.get("epochs"), content.get("lr"))
         return Request(do, epochs=epochs, lr=lr)
@@ -81,6 +93,12 @@ def checked_training(epochs: object, lr: object) -> tuple[int, float]:
     if not _number(lr) or lr <= 0:
         raise ValueError(f"the learning rate must be a number above 0; got {lr!r}")
     return epochs, float(lr)
+
+
+def _place(do: str, word: str, value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{do}: {word} must be a whole number of at least 0; got {value!r}")
+    return value
 
 
 def _number(value: object) -> TypeGuard[int | float]:

@@ -33,6 +33,7 @@ class DeskState(PromptWidget):
     desk = traitlets.Dict().tag(sync=True)
     kept = traitlets.List(traitlets.Int()).tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)
+    exchanged = traitlets.Dict().tag(sync=True)
     revision = traitlets.Int(0).tag(sync=True)
     confirmed = traitlets.Dict().tag(sync=True)
     metric = traitlets.Unicode(allow_none=True).tag(sync=True)
@@ -85,6 +86,49 @@ class DeskState(PromptWidget):
             self.snapshots = [*self.snapshots, new]
             self.current = number
 
+    def exchange(self, group: str, *, stay: int, go: int) -> Plan:
+        """Let one channel stay that goes, and another of its group go in its place.
+
+        It holds at every height of the group's bar at which the one goes and the other stays, and can be undone.
+
+        Parameters
+        ----------
+        group : str
+        stay : int
+            A channel of the group that the plan removes.
+        go : int
+            One that it keeps; of a group whose channels go evenly from several blocks, one of the same block.
+
+        Returns
+        -------
+        Plan
+            What is on the desk then.
+
+        Raises
+        ------
+        ValueError
+            For an unknown or protected group, and for channels that cannot take each other's place, with the reason.
+        """
+        with self._lock:
+            self.exchanged = self._bars.placed(self._bars.with_exchange(self.plan, group, stay, go))
+            return self.plan
+
+    def by_criterion(self, group: str) -> Plan:
+        """Let the scores alone choose again which channels of a group go; return the plan on the desk then.
+
+        Raises
+        ------
+        ValueError
+            For an unknown group.
+        """
+        with self._lock:
+            exchanges = self._bars.forget(group, self.plan.kept.get(group, 0))
+            if self.exchanged == self._bars.placed(exchanges):
+                self._move()  # it was a plan that was assigned that chose
+            else:
+                self.exchanged = self._bars.placed(exchanges)
+            return self.plan
+
     # The plan and the numbers of channels --------------------------------------------------------------------------
 
     @traitlets.validate("plan")
@@ -107,6 +151,7 @@ class DeskState(PromptWidget):
                 with self.hold_sync():
                     if self._bars.remember(self.plan):
                         self.chosen = self._bars.chosen
+                        self.exchanged = self._bars.exchanges
                     if kept != self.kept:
                         self.revision += 1
                         self.kept = kept
@@ -114,7 +159,26 @@ class DeskState(PromptWidget):
 
     @traitlets.observe("kept")
     def _kept_changed(self, change: dict) -> None:
+        self._move()
+
+    @traitlets.validate("exchanged")
+    def _can_be_exchanged(self, proposal: dict) -> dict[str, list[list[int]]]:
+        try:
+            self._bars.checked(proposal["value"])
+        except ValueError as error:
+            raise traitlets.TraitError(str(error)) from None
+        return {place: [list(pair) for pair in pairs] for place, pairs in proposal["value"].items() if pairs}
+
+    @traitlets.observe("exchanged")
+    def _exchanged_changed(self, change: dict) -> None:
+        if self.exchanged != self._bars.exchanges:  # else it is the bars' own word
+            self._move()
+
+    def _move(self) -> None:
+        """Take the plan that numbers of channels and exchanges stand for, which may both have changed."""
         with self._lock:
+            if self._bars.exchange(self._bars.checked(self.exchanged)):
+                self.chosen = self._bars.chosen
             self.plan = self._bars.plan(self.kept)
 
     def _confirm(self) -> None:
