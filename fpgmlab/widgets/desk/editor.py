@@ -59,6 +59,8 @@ class PlanEditor(WorkingDesk):
         Bars snap to multiples of so many channels, or all; ``"runtime"``: to counts that runtimes do not waste here.
     max_ratio : float
         No bar goes higher.
+    large : bool
+        Type and pictures for a room.
 
     Attributes
     ----------
@@ -88,6 +90,7 @@ class PlanEditor(WorkingDesk):
         metric: str | None = None,
         multiple: Multiple = "runtime",
         max_ratio: float = 1.0,
+        large: bool = False,
     ) -> None:
         check_rounding(multiple, max_ratio)
         self._scores = curves.scores if scores is None else scores
@@ -98,7 +101,7 @@ class PlanEditor(WorkingDesk):
         self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
         desk = desk_payload(graph, curves, self._scores, max_ratio, table)
         shown = _shown(metric, finite_metrics(curves), task)
-        super().__init__(bars, desk, graph, curves, task, table, multiple=multiple, metric=shown)
+        super().__init__(bars, desk, graph, curves, task, table, multiple=multiple, metric=shown, large=large)
         self.plan = start
         self.on_msg(self._asked)
 

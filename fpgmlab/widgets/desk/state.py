@@ -9,16 +9,13 @@ import traitlets
 from fpgmlab.errors import unknown
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Multiple, check_rounding
-from fpgmlab.widgets.common.prompt import PromptWidget
+from fpgmlab.widgets.common.panel import Panel
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.payload import Json
 
 
-class DeskState(PromptWidget):
+class DeskState(Panel):
     """A plan on the screen: bars moved there become plans here, plans assigned here move the bars there.
-
-    Messages from the browser, cells and the work in the background come from several threads, and traitlets is not made
-    for that: whoever changes something holds the lock.
 
     Parameters
     ----------
@@ -43,17 +40,11 @@ class DeskState(PromptWidget):
     current = traitlets.Int(None, allow_none=True).tag(sync=True)
     notice = traitlets.Dict().tag(sync=True)
 
-    _lock = threading.Condition()  # until a desk has its own: traits are set before `__init__`
-
     def __init__(self, bars: Bars, desk: Json, **state: object) -> None:
         self._bars, self._notices = bars, 0
         self._lock = threading.Condition()  # reentrant; whoever waits for the work lets go of it meanwhile
         super().__init__(plan=bars.nothing, desk=desk, kept=bars.kept(bars.nothing), **state)
         self._confirm()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        with self._lock:
-            super().__setattr__(name, value)
 
     def set_state(self, sync_data: dict) -> None:
         """Take what the browser changed; what is refused goes back to it as it was, with a notice."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from torch import Tensor
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.common.bundle import script, sheet
-from fpgmlab.widgets.common.prompt import PromptWidget
+from fpgmlab.widgets.common.panel import Panel
 from fpgmlab.widgets.gammas.view import GammaView, gamma_scores, gamma_view, pooled_payload
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).parent / "static"
 
 
-class GammaPanel(PromptWidget):
+class GammaPanel(Panel):
     """Slide network slimming's global ratio, and see what the threshold leaves of each layer.
 
     The histogram and the bars move in the browser; the kernel confirms the exact costs. ``ratio``, ``floor`` and
@@ -38,6 +37,8 @@ class GammaPanel(PromptWidget):
         0 <= ratio < 1: the share of the channels of all prunable groups below the threshold.
     scores : mapping of str to Tensor, optional
         The scales of the batch norms, ``fl.score(graph, "bn_gamma")``, when left out.
+    large : bool
+        Type and pictures for a room.
 
     Raises
     ------
@@ -64,13 +65,13 @@ class GammaPanel(PromptWidget):
         floor: float = 0.0,
         ratio: float = 0.3,
         scores: Mapping[str, Tensor] | None = None,
+        large: bool = False,
     ) -> None:
         self._graph = graph
         self._scores = gamma_scores(graph) if scores is None else dict(scores)
-        # As in FilterExplorer: whoever holds the lock computes from the state as it is then.
-        self._lock = threading.RLock()
         label = "|gamma|" if scores is None else "score"
-        super().__init__(ratio=ratio, floor=floor, label=label, pooled=pooled_payload(graph, self._scores))
+        pooled = pooled_payload(graph, self._scores)
+        super().__init__(ratio=ratio, floor=floor, label=label, pooled=pooled, large=large)
         self._confirm()
         self.observe(self._confirm, ["ratio", "floor"])
 

@@ -93,6 +93,7 @@ def pooled_payload(graph: ChannelGraph, scores: Mapping[str, Tensor]) -> dict[st
     order = np.argsort(values, kind="stable")
     whole = graph.cost()
     return {
+        "network": type(graph.model).__name__,
         "groups": names,
         "channels": [graph[name].channels for name in names],
         "steps": [graph[name].step for name in names],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from fpgmlab.tasks.task import Task, usual_metrics
 from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.common.pace import Pace
-from fpgmlab.widgets.common.prompt import PromptWidget
+from fpgmlab.widgets.common.panel import Panel
 from fpgmlab.widgets.sweep.run import Options, SweepRun
 from fpgmlab.widgets.sweep.view import Extent, empty_grid, extent, filled_grid, points_payload, status_words
 
@@ -29,7 +28,7 @@ STATES = ("idle", "running", "cancelled", "finished", "failed")
 _CLOSING = 60  # seconds that `close` waits for a forward pass to end
 
 
-class SweepPanel(PromptWidget):
+class SweepPanel(Panel):
     """Start a sweep and watch its curves sharpen; cancel it at any moment, and go on later.
 
     It runs in a thread of its own, on a copy of the network: other cells run meanwhile, and may use the network.
@@ -47,6 +46,8 @@ class SweepPanel(PromptWidget):
     tolerance : float, optional
         End each point when half its interval, in the first metric, is at most this. Can be assigned while no sweep is
         running; another tolerance is another sweep.
+    large : bool
+        Type and pictures for a room.
 
     Attributes
     ----------
@@ -87,6 +88,7 @@ class SweepPanel(PromptWidget):
         batch_size: int | None = None,
         dtype: str = "float32",
         tolerance: float | None = None,
+        large: bool = False,
     ) -> None:
         self._what = (graph, scores, task)
         metrics = usual_metrics(task, USUAL) if metrics is None else metrics
@@ -98,14 +100,12 @@ class SweepPanel(PromptWidget):
                                   "batch_size": batch_size, "dtype": dtype}  # fmt: skip
         self._path = path
         self._own = tempfile.TemporaryDirectory(prefix="fpgmlab-sweep-") if path is None else None
-        # Buttons, code and the sweep come from several threads: whoever changes something holds the lock.
-        self._lock = threading.RLock()
         self._run: SweepRun | None = None
         self._pace = Pace()
         self._begun: float | None = None  # the tolerance of the last start
         self.error: Exception | None = None
         self._grid = empty_grid(graph, metrics)
-        super().__init__(grid=dict(self._grid), tolerance=tolerance)
+        super().__init__(grid=dict(self._grid), tolerance=tolerance, large=large)
         self._show_status()
         self.observe(self._show_status, "tolerance")
         self.on_msg(self._clicked)

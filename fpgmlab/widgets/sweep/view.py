@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Grid(TypedDict):
     """What is measured: the groups, in network order, and of each the ratios and numbers of kept channels."""
 
+    network: str
     groups: list[str]
     channels: list[int]
     metrics: list[str]
@@ -32,6 +33,7 @@ def empty_grid(graph: ChannelGraph, metrics: Sequence[str]) -> Grid:
     """Return what is known before the first batch: the groups, in network order, and what is measured of them."""
     free = [name for name, group in graph.items() if group.protected is None]
     return {
+        "network": type(graph.model).__name__,
         "groups": free,
         "channels": [graph[name].channels for name in free],
         "metrics": list(metrics),

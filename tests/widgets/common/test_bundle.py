@@ -83,7 +83,12 @@ def test_what_a_sheet_styles_is_there(panel: str):
         if path.parents[1].name == panel
         for name in re.findall(r"\.(fl-[\w-]+)", path.read_text())
     }
-    used = {name for each in (PREFIXES if panel == "common" else [panel]) for name in names_in(each, ".js", ".py")}
+    used = {
+        name
+        for each in (*PREFIXES, "common")
+        if panel in (each, "common") or each == "common"
+        for name in names_in(each, ".js", ".py")
+    }
     stems = tuple(name for name in used if name.endswith("-"))  # of names that are put together: fl-desk-key-${mark}
     assert styled
     assert {name for name in styled - used if not name.startswith(stems or "no stem")} == set()

@@ -79,6 +79,18 @@ export function onceRested(draw, signal, rest = 60, latest = 400) {
   };
 }
 
+/** Call `draw` with how wide a node is inside its padding, in whole pixels of its own, and again when that changes. */
+export function onWidth(node, signal, draw) {
+  let width = 0;
+  const watch = new ResizeObserver(([{ contentRect }]) => {
+    if (contentRect.width === 0 || Math.round(contentRect.width) === width) return;
+    width = Math.round(contentRect.width);
+    draw(width);
+  });
+  watch.observe(node);
+  signal.addEventListener("abort", () => watch.disconnect());
+}
+
 /** Listen to changes of a widget's model until the view is closed. */
 export function listen(model, names, callback, signal) {
   for (const name of names) model.on(`change:${name}`, callback);

@@ -1,5 +1,5 @@
 import { beforeNextPicture, element } from "../../common/static/common.js";
-import { controlAllow, controlButton, controlKeys, controlNumber, controlSelect } from "./controls.js";
+import { controlAllow, controlButton, controlKeys, controlNumber, controlSelect } from "../../common/static/controls.js";
 import { wordsKinds } from "./words.js";
 
 const BUDGET_PATIENCE = 60000; // milliseconds after which a budget can be asked for again without an answer

@@ -1,4 +1,5 @@
 import { beforeNextPicture, element } from "../../common/static/common.js";
+import { panelLarge } from "../../common/static/head.js";
 import { barsView } from "./bars.js";
 import { budgetView } from "./budget.js";
 import { detailView } from "./detail.js";
@@ -18,6 +19,7 @@ function render({ model, el, signal }) {
     headView(store, signal), gaugesView(store, signal), budgetView(store, signal),
     element("div", { class: "fl-desk-middle" }, barsView(store, signal), detailView(store, signal)),
     snapshotsView(store, signal), workView(store, signal));
+  root.querySelector(".fl-desk-head-end").append(panelLarge(model, root, signal));
   root.addEventListener("keydown", (event) => deskKeys(store, event));
   deskState(store, root);
   deskStale(store, model, root, signal);

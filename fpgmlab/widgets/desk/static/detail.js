@@ -1,7 +1,7 @@
 import { beforeNextPicture, element, onceRested } from "../../common/static/common.js";
 import { changesTogether } from "./changes.js";
 import { barPercent, lossNumber, lossUnit, lossWords } from "./colours.js";
-import { controlButton, controlKeys, controlLabelled } from "./controls.js";
+import { controlButton, controlKeys, controlLabelled } from "../../common/static/controls.js";
 import { curvePicture } from "./curve.js";
 import { at } from "./model.js";
 import { wordsCount, wordsIn, wordsShare } from "./words.js";

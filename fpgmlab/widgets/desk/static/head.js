@@ -1,5 +1,5 @@
 import { beforeNextPicture, element } from "../../common/static/common.js";
-import { controlAllow, controlButton, controlKeys, controlLabelled, controlSelect } from "./controls.js";
+import { controlAllow, controlButton, controlKeys, controlLabelled, controlSelect } from "../../common/static/controls.js";
 import { wordsCount, wordsIn } from "./words.js";
 
 const HEAD_PATIENCE = 300; // milliseconds for which an answer of the kernel is not missed

@@ -1,5 +1,3 @@
-import { BAR_HEIGHT } from "./bar.js";
-
 const BARS_GRASP = 8; // pixels from the handle where it is taken as it is, and does not jump to the pointer
 const BARS_WHEEL = 40; // pixels of the wheel for a step
 const BARS_REST = 250; // milliseconds after which turns of the wheel are one change
@@ -17,8 +15,8 @@ export function barsPointer(store, row, bars, changes, goTo, signal) {
     pick(g, event, onBar);
     goTo(g);
     if (event.shiftKey || event.ctrlKey || event.metaKey || !onBar || !changes.free().includes(g)) return;
-    const bottom = slider.getBoundingClientRect().bottom, ratio = changes.ratio(g), away = (bottom - event.clientY) / BAR_HEIGHT - ratio;
-    drag = { g, bottom, grip: Math.abs(away) * BAR_HEIGHT <= BARS_GRASP ? away : 0, from: new Map(changes.free().map((each) => [each, changes.ratio(each)])) };
+    const { bottom, height } = slider.getBoundingClientRect(), ratio = changes.ratio(g), away = (bottom - event.clientY) / height - ratio;
+    drag = { g, bottom, height, grip: Math.abs(away) * height <= BARS_GRASP ? away : 0, from: new Map(changes.free().map((each) => [each, changes.ratio(each)])) };
     slider.setPointerCapture(event.pointerId);
     move(event);
   });
@@ -38,7 +36,7 @@ export function barsPointer(store, row, bars, changes, goTo, signal) {
   }
 
   function move(event) {
-    const ratio = (drag.bottom - event.clientY) / BAR_HEIGHT - drag.grip;
+    const ratio = (drag.bottom - event.clientY) / drag.height - drag.grip;
     store.preview(changes.from(drag.from, Math.max(0, Math.min(1, ratio)) - drag.from.get(drag.g)));
   }
 

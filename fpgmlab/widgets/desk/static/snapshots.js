@@ -1,5 +1,5 @@
 import { beforeNextPicture, element, onceRested } from "../../common/static/common.js";
-import { controlButton, controlKeys, controlLabelled } from "./controls.js";
+import { controlButton, controlKeys, controlLabelled } from "../../common/static/controls.js";
 import { planName, planOnDesk, plansOf } from "./plans.js";
 import { tradeoffView } from "./tradeoff.js";
 import { wordsIn, wordsKinds, wordsShare, wordsSpread, wordsValue } from "./words.js";

@@ -1,5 +1,6 @@
 import { beforeNextPicture, element } from "../../common/static/common.js";
-import { controlAllow, controlButton, controlKeys, controlLabelled, controlNumber } from "./controls.js";
+import { controlAllow, controlButton, controlKeys, controlLabelled, controlNumber } from "../../common/static/controls.js";
+import { progressBar } from "../../common/static/progress.js";
 import { wordsIn } from "./words.js";
 import { workChart } from "./work_chart.js";
 
@@ -71,24 +72,20 @@ function workWhyNot(work, what) {
 
 /** How far the work is, and what came of it. */
 function workStatus(cancel) {
-  const bar = element("div"), track = element("div", { class: "fl-meter fl-desk-work-meter", role: "progressbar", "aria-label": "Progress of the work", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
-  const words = element("p", { class: "fl-desk-work-words" }), live = element("span", { class: "fl-sr", role: "status" });
+  const progress = progressBar("Progress of the work", cancel), words = element("p", { class: "fl-desk-work-words" }), live = element("span", { class: "fl-sr", role: "status" });
   const alarm = element("div", { class: "fl-message", role: "alert" });
   const pruned = element("p", { class: "fl-desk-work-pruned" }), files = element("ul", { class: "fl-desk-work-files", "aria-label": "Files written" });
   const [sayWords, sayAlarm, sayPruned] = [words, alarm, pruned].map(wordsIn), sayLive = wordsIn(live);
-  const node = element("div", { class: "fl-desk-work-status" }, element("div", { class: "fl-desk-work-progress" }, track, cancel), words, live, alarm, pruned, files);
+  const node = element("div", { class: "fl-desk-work-status" }, progress.node, words, live, alarm, pruned, files);
   let said = null, listed = "";
   return {
     node,
     draw(work) {
-      const share = Math.round(1000 * (work.share ?? 0)) / 10;
-      track.parentNode.hidden = !work.running;
-      bar.style.transform = `scaleX(${share / 100})`;
-      track.setAttribute("aria-valuenow", share);
-      track.setAttribute("aria-valuetext", work.words ?? "");
+      progress.node.hidden = !work.running;
+      progress.draw(work.share ?? 0, work.words ?? "");
       sayWords(work.words ?? "");
       sayAlarm(work.message ?? "");
-      const step = `${work.running} ${work.state} ${work.stopping} ${Math.floor(share / 25)}`; // not every update is read out
+      const step = `${work.running} ${work.state} ${work.stopping} ${Math.floor(4 * (work.share ?? 0))}`; // not every update is read out
       if (said !== null && step !== said) sayLive(work.words ?? "");
       said = step;
       const { pruned: made } = work;

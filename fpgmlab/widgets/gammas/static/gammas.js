@@ -1,18 +1,25 @@
 import { beforeNextPicture, element, freshId, listen, numbers, short } from "../../common/static/common.js";
+import { controlKeys, controlLabelled } from "../../common/static/controls.js";
+import { panelHead, panelLarge } from "../../common/static/head.js";
 import { histogramView, layersView } from "./charts.js";
 import { cutAt } from "./cut.js";
 
 const MOST = 0.95; // of the slider; a larger ratio may come from Python
+const NAMED = 3; // groups that a sentence names; of more it says how many, and the table which
 
 function render({ model, el, signal }) {
-  const raw = model.get("pooled");
+  const raw = model.get("pooled"), label = model.get("label");
   const pooled = { ...raw, values: numbers(raw.values, Float64Array), owner: numbers(raw.owner, Int32Array) };
   const controls = controlsOf(model), gauges = gaugesOf();
-  const bins = histogramView(model.get("label")), layers = layersView();
+  const bins = histogramView(label, signal), layers = layersView();
   const words = element("p", { class: "fl-gamma-words" });
   const live = element("div", { class: "fl-sr", "aria-live": "polite", role: "status" });
-  el.append(element("div", { class: "fl-root fl-gamma", role: "group", "aria-label": "Global threshold on the scores" },
-    controls.node, gauges.node, words, element("div", { class: "fl-gamma-charts" }, bins.node, layers.node), live));
+  const root = element("div", { class: "fl-root fl-gamma", role: "group", "aria-label": "Global threshold on the scores" });
+  const count = pooled.groups.length;
+  root.append(
+    panelHead(pooled.network, `${count} prunable group${count === 1 ? "" : "s"} · one threshold on ${label}`, panelLarge(model, root, signal)),
+    controls.node, gauges.node, words, element("div", { class: "fl-gamma-charts" }, bins.node, layers.node), live);
+  el.append(root);
 
   let speaking = null;
   const draw = beforeNextPicture(() => {
@@ -37,20 +44,18 @@ function controlsOf(model) {
     model.save_changes();
   };
   const number = (input, most) => Math.max(0, Math.min(most, Number(input.value) || 0));
-  const ids = ["ratio", "exact", "floor", "log"].map(freshId);
-  const slider = element("input", { type: "range", id: ids[0], min: 0, max: MOST, step: 0.005, oninput: () => set("ratio", Number(slider.value)) });
-  const exact = element("input", { type: "number", class: "fl-field", id: ids[1], min: 0, max: MOST, step: 0.01, onchange: () => set("ratio", number(exact, MOST)) });
-  const floor = element("input", { type: "number", class: "fl-field", id: ids[2], min: 0, max: 1, step: 0.05, onchange: () => set("floor", number(floor, 1)) });
-  const log = element("input", { type: "checkbox", id: ids[3], onchange: () => set("log", log.checked) });
+  const slider = element("input", { type: "range", class: "fl-slider", id: freshId("ratio"), min: 0, max: MOST, step: 0.005, oninput: () => set("ratio", Number(slider.value)) });
+  const exact = element("input", { type: "number", class: "fl-field", "aria-label": "Share, as a number", title: "The same ratio, to type in", min: 0, max: MOST, step: 0.01,
+    onchange: () => set("ratio", number(exact, MOST)) });
+  const floor = element("input", { type: "number", class: "fl-field", min: 0, max: 1, step: 0.05, onchange: () => set("floor", number(floor, 1)) });
+  const log = element("input", { type: "checkbox", onchange: () => set("log", log.checked) });
   const mark = element("span", { class: "fl-gamma-cliff-mark" }), beyond = element("span", { class: "fl-gamma-beyond" });
-  const labelled = (id, text, title, ...inputs) =>
-    element("div", { class: "fl-control", title }, element("label", { for: id }, text), ...inputs);
-  const node = element("div", { class: "fl-controls fl-gamma-controls" },
-    labelled(ids[0], "Share of all channels below the threshold", "The global ratio",
-      element("div", { class: "fl-gamma-slider" }, slider, element("div", { class: "fl-gamma-scale", "aria-hidden": "true" }, beyond, mark))),
-    labelled(ids[1], "As a number", "The same ratio, to type in", exact),
-    labelled(ids[2], "Floor of each layer", "The share of its channels that each layer keeps, at least one channel", floor),
-    labelled(ids[3], "Logarithmic counts", "The histogram's vertical axis", log));
+  const node = controlKeys(element("div", { class: "fl-line fl-gamma-controls" },
+    element("div", { class: "fl-labelled fl-gamma-ratio", title: "The global ratio" },
+      element("label", { for: slider.id }, "Share of all channels below the threshold"),
+      element("div", { class: "fl-gamma-slider" }, slider, element("div", { class: "fl-gamma-scale", "aria-hidden": "true" }, beyond, mark)), exact),
+    controlLabelled("Floor of each layer", floor, "The share of its channels that each layer keeps, at least one channel"),
+    controlLabelled("Logarithmic counts", log, "The histogram's vertical axis")));
   return {
     node,
     draw(ratio, least, logarithmic, cliff) {
@@ -71,14 +76,14 @@ function controlsOf(model) {
 
 /** Totals as numbers over bars; channels are the browser's, MACs and parameters wait for the kernel. */
 function gaugesOf() {
-  const gauges = ["channels", "MACs", "parameters"].map((name) => {
-    const value = element("strong"), whole = element("span", { class: "fl-quiet" }), bar = element("div");
-    const node = element("div", { class: "fl-panel fl-gauge" }, element("div", {}, name), element("div", {}, value, " ", whole),
-      element("div", { class: "fl-meter", "aria-hidden": "true" }, bar));
+  const gauges = ["Channels", "MACs", "Parameters"].map((name) => {
+    const value = element("strong"), share = element("div", { class: "fl-gauge-share" }), bar = element("div");
+    const node = element("div", { class: "fl-panel fl-gauge" }, element("div", { class: "fl-gauge-title" }, name), value,
+      element("div", { class: "fl-meter", "aria-hidden": "true" }, bar), share);
     return { node, set(now, all) {
       value.textContent = amount(now);
-      whole.textContent = `${((100 * now) / all).toFixed(1)} % of ${amount(all)}`;
-      bar.style.width = `${(100 * now) / all}%`;
+      share.textContent = `${((100 * now) / all).toFixed(1)} % of ${amount(all)}`;
+      bar.style.transform = `scaleX(${now / all})`;
     } };
   });
   const node = element("div", { class: "fl-gauges fl-gamma-gauges" }, ...gauges.map((gauge) => gauge.node));
@@ -97,14 +102,20 @@ function gaugesOf() {
 }
 
 function sentences(pooled, cut, ratio) {
-  const held = pooled.groups.filter((_, g) => cut.atFloor[g]);
+  const held = pooled.groups.filter((_, g) => cut.atFloor[g]), all = pooled.groups.length;
   const first = pooled.groups[cut.floors.indexOf(cut.cliff)];
   const found = [held.length === 0
     ? `No layer is held at its floor. The cliff is at ratio ${ratioText(cut.cliff)}: beyond it the threshold takes more of ${first} than its floor lets go. `
-    : `Beyond the cliff (ratio ${ratioText(cut.cliff)}): ${held.length} of ${pooled.groups.length} layers are held at their floor: ${held.join(", ")}. `];
+    : `Beyond the cliff (ratio ${ratioText(cut.cliff)}): ${held.length} of ${all} layers ${held.length === 1 ? "is held at its" : "are held at their"} floor${named(held, ", marked ▲ in the table")}. `];
   found.push(`At ratio ${ratioText(ratio)} the threshold is ${short(cut.threshold)}; ${sum(cut.kept)} of ${sum(pooled.channels)} channels stay. `);
-  if (pooled.protected.length > 0) found.push(`Left out, as protected: ${pooled.protected.join(", ")}.`);
+  const left = pooled.protected.length;
+  if (left > 0) found.push(`Left out, as protected: ${left > NAMED ? `${left} groups` : pooled.protected.join(", ")}.`);
   return found;
+}
+
+/** Return few names after a colon; of many, where they stand. */
+function named(names, elsewhere) {
+  return names.length > NAMED ? elsewhere : `: ${names.join(", ")}`;
 }
 
 function amount(number) {

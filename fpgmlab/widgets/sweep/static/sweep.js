@@ -1,4 +1,7 @@
-import { beforeNextPicture, element, freshId, listen, numbers, short } from "../../common/static/common.js";
+import { beforeNextPicture, element, listen, numbers, short } from "../../common/static/common.js";
+import { controlKeys, controlLabelled, controlSelect } from "../../common/static/controls.js";
+import { panelHead, panelLarge } from "../../common/static/head.js";
+import { progressBar } from "../../common/static/progress.js";
 import { curvesView, scaleOf } from "./curves.js";
 import { tableView } from "./table.js";
 
@@ -17,8 +20,11 @@ function render({ model, el, signal }) {
   const key = element("div", { class: "fl-legend" },
     element("span", { class: "fl-key fl-key-line fl-sweep-key-base" }, "unpruned network"), element("span", { class: "fl-key fl-sweep-key-band" }, "95 % interval"),
     element("span", {}, "across: ratio, the share of the group's channels removed"));
-  const root = element("div", { class: "fl-root fl-sweep", role: "group", "aria-label": "Sensitivity sweep" },
-    controls.node, alarm, key, curves.node, table.node, tip, live);
+  const nothing = element("p", { class: "fl-empty" }, "No curves yet. Start the sweep: once its first batch is through there is a rough curve of each group, and it sharpens.");
+  const root = element("div", { class: "fl-root fl-sweep", role: "group", "aria-label": "Sensitivity sweep" });
+  const { network, groups: { length: count } } = model.get("grid");
+  root.append(panelHead(network, `${count} prunable group${count === 1 ? "" : "s"} · sensitivity sweep`, panelLarge(model, root, signal)),
+    controls.node, alarm, nothing, key, curves.node, table.node, tip, live);
   el.append(root);
   let groups = null;
 
@@ -51,7 +57,9 @@ function render({ model, el, signal }) {
     }
     const part = Math.min(1, (now - state.moved) / GLIDE);
     state.shown = part < 1 ? between(state.from, data.points[metric], 1 - (1 - part) ** 2) : data.points[metric];
-    const found = curvesOf(data, state.shown);
+    const found = curvesOf(data, state.shown), seen = found.some((curve) => curve.values.length > 0);
+    nothing.hidden = seen;
+    key.hidden = curves.node.hidden = table.node.hidden = !seen;
     curves.draw(found, data.groups.map((name) => data.blind.has(name)), scaleOf(curvesOf(data, data.points[metric]), data.shares[metric]), state.current);
     showTip(root, tip, state, curves);
     table.set(data.metrics[metric], () => rowsOf(state), model.get("state") !== "running");
@@ -140,42 +148,38 @@ function numberOf(share) {
   return (value) => (share ? `${(100 * value).toFixed(1)} %` : short(value));
 }
 
-/** Put the words on the current point beside its group's picture, within the panel. */
+/** Put the words on the current point beside its group's picture, within the panel; in pixels of the panel's own. */
 function showTip(root, tip, state, curves) {
   tip.classList.toggle("fl-sweep-on", state.current !== null);
   if (state.current === null) return;
   const [title, ...rest] = wordsOf(state, state.current);
   tip.replaceChildren(element("strong", {}, title), ...rest.map((words) => element("div", {}, words)));
   const box = curves.frameOf(state.current[0]).getBoundingClientRect(), all = root.getBoundingClientRect();
-  const left = Math.max(0, Math.min(box.left - all.left, all.width - tip.offsetWidth - 4));
+  const zoom = all.width / root.offsetWidth || 1;
+  const left = Math.max(0, Math.min((box.left - all.left) / zoom, root.offsetWidth - tip.offsetWidth - 4));
   tip.style.left = `${left}px`;
-  tip.style.top = `${box.bottom - all.top + 2}px`;
+  tip.style.top = `${(box.bottom - all.top) / zoom + 2}px`;
 }
 
 /** Buttons, the tolerance, the metric to be shown, the bar and the line on how far it is. */
 function controlsOf(model, choose) {
   const send = (wish) => model.send({ do: wish });
   const button = (words, wish, title, more = "") => element("button", { type: "button", class: `fl-button${more}`, title, "aria-label": words, onclick: () => send(wish) }, words);
-  const start = button("Start", "start", "Start the sweep, or go on where it was", " fl-button-main"), cancel = button("Cancel", "cancel", "End before the next forward pass; what is measured stays");
+  const start = button("Start", "start", "Start the sweep, or go on where it was", " fl-button-main"), cancel = button("Cancel", "cancel", "End before the next forward pass; what is measured stays", " fl-button-cancel");
   const over = button("Start over", "start_over", "Forget what was measured, and start again");
-  const ids = ["tolerance", "metric"].map(freshId);
-  const tolerance = element("input", { type: "number", class: "fl-field", id: ids[0], min: 0, step: "any", placeholder: "all samples", onchange: () => {
+  const tolerance = element("input", { type: "number", class: "fl-field", min: 0, step: "any", placeholder: "all samples", onchange: () => {
     model.set("tolerance", Number(tolerance.value) > 0 ? Number(tolerance.value) : null);
     model.save_changes();
   } });
-  const metric = element("select", { class: "fl-field", id: ids[1], onchange: () => choose(metric.selectedIndex) },
-    ...model.get("grid").metrics.map((name) => element("option", {}, name)));
-  const bar = element("div"), track = element("div", { class: "fl-meter", role: "progressbar", "aria-label": "Progress of the sweep",
-    "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
-  const words = element("p", { class: "fl-sweep-status" });
-  const labelled = (id, text, title, input) => element("div", { class: "fl-control", title }, element("label", { for: id }, text), input);
-  const first = model.get("grid").metrics[0];
-  const node = element("div", { class: "fl-panel fl-sweep-head" },
-    element("div", { class: "fl-controls fl-sweep-controls" },
-      element("div", { class: "fl-sweep-buttons" }, start, cancel, over),
-      labelled(ids[0], `Until each interval of ${first} is ±`, "Points end when they are known so well: 0.01 is one point of accuracy. Empty: all samples", tolerance),
-      labelled(ids[1], "Metric shown", "What the curves show", metric)),
-    track, words);
+  const metrics = model.get("grid").metrics;
+  const metric = controlSelect({}, metrics.map((name) => [name, name]), () => choose(metric.selectedIndex));
+  const words = element("p", { class: "fl-sweep-status" }), progress = progressBar("Progress of the sweep");
+  const node = controlKeys(element("div", { class: "fl-panel fl-sweep-head" },
+    element("div", { class: "fl-line fl-sweep-controls" },
+      element("span", { class: "fl-pair fl-sweep-buttons" }, start, cancel, over),
+      controlLabelled(`Until each interval of ${metrics[0]} is ±`, tolerance, "Points end when they are known so well: 0.01 is one point of accuracy. Empty: all samples"),
+      controlLabelled("Metric shown", metric, "What the curves show")),
+    progress.node, words));
   return {
     node,
     draw(status, kind) {
@@ -188,10 +192,7 @@ function controlsOf(model, choose) {
       }
       tolerance.disabled = kind === "running";
       if (document.activeElement !== tolerance) tolerance.value = model.get("tolerance") ?? "";
-      const share = Math.round(1000 * status.share) / 10;
-      bar.style.width = `${share}%`;
-      track.setAttribute("aria-valuenow", share);
-      track.setAttribute("aria-valuetext", status.words);
+      progress.draw(status.share, status.words);
       words.textContent = status.words;
     },
   };

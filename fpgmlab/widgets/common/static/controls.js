@@ -1,4 +1,6 @@
-import { element, freshId } from "../../common/static/common.js";
+// Buttons, fields and their labels, of all panels.
+
+import { element, freshId } from "./common.js";
 
 /** Return a button; one that is not allowed keeps the focus and says why, see `controlAllow`. */
 export function controlButton(words, act, attributes = {}) {
@@ -33,7 +35,7 @@ export function controlSelect(attributes, options, choose = () => {}) {
 /** Return a control with its label before it. */
 export function controlLabelled(words, control, title = null) {
   control.id ||= freshId("control");
-  return element("span", { class: "fl-desk-labelled", title }, element("label", { for: control.id }, words), control);
+  return element("span", { class: "fl-labelled", title }, element("label", { for: control.id }, words), control);
 }
 
 /** Keep the keys that controls need from JupyterLab, which would take them for its own. */

@@ -1,0 +1,43 @@
+"""What all panels are: changed one at a time, and made large from Python and from the browser."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import traitlets
+
+import fpgmlab as fl
+from fpgmlab.widgets.common.panel import Panel
+
+
+def panels(graph: fl.ChannelGraph, task: fl.tasks.Classification, large: bool) -> list[Panel]:
+    curves = fl.sensitivity.shipped("resnet20-fashion")
+    return [
+        fl.widgets.GammaPanel(graph, large=large),
+        fl.widgets.SweepPanel(graph, fl.score(graph), task, large=large),
+        fl.widgets.PlanEditor(graph, curves, large=large),
+    ]
+
+
+def test_every_panel_can_be_made_large(graph: fl.ChannelGraph, fashion: fl.tasks.Classification):
+    for panel in panels(graph, fashion, large=True):
+        assert panel.get_state()["large"] is True
+        panel.set_state({"large": False})  # the switch in its head
+        assert panel.large is False
+        with pytest.raises(traitlets.TraitError):
+            panel.large = "very"
+        panel.close()
+
+
+def test_who_changes_something_waits_for_the_lock():
+    panel = Panel()
+    changed = threading.Thread(target=panel.set_state, args=({"large": True},))
+    with panel._lock:
+        panel.large = False  # whoever holds it may go on
+        changed.start()
+        changed.join(0.2)
+        assert changed.is_alive()
+    changed.join(10)
+    assert panel.large is True
+    assert Panel()._lock is not panel._lock
