@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from fpgmlab.sensitivity.curves.intervals import Paired, Sums, kl_divergence
 from fpgmlab.tasks.task import Task
 
 Values = Callable[[Task, object, object, object], Tensor]  # task, outputs, unpruned outputs, targets -> (samples,)
+Record = Tensor | bytes  # what a metric notes of a network on a batch: a value for each sample, or a state
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,20 @@ class Metric(Protocol):
     def judge(self, task: Task, whole: object, targets: object) -> Judge:
         """Return what judges outputs for a batch, from the unpruned network's outputs and the targets."""
 
+    def reader(self, task: Task, whole: object, targets: object) -> Callable[[object], Record]:
+        """Return what notes outputs for a batch, from the unpruned network's outputs and the targets."""
+
+    def between(self, ours: Sequence[Record], theirs: Sequence[Record], samples: Sequence[int]) -> Sums:
+        """Return the sums of one network, paired with another's in place of the unpruned one's.
+
+        Parameters
+        ----------
+        ours, theirs : sequence of Tensor or bytes
+            What was noted of both on the same batches.
+        samples : sequence of int
+            In each batch.
+        """
+
     def check(self, task: Task, outputs: object, target: object) -> None:
         """Raise an error when what it makes of one sample is not good for a sweep."""
 
@@ -99,6 +114,14 @@ class SampleMetric:
         """Return what judges outputs for a batch, from the unpruned network's outputs and the targets."""
         base = self.values(task, whole, whole, targets)
         return Judge(Paired.of(base, base), lambda outputs: Paired.of(self.values(task, outputs, whole, targets), base))
+
+    def reader(self, task: Task, whole: object, targets: object) -> Callable[[object], Record]:
+        """Return what notes the values of a batch's samples, (samples,)."""
+        return lambda outputs: self.values(task, outputs, whole, targets).detach().float().cpu()
+
+    def between(self, ours: Sequence[Record], theirs: Sequence[Record], samples: Sequence[int]) -> Sums:
+        """Return the sums of one network's values, paired with another's on the same samples."""
+        return Paired.of(*(torch.cat(cast("list[Tensor]", list(values))) for values in (ours, theirs)))
 
     def check(self, task: Task, outputs: object, target: object) -> None:
         """Raise an error when what one sample gives is not one number."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from safetensors.torch import load
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.errors import unknown
-from fpgmlab.sensitivity.curves.metrics import METRICS, Judge, Metric
+from fpgmlab.sensitivity.curves.metrics import METRICS, Judge, Metric, Record
 from fpgmlab.sensitivity.curves.states import BatchState, States, compute, state_of
 from fpgmlab.tasks.task import Task, own_metrics
 
@@ -81,6 +82,16 @@ class TaskMetric:
             return self._states((samples, state_of(self.metric, outputs, wanted), base))
 
         return Judge(self._states((samples, base, base)), of)
+
+    def reader(self, task: Task, whole: object, targets: object) -> Callable[[object], Record]:
+        """Return what notes the metric's state after a batch."""
+        wanted = self._wanted(whole, targets)
+        return lambda outputs: state_of(self.metric, outputs, wanted)
+
+    def between(self, ours: Sequence[Record], theirs: Sequence[Record], samples: Sequence[int]) -> States:
+        """Return the states of one network, paired with another's on the same samples."""
+        pairs = zip(samples, cast("Sequence[bytes]", ours), cast("Sequence[bytes]", theirs), strict=True)
+        return self._states(*pairs)
 
     def check(self, task: Task, outputs: object, target: object) -> None:
         """Raise an error when what one sample gives cannot be put together."""

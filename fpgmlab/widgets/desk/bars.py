@@ -87,6 +87,12 @@ class Bars:
                 )
 
     def plan(self, kept: Sequence[int]) -> Plan:
+        """Return the plan that numbers of channels stand for, and take it for the last."""
+        self.last = self.of(kept)
+        self._turned.clear()
+        return self.last
+
+    def of(self, kept: Sequence[int]) -> Plan:
         """Return the plan that numbers of channels stand for."""
         removed, last = {}, self.last.removed
         for (name, width), count in zip(self._widths.items(), kept, strict=True):
@@ -94,9 +100,7 @@ class Bars:
                 removed[name] = last[name]
             else:
                 removed[name] = self._removed(name, width - count)
-        self._turned.clear()
-        self.last = Plan(self._widths, removed)
-        return self.last
+        return Plan(self._widths, removed)
 
     def remember(self, plan: Plan) -> bool:
         """Let the bars stand for a `whole` plan's own channels from now on; tell whether they stood for others."""

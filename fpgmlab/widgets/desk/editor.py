@@ -61,6 +61,9 @@ class PlanEditor(WorkingDesk):
         No bar goes higher.
     large : bool
         Type and pictures for a room.
+    measure : {"repaired", "as cut"} or None
+        What is measured of each plan on the desk by itself, in the background, with a task: the pruned network and
+        then the repaired one; only the first; or nothing, and the plan is only predicted.
 
     Attributes
     ----------
@@ -91,6 +94,7 @@ class PlanEditor(WorkingDesk):
         multiple: Multiple = "runtime",
         max_ratio: float = 1.0,
         large: bool = False,
+        measure: str | None = "repaired",
     ) -> None:
         check_rounding(multiple, max_ratio)
         self._scores = curves.scores if scores is None else scores
@@ -101,8 +105,11 @@ class PlanEditor(WorkingDesk):
         self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
         desk = desk_payload(graph, curves, self._scores, max_ratio, table)
         shown = _shown(metric, finite_metrics(curves), task)
-        super().__init__(bars, desk, graph, curves, task, table, multiple=multiple, metric=shown, large=large)
+        super().__init__(
+            bars, desk, graph, curves, task, table, measure, multiple=multiple, metric=shown, large=large
+        )
         self.plan = start
+        self._plan_shown()
         self.on_msg(self._asked)
 
     # Making plans ----------------------------------------------------------------------------------------------------
@@ -169,7 +176,7 @@ class PlanEditor(WorkingDesk):
         params, bytes, latency (ms), metric, value, low, high (the ends of a 95 % interval), samples.
         """
         with self._lock:
-            plan, measured = self.plan, self._shop.measured.get(self.plan, {})
+            plan, measured = self.plan, self._measured_of(self.plan)
         return report_frame(self._graph, self._curves, self._table, plan, measured)
 
     # What the browser asks for --------------------------------------------------------------------------------------
@@ -204,6 +211,7 @@ class PlanEditor(WorkingDesk):
             "criterion": lambda: self.by_criterion(self._named(request.group)),
             "cancel": self.cancel,
             "confirm": lambda: self.send_state("confirmed"),  # is there anybody?
+            "look": lambda: self.look(request.kept),
         }
         acts[request.do]()
         return ""

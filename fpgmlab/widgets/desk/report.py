@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpgmlab.allocation.forecast import forecast
 from fpgmlab.deployment import LatencyTable
@@ -17,7 +17,7 @@ from fpgmlab.widgets.desk.payload import plain_row
 if TYPE_CHECKING:
     import pandas as pd
 
-Measured = Mapping[str, Mapping[str, float]]  # by kind of network: the metric, "loss", "samples"
+Measured = Mapping[str, Mapping[str, Any]]  # by kind of network: metrics, "samples", and perhaps "intervals"
 STAGES = ("pruned", "repaired", "fine-tuned")  # what can be measured of a plan, as it goes through them
 COLUMNS = ["network", "macs", "params", "bytes", "latency", "metric", "value", "low", "high", "samples"]
 
@@ -34,14 +34,15 @@ def report_frame(
     table : LatencyTable, optional
     plan : Plan
     measured : mapping
-        Of the networks "pruned", "repaired" and "fine-tuned", as far as they were evaluated: `fpgmlab.evaluate`'s dict.
+        Of the networks "pruned", "repaired" and "fine-tuned", as far as they were evaluated: `fpgmlab.evaluate`'s dict,
+        or one with ``"intervals"`` as well, the ends by metric.
 
     Returns
     -------
     pandas.DataFrame
         A row for each network ("original", "predicted", "pruned", "repaired", "fine-tuned") and metric. ``macs``,
         ``params``, ``bytes``; ``latency`` in ms, NaN without a table; ``metric``; ``value``; ``low`` and ``high``, the
-        ends of a prediction's 95 % interval, NaN where there is none; ``samples``. ``attrs["repaired"]`` tells whether
+        ends of a 95 % interval, NaN where there is none; ``samples``. ``attrs["repaired"]`` tells whether
         the prediction is of a repaired network.
     """
     import pandas as pd
@@ -60,8 +61,10 @@ def report_frame(
         rows = [(name, *cost, None, *[math.nan] * 3, 0) for name, cost in (("original", before), ("predicted", after))]
     for network in (stage for stage in STAGES if stage in measured):
         found = measured[network]
-        for metric in (name for name in found if name != "samples"):
-            rows.append((network, *after, metric, found[metric], math.nan, math.nan, int(found["samples"])))
+        intervals = found.get("intervals", {})
+        for metric in (name for name in found if name not in ("samples", "intervals")):
+            low, high = (math.nan if end is None else end for end in intervals.get(metric, (None, None)))
+            rows.append((network, *after, metric, found[metric], low, high, int(found["samples"])))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.attrs["repaired"] = curves.repaired
     return frame

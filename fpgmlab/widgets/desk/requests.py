@@ -13,7 +13,7 @@ BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": 
 METHODS = ("allocate", "equal_loss")
 DO = (
     "evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "cancel", "confirm", "exchange",
-    "criterion",
+    "criterion", "look",
 )  # fmt: skip
 
 
@@ -32,6 +32,8 @@ class Request:
         Of a budget.
     epochs : int
     lr : float
+    kept : tuple of int
+        Numbers of channels that a pointer passes by.
     """
 
     do: str
@@ -44,6 +46,7 @@ class Request:
     group: int = 0
     stay: int = 0
     go: int = 0
+    kept: tuple[int, ...] = ()
 
 
 def read_request(content: object) -> Request:
@@ -80,6 +83,11 @@ def read_request(content: object) -> Request:
             return Request(do, group=group)
         stay, go = (_place(do, word, content.get(word)) for word in ("stay", "go"))
         return Request(do, group=group, stay=stay, go=go)
+    if do == "look":
+        kept = content.get("kept")
+        if not isinstance(kept, list) or not all(type(count) is int for count in kept):
+            raise ValueError(f"look: give the numbers of channels kept, a list; got {kept!r}")
+        return Request(do, kept=tuple(kept))
     if do == "fine-tune":
         epochs, lr = checked_training(content.get("epochs"), content.get("lr"))
         return Request(do, epochs=epochs, lr=lr)

@@ -1,8 +1,11 @@
-"""The desk's work in the background: evaluate, prune, repair, fine-tune, export; one job at a time."""
+"""The desk's work in the background: what is measured by itself; and evaluate, prune, repair, fine-tune, export."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 from torch import nn
@@ -10,15 +13,23 @@ from torch import nn
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.bars import Bars
-from fpgmlab.widgets.desk.payload import Json
+from fpgmlab.widgets.desk.live.engine import Live
+from fpgmlab.widgets.desk.live.memory import plan_digest
+from fpgmlab.widgets.desk.payload import Json, finite_metrics
+from fpgmlab.widgets.desk.report import Measured
 from fpgmlab.widgets.desk.requests import checked_training
 from fpgmlab.widgets.desk.state import DeskState
 from fpgmlab.widgets.desk.workshop import Workshop
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _CLOSING = 60  # seconds that `close` waits for a batch to end
+_POINTS = 150  # plans that the trade-off plot shows at most
 
 
 class WorkingDesk(DeskState):
@@ -28,10 +39,24 @@ class WorkingDesk(DeskState):
     ----------
     bars, desk, **state
         As in `DeskState`.
-    graph, curves, task, table
+    graph, curves, task, table, measure
         As in `PlanEditor`.
+
+    Attributes
+    ----------
+    live : dict
+        What is measured of the plan on the desk: ``kept``, ``revision``; ``networks``, by "as cut" and "repaired" and
+        metric: value, low, high, reference (the unpruned network on the same pictures), samples; ``samples`` by
+        network, ``of`` how many; ``doing``, ``words``, ``share`` of what is under way; ``why`` nothing is measured.
+    glimpse : dict
+        The same of a plan that a pointer passed by: kept, networks, samples, of.
+    points : list of dict
+        All plans that were measured, the newest last: kept, macs, latency, and by network the metrics' values.
     """
 
+    live = traitlets.Dict().tag(sync=True)
+    glimpse = traitlets.Dict().tag(sync=True)
+    points = traitlets.List(traitlets.Dict()).tag(sync=True)
     results = traitlets.Dict().tag(sync=True)
     work = traitlets.Dict().tag(sync=True)
     pruned = traitlets.Instance(nn.Module, allow_none=True, read_only=True)
@@ -44,12 +69,17 @@ class WorkingDesk(DeskState):
         curves: Curves,
         task: Task | None,
         table: LatencyTable | None,
+        measure: str | None,
         **state: object,
     ) -> None:
         super().__init__(bars, desk, **state)
-        self._shop = Workshop(self._lock, graph, curves, task, table, self._show_work)
+        self._shop = Workshop(self._lock, graph, curves, task, table, self._work_moved)
+        self._live = Live(
+            self._lock, bars, graph, task, finite_metrics(curves), measure, lambda: self._shop.busy, self._show_live
+        )
         self._show_work()
-        self.observe(self._show_work, "plan")
+        self._show_live()
+        self.observe(self._plan_shown, "plan")
 
     def evaluate(self) -> None:
         """Start to measure the network as the plan prunes it, before any recovery; see `report` and `wait`.
@@ -124,18 +154,100 @@ class WorkingDesk(DeskState):
         self._shop.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the work, at most so many seconds; return whether it has come."""
-        return self._shop.wait(timeout)
+        """Wait until the work has ended and the plan on the desk is measured, see `measured`.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Returns
+        -------
+        bool
+            Whether that has come.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        if not self._shop.wait(timeout):
+            return False
+        with self._lock:
+            return self._live.wait(None if until is None else max(0.0, until - time.monotonic()))
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """What is measured so far of the plan on the desk.
+
+        A row for each network ("as cut", "repaired") and metric: network, metric, value, low, high, samples. The ends
+        of a 95 % interval are those of the difference to the unpruned network on the same pictures, put at its value;
+        infinite where nothing is known of it. Of the plan that removes nothing "as cut" is the unpruned network.
+        """
+        import pandas as pd
+
+        with self._lock:
+            shown = self._live.agenda.shown
+            stages = {} if shown is None or shown.plan != self.plan else dict(shown.entry.measured)
+        rows = [
+            (network, metric, found.value, found.low, found.high, found.samples)
+            for network, stage in stages.items()
+            for metric, found in stage.found.items()
+        ]
+        return pd.DataFrame(rows, columns=["network", "metric", "value", "low", "high", "samples"])
+
+    def look(self, kept: Sequence[int]) -> None:
+        """Measure a plan that is not on the desk on a few pictures, as cut; see `glimpse`."""
+        with self._lock:
+            self._bars.check(kept)
+            self._live.look(self._bars.of(kept))
 
     def close(self) -> None:
         """End the work and take the desk off the screen."""
-        shop = getattr(self, "_shop", None)  # ipywidgets closes what was never quite made, too
-        if shop is not None:
+        shop, live = getattr(self, "_shop", None), getattr(self, "_live", None)  # it may never have been quite made
+        if shop is not None and live is not None:
             shop.cancel()
+            with self._lock:
+                live.close()
             shop.wait(_CLOSING)
         super().close()
 
-    def _show_work(self, change: object = None) -> None:
+    def _plan_shown(self, change: object = None) -> None:
         with self._lock:
-            self.work, self.results = self._shop.payload(self.plan), self._shop.results(self._bars)
+            self._show_points()
+            self._live.show(self.plan)
+            self._show_work()
+            self._show_live()
+
+    def _work_moved(self) -> None:
+        self._live.heed()
+        self._show_work()
+
+    def _show_live(self) -> None:
+        with self._lock:
+            self.live = self._live.payload(self.revision)
+            seen = self._live.agenda.glimpsed
+            if seen is not None:
+                found = seen.entry.payload
+                self.glimpse = {name: found[name] for name in ("kept", "networks", "samples")} | {"of": self.live["of"]}
+            if self._live.agenda.over:
+                self._show_points()
+                self.results = self._results()
+
+    def _show_points(self) -> None:
+        self.points = self._live.agenda.memory.points(_POINTS)
+
+    def _show_work(self) -> None:
+        with self._lock:
+            self.work, self.results = self._shop.payload(self.plan), self._results()
             self.set_trait("pruned", None if self._shop.made is None else self._shop.made.model)
+
+    def _results(self) -> dict[str, dict[str, Any]]:
+        """Return what was measured of the plan on the desk and of the snapshots, and of others by jobs."""
+        found = self._shop.results(self._bars)
+        for plan in (self.plan, *(self._bars.of(each["kept"]) for each in self.snapshots)):
+            entry = self._live.agenda.memory.get(plan_digest(plan))
+            if entry is not None and entry.measured:
+                found[entry.key] = entry.results | found.get(entry.key, {})
+        return found
+
+    def _measured_of(self, plan: Plan) -> Measured:
+        """Return what was measured of a plan: by jobs, and by itself."""
+        entry = self._live.agenda.memory.get(plan_digest(plan))
+        return {**({} if entry is None else entry.results), **self._shop.measured.get(plan, {})}

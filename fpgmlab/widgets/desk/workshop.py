@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -39,7 +40,7 @@ class Workshop:
     graph, curves, task, table
         As in `PlanEditor`.
     on_change : callable
-        Called, with the lock held, when there is something new to show.
+        Called, with the lock held, when there is something new to show, and when a job begins or ends.
 
     Attributes
     ----------
@@ -141,14 +142,19 @@ class Workshop:
             "pruned": self._of_made(plan),
         }
 
-    def results(self, bars: Bars) -> Json:
+    def results(self, bars: Bars) -> dict[str, dict[str, Any]]:
         """Return what was measured by the numbers of kept channels, of plans that the bars still stand for."""
         kept = {plan: bars.kept(plan) for plan in self.measured}
         return {
             ",".join(map(str, numbers)): {network: plain_row(found) for network, found in self.measured[plan].items()}
             for plan, numbers in kept.items()
-            if bars.plan(numbers) == plan
+            if bars.of(numbers) == plan
         }
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self._running is not None
 
     @property
     def _running(self) -> Job | None:

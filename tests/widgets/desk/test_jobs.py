@@ -53,7 +53,7 @@ def make(job: tuple, data: Gated) -> Iterator[Callable[..., PlanEditor]]:
 
     def make_(*what: object, ratio: float = 0.4, **options: object) -> PlanEditor:
         plan = fl.Plan.uniform(graph, curves.scores, ratio, multiple=1)
-        editors.append(PlanEditor(*(what or job), plan=plan, **{"multiple": 1, **options}))
+        editors.append(PlanEditor(*(what or job), plan=plan, **{"multiple": 1, "measure": None, **options}))
         return editors[-1]
 
     yield make_
