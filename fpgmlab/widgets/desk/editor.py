@@ -105,9 +105,7 @@ class PlanEditor(WorkingDesk):
         self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
         desk = desk_payload(graph, curves, self._scores, max_ratio, table)
         shown = _shown(metric, finite_metrics(curves), task)
-        super().__init__(
-            bars, desk, graph, curves, task, table, measure, multiple=multiple, metric=shown, large=large
-        )
+        super().__init__(bars, desk, graph, curves, task, table, measure, multiple=multiple, metric=shown, large=large)
         self.plan = start
         self._plan_shown()
         self.on_msg(self._asked)
