@@ -10,6 +10,7 @@ from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores, checked_scores, lowest
 from fpgmlab.widgets.desk.exchanges import Exchanges, Pair, check_exchange, checked_exchanges, exchanged
+from fpgmlab.widgets.desk.history import Entry, read_own
 from fpgmlab.widgets.desk.payload import cells_kept
 
 
@@ -101,6 +102,43 @@ class Bars:
             else:
                 removed[name] = self._removed(name, width - count)
         return Plan(self._widths, removed)
+
+    def entry(self, plan: Plan) -> Entry:
+        """Return the last plan as the bars have it."""
+        kept = self.kept(plan)
+        own = {
+            name: self._others[name, n] for name, n in zip(self._widths, kept, strict=True) if (name, n) in self._others
+        }
+        return Entry(tuple(kept), own, dict(self._exchanges))
+
+    def read(self, content: object) -> Entry:
+        """Return the entry that JSON stands for; see `Entry.payload`.
+
+        Raises
+        ------
+        ValueError
+            For what is not understood, for numbers that cannot be kept and channels that cannot go.
+        """
+        if not isinstance(content, Mapping):
+            raise ValueError(f"a plan must be numbers of channels to keep, and channels that go; got {content!r}")
+        kept, exchanges = content.get("kept"), content.get("exchanged", {})
+        if not isinstance(kept, list) or any(type(count) is not int for count in kept):
+            raise ValueError(f"kept must be whole numbers; got {kept!r}")
+        if not isinstance(exchanges, Mapping):
+            raise ValueError(f"exchanges must be by the groups' places; got {exchanges!r}")
+        self.check(kept)
+        return Entry(tuple(kept), read_own(self._graph, kept, content.get("own", {})), self.checked(exchanges))
+
+    def teach(self, entry: Entry) -> bool:
+        """Remember an entry's own channels at its numbers, and no others there; tell whether there were others."""
+        changed = False
+        for name, count in zip(self._widths, entry.kept, strict=True):
+            mine, key = entry.own.get(name), (name, count)
+            if self._others.get(key) != mine:
+                changed, _ = True, self._others.pop(key, None)
+                self._turned.add(name)
+                self._others |= {} if mine is None else {key: mine}
+        return changed
 
     def remember(self, plan: Plan) -> bool:
         """Let the bars stand for a `whole` plan's own channels from now on; tell whether they stood for others."""

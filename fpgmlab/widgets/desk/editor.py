@@ -106,7 +106,7 @@ class PlanEditor(WorkingDesk):
         desk = desk_payload(graph, curves, self._scores, max_ratio, table)
         shown = _shown(metric, finite_metrics(curves), task)
         super().__init__(bars, desk, graph, curves, task, table, measure, multiple=multiple, metric=shown, large=large)
-        self.plan = start
+        self._begin(start)
         self._plan_shown()
         self.on_msg(self._asked)
 

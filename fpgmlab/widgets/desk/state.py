@@ -51,7 +51,7 @@ class DeskState(Panel):
         with self._lock:
             before = self.revision
             try:
-                super().set_state(sync_data)
+                self._take(sync_data)
             except traitlets.TraitError as error:
                 self._say("error", f"The kernel did not take a change: {error}")
                 self.send_state([name for name in sync_data if name in self.keys])
@@ -61,6 +61,9 @@ class DeskState(Panel):
                     self.revision = before + 1
                     self.send_state("kept")
                 self._confirm()
+
+    def _take(self, sync_data: dict) -> None:
+        super().set_state(sync_data)
 
     def snapshot(self, name: str | None = None) -> None:
         """Keep the plan on the screen under a name, below the snapshot from which it came.
@@ -73,9 +76,14 @@ class DeskState(Panel):
         with self._lock:
             number = 1 + max((each["id"] for each in self.snapshots), default=0)
             named = f"plan {number}" if name is None else name
-            new = {"id": number, "name": named, "parent": self.current, "kept": list(self.kept)}
+            new = {"id": number, "name": named, "parent": self.current, **self._entry_payload()}
             self.snapshots = [*self.snapshots, new]
             self.current = number
+
+    def _entry_payload(self) -> Json:
+        """Return the plan on the desk as JSON, without what is empty."""
+        found = self._bars.entry(self.plan).payload(list(self._bars.nothing.widths))
+        return {name: value for name, value in found.items() if value}
 
     def exchange(self, group: str, *, stay: int, go: int) -> Plan:
         """Let one channel stay that goes, and another of its group go in its place.
@@ -138,15 +146,18 @@ class DeskState(Panel):
     def _plan_changed(self, change: dict) -> None:
         with self._lock:
             kept = self._bars.kept(self.plan)
-            if kept != self.kept or self.plan != self._bars.last:  # it was not the bars that moved
-                with self.hold_sync():
+            with self.hold_sync():
+                if kept != self.kept or self.plan != self._bars.last:  # it was not the bars that moved
                     if self._bars.remember(self.plan):
                         self.chosen = self._bars.chosen
                         self.exchanged = self._bars.exchanges
-                    if kept != self.kept:
-                        self.revision += 1
-                        self.kept = kept
+                    self.revision += 1
+                    self.kept = kept
+                self._stepped()
             self._confirm()
+
+    def _stepped(self) -> None:
+        """Note that another plan is on the desk: for undo."""
 
     @traitlets.observe("kept")
     def _kept_changed(self, change: dict) -> None:
@@ -213,8 +224,8 @@ class DeskState(Panel):
             if parent is not None and parent not in numbers:
                 raise traitlets.TraitError(f"snapshot {name!r} comes from {parent!r}, which is no snapshot's id")
             try:
-                self._bars.check(each.get("kept", ()))
-            except (TypeError, ValueError) as error:
+                self._bars.read(each)
+            except ValueError as error:
                 raise traitlets.TraitError(f"snapshot {name!r}: {error}") from None
         return proposal["value"]
 

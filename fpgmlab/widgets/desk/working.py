@@ -22,7 +22,7 @@ from fpgmlab.widgets.desk.live.memory import plan_digest
 from fpgmlab.widgets.desk.payload import Json, finite_metrics
 from fpgmlab.widgets.desk.report import Measured
 from fpgmlab.widgets.desk.requests import checked_training
-from fpgmlab.widgets.desk.state import DeskState
+from fpgmlab.widgets.desk.stepping import SteppingDesk
 from fpgmlab.widgets.desk.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _CLOSING = 60  # seconds that `close` waits for a batch to end
 _POINTS = 150  # plans that the trade-off plot shows at most
 
 
-class WorkingDesk(DeskState):
+class WorkingDesk(SteppingDesk):
     """A desk that measures, prunes, repairs, trains and exports the plan on it, in a thread, on a copy of the network.
 
     Parameters

@@ -1,7 +1,6 @@
 import { listen } from "../../common/static/common.js";
+import { deskHistory, historyAlike, historyFits, historySame, historyShort } from "./history.js";
 import { deskModel } from "./model.js";
-
-const HISTORY = 500; // plans that can be undone
 
 /**
  * What one view of the desk shows, in one place: the plan, its history, the selection, the snapshots.
@@ -20,7 +19,8 @@ export function deskStore(widget, signal) {
     send: (message) => widget.send(message),
   };
   const tell = (what) => (listeners.get(what) ?? []).forEach((callback) => callback());
-  let known = null, past = [], future = [], settled = [...store.kept]; // settled: the plan without what is being dragged
+  const history = deskHistory(widget), settled = () => history.now().kept; // settled: the plan without what is being dragged
+  let known = null, seen = settled();
 
   // Of the plan ---------------------------------------------------------------------------------------------------
   const changed = () => {
@@ -46,9 +46,9 @@ export function deskStore(widget, signal) {
 
   /** Settle on the plan shown: it can be undone, and the kernel hears of it. */
   store.commit = () => {
-    if (same(store.kept, settled)) return;
-    past = [...past, settled].slice(-HISTORY);
-    future = [];
+    if (historySame(store.kept, settled())) return;
+    const { own, exchanged } = history.now();
+    history.edit({ kept: [...store.kept], own: historyFits(store.calculator.groups, store.kept, own), exchanged });
     publish();
   };
 
@@ -59,44 +59,44 @@ export function deskStore(widget, signal) {
 
   /** Go back to the last settled plan: a drag was given up. */
   store.revert = () => {
-    if (same(store.kept, settled)) return;
-    store.kept = [...settled];
+    if (historySame(store.kept, settled())) return;
+    store.kept = [...settled()];
     changed();
   };
 
-  store.canUndo = () => past.length > 0;
-  store.canRedo = () => future.length > 0;
-  store.undo = () => {
-    if (!past.length) return;
-    future = [...future, settled];
-    store.kept = past.pop();
-    publish();
-    changed();
-  };
-  store.redo = () => {
-    if (!future.length) return;
-    past = [...past, settled];
-    store.kept = future.pop();
-    publish();
-    changed();
-  };
+  store.canUndo = () => history.canUndo();
+  store.canRedo = () => history.canRedo();
+  store.undo = () => went("undo", history.undo());
+  store.redo = () => went("redo", history.redo());
 
-  function publish() {
-    settled = [...store.kept];
-    widget.set("kept", [...settled]);
-    widget.set("revision", widget.get("revision") + 1);
+  function went(what, plan) {
+    if (plan === null) return;
+    store.kept = [...plan.kept];
+    publish({ what, own: plan.own });
+    changed();
+  }
+
+  /** Tell the kernel of the plan; `step` tells what goes of it, too, where the kernel shall not choose. */
+  function publish(step = null) {
+    const revision = widget.get("revision") + 1;
+    seen = settled();
+    history.publish(revision, () => {
+      if (step) widget.set("step", { ...step, revision });
+      widget.set("revision", revision);
+      widget.set("exchanged", history.now().exchanged);
+      widget.set("kept", [...seen]);
+    });
     widget.save_changes();
     tell("history");
   }
 
   /** The kernel has another plan: assigned in a cell, or found for a budget. That can be undone too. */
   function received() {
-    const kept = widget.get("kept");
-    if (same(kept, settled)) return;
-    past = [...past, settled].slice(-HISTORY);
-    future = [];
-    settled = [...kept];
-    store.kept = [...kept];
+    const before = history.now();
+    history.received();
+    if (history.now() === before && seen === settled()) return;
+    if (!historySame(seen, settled())) store.kept = [...settled()]; // what is being dragged stays when only channels are others
+    seen = settled();
     changed();
     tell("history");
   }
@@ -122,7 +122,7 @@ export function deskStore(widget, signal) {
     tell("selection");
   };
   store.confirmed = () => widget.get("confirmed");
-  store.isConfirmed = () => store.confirmed().revision === widget.get("revision") && same(store.kept, settled);
+  store.isConfirmed = () => store.confirmed().revision === widget.get("revision") && historySame(store.kept, settled());
   store.revision = () => widget.get("revision");
   store.results = () => widget.get("results");
   store.work = () => widget.get("work");
@@ -140,7 +140,7 @@ export function deskStore(widget, signal) {
   store.current = () => widget.get("current");
   store.addSnapshot = (name) => {
     const all = store.snapshots(), id = 1 + Math.max(0, ...all.map((each) => each.id));
-    widget.set("snapshots", [...all, { id, name: name || `plan ${id}`, parent: store.current(), kept: [...settled] }]);
+    widget.set("snapshots", [...all, { id, name: name || `plan ${id}`, parent: store.current(), ...historyShort(history.now()) }]);
     trait("current", id);
   };
   store.renameSnapshot = (id, name) => trait("snapshots", store.snapshots().map((each) => (each.id === id ? { ...each, name } : each)));
@@ -154,12 +154,14 @@ export function deskStore(widget, signal) {
   store.restore = (id) => {
     const found = store.snapshots().find((each) => each.id === id);
     trait("current", id);
-    store.kept = [...(found?.kept ?? store.calculator.whole)];
-    changed();
-    store.commit();
+    const plan = { kept: [...(found?.kept ?? store.calculator.whole)], own: found?.own ?? {}, exchanged: found?.exchanged ?? {} };
+    if (historyAlike(plan, history.now())) return;
+    history.edit(plan);
+    went("edit", plan);
   };
 
-  listen(widget, ["kept"], received, signal);
+  listen(widget, ["kept", "own", "exchanged", "confirmed"], received, signal);
+  listen(widget, ["history"], () => tell("history"), signal);
   listen(widget, ["chosen", "multiple"], changed, signal);
   listen(widget, ["metric"], () => (changed(), tell("metric")), signal);
   listen(widget, ["locked"], () => tell("locks"), signal);
@@ -173,8 +175,4 @@ export function deskStore(widget, signal) {
 /** Return the results the kernel has of a plan, or undefined. */
 export function resultsOf(results, kept) {
   return results[kept.join(",")];
-}
-
-function same(a, b) {
-  return a.length === b.length && a.every((value, i) => value === b[i]);
 }
