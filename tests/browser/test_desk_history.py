@@ -60,7 +60,7 @@ class Both:
         self.page, self.editor, self.back = page, editor, []
         state = editor.get_state()
         self.names = [name for name in state if not name.startswith("_") and name not in ("layout", "tabbable")]
-        editor._send = lambda message, buffers=None: self.back.append(message["state"])
+        editor._send = self._sent
         page.evaluate(MODEL, self._plain(state))
 
     def do(self, code: str, *arguments: object) -> None:
@@ -77,6 +77,10 @@ class Both:
                 self.page.evaluate("(state) => window.model.came(state)", self._plain(state))
             if not sent and not back:
                 return
+
+    def _sent(self, message: dict, buffers: object = None) -> None:
+        if message["method"] == "update":  # and not an echo of what it sent, which the notebook sorts out
+            self.back.append(message["state"])
 
     def _plain(self, state: dict) -> dict:
         return json.loads(json.dumps({name: state[name] for name in state if name in self.names}))
