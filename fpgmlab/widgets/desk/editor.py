@@ -19,10 +19,10 @@ from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
+from fpgmlab.widgets.desk.keeping import KeepingDesk, open_file
 from fpgmlab.widgets.desk.payload import desk_payload, finite_metrics
 from fpgmlab.widgets.desk.report import report_frame
 from fpgmlab.widgets.desk.requests import BUDGETS, METHODS, Request, read_request
-from fpgmlab.widgets.desk.working import WorkingDesk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).parent / "static"
 
 
-class PlanEditor(WorkingDesk):
+class PlanEditor(KeepingDesk):
     """Draw a plan on top of the measured curves, and see what it costs and degrades at once.
 
     A bar for each channel group: its height is the ratio, its background the drop predicted at each height. The totals
@@ -64,6 +64,9 @@ class PlanEditor(WorkingDesk):
     measure : {"repaired", "as cut"} or None
         What is measured of each plan on the desk by itself, in the background, with a task: the pruned network and
         then the repaired one; only the first; or nothing, and the plan is only predicted.
+    path : path-like, optional
+        A file, such as ``"outputs/desk.json"``, that keeps plan, snapshots, history and measurements. A desk of the
+        same network, scores and curves goes on with what it holds, whatever ``plan`` and other options say.
 
     Attributes
     ----------
@@ -75,7 +78,8 @@ class PlanEditor(WorkingDesk):
     Raises
     ------
     ValueError
-        For curves, a plan or a table of another network, and for options out of range.
+        For curves, a plan or a table of another network, for options out of range, and for a ``path`` that holds
+        something else.
     """
 
     _esm = script(_STATIC / "desk.js")
@@ -95,6 +99,7 @@ class PlanEditor(WorkingDesk):
         max_ratio: float = 1.0,
         large: bool = False,
         measure: str | None = "repaired",
+        path: str | os.PathLike[str] | None = None,
     ) -> None:
         check_rounding(multiple, max_ratio)
         self._scores = curves.scores if scores is None else scores
@@ -104,9 +109,12 @@ class PlanEditor(WorkingDesk):
         start = bars.nothing if plan is None else bars.whole(plan)
         self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
         desk = desk_payload(graph, curves, self._scores, max_ratio, table)
+        file, stored = open_file(path, graph, self._scores, curves)
         shown = _shown(metric, finite_metrics(curves), task)
         super().__init__(bars, desk, graph, curves, task, table, measure, multiple=multiple, metric=shown, large=large)
         self._begin(start)
+        if file is not None:
+            self._keep(file, stored, task)
         self._plan_shown()
         self.on_msg(self._asked)
 

@@ -7,7 +7,7 @@ import traitlets
 from fpgmlab.errors import one_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.desk.bars import Bars
-from fpgmlab.widgets.desk.history import STEPS, History
+from fpgmlab.widgets.desk.history import STEPS, Entry, History
 from fpgmlab.widgets.desk.payload import Json
 from fpgmlab.widgets.desk.state import DeskState
 
@@ -46,20 +46,23 @@ class SteppingDesk(DeskState):
             entry = self._history.next(what)
             if entry is None:
                 return False
-            with self.hold_sync():
-                self._step = what
-                try:
-                    taught = self._bars.teach(entry)
-                    with self.hold_trait_notifications():
-                        self.kept, self.exchanged = list(entry.kept), self._bars.placed(entry.exchanged)
-                    if taught:
-                        self._taught()
-                finally:
-                    self._step = "edit"
-                self.revision += 1
-                self._confirm()
+            self._step = what
+            try:
+                self._show_entry(entry)
+            finally:
+                self._step = "edit"
             self.send_state("history")
             return True
+
+    def _show_entry(self, entry: Entry) -> None:
+        with self.hold_sync():
+            taught = self._bars.teach(entry)
+            with self.hold_trait_notifications():
+                self.kept, self.exchanged = list(entry.kept), self._bars.placed(entry.exchanged)
+            if taught:
+                self._taught()
+            self.revision += 1
+            self._confirm()
 
     def _begin(self, plan: Plan) -> None:
         """Show what there is nothing before."""
