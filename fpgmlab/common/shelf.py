@@ -49,6 +49,13 @@ class Shelf:
         torch.save(tensor.cpu(), path)
         self._files[key] = (path, tensor.device)
 
+    def look(self, key: Hashable) -> Tensor:
+        """Return what was put aside under a key; it stays here."""
+        if key in self._there:
+            return self._there[key]
+        path, device = self._files[key]
+        return torch.load(path, weights_only=True).to(device)
+
     def take(self, key: Hashable) -> Tensor:
         """Return what was put aside under a key; it is not here any more then."""
         if key in self._there:

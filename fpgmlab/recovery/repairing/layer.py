@@ -32,7 +32,7 @@ class LayerRefit:
     elsewhere : Sums or None
         Of further calls of a shared layer.
     shelf : Shelf
-        Has its targets by ``(layer, batch)``.
+        For its equations, as long as they come in.
     ridge : float or None
     """
 
@@ -51,10 +51,9 @@ class LayerRefit:
         self._parts: dict[int, int] = {}  # how many equations of each batch are not held out
         self._exact = call.weight.dtype == torch.float64 or (ridge is not None and ridge < EXACT)
 
-    def take(self, arrival: Arrival, batch: int, places: Places) -> None:
-        """Add the equations of a batch."""
-        call = arrival.call
-        value, shift = self._shelf.take((self._name, batch)), self._output.shift
+    def take(self, arrival: Arrival, batch: int, places: Places, value: Tensor) -> None:
+        """Add the equations of a batch; ``value`` is what the layer shall give there, (places, outputs)."""
+        call, shift = arrival.call, self._output.shift
         if self._after.other is not None:
             other = call.at(arrival.made[self._after.other], places.places)
             value, shift = self._output.undone(value - other), shift + other

@@ -40,13 +40,13 @@ class _Halting(Following):
 
     def __init__(
         self, model: nn.Module, layers: Sequence[str], inputs: object, wanted: Collection[int],
-        halt: Callable[[object], None],
+        halt: Callable[[object], None], done: Collection[str],
     ) -> None:  # fmt: skip
         super().__init__(model, layers, inputs)
         self.alive: dict[int, weakref.ref[Tensor]] = {}
         self._wanted, self._halt = wanted, halt
         self._made: dict[int, Tensor] = {}
-        self._begun: set[str] = set()
+        self._begun = set(done)
 
     def enter(self, layer: str, call: LayerCall) -> None:
         """Before a layer is called."""
@@ -73,9 +73,14 @@ class Run:
         Where to halt.
     wanted : collection of int
         Tensors to keep, by number; see `Following`.
+    done : collection of str
+        Layers to pass by without a halt.
     """
 
-    def __init__(self, model: nn.Module, inputs: object, layers: Sequence[str], wanted: Collection[int]) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: object, layers: Sequence[str], wanted: Collection[int],
+        done: Collection[str] = (),
+    ) -> None:  # fmt: skip
         tensors: dict[int, object] = {id(t): t for t in (*model.parameters(), *model.buffers())}
         self._own = set(tensors)
         apart = copy.deepcopy(model, numbers_alone(model) | tensors).eval()
@@ -83,7 +88,7 @@ class Run:
         self._spilled: list[tuple[torch.UntypedStorage, int]] = []
 
         def body(halt: Callable[[object], None]) -> None:
-            self._mode = _Halting(apart, layers, inputs, wanted, halt)
+            self._mode = _Halting(apart, layers, inputs, wanted, halt, done)
             with torch.no_grad(), self._mode:
                 call_model(apart, inputs)
 

@@ -110,21 +110,23 @@ class Targets(Following):
         The layers to look at.
     after : mapping of str to After
     shelf : Shelf
-        Gets the targets by ``(layer, batch)``: (places, outputs that stay).
+        Gets the targets by ``(layer, batch)``: (places, outputs that stay, or all of them).
     drawing : Drawing
     batch, pictures, first : int
         Its number, its size, the number of its first picture.
+    many : bool
+        Put aside what all outputs give.
     """
 
     def __init__(
         self, model: nn.Module, inputs: object, cuts: Mapping[str, Cut], after: Mapping[str, After], shelf: Shelf,
-        drawing: Drawing, batch: int, pictures: int, first: int,
+        drawing: Drawing, batch: int, pictures: int, first: int, many: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(model, list(cuts), inputs)
         self.places: dict[str, Places] = {}
         self.elsewhere: dict[str, Sums] = {}  # of layers that are called again: of the further calls
         self._cuts, self._after, self._shelf, self._drawing = cuts, after, shelf, drawing
-        self._batch, self._pictures, self._first = batch, pictures, first
+        self._batch, self._pictures, self._first, self._many = batch, pictures, first, many
         self._awaited: dict[int, tuple[str, LayerCall]] = {}  # layers by the number of what is wanted
 
     def leave(self, layer: str, call: LayerCall, out: Tensor) -> None:
@@ -148,8 +150,10 @@ class Targets(Following):
             self._put(*self._awaited.pop(self.number), tensor)
 
     def _put(self, layer: str, call: LayerCall, made: Tensor) -> None:
-        outputs = self._cuts[layer].outputs.to(made.device)
-        self._shelf.put((layer, self._batch), call.at(made, self.places[layer].places)[:, outputs])
+        found = call.at(made, self.places[layer].places)
+        if not self._many:
+            found = found[:, self._cuts[layer].outputs.to(made.device)]
+        self._shelf.put((layer, self._batch), found)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fpgmlab.common.inputs import inputs_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
-from fpgmlab.recovery.repairing import repair, repair_report
+from fpgmlab.recovery.repairing import Options, Repairs
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks.task import Task
 
+MEMORY = 1e9  # bytes that remembered activations may take
 KEPT = 4  # networks of each kind that are kept: undo and redo, two plans side by side
 
 
@@ -41,6 +43,7 @@ class Networks:
         self._theirs, self._versions = graph.model, _versions(graph.model)
         self.graph = copy.deepcopy(graph)
         self._task, self._samples = task, samples
+        self._repairs: Repairs | None = None
         self._made: dict[str, OrderedDict[str, nn.Module]] = {"as cut": OrderedDict(), "repaired": OrderedDict()}
 
     def stale(self) -> bool:
@@ -54,6 +57,7 @@ class Networks:
 
     def warm(self, check: Callable[[], None]) -> None:
         """Do what all repairs have in common."""
+        self._repairs_made(check).look(_stopping(check))
 
     def as_cut(self, plan: Plan, digest: str) -> nn.Module:
         """Return the network as `fpgmlab.prune` gives it."""
@@ -83,21 +87,23 @@ class Networks:
     def _repaired(self, plan: Plan, check: Callable[[], None], on_layer: Callable[[int, int], None]) -> nn.Module:
         done = 0
 
-        def stop() -> bool:
-            check()
-            return False
-
         def refitted(row: Mapping[str, Any]) -> None:
             nonlocal done
             done += 1
             on_layer(done, row["layers"])
 
-        samples = self._samples
-        if getattr(self._task, "augment", None) is None:
-            samples = max(1, min(samples, len(self._task.train)))
-        model = repair(self.graph, plan, self._task, samples=samples, stop=stop, on_layer=refitted, progress=False)
-        assert not repair_report(model).attrs["interrupted"]
+        model = self._repairs_made(check).of(plan, stop=_stopping(check), on_layer=refitted)
         return model.eval()
+
+    def _repairs_made(self, check: Callable[[], None]) -> Repairs:
+        if self._repairs is None:
+            check()
+            samples = self._samples
+            if getattr(self._task, "augment", None) is None:
+                samples = max(1, min(samples, len(self._task.train)))
+            batches = inputs_of(self._task, samples)
+            self._repairs = Repairs(self.graph, batches, Options(None, None, "active", 0, MEMORY))
+        return self._repairs
 
     def _kept(self, kind: str, digest: str) -> nn.Module | None:
         if digest in self._made[kind]:
@@ -121,6 +127,14 @@ def checked(model: nn.Module, check: Callable[[], None]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _stopping(check: Callable[[], None]) -> Callable[[], bool]:
+    def stop() -> bool:
+        check()
+        return False
+
+    return stop
 
 
 def _versions(model: nn.Module) -> list[tuple[int, int]]:
