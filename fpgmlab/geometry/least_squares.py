@@ -10,6 +10,7 @@ from torch import Tensor
 
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean diagonal; the search starts at `USUAL`
 USUAL = 1e-3
+BLOCK = 54  # features that are multiplied at once, at least
 ROUNDING = 1e-13  # of a mean square in float64: variances below are none
 
 
@@ -51,8 +52,7 @@ class Moments:
         # About a point among them: products of what is far from zero would lose digits.
         a0, y0 = _near(a), _near(y)
         a, y, n = a - a0, y - y0, a.shape[1]
-        at = a.transpose(1, 2)
-        sums = (a.sum(1), y.sum(1), at @ a, at @ y, (y * y).sum(1))
+        sums = (a.sum(1), y.sum(1), _gram(a), a.transpose(1, 2) @ y, (y * y).sum(1))
         da, dy, aa, ay, yy = (part.double() for part in sums)
         a0, y0 = a0.squeeze(1).double(), y0.squeeze(1).double()
         aa = aa + _outer(a0, da) + _outer(da, a0) + n * _outer(a0, a0)
@@ -76,20 +76,36 @@ class Moments:
             Multiply in float64.
         """
         y, ay, yy = torch.zeros_like(self.y), torch.zeros_like(self.ay), torch.zeros_like(self.yy)
+        y0 = None
         for rows, made in parts:
             rows, made = (rows.double(), made.double()) if exact else (rows, made)
-            y0 = _near(made)
+            y0 = _near(made) if y0 is None else y0  # one for all: their sum of `a` is known
             made = made - y0
-            y0, total, square = y0.squeeze(1).double(), made.sum(1).double(), (made * made).sum(1).double()
-            n = made.shape[1]
-            y += total + n * y0
-            ay += (rows.transpose(1, 2) @ made).double() + _outer(rows.sum(1).double(), y0)
-            yy += square + 2 * y0 * total + n * y0 * y0
-        return Moments(self.count, self.a, y, self.aa, ay, yy)
+            y += made.sum(1).double()
+            ay += (rows.transpose(1, 2) @ made).double()
+            yy += (made * made).sum(1).double()
+        if y0 is None:
+            return Moments(self.count, self.a, y, self.aa, ay, yy)
+        y0, n = y0.squeeze(1).double(), self.count
+        return Moments(n, self.a, y + n * y0, self.aa, ay + _outer(self.a, y0), yy + 2 * y0 * y + n * y0 * y0)
 
     def finite(self) -> bool:
         """Tell whether all sums are numbers."""
         return all(bool(torch.isfinite(part).all()) for part in (self.aa, self.ay, self.yy))
+
+
+def _gram(a: Tensor) -> Tensor:
+    """Return the products of all features with all, (systems, features, features); not all are computed twice."""
+    at, features = a.transpose(1, 2), a.shape[2]
+    if features < 2 * BLOCK:
+        return at @ a
+    size = max(BLOCK, -(-features // 4))
+    found = a.new_empty(len(a), features, features)
+    for first in range(0, features, size):
+        last = first + size
+        found[:, first:last, first:] = at[:, first:last] @ a[:, :, first:]
+        found[:, last:, first:last] = found[:, first:last, last:].transpose(1, 2)
+    return found
 
 
 def _near(values: Tensor) -> Tensor:

@@ -65,30 +65,35 @@ class LayerCall:
         """How many numbers an output is made of: taps times the input channels of a group."""
         return self.taps * self.input.shape[-self.rank - 1] // self.groups
 
-    def rows(self, places: Tensor) -> Tensor:
+    def rows(self, places: Tensor, sources: Tensor | None = None) -> Tensor:
         """Return what the kernel reads at some places, (groups, places, taps * input channels of a group).
 
         Parameters
         ----------
         places : Tensor, (n,) int64
             From 0 to ``self.places``: examples outside, positions inside.
+        sources : Tensor, optional
+            `sources` of these places, where they are known.
         """
         x = self.input.detach()
         if not self.rank:
             return x.reshape(-1, x.shape[-1])[places].unsqueeze(0)
         x = x if x.ndim == self.rank + 2 else x.unsqueeze(0)
-        shape, channels = x.shape[2:], x.shape[1]
+        channels = x.shape[1]
         flat = x.movedim(1, -1).reshape(-1, channels)  # (examples * positions, channels)
         flat = torch.cat([flat, flat.new_zeros(1, channels)])  # what padding gives
-        index, inside = self._sources(places, tuple(shape))
-        read = flat[torch.where(inside, index, len(flat) - 1)]  # (n, taps, channels)
+        index = self.sources(places) if sources is None else sources
+        read = flat.index_select(0, index.flatten()).unflatten(0, index.shape)  # (n, taps, channels)
         n, width = len(places), channels // self.groups
         if self.groups == 1:
             return read.reshape(1, n, -1)
         return read.reshape(n, self.taps, self.groups, width).permute(2, 0, 1, 3).reshape(self.groups, n, -1)
 
-    def _sources(self, places: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Return where in the flat input each tap reads at each place, and whether it is inside, (n, taps) both."""
+    def sources(self, places: Tensor) -> Tensor:
+        """Return where each tap reads at each place, (n, taps): examples outside, positions inside; last: padding."""
+        x = self.input
+        shape = x.shape[-self.rank :]
+        last = self._examples * prod(shape)
         kernel = tuple(self.weight.shape[2:])
         taps = torch.arange(self.taps, device=places.device)
         rest, rest_taps = places % prod(self.size), taps
@@ -108,7 +113,7 @@ class LayerCall:
             index += at * step
             step *= shape[d]
         example = places.div(prod(self.size), rounding_mode="floor")
-        return index + example.unsqueeze(1) * step, inside
+        return torch.where(inside, index + example.unsqueeze(1) * step, last).int()
 
     def at(self, made: Tensor, places: Tensor) -> Tensor:
         """Return the values of this call's output, or of what is shaped like it, at some places, (places, channels)."""

@@ -61,7 +61,7 @@ class Activation:
         if self._bounds is not None:
             low, high = self._bounds
             aim = torch.where(wanted <= low, given.clamp(max=low), wanted)
-            return torch.where(wanted >= high, given.clamp(min=high), aim)
+            return aim if high == math.inf else torch.where(wanted >= high, given.clamp(min=high), aim)
         with torch.enable_grad():
             at = given.detach().requires_grad_()
             out = self(at)

@@ -102,23 +102,29 @@ class Beyond:
     scale: Tensor  # (groups, 1, outputs of a group)
     activation: Activation
 
-    def aims(self, fit: Fit, part: Part) -> Tensor:
+    def wanted(self, part: Part) -> Tensor:
+        """Return what the activation shall take."""
+        return self.scale * part.targets + part.shift
+
+    def aims(self, given: Tensor, wanted: Tensor, part: Part) -> Tensor:
         """Return targets so that what comes out beyond comes nearer to what is wanted; see `Activation.aims`."""
-        wanted = self.scale * part.targets + part.shift
-        aim = self.activation.aims(self.scale * _given(fit, part) + part.shift, wanted)
+        aim = self.activation.aims(self.scale * given + part.shift, wanted)
         idle = self.scale.abs() < 1e-12
         if not bool(idle.any()):
             return (aim - part.shift) / self.scale
         return torch.where(idle, part.targets, (aim - part.shift) / torch.where(idle, 1.0, self.scale))
 
-    def errors(self, fit: Fit, parts: Sequence[Part]) -> tuple[float, float]:
-        """Return the sum of squared errors beyond, on held-out equations, and the wanted values' own variation."""
+    def errors(self, given: Sequence[Tensor], wanted: Sequence[Tensor], parts: Sequence[Part]) -> tuple[float, float]:
+        """Return the sum of squared errors beyond, and the wanted values' own variation."""
         error = spread = 0.0
-        for held in (part.held for part in parts if part.used < part.targets.shape[1]):
-            wanted = self.activation(self.scale * held.targets + held.shift).double()
-            given = self.activation(self.scale * _given(fit, held) + held.shift)
-            error += float((given - wanted).square().sum())
-            spread += float((wanted - wanted.mean(1, keepdim=True)).square().sum())
+        for made, want, part in zip(given, wanted, parts, strict=True):
+            if not part.targets.shape[1]:
+                continue
+            want = self.activation(want)
+            out = self.activation(self.scale * made + part.shift)
+            error += float((out - want).square().sum(dtype=torch.float64))
+            middle = want.mean(1, keepdim=True, dtype=torch.float64).to(want.dtype)
+            spread += float((want - middle).square().sum(dtype=torch.float64))
         return error, spread
 
 
@@ -202,7 +208,9 @@ def refitted(
     if spread <= ROUNDING * float((held.yy * weights).sum()):
         return replace(kept, note="what it gives is constant on these pictures")
     if beyond is not None:
-        error, whole = beyond.errors(now, parts)
+        trained, checked = [part.train for part in parts], [part.held for part in parts]
+        wanted, wanted_held = (list(map(beyond.wanted, some)) for some in (trained, checked))
+        error, whole = beyond.errors([_given(now, part) for part in checked], wanted_held, checked)
         if whole:
             before = share(error, whole)
             kept = replace(kept, before=before, after=before)
@@ -215,12 +223,14 @@ def refitted(
         fit = solver.solve(train, start)
     after = plain(fit)
     if beyond is not None:
+        given: list[Tensor] = []
         if after > 1e-6:  # else it is solved already
             for _ in range(ROUNDS):
-                train = train.with_targets(_aims(beyond, fit, [part.train for part in parts]))
+                train = train.with_targets(_aims(beyond, fit, wanted, trained))
                 fit = solver.solve(train, start)
-            held = held.with_targets(_aims(beyond, fit, [part.held for part in parts]))
-        after = share(*beyond.errors(fit, parts))
+            held = held.with_targets(_aims(beyond, fit, wanted_held, checked, given))
+        given = given or [_given(fit, part) for part in checked]
+        after = share(*beyond.errors(given, wanted_held, checked))
     if not after < before:
         return replace(kept, ridge=ridge, note="held-out pictures show no gain")
     both = train + held
@@ -230,6 +240,12 @@ def refitted(
     return replace(kept, weight=weight, offset=fit.offset.flatten(), after=after, ridge=ridge, note=note)
 
 
-def _aims(beyond: Beyond, fit: Fit, parts: Sequence[Part]) -> Iterator[tuple[Tensor, Tensor]]:
-    for part in parts:
-        yield part.rows, beyond.aims(fit, part)
+def _aims(
+    beyond: Beyond, fit: Fit, wanted: Sequence[Tensor], parts: Sequence[Part], given: list[Tensor] | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield equations with what to aim at next, part by part as long as its rows are near; note what is given now."""
+    for want, part in zip(wanted, parts, strict=True):
+        made = _given(fit, part)
+        if given is not None:
+            given.append(made)
+        yield part.rows, beyond.aims(made, want, part)

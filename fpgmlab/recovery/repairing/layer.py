@@ -51,13 +51,25 @@ class LayerRefit:
         self._parts: dict[int, int] = {}  # how many equations of each batch are not held out
         self._exact = call.weight.dtype == torch.float64 or (ridge is not None and ridge < EXACT)
 
-    def take(self, arrival: Arrival, batch: int, places: Places, value: Tensor) -> None:
-        """Add the equations of a batch; ``value`` is what the layer shall give there, (places, outputs)."""
+    def take(self, arrival: Arrival, batch: int, places: Places, value: Tensor, sources: Tensor | None) -> None:
+        """Add the equations of a batch.
+
+        Parameters
+        ----------
+        arrival : Arrival
+        batch : int
+            Its number.
+        places : Places
+        value : Tensor, (places, outputs)
+            What the layer shall give there.
+        sources : Tensor or None
+            Where it reads there.
+        """
         call, shift = arrival.call, self._output.shift
         if self._after.other is not None:
             other = call.at(arrival.made[self._after.other], places.places)
             value, shift = self._output.undone(value - other), shift + other
-        rows = wide(call.rows(places.places))
+        rows = wide(call.rows(places.places, sources))
         targets = by_group(value, call.groups)
         found = sums_of_rows(rows, targets, places.used, self._exact)
         self._sums = found if self._sums is None else self._sums + found

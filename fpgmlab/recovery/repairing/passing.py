@@ -108,7 +108,8 @@ class Passing:
                     if stored is None:
                         work = self._begun(arrival, shelf) if work is None else work
                         target = self._whole.target(layer, batch, self._cuts[layer].outputs)
-                        work.take(arrival, batch, self._whole.places[batch][layer], target)
+                        sources = self._whole.sources(layer, batch, arrival.call)
+                        work.take(arrival, batch, self._whole.places[batch][layer], target, sources)
                     self._make_room(runs, run, spilled, kept)
                 if stored is not None:
                     tensors, row = stored

@@ -17,6 +17,7 @@ from fpgmlab.common.modules import eval_mode
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.common.shelf import Shelf
 from fpgmlab.errors import one_of
+from fpgmlab.graph.calls import LayerCall
 from fpgmlab.graph.following import Following
 from fpgmlab.recovery.repairing.equations import Sums
 from fpgmlab.recovery.repairing.following import After, Looking
@@ -91,6 +92,7 @@ class Whole:
         self.places: list[Mapping[str, Places]] = []
         self.elsewhere: dict[str, Sums] = {}
         self._shelf = Shelf(options.memory / 2)
+        self._sources: dict[tuple[str, int], Tensor] = {}
 
     def __enter__(self) -> Whole:
         return self
@@ -127,6 +129,24 @@ class Whole:
             return self._shelf.take((layer, batch))
         found = self._shelf.look((layer, batch))
         return found if bool(outputs.all()) else found[:, outputs.to(found.device)]
+
+    def sources(self, layer: str, batch: int, call: LayerCall) -> Tensor | None:
+        """Return where a layer's kernel reads at its places of a batch; None of a linear layer. See `LayerCall.rows`.
+
+        Parameters
+        ----------
+        layer : str
+        batch : int
+        call : LayerCall
+            In the pruned network.
+        """
+        if not call.rank:
+            return None
+        if not self._many:
+            return call.sources(self.places[batch][layer].places)
+        if (layer, batch) not in self._sources:
+            self._sources[layer, batch] = call.sources(self.places[batch][layer].places)
+        return self._sources[layer, batch]
 
     def _asked(self, after: After) -> After:
         """Return what follows a layer as far as its targets shall heed it."""
