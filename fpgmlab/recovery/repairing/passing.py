@@ -77,6 +77,7 @@ class Passing:
         self._whole, self._pruned, self._cuts, self._batches, self._options = whole, pruned, cuts, batches, options
         self._remembered = remembered
         self._modules = dict(pruned.named_modules())
+        self._keys: list[str] = []
 
     @torch.no_grad()
     def layers(self, progress: Progress, stop: Callable[[], None]) -> Generator[dict[str, Any], None, None]:
@@ -118,13 +119,12 @@ class Passing:
                     tensors, row = work.finish()
                     row |= {"seconds": time.perf_counter() - started}
                     progress.save(number, tensors, row)
-                    if self._remembered is not None:
+                    if self._remembered is not None and self._keys:
                         self._remembered.save(self._keys[number], tensors, row)
                 yield row
 
     def _known(self, names: Sequence[str]) -> list[Finished]:
         """Return the first layers, as far as they were refitted for another plan that cut no layer before otherwise."""
-        self._keys: list[str] = []
         if self._remembered is None or self._whole.elsewhere:
             return []
         key = ""
