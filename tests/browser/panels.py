@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 import fpgmlab as fl
-from fpgmlab.widgets.explorer.panel import ExplorerPicture
 
 PANELS = ("explorer", "gammas", "sweep", "desk")
 ROOTS = {"explorer": "fl-explorer", "gammas": "fl-gamma", "sweep": "fl-sweep", "desk": "fl-desk"}  # and their classes
@@ -105,7 +104,6 @@ def sent() -> dict[str, dict]:
     graph = fl.trace(fl.models.load("resnet20-fashion"), task.example_input)
     explorer = fl.widgets.FilterExplorer(graph, group="layer1.0.conv1")
     explorer.selected = 3
-    picture = next(child for child in explorer.children if isinstance(child, ExplorerPicture))
     gammas = fl.widgets.GammaPanel(graph, ratio=0.8)
     sweep = fl.widgets.SweepPanel(graph, fl.score(graph), task, ratios=(0.3, 0.6), metrics="accuracy")
     sweep.start()
@@ -117,7 +115,7 @@ def sent() -> dict[str, dict]:
     for name in ("first", "second"):
         desk.snapshot(name)
     desk.locked = [4]
-    panels = {"explorer": picture, "gammas": gammas, "sweep": sweep, "desk": desk}
+    panels = {"explorer": explorer, "gammas": gammas, "sweep": sweep, "desk": desk}
     found = {}
     for name, panel in panels.items():
         state = {key: value for key, value in panel.get_state().items() if key not in UNSEEN}
@@ -128,7 +126,7 @@ def sent() -> dict[str, dict]:
     work |= trained | {"running": "fine-tune", "share": 0.4, "message": "what went wrong"}
     work["can"] = dict.fromkeys(work["can"], False) | {"cancel": True, "save": True}
     found["desk"]["state"]["notice"] = {"id": 1, "kind": "info", "words": "what there is to say"}
-    for panel in (explorer, *panels.values()):
+    for panel in panels.values():
         panel.close()
     return found
 

@@ -50,14 +50,14 @@ def test_presses_before_the_next_picture_are_not_lost(page: object, view: str):
 
 def test_a_pointer_at_rest_does_not_take_what_keys_select(page: object):
     page.evaluate("window.scrollTo(0, 0)")
-    page.mouse.move(200, 370)  # over the matrix
+    page.mouse.move(300, 370)  # over the matrix
     page.locator(VIEWS[2]).evaluate("(grid) => grid.focus({ preventScroll: true })")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("window.scrollY > 100")  # to the tile that is selected
-    assert page.evaluate("document.elementFromPoint(200, 370).closest('.fl-explorer-tile') !== null")
+    assert page.evaluate("document.elementFromPoint(300, 370).closest('.fl-explorer-tile') !== null")
     page.wait_for_timeout(400)  # Chromium tells somewhat later that the pointer lies over something else
     name = page.locator("[aria-live]").inner_text().split(",")[0]
     assert page.locator(TITLE).inner_text() == name
-    page.mouse.move(204, 370)  # now it points
+    page.mouse.move(304, 370)  # now it points
     changed = "([title, name]) => document.querySelector(title).textContent !== name"
     page.wait_for_function(changed, arg=[TITLE, name])

@@ -154,7 +154,7 @@ def test_controls_and_kernel_move_the_picture(shown: SimpleNamespace):
     expect(page.locator(".fl-explorer-tile.fl-explorer-gone")).to_have_count(16)
     assert shown.ask("print(explorer.group, explorer.criterion, explorer.ratio)") == "layer3.0.conv1 l1 0.25"
     assert shown.ask("print(list(explorer.removed))") == str(removed(shown))
-    slider = page.locator(".fl-explorer-box .noUi-handle")
+    slider = page.get_by_label("Ratio removed")
     slider.focus()
     for _ in range(10):
         slider.press("ArrowRight")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ipywidgets
 import traitlets
 from torch import Tensor
 
-from fpgmlab.criteria import Criterion
+from fpgmlab.criteria import NAMED, Criterion
 from fpgmlab.criteria.scoring import resolve
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.common.bundle import script, sheet
-from fpgmlab.widgets.common.prompt import PromptWidget
-from fpgmlab.widgets.explorer.controls import ExplorerControls
-from fpgmlab.widgets.explorer.payload import marks_payload, notes, scene_payload, summary
+from fpgmlab.widgets.common.panel import Panel
+from fpgmlab.widgets.explorer.payload import choices_payload, marks_payload, notes, scene_payload, summary
 from fpgmlab.widgets.explorer.view import FilterView, filter_view
 
 if TYPE_CHECKING:
@@ -28,19 +25,7 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).parent / "static"
 
 
-class ExplorerPicture(PromptWidget):
-    """What the browser draws of a `FilterView`; hovering is the browser's own affair."""
-
-    _esm = script(_STATIC / "explorer.js")
-    _css = sheet(_STATIC)
-
-    scene = traitlets.Dict().tag(sync=True)
-    marks = traitlets.Dict().tag(sync=True)
-    words = traitlets.Dict().tag(sync=True)
-    selected = traitlets.Int(None, allow_none=True).tag(sync=True)
-
-
-class FilterExplorer(ipywidgets.VBox):
+class FilterExplorer(Panel):
     """Look at the filters of a channel group: which are alike, and which a criterion removes.
 
     Distance matrix, map and tiles show the same filters, those of the group's first producer; to point at one in any of
@@ -55,6 +40,8 @@ class FilterExplorer(ipywidgets.VBox):
         0 <= ratio < 1: the share of the group's channels to remove.
     group : str, optional
         The first group that is not protected when left out.
+    large : bool
+        Type and pictures for a room.
 
     Attributes
     ----------
@@ -71,10 +58,20 @@ class FilterExplorer(ipywidgets.VBox):
         For a group, criterion, ratio or selection that does not exist, here and when one is assigned.
     """
 
-    group = traitlets.Unicode()
+    _esm = script(_STATIC / "explorer.js")
+    _css = sheet(_STATIC)
+
+    group = traitlets.Unicode().tag(sync=True)
     criterion = traitlets.Any("fpgm")
-    ratio = traitlets.Float(0.3)
+    ratio = traitlets.Float(0.3).tag(sync=True)
     selected = traitlets.Int(None, allow_none=True)
+    # Of the browser alone: what there is to choose from, which rule and which filter are, and what is drawn.
+    choices = traitlets.Dict().tag(sync=True)
+    rule = traitlets.Int(0).tag(sync=True)
+    place = traitlets.Int(None, allow_none=True).tag(sync=True)
+    scene = traitlets.Dict().tag(sync=True)
+    marks = traitlets.Dict().tag(sync=True)
+    words = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -83,17 +80,12 @@ class FilterExplorer(ipywidgets.VBox):
         criterion: str | Criterion = "fpgm",
         ratio: float = 0.3,
         group: str | None = None,
+        large: bool = False,
     ) -> None:
         self._graph = graph
-        # Callbacks come from several threads. Whoever holds the lock computes from the state as it is *then*, so the
-        # last one to hold it leaves the picture of the last state.
-        self._lock = threading.RLock()
         self._showing = False
         self._state: tuple[FilterView | None, str] = (None, "")
-        self._picture = ExplorerPicture()
-        self._controls = ExplorerControls(graph)
-        super().__init__([self._controls.box, self._picture])
-        self.add_class("fl-explorer-box")
+        super().__init__(large=large)
         free = [name for name, g in graph.items() if g.protected is None]
         with self.hold_trait_notifications():
             self.group = (free or list(graph))[0] if group is None else group
@@ -101,8 +93,8 @@ class FilterExplorer(ipywidgets.VBox):
         self._show()
         self.observe(self._show, ["group", "criterion", "ratio"])
         self.observe(self._mark, "selected")
-        self._picture.observe(self._picked, "selected")
-        self._controls.observe(self._chosen)
+        self.observe(self._picked, "place")
+        self.observe(self._chosen, "rule")
 
     # What it is set to -------------------------------------------------------------------------------------------
 
@@ -215,45 +207,47 @@ class FilterExplorer(ipywidgets.VBox):
             self._state = (view, message)
             if view is None or before is None or before.scene.group != view.scene.group:
                 self.selected = None
-            self._showing = True
-            try:
-                self._controls.show(group, criterion, ratio)
-                self._draw(view, message, same_scene=before is not None and view is not None
-                           and before.scene is view.scene)  # fmt: skip
-            finally:
-                self._showing = False
+            self._draw(view, message, same_scene=before is not None and view is not None and before.scene is view.scene)
 
     def _draw(self, view: FilterView | None, message: str, same_scene: bool) -> None:
-        with self._picture.hold_sync():
-            if view is None:
-                self._picture.scene, self._picture.marks = {}, {}
-                self._picture.words = {"message": message}
-                return
-            if not same_scene:
-                self._picture.scene = scene_payload(view.scene)
-            self._picture.marks = marks_payload(view)
-            self._picture.words = {
-                "message": "", "notes": notes(self._graph, view), "summary": summary(self._graph, view),
-            }  # fmt: skip
-            self._picture.selected = self._place(view, self.selected)
+        self._showing = True
+        try:
+            with self.hold_sync():
+                self.choices = choices_payload(self._graph, self.criterion)
+                self.rule = self._rules().index(self.criterion)
+                if view is None:
+                    self.scene, self.marks, self.words = {}, {}, {"message": message}
+                    return
+                if not same_scene:
+                    self.scene = scene_payload(view.scene)
+                self.marks = marks_payload(view)
+                self.words = {"message": "", "notes": notes(self._graph, view), "summary": summary(self._graph, view)}
+                self.place = self._place(view, self.selected)
+        finally:
+            self._showing = False
+
+    def _rules(self) -> list[str | Criterion]:
+        """Return the criteria that can be chosen: the named ones, and the current one when it is an object."""
+        return [*NAMED] if isinstance(self.criterion, str) else [*NAMED, self.criterion]
 
     def _place(self, view: FilterView | None, channel: int | None) -> int | None:
         return None if view is None or channel is None else view.scene.channels.tolist().index(channel)
 
     def _mark(self, change: object) -> None:
         with self._lock:
-            self._picture.selected = self._place(self._state[0], self.selected)
+            self.place = self._place(self._state[0], self.selected)
 
     def _picked(self, change: object) -> None:
         with self._lock:
-            view, place = self._state[0], self._picture.selected
+            view, place = self._state[0], self.place
             # A click may arrive when its group has already gone.
             if view is not None and place is not None and 0 <= place < len(view.scene):
                 self.selected = int(view.scene.channels[place])
             else:
-                self.selected = None
+                self.selected = self.place = None
 
-    def _chosen(self, name: str, value: object) -> None:
+    def _chosen(self, change: object) -> None:
         with self._lock:
-            if not self._showing:
-                setattr(self, name, value)
+            rules = self._rules()
+            if not self._showing and 0 <= self.rule < len(rules):
+                self.criterion = rules[self.rule]

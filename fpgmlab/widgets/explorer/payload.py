@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from fpgmlab.criteria import FPGM
+from fpgmlab.criteria import FPGM, NAMED, Criterion
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.widgets.explorer.scene import FilterScene
 from fpgmlab.widgets.explorer.view import FilterView
+
+_RULES = {
+    "fpgm": "FPGM: sum of distances",
+    "fpgm_mix": "FPGM after small norms",
+    "l1": "L1 norm",
+    "l2": "L2 norm",
+    "bn_gamma": "Batch norm's |gamma|",
+    "random": "Random",
+}
+
+
+def choices_payload(graph: ChannelGraph, criterion: str | Criterion) -> dict[str, object]:
+    """Return what there is to choose from: the groups, and in words the named criteria and the current one."""
+    return {
+        "network": type(graph.model).__name__,
+        "groups": [{"name": name, "channels": group.channels, "protected": group.protected is not None}
+                   for name, group in graph.items()],
+        "criteria": [_RULES.get(name, name) for name in NAMED]
+        + ([] if isinstance(criterion, str) else [criterion.label]),
+    }  # fmt: skip
 
 
 def scene_payload(scene: FilterScene) -> dict[str, object]:

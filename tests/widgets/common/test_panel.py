@@ -14,6 +14,7 @@ from fpgmlab.widgets.common.panel import Panel
 def panels(graph: fl.ChannelGraph, task: fl.tasks.Classification, large: bool) -> list[Panel]:
     curves = fl.sensitivity.shipped("resnet20-fashion")
     return [
+        fl.widgets.FilterExplorer(graph, large=large),
         fl.widgets.GammaPanel(graph, large=large),
         fl.widgets.SweepPanel(graph, fl.score(graph), task, large=large),
         fl.widgets.PlanEditor(graph, curves, large=large),

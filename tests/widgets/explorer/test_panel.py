@@ -25,7 +25,7 @@ def expected(explorer: FilterExplorer) -> tuple[int, ...]:
 
 
 def drawn(explorer: FilterExplorer) -> tuple[int, ...]:
-    gone = explorer._picture.marks["gone"]
+    gone = explorer.marks["gone"]
     return tuple(i for i, byte in enumerate(gone) if byte)
 
 
@@ -48,18 +48,20 @@ def test_ratio_group_and_criterion_take_effect(explorer: FilterExplorer):
 
 
 def test_the_controls_and_the_state_are_one(explorer: FilterExplorer):
-    controls = explorer._controls
     explorer.ratio = 0.5
-    assert controls._slider.value == controls._number.value == 0.5
-    controls._slider.value = 0.25
-    assert explorer.ratio == controls._number.value == 0.25
-    controls._number.value = 0.75
-    assert explorer.ratio == controls._slider.value == 0.75
-    controls._group.value = "layer3.0.conv1"
-    assert explorer.group == "layer3.0.conv1"
-    controls._criterion.value = "l1"
+    assert explorer.get_state()["ratio"] == 0.5
+    explorer.set_state({"ratio": 0.25})
+    assert explorer.removed == expected(explorer) == drawn(explorer)
+    explorer.set_state({"group": "layer3.0.conv1"})
+    assert explorer.group == explorer.view.scene.group == "layer3.0.conv1"
+    for place, name in enumerate(NAMED):
+        explorer.set_state({"rule": place})
+        assert explorer.criterion == name
+        assert explorer.removed == expected(explorer) == drawn(explorer)
+        explorer.criterion = "l1"
+        assert explorer.rule == list(NAMED).index("l1")
+    explorer.set_state({"rule": 99})  # of an object that is gone
     assert explorer.criterion == "l1"
-    assert explorer.removed == expected(explorer)
 
 
 def test_a_ratio_between_the_sliders_steps_is_kept(explorer: FilterExplorer):
@@ -69,19 +71,20 @@ def test_a_ratio_between_the_sliders_steps_is_kept(explorer: FilterExplorer):
     assert explorer.ratio == 0.995
 
 
-def test_every_control_has_a_label_and_a_tooltip(explorer: FilterExplorer):
-    for control in explorer._controls.box.children:
-        assert control.description
-        assert control.tooltip
+def test_what_there_is_to_choose_from_is_said_in_words(explorer: FilterExplorer):
+    groups = explorer.choices["groups"]
+    assert [group["name"] for group in groups] == list(explorer.graph)
+    assert groups[-1] == {"name": "fc", "channels": 10, "protected": True}
+    assert len(set(explorer.choices["criteria"])) == len(NAMED)
 
 
 def test_a_criterion_object_is_chosen_and_listed(explorer: FilterExplorer):
     rule = FPGM(distance="cosine")
     explorer.criterion = rule
-    assert explorer._controls._criterion.label == rule.label
+    assert explorer.choices["criteria"][explorer.rule] == rule.label
     assert explorer.removed == expected(explorer)
     explorer.criterion = "l2"
-    assert len(explorer._controls._criterion.options) == len(NAMED)
+    assert len(explorer.choices["criteria"]) == len(NAMED)
 
 
 def test_selection_and_neighbours(explorer: FilterExplorer):
@@ -89,13 +92,13 @@ def test_selection_and_neighbours(explorer: FilterExplorer):
     explorer.observe(lambda change: seen.append(change["new"]), "selected")
     assert len(explorer.neighbours()) == 16 * 5
     explorer.selected = 3
-    assert explorer._picture.selected == 3
+    assert explorer.place == 3
     near = explorer.neighbours()
     assert list(near.columns) == ["filter", "neighbour", "distance", "score", "removed"]
     assert set(near["filter"]) == {3}
     assert near["distance"].is_monotonic_increasing
     assert set(near.loc[near["removed"], "neighbour"]) <= set(explorer.removed)
-    explorer._picture.selected = 5  # a click
+    explorer.set_state({"place": 5})  # a click
     assert explorer.selected == 5
     explorer.ratio = 0.6
     assert explorer.selected == 5
@@ -105,8 +108,8 @@ def test_selection_and_neighbours(explorer: FilterExplorer):
 
 
 def test_a_click_that_comes_too_late_selects_nothing(explorer: FilterExplorer):
-    explorer._picture.selected = 99
-    assert explorer.selected is None
+    explorer.set_state({"place": 99})
+    assert (explorer.selected, explorer.place) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -140,12 +143,10 @@ def test_wrong_values_name_the_allowed_ones_and_change_nothing(
 def test_protected_groups_are_looked_at_with_the_reason(explorer: FilterExplorer):
     explorer.group = "fc"
     assert explorer.removed == ()
-    assert explorer._controls._slider.disabled
-    assert explorer.graph["fc"].protected in explorer._picture.words["notes"][0]
+    assert explorer.graph["fc"].protected in explorer.words["notes"][0]
     explorer.ratio = 0.8
     assert explorer.removed == ()
     explorer.group = "conv1"
-    assert not explorer._controls._slider.disabled
     assert len(explorer.removed) == 13
 
 
@@ -162,8 +163,8 @@ def test_what_does_not_apply_is_said_in_words_and_the_picture_goes(criterion: ob
     explorer.selected = 1
     explorer.criterion = criterion
     assert message in explorer.message
-    assert message in explorer._picture.words["message"]
-    assert (explorer._picture.scene, explorer._picture.marks, explorer.selected, explorer.view) == ({}, {}, None, None)
+    assert message in explorer.words["message"]
+    assert (explorer.scene, explorer.marks, explorer.selected, explorer.view) == ({}, {}, None, None)
     for look in (lambda: explorer.scores, lambda: explorer.removed, lambda: explorer.plan, explorer.neighbours):
         with pytest.raises(ValueError, match=message):
             look()
@@ -196,7 +197,7 @@ def test_many_threads_end_in_one_state(explorer: FilterExplorer):
         for step in range(40):
             ratio = ((7 * step + start) % 90) / 100
             if step % 3:
-                explorer._controls._slider.value = ratio
+                explorer.set_state({"ratio": ratio})
             else:
                 explorer.ratio = ratio
             if step % 10 == 0:
@@ -208,6 +209,5 @@ def test_many_threads_end_in_one_state(explorer: FilterExplorer):
     for thread in threads:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
-    assert explorer.view.scene.group == explorer.group == explorer._controls._group.value
+    assert explorer.view.scene.group == explorer.group
     assert explorer.removed == expected(explorer) == drawn(explorer)
-    assert explorer._controls._slider.value == pytest.approx(explorer.ratio)

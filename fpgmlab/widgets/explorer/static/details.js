@@ -10,7 +10,7 @@ export function detailsView(actions) {
       body.replaceChildren(
         element("h4", {}, "No filter selected"),
         element("p", {}, summary),
-        element("p", { class: "fl-quiet" },
+        element("p", { class: "fl-empty" },
           "Point at a filter in any of the pictures. Click to keep it here; or Tab to a picture and use the arrow keys, " +
           "Enter to pin, Escape to clear."));
     },

@@ -1,4 +1,6 @@
 import { beforeNextPicture, element, listen, numbers } from "../../common/static/common.js";
+import { panelHead, panelLarge } from "../../common/static/head.js";
+import { explorerControls } from "./controls.js";
 import { detailsView, spoken } from "./details.js";
 import { mapView } from "./map.js";
 import { matrixView } from "./matrix.js";
@@ -11,7 +13,7 @@ function render({ model, el, signal }) {
   const state = readState(model);
   const pointed = { hover: null, other: null, pinned: false, reading: [], place: "", byKey: false };
   const actions = {
-    current: () => pointed.hover ?? model.get("selected"), // also of a key that came before the next picture
+    current: () => pointed.hover ?? model.get("place"), // also of a key that came before the next picture
     hover: (filter, other = null) => point(filter, other),
     point: (filter) => point(pointed.hover, filter), // beside the current one, from the list of neighbours
     select: (filter) => {
@@ -19,7 +21,7 @@ function render({ model, el, signal }) {
       choose(filter, pointed.pinned);
     },
     pin: (filter, always = false) => {
-      const again = pointed.pinned && model.get("selected") === filter && !always;
+      const again = pointed.pinned && model.get("place") === filter && !always;
       choose(again ? null : filter, !again);
     },
   };
@@ -30,8 +32,10 @@ function render({ model, el, signal }) {
   const summary = element("p", { class: "fl-explorer-summary" });
   const live = element("div", { class: "fl-sr", "aria-live": "polite", role: "status" });
   const content = element("div", { class: "fl-explorer-panels" }, views[0].node, views[1].node, details.node, views[2].node);
-  const root = element("div", { class: "fl-root fl-explorer", role: "group", "aria-label": "Filter explorer" },
-    alarm, summary, remarks, content, live);
+  const controls = explorerControls(model), { network, groups } = model.get("choices"), free = groups.filter((group) => !group.protected).length;
+  const root = element("div", { class: "fl-root fl-explorer", role: "group", "aria-label": "Filter explorer" });
+  root.append(panelHead(network, `${groups.length} group${groups.length === 1 ? "" : "s"} · ${free} prunable · filters`, panelLarge(model, root, signal)),
+    controls.node, alarm, summary, remarks, content, live);
   el.append(root);
 
   function point(filter, other) {
@@ -42,7 +46,7 @@ function render({ model, el, signal }) {
 
   function choose(filter, pinned) {
     Object.assign(pointed, { hover: null, other: null, pinned: filter !== null && pinned });
-    model.set("selected", filter);
+    model.set("place", filter);
     model.save_changes();
     highlight();
     live.textContent = filter === null ? "Nothing selected" : spoken(state, filter) + (pointed.pinned ? ", pinned" : "");
@@ -50,7 +54,7 @@ function render({ model, el, signal }) {
 
   root.addEventListener("keydown", (event) => {
     if (!event.target.classList.contains("fl-explorer-view") || !state.marks) return;
-    const selected = model.get("selected");
+    const selected = model.get("place");
     if (event.key === "Escape") choose(null, false);
     else if (event.key === "Enter" || event.key === " ") {
       choose(selected === null ? state.marks.removal[0] : selected, selected === null || !pointed.pinned);
@@ -69,7 +73,7 @@ function render({ model, el, signal }) {
 
   const highlight = beforeNextPicture(() => {
     if (!state.marks) return;
-    const selected = model.get("selected");
+    const selected = model.get("place");
     pointed.pinned &&= selected !== null; // the kernel may have cleared it
     const current = actions.current(), read = pointed.pinned ? selected : current;
     const near = current === null ? [] : state.neighbours(current).map(([j]) => j);
@@ -103,7 +107,9 @@ function render({ model, el, signal }) {
   });
 
   listen(model, ["scene", "marks", "words"], draw, signal);
-  listen(model, ["selected"], highlight, signal);
+  listen(model, ["group", "rule", "ratio", "choices"], controls.draw, signal);
+  controls.draw();
+  listen(model, ["place"], highlight, signal);
   draw();
 }
 

@@ -85,7 +85,7 @@ function colourOf(share) {
 
 /** Draw row and column of the current filter, its neighbours in them, and which filters are removed at the edges. */
 function drawMarks(canvas, order, place, gone, { current, neighbours, other }) {
-  const ratio = window.devicePixelRatio || 1, size = canvas.clientWidth, cell = size / order.length;
+  const size = canvas.clientWidth, ratio = ((window.devicePixelRatio || 1) * canvas.getBoundingClientRect().width) / size || 1, cell = size / order.length;
   canvas.width = canvas.height = Math.round(size * ratio);
   const pen = canvas.getContext("2d"), style = getComputedStyle(canvas);
   pen.scale(ratio, ratio);
