@@ -222,8 +222,12 @@ def test_as_cut_repaired_and_fine_tuned_stand_side_by_side(shown: SimpleNamespac
     point = shown.page.get_by_role("button", name=re.compile("^Restore mine: .*" + words))
     for mark in ("circle.fl-desk-hollow", "circle.fl-desk-filled", ".fl-desk-half", "path.fl-desk-filled"):
         shown.expect(point.locator(mark)).to_be_visible()
-    gauge = shown.page.locator(".fl-desk-gauge-measured")
-    shown.expect(gauge).to_have_text("measured {} · repaired {} · fine-tuned {}".format(*found))
+    gauge = shown.page.locator(".fl-desk-verdict")
+    shown.expect(gauge).to_have_attribute("data-kind", "repaired")
+    shown.expect(gauge.locator("strong")).to_have_text(found[1])
+    shown.expect(gauge.locator(".fl-desk-verdict-others")).to_contain_text(
+        "as cut {} · fine-tuned {}".format(found[0], found[2])
+    )
 
 
 def test_nothing_went_wrong_on_the_page(shown: SimpleNamespace):

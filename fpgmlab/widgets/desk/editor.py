@@ -52,11 +52,15 @@ class PlanEditor(KeepingDesk):
     scores : mapping of str to Tensor, optional
         The channels with the lowest go first; those that the curves were made with when left out.
     table : LatencyTable, optional
-        Adds the latency to the totals and to the budgets; see `fpgmlab.latency_table`.
+        Adds the milliseconds to the totals and to the budgets, and the steps of the runtime to the bars; see
+        `fpgmlab.latency_table`.
+    as_cut : Curves, optional
+        Of points as cut, where ``curves`` are of repaired ones: the bars can show either.
     metric : str, optional
         The one that is shown first; the task's own when the curves have it, else their first.
     multiple : int or "runtime"
-        Bars snap to multiples of so many channels, or all; ``"runtime"``: to counts that runtimes do not waste here.
+        Bars snap to multiples of so many channels, or all; ``"runtime"``: to counts that runtimes do not waste here,
+        with a table to the ends of its steps.
     max_ratio : float
         No bar goes higher.
     large : bool
@@ -94,6 +98,7 @@ class PlanEditor(KeepingDesk):
         plan: Plan | None = None,
         scores: Scores | None = None,
         table: LatencyTable | None = None,
+        as_cut: Curves | None = None,
         metric: str | None = None,
         multiple: Multiple = "runtime",
         max_ratio: float = 1.0,
@@ -108,7 +113,7 @@ class PlanEditor(KeepingDesk):
         bars = Bars(graph, self._scores, table)
         start = bars.nothing if plan is None else bars.whole(plan)
         self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
-        desk = desk_payload(graph, curves, self._scores, max_ratio, table)
+        desk = desk_payload(graph, curves, self._scores, max_ratio, table, as_cut)
         file, stored = open_file(path, graph, self._scores, curves)
         shown = _shown(metric, finite_metrics(curves), task)
         super().__init__(bars, desk, graph, curves, task, table, measure, multiple=multiple, metric=shown, large=large)

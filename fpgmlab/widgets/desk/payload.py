@@ -17,6 +17,7 @@ from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.rounding import Scores, lowest, unit_of
 from fpgmlab.sensitivity import Curves
+from fpgmlab.widgets.desk.steps import ends_of_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,12 @@ Json = dict[str, object]
 
 
 def desk_payload(
-    graph: ChannelGraph, curves: Curves, scores: Scores, max_ratio: float = 1.0, table: LatencyTable | None = None
+    graph: ChannelGraph,
+    curves: Curves,
+    scores: Scores,
+    max_ratio: float = 1.0,
+    table: LatencyTable | None = None,
+    as_cut: Curves | None = None,
 ) -> Json:
     """Return everything that the browser needs to compute what a plan costs and degrades.
 
@@ -39,30 +45,36 @@ def desk_payload(
     max_ratio : float
         No group loses more than this fraction.
     table : LatencyTable, optional
+    as_cut : Curves, optional
+        Curves of points as cut, beside ``curves`` of repaired ones: another background, from which nothing is
+        predicted.
 
     Returns
     -------
     dict
-        Of what JSON knows. ``groups``: a list, in network order. ``cells``: the sizes of all cells. ``macs``,
+        Of what JSON knows. ``groups``: a list, in network order; with a table each has its ``steps``, the numbers of
+        channels worth keeping (see `fpgmlab.widgets.desk.steps`). ``cells``: the sizes of all cells. ``macs``,
         ``sizes``: terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
         `fpgmlab.graph.costs.CostModel`). ``repaired``: whether the curves are of repaired points. ``metrics``: name,
-        unpruned value, and a curve, or None, for each group. ``block``: channels that runtimes compute at
-        once here. ``latency``: the table's kernels, and its layers' counts
-        over z; or None.
+        unpruned value, and a curve, or None, for each group; ``as_cut``: the same of those curves, or None.
+        ``block``: channels that runtimes compute at once here. ``latency``: the table's kernels, and its layers' counts
+        over z with the group that each makes; or None.
 
     Raises
     ------
     ValueError
-        When the curves or the table are of another network.
+        When the curves or the table are of another network, and for ``as_cut`` that are not what they should be.
     """
+    steps = {} if table is None else ends_of_steps(graph, scores, table, max_ratio)
+    others = _as_cut(graph, curves, as_cut)
     return {
         "network": type(graph.model).__name__,
-        "groups": [_group(graph, name, scores, max_ratio) for name in graph],
+        "groups": [_group(graph, name, scores, max_ratio) | {"steps": steps.get(name)} for name in graph],
         "cells": np.bincount(graph.costs.cells).tolist(),
         "macs": _macs(graph),
         "sizes": _sizes(graph),
         "repaired": curves.repaired,
-        "metrics": [_metric(graph, curves, name) for name in finite_metrics(curves)],
+        "metrics": [_metric(graph, curves, name) | {"as_cut": others.get(name)} for name in finite_metrics(curves)],
         "block": channel_block(),
         "latency": None if table is None else _latency(graph, table),
     }
@@ -155,6 +167,20 @@ def _metric(graph: ChannelGraph, curves: Curves, name: str) -> Json:
     }
 
 
+def _as_cut(graph: ChannelGraph, curves: Curves, as_cut: Curves | None) -> dict[str, Json]:
+    """Return by name what is shown of curves as cut, beside repaired ones."""
+    if as_cut is None:
+        return {}
+    if as_cut.repaired:
+        raise ValueError("as_cut must be curves of points as cut; these are of repaired points: give them as curves")
+    if not curves.repaired:
+        raise ValueError("as_cut goes beside curves of repaired points; the curves are as cut already: leave it out")
+    try:
+        return {name: _metric(graph, as_cut, name) for name in finite_metrics(as_cut)}
+    except ValueError as error:
+        raise ValueError(f"as_cut: {error}") from None
+
+
 def _curve(curve: Degradation, table: pd.DataFrame) -> Json | None:
     """Return a curve by falling number of kept channels, as its table is, up to its last finite point, or None."""
     known = len(curve.kept)
@@ -172,6 +198,14 @@ def _short(values: np.ndarray) -> list[float | None]:
     return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
 
 
+def _owners(graph: ChannelGraph) -> list[int]:
+    """Return the position of the group that each entry of z belongs to; -1 for the last, the 1."""
+    owner = np.full(int(graph.costs.cells.max()) + 2, -1)
+    for place, name in enumerate(graph):
+        owner[graph.costs.cells[graph.channels_of(name)]] = place
+    return owner.tolist()
+
+
 def _latency(graph: ChannelGraph, table: LatencyTable) -> Json:
     counts = graph.costs.counts
 
@@ -181,6 +215,7 @@ def _latency(graph: ChannelGraph, table: LatencyTable) -> Json:
     def steps(side: Steps) -> Json:
         return {"block": side.block, "counts": side.counts, "units": side.units}
 
+    owner = _owners(graph)
     places = table.places(graph)
     kernels, names = list(table.kernels), [name for _, name in places]
     return {
@@ -194,6 +229,7 @@ def _latency(graph: ChannelGraph, table: LatencyTable) -> Json:
         "layers": [
             {"inputs": linear(2 * i), "outputs": linear(2 * i + 1), "kernel": kernels.index(table.layers[name].kernel),
              "weights": table.layers[name].weights, "layout": table.layers[name].layout,
+             "group": max((owner[cell] for cell, _ in linear(2 * i + 1)), default=-1),
              "beside": [names.index(other) for other in table.layers[name].beside]}
             for i, name in places
         ],

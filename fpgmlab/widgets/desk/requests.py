@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from fpgmlab.errors import unknown
 
-BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": "latency"}
+BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": "milliseconds"}
 METHODS = ("allocate", "equal_loss")
 DO = (
     "evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "cancel", "confirm", "exchange",

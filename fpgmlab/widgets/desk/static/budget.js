@@ -7,8 +7,10 @@ const BUDGET_PATIENCE = 60000; // milliseconds after which a budget can be asked
 /** Plans that are computed: the best within a budget by the kernel, presets in the browser; locked bars stay. */
 export function budgetView(store, signal) {
   const { desk } = store.calculator;
-  const share = controlNumber("Per cent to keep", 50, { min: 1, max: 100, step: "any" }, () => fit.click());
+  const before = store.budget() ?? { kind: "macs", share: 0.5 }; // as it was asked for last
+  const share = controlNumber("Per cent to keep", Number((100 * before.share).toFixed(4)), { min: 1, max: 100, step: "any" }, () => fit.click());
   const kind = controlSelect({ "aria-label": "Cost the budget is of" }, wordsKinds(desk).map((each) => [each.kind, each.name]), () => draw());
+  kind.value = before.kind;
   const fit = controlButton("Fit", () => ask("allocate"), { class: "fl-button fl-button-main" });
   const equal = controlButton("Equal loss", () => ask("equal_loss"));
   const around = element("span", { class: "fl-quiet" });
@@ -35,7 +37,7 @@ export function budgetView(store, signal) {
   const draw = beforeNextPicture(() => {
     const none = desk.metrics.length ? null : "There are no curves to go by", busy = asked && "Waiting for the kernel";
     controlAllow(fit, none ?? busy, "The least predicted loss within the budget");
-    controlAllow(equal, none ?? (kind.value === "latency" ? "Equal loss does not know the latency" : busy),
+    controlAllow(equal, none ?? (kind.value === "latency" ? "Equal loss does not know milliseconds" : busy),
       "The same predicted loss for every group, as much as the budget asks for");
     for (const [button, method] of [[fit, "allocate"], [equal, "equal_loss"]]) button.setAttribute("aria-busy", String(asked?.method === method));
     const locked = store.locked().size;

@@ -1,3 +1,5 @@
+import { stairsOf } from "./stairs.js";
+
 // What a plan costs and degrades, by the same arithmetic as the kernel's: pure functions of the kept channels.
 
 /** Return the calculations on what the kernel sent; see widgets/desk/payload.py. A plan is the kept channels of each group. */
@@ -6,6 +8,7 @@ export function deskModel(desk) {
   const whole = groups.map((group) => group.channels);
   const z = new Float64Array(cells.length + 1).fill(1);
   const counted = {}; // by multiple and group: the numbers that are allowed, asked for at each move of a pointer
+  const stairs = latency ? stairsOf(desk, whole, z, fill) : null;
 
   /** Put the kept channels of each cell into z; `chosen` has the cells of channels that were not chosen by score. */
   function fill(kept, chosen) {
@@ -19,10 +22,13 @@ export function deskModel(desk) {
     });
   }
 
-  /** Return MACs, parameters, bytes, the MACs of each group, and milliseconds (NaN without a latency table). */
+  /**
+   * Return MACs, parameters, bytes, and milliseconds (NaN without a latency table); the MACs and the milliseconds of each group are those of the
+   * layers that make its channels.
+   */
   function cost(kept, chosen) {
     fill(kept, chosen);
-    const byGroup = new Float64Array(groups.length);
+    const byGroup = new Float64Array(groups.length), msByGroup = new Float64Array(groups.length);
     let all = 0, params = 0, bytes = 0;
     for (let t = 0; t < macs.macs.length; t++) {
       const value = macs.macs[t] * z[macs.i[t]] * z[macs.j[t]];
@@ -34,29 +40,7 @@ export function deskModel(desk) {
       params += sizes.params[t] * product;
       bytes += sizes.bytes[t] * product;
     }
-    return { macs: Math.round(all), params: Math.round(params), bytes: Math.round(bytes), byGroup, latency: latency ? milliseconds() : NaN };
-  }
-
-  function milliseconds() {
-    const { layers, kernels } = latency;
-    const counts = layers.map(({ inputs, outputs }) => [linear(inputs), linear(outputs)]);
-    const quick = layers.map(({ kernel }, l) => kernels[kernel].alignment.every((multiple, side) => counts[l][side] % multiple === 0));
-    let total = latency.overhead;
-    layers.forEach(({ kernel, weights, layout, beside }, l) => {
-      const [taken, made] = kernels[kernel][quick[l] ? "aligned" : "odd"];
-      const [inputs, outputs] = counts[l];
-      const [i, o] = [atSteps(taken, inputs), atSteps(made, outputs)];
-      const misfit = outputs % layout !== 0 || beside.some((other) => !quick[other]);
-      const features = [1, i, o, i * o, misfit ? outputs / 64 : 0];
-      features.forEach((feature, term) => (total += feature * weights[term + (quick[l] ? 0 : features.length)]));
-    });
-    return total;
-  }
-
-  function linear(terms) {
-    let sum = 0;
-    for (const [cell, each] of terms) sum += each * z[cell];
-    return sum;
+    return { macs: Math.round(all), params: Math.round(params), bytes: Math.round(bytes), byGroup, msByGroup, latency: stairs ? stairs.time(msByGroup) : NaN };
   }
 
   /** Return what a metric is expected to be: the sum of the drops that each group's removal alone causes. */
@@ -99,7 +83,10 @@ export function deskModel(desk) {
     return counts[Math.max(0, Math.min(counts.length - 1, place))];
   }
 
-  return { desk, groups, whole, cost, predict, allowed, snapped, stepped };
+  /** Return the most channels that a group could keep at no more time, or null: nothing is wasted, or there is no table. */
+  const wasted = (g, kept) => stairs?.wasted(g, kept) ?? null;
+
+  return { desk, groups, whole, cost, predict, allowed, snapped, stepped, wasted };
 }
 
 /** Read a curve at a number of kept channels: drop, half the interval's width, whether that is beyond what was measured. */
@@ -115,21 +102,12 @@ export function at(curve, kept) {
   return { drop: mix(drop[after - 1], drop[after]), half: mix(half(after - 1), half(after)), beyond: false };
 }
 
-function allowedOf({ channels, step, least, unit: wasteless, protected: reason }, multiple) {
+function allowedOf({ channels, step, least, unit: wasteless, steps, protected: reason }, multiple) {
   if (reason) return [channels];
+  if (multiple === "runtime" && steps?.length > 1) return steps; // by a table; where it knows of none, by the processor's blocks
   const unit = multiple === "runtime" ? wasteless : leastCommonMultiple(step, multiple), found = [];
   for (let kept = unit; kept < channels; kept += unit) if (kept >= least) found.push(kept);
   return [...found, channels];
-}
-
-/** Return what so many channels of one side cost: fpgmlab.deployment.staircases.steps.Steps.at in the browser. */
-function atSteps({ block, counts, units }, channels) {
-  const top = channels < block ? channels : Math.ceil(channels / block) * block;
-  const last = counts.length - 1;
-  const place = counts.findLastIndex((n) => n <= top);
-  if (place < 0) return units[0];
-  if (place === last) return units[last] + (last ? ((units[last] - units[0]) / (counts[last] - counts[0])) * (top - counts[last]) : 0);
-  return units[place] + ((units[place + 1] - units[place]) * (top - counts[place])) / (counts[place + 1] - counts[place]);
 }
 
 function leastCommonMultiple(a, b) {

@@ -1,12 +1,14 @@
 import { listen } from "../../common/static/common.js";
 import { deskHistory, historyAlike, historyFits, historySame, historyShort } from "./history.js";
 import { deskModel } from "./model.js";
+import { watchStore } from "./watch.js";
 
 /**
  * What one view of the desk shows, in one place: the plan, its history, the selection, the snapshots.
  *
  * The browser computes and keeps all of it; the kernel is told of each plan that is not just passed through, and answers with its own totals.
- * Views call the methods and listen with `on(what, callback)`: "plan", "selection", "locks", "metric", "snapshots", "results", "confirmed", "work", "history", "budget".
+ * Views call the methods and listen with `on(what, callback)`: "plan", "selection", "locks", "metric", "snapshots", "results", "confirmed", "work", "history", "budget",
+ * "live" (what is measured), "points" (what was), "seen" (how it is shown).
  */
 export function deskStore(widget, signal) {
   const listeners = new Map();
@@ -64,6 +66,8 @@ export function deskStore(widget, signal) {
     changed();
   };
 
+  /** Return whether the plan shown is not settled: a bar is being dragged. */
+  store.moving = () => !historySame(store.kept, settled());
   store.canUndo = () => history.canUndo();
   store.canRedo = () => history.canRedo();
   store.undo = () => went("undo", history.undo());
@@ -128,12 +132,6 @@ export function deskStore(widget, signal) {
   store.work = () => widget.get("work");
   store.notice = () => widget.get("notice");
   store.dismiss = () => trait("notice", {});
-  let budget = null; // what was asked to remain last: { kind, share }
-  store.budget = () => budget;
-  store.setBudget = (asked) => {
-    budget = asked;
-    tell("budget");
-  };
 
   // Snapshots: plans with a name, each knows from which it came ---------------------------------------------------
   store.snapshots = () => widget.get("snapshots");
@@ -167,6 +165,7 @@ export function deskStore(widget, signal) {
   listen(widget, ["locked"], () => tell("locks"), signal);
   listen(widget, ["snapshots", "current"], () => tell("snapshots"), signal);
   listen(widget, ["results"], () => tell("results"), signal);
+  watchStore(store, widget, tell, signal);
   listen(widget, ["work", "notice"], () => tell("work"), signal);
   listen(widget, ["confirmed", "revision"], () => tell("confirmed"), signal);
   return store;

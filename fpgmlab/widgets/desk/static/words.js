@@ -7,7 +7,8 @@ export function wordsAmount(value, unit = "") {
   return word + unit === "" ? number : `${number} ${word}${unit}`;
 }
 
-function wordsTime(ms) {
+/** Return a time in milliseconds. */
+export function wordsTime(ms) {
   return `${ms >= 999.5 ? Math.round(ms) : ms.toPrecision(3)} ms`;
 }
 
@@ -19,8 +20,8 @@ export function wordsKinds(desk) {
     { kind: "bytes", name: "bytes", title: "File size", text: (value) => wordsAmount(value, "B") },
   ];
   if (!desk.latency) return kinds;
-  const { runtime, batch } = desk.latency;
-  return [...kinds, { kind: "latency", name: "latency", title: "Latency", of: runtime, note: `a batch of ${batch}`, text: wordsTime }];
+  const { runtime, batch } = desk.latency, note = `by the latency table; a batch of ${batch}`;
+  return [{ kind: "latency", name: "milliseconds", title: "Milliseconds", of: runtime, note, text: wordsTime }, ...kinds];
 }
 
 /** Return what remains of the whole: 49.3 %. */
@@ -37,6 +38,12 @@ export function wordsValue(metric, value) {
 /** Return half an interval's width, in points for shares; nothing where there is none. */
 export function wordsSpread(metric, half) {
   return half === 0 ? "" : `± ${metric.share ? (100 * half).toFixed(1) : half.toPrecision(2)}`;
+}
+
+/** Return the ends of an interval: 93.9 to 94.8 %; or that they are not known. */
+export function wordsInterval(metric, low, high) {
+  if (low === null || high === null) return "interval not known yet";
+  return metric.share ? `${(100 * low).toFixed(1)} to ${wordsValue(metric, high)}` : `${wordsValue(metric, low)} to ${wordsValue(metric, high)}`;
 }
 
 function wordsDigits(value) {
