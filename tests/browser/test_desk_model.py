@@ -31,7 +31,8 @@ NETWORKS: dict[str, Callable[[], fl.ChannelGraph]] = {
 MODEL = """([desk, plans, multiple]) => {
   const model = deskModel(desk), metric = desk.metrics[0];
   return plans.map(({ kept, ratios }) => ({
-    ...model.cost(kept, {}), ...model.predict(metric, kept), byGroup: null, msByGroup: [...model.cost(kept, {}).msByGroup],
+    ...model.cost(kept, {}), ...model.predict(metric, kept), byGroup: null,
+    msByGroup: [...model.cost(kept, {}).msByGroup],
     wasted: kept.map((count, g) => model.wasted(g, count)),
     snapped: ratios.map((ratio, g) => model.snapped(g, ratio, multiple)),
     allowed: kept.map((_, g) => model.allowed(g, multiple)),

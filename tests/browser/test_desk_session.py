@@ -225,9 +225,7 @@ def test_as_cut_repaired_and_fine_tuned_stand_side_by_side(shown: SimpleNamespac
     gauge = shown.page.locator(".fl-desk-verdict")
     shown.expect(gauge).to_have_attribute("data-kind", "repaired")
     shown.expect(gauge.locator("strong")).to_have_text(found[1])
-    shown.expect(gauge.locator(".fl-desk-verdict-others")).to_contain_text(
-        "as cut {} · fine-tuned {}".format(found[0], found[2])
-    )
+    shown.expect(gauge.locator(".fl-desk-verdict-others")).to_contain_text(f"as cut {found[0]} · fine-tuned {found[2]}")
 
 
 def test_nothing_went_wrong_on_the_page(shown: SimpleNamespace):

@@ -38,19 +38,19 @@ function verdictOf(store) {
   const at = { live: Boolean(live.doing) && live.doing !== "waiting", share: live.doing ? Math.max(0, Math.min(1, live.share ?? 0)) : 0, doing: (live.doing && live.words) || "" };
   if (!metric) return { ...at, name: "Metric", mark: "none", kind: VERDICT_KINDS.none, value: "–", spread: "", how: "no curves: nothing is predicted", others: live.why ?? "", title: "" };
   const found = store.measured(), first = measuredFirst(found), foreseen = predicted ? verdictForecast(store, metric, predicted) : null;
+  const whole = String(store.kept) === String(store.calculator.whole);
   if (first === null) {
-    const whole = String(store.kept) === String(store.calculator.whole);
     const told = whole && metric.value !== null ? verdictUnpruned(metric) : { mark: "predicted", ...(foreseen ?? { value: "–", spread: "", how: "", others: "" }) };
     const why = store.live().why ? `${whole ? "" : "predicted only: "}${store.live().why}` : "";
     return { ...at, ...told, name: metric.name, kind: VERDICT_KINDS[told.mark], others: [told.others, why].filter(Boolean).join(" · "), title: VERDICT_WHY };
   }
-  const { value, low, high, samples, of, reference } = found[first];
-  const also = [first === "repaired" && found["as cut"] && `as cut ${wordsValue(metric, found["as cut"].value)}`,
+  const { value, low, high, samples, of, reference } = found[first], mark = whole ? "unpruned" : first;
+  const also = whole ? [] : [first === "repaired" && found["as cut"] && `as cut ${wordsValue(metric, found["as cut"].value)}`,
     found["fine-tuned"] && `fine-tuned ${wordsValue(metric, found["fine-tuned"].value)}`,
     reference === null ? metric.value !== null && `unpruned ${wordsValue(metric, metric.value)}` : `unpruned ${wordsValue(metric, reference)} on the same pictures`];
   const half = low === null || high === null ? 0 : (high - low) / 2;
   return {
-    ...at, name: metric.name, mark: first, kind: VERDICT_KINDS[first], value: wordsValue(metric, value), spread: wordsSpread(metric, half),
+    ...at, name: metric.name, mark, kind: VERDICT_KINDS[mark], value: wordsValue(metric, value), spread: wordsSpread(metric, half),
     how: `${wordsInterval(metric, low, high)} · ${verdictPictures(samples, of)}`, others: [...also, live.why].filter(Boolean).join(" · "),
     title: `The 95 % interval is of these pictures.${foreseen ? ` The curves predicted ${foreseen.value.replace("≈ ", "")} ${foreseen.spread}${store.calculator.desk.repaired ? ", repaired" : ", as cut"}.` : ""}`,
   };
