@@ -1,11 +1,12 @@
-import { beforeNextPicture, element } from "../../common/static/common.js";
-import { BAR_HEIGHT, barOf, barWords } from "./bar.js";
+import { beforeNextPicture, element, onceRested } from "../../common/static/common.js";
+import { BAR_HEIGHT, barOf, barWaste, barWords } from "./bar.js";
 import { changesTogether } from "./changes.js";
 import { lossScale } from "./colours.js";
 import { barsKeys } from "./keys.js";
 import { barsLegend } from "./legend.js";
 import { overviewView } from "./overview.js";
 import { barsPointer } from "./pointer.js";
+import { wordsAmount, wordsIn, wordsTime } from "./words.js";
 
 const BARS_LEAST = 18, BARS_MOST = 60; // pixels from one bar to the next
 const BARS_LETTER = 7.5, BARS_TITLE = 90, BARS_GAP = 9; // pixels: a title's letter, the room that a title is given, between stages
@@ -13,19 +14,21 @@ const BARS_LETTER = 7.5, BARS_TITLE = 90, BARS_GAP = 9; // pixels: a title's let
 /** All bars in network order, a stage beside the other; scrolled when they do not fit, with an overview of them all. */
 export function barsView(store, signal) {
   const { calculator } = store, { groups, whole } = calculator;
-  const macs = calculator.cost(whole).byGroup, tallest = Math.max(...macs, 1);
-  const bars = groups.map((group, g) => barOf(group, g, tallest, macs[g]));
+  const { byGroup: macs, msByGroup: ms } = calculator.cost(whole), kinds = [["macs", macs], ...(calculator.desk.latency ? [["ms", ms]] : [])];
+  const tallest = kinds.map(([, values]) => Math.max(...values) || 1);
+  const bars = groups.map((group, g) => barOf(group, g, kinds.map(([kind, values], i) => ({ name: kind, all: values[g], tallest: tallest[i] }))));
   const stages = barsStages(groups), least = stages.reduce((sum, stage) => sum + barsWidth(stage) + BARS_GAP, 2 * BARS_GAP);
   const row = element("div", { class: "fl-desk-bars-row", style: `min-width:${least}px` }, ...stages.map((stage) => barsStage(stage, bars)));
   const scroller = element("div", { class: "fl-desk-bars-scroll" }, row);
-  const name = element("strong"), words = element("span"), says = element("div", { class: "fl-desk-bars-says", "aria-hidden": "true" }, name, " ", words);
-  const overview = overviewView(store, scroller, signal), legend = barsLegend(store.calculator.desk.repaired);
+  const name = element("strong"), words = element("span"), costs = element("span", { class: "fl-quiet" }), says = element("div", { class: "fl-desk-bars-says", "aria-hidden": "true" }, name, " ", words, " ", costs);
+  const overview = overviewView(store, scroller, signal), legend = barsLegend(store);
   const node = element("div", { class: "fl-panel", role: "group", "aria-label": `Ratios of the ${groups.length} channel groups` },
-    says, element("div", { class: "fl-desk-bars-body" }, barsAxis(), scroller, overview.node), legend.node);
-  let hovered = null;
+    says, element("div", { class: "fl-desk-bars-body" }, barsAxis(kinds.length), scroller, overview.node), legend.node);
+  const sayName = wordsIn(name), sayWords = wordsIn(words), sayCosts = wordsIn(costs);
+  let hovered = null, wastes = [];
 
   const drawCurves = () => {
-    const metric = store.metric(), { top, ticks } = lossScale(metric), multiple = store.multiple();
+    const metric = store.drawn(), { top, ticks } = lossScale(metric), multiple = store.multiple();
     bars.forEach((bar, g) => bar.setCurve(metric, top, 1 - calculator.allowed(g, multiple)[0] / groups[g].channels));
     legend.set(metric, top, ticks);
     curvesOf = [metric, multiple];
@@ -33,18 +36,26 @@ export function barsView(store, signal) {
   let curvesOf = [];
   const draw = beforeNextPicture(() => {
     if (signal.aborted) return;
-    const metric = store.metric(), { byGroup } = store.totals(), locked = store.locked();
+    const metric = store.drawn(), { byGroup, msByGroup } = store.totals(), locked = store.locked();
     if (curvesOf[0] !== metric || curvesOf[1] !== store.multiple()) drawCurves();
     bars.forEach((bar, g) => {
       bar.setKept(store.kept[g], metric);
-      bar.setMacs(byGroup[g]);
+      bar.setCosts([byGroup[g], msByGroup[g]]);
       bar.setMarks(store.selected.has(g), store.focus === g, locked.has(g), store.selected.size);
     });
-    const g = hovered ?? store.focus, state = locked.has(g) ? ", locked" : "";
-    name.textContent = groups[g].name;
-    words.textContent = `${barWords(groups[g], g, store.kept[g], metric)}${state}`;
+    const g = hovered ?? store.focus, state = locked.has(g) ? ", locked" : "", waste = wastes[g]?.kept === store.kept[g] ? wastes[g].more : null;
+    sayName(groups[g].name);
+    sayWords(`${barWords(groups[g], g, store.kept[g], metric)}${barWaste(store.kept[g], waste)}${state}`);
+    sayCosts(`${wordsAmount(byGroup[g])} of ${wordsAmount(macs[g])} MACs${kinds.length > 1 ? ` · ${wordsTime(msByGroup[g])} of ${wordsTime(ms[g])}` : ""}`);
     overview.draw();
   });
+
+  /** Look which bars stand where a step of the runtime is wasted: at a few bars at most, once they rest. */
+  const drawWastes = onceRested(() => {
+    wastes = store.kept.map((kept, g) => (wastes[g]?.kept === kept ? wastes[g] : { kept, more: calculator.wasted(g, kept) }));
+    bars.forEach((bar, g) => bar.setWaste(wastes[g].more));
+    draw();
+  }, signal);
 
   /** Make a bar the one that is worked with: it is scrolled into view, and gets the keys. */
   const goTo = (g) => {
@@ -65,7 +76,11 @@ export function barsView(store, signal) {
     hovered = null;
     draw();
   });
-  for (const what of ["plan", "metric", "selection", "locks"]) store.on(what, draw);
+  for (const what of ["plan", "metric", "selection", "locks", "seen"]) store.on(what, draw);
+  if (kinds.length > 1) {
+    for (const what of ["plan", "metric", "seen"]) store.on(what, drawWastes);
+    drawWastes();
+  }
   draw();
   return node;
 }
@@ -98,8 +113,8 @@ function barsStage(stage, bars) {
     element("div", { class: "fl-desk-stage-bars" }, ...members.map((g) => bars[g].node)));
 }
 
-/** The scale of all bars: the share removed. */
-function barsAxis() {
+/** The scale of all bars: the share removed; below it the strips' names. */
+function barsAxis(strips) {
   const ticks = [0, 25, 50, 75, 100].map((value) => element("span", { style: `bottom:${(BAR_HEIGHT * value) / 100}px` }, `${value} %`));
-  return element("div", { class: "fl-desk-bars-axis", "aria-hidden": "true" }, element("div", { class: "fl-desk-bars-ticks" }, ...ticks), element("div", { class: "fl-desk-macs-tick" }, "MACs"));
+  return element("div", { class: "fl-desk-bars-axis", "aria-hidden": "true" }, element("div", { class: "fl-desk-bars-ticks" }, ...ticks), element("div", { class: "fl-desk-strip-tick" }, strips > 1 ? "MACs ms" : "MACs"));
 }

@@ -34,6 +34,8 @@ export function changesTogether(store) {
       if (mine.length === 1) return new Map([[mine[0], stepped(mine[0], store.kept[mine[0]], sign, store.multiple())]]);
       return by(sign * Math.max(0, ...mine.map(unit)));
     },
+    /** One channel up (1) or down (-1), or the least that the network can lose; off the steps that bars snap to. */
+    single: (sign) => new Map(free().map((g) => [g, stepped(g, store.kept[g], sign, 1)])),
     /** To one ratio each: as near as its channels allow. */
     to: (value) => new Map(free().map((g) => [g, snapped(g, value, store.multiple())])),
     /** From ratios that were noted, all by so much. */

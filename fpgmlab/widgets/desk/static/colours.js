@@ -60,7 +60,8 @@ export function lossWords(metric, g, kept, channels) {
   const found = at(metric.curves[g], kept);
   if (!found) return "not measured";
   const kind = metric.higher_is_better ? "drop" : "rise", beyond = found.beyond ? "at least " : "";
-  return kept === channels ? `${kind} 0 ${lossUnit(metric)}` : `${kind} ${beyond}${lossNumber(metric, found.drop)} ${lossUnit(metric)}`;
+  const drop = kept === channels ? "0" : `${beyond}${lossNumber(metric, found.drop)}`;
+  return `${kind} ${drop} ${lossUnit(metric)}${metric.note ?? ""}`;
 }
 
 /** Return a ratio as people write it: with one digit after the point, or none. */

@@ -4,14 +4,15 @@ import { barPercent, lossNumber, lossUnit, lossWords } from "./colours.js";
 import { controlButton, controlKeys, controlLabelled } from "../../common/static/controls.js";
 import { curvePicture } from "./curve.js";
 import { at } from "./model.js";
-import { wordsCount, wordsIn, wordsShare } from "./words.js";
+import { wordsCount, wordsIn, wordsShare, wordsTime } from "./words.js";
 
 const DETAIL_NAMES = 3; // layers that are named; the others are counted
-const DETAIL_KEYS = "↑ ↓ one step · PageUp/PageDown ±10 % · Home, End · digits and Enter: a ratio · ← → next bar · Shift: several · L lock";
+const DETAIL_COUNTS = 10; // counts that are listed
+const DETAIL_KEYS = "↑ ↓ one step · Alt: one channel · PageUp/PageDown ±10 % · Home, End · digits and Enter: a ratio · ← → next bar · Shift: several · L lock";
 
 /** All about the bar with the focus, or about the selected bars together. */
 export function detailView(store, signal) {
-  const { groups, whole, cost, allowed } = store.calculator, original = cost(whole), changes = changesTogether(store);
+  const { desk, groups, whole, cost, allowed } = store.calculator, original = cost(whole), changes = changesTogether(store);
   const name = element("h4"), channels = element("span"), ratioWords = element("span"), picture = curvePicture();
   const say = [channels, ratioWords].map(wordsIn), lines = ["alone", "macs", "coupled", "reason"].map((kind) => element("p", { class: `fl-desk-detail-${kind}` }));
   const tell = lines.map(wordsIn);
@@ -54,9 +55,9 @@ export function detailView(store, signal) {
     say[0](`${group.channels} → ${count} channels`);
     say[1](`ratio ${barPercent(1 - count / group.channels)}`);
     tell[0](curve ? detailAlone(metric, curve, count) : "");
-    tell[1](detailMacs(original.byGroup[g], totals.byGroup[g], original.macs));
+    tell[1](`${detailMacs(original.byGroup[g], totals.byGroup[g], original.macs)}${desk.latency ? `; ${wordsTime(totals.msByGroup[g])} of ${wordsTime(original.msByGroup[g])}` : ""}`);
     tell[2](`Couples ${detailList(group.producers)} → ${detailList(group.consumers) || "the model's output"}`);
-    tell[3](group.protected ? `Protected: ${group.protected}.` : detailSteps(allowed(g, store.multiple()), group.channels));
+    tell[3](group.protected ? `Protected: ${group.protected}.` : detailSteps(allowed(g, store.multiple()), group.channels, store.multiple() === "runtime" && group.steps?.length > 1 ? desk.latency.runtime : null));
   };
 
   const drawSeveral = (metric, totals) => {
@@ -81,13 +82,13 @@ export function detailView(store, signal) {
     if (signal.aborted) return;
     const metric = store.metric(), totals = store.totals(), locked = store.locked(), several = store.selected.size > 1;
     if (several) drawSeveral(metric, totals);
-    else drawOne(store.focus, metric, totals);
+    else drawOne(store.focus, store.drawn(), totals);
     const prunable = [...store.selected].filter((g) => !groups[g].protected), on = prunable.length > 0 && prunable.every((g) => locked.has(g));
     lock.hidden = prunable.length === 0;
     sayLock(on ? "Unlock" : "Lock");
     drawInputs(false);
   });
-  for (const what of ["metric", "selection", "locks"]) store.on(what, draw);
+  for (const what of ["metric", "selection", "locks", "seen"]) store.on(what, draw);
   store.on("plan", onceRested(draw, signal)); // text in a picture takes long to lay out: not at each move
   draw();
   return node;
@@ -100,14 +101,15 @@ function detailChange(metric, drop, half) {
 
 function detailAlone(metric, curve, kept) {
   const found = at(curve, kept);
-  return `predicted ${detailChange(metric, found.drop, found.half)} alone${found.beyond ? "; beyond what was measured, perhaps worse" : ""}`;
+  return `predicted ${detailChange(metric, found.drop, found.half)} alone${metric.note ?? ""}${found.beyond ? "; beyond what was measured, perhaps worse" : ""}`;
 }
 
 function detailMacs(all, now, total) {
   return `${wordsShare(all, total)} of all MACs, ${wordsShare(now, total)} remain`;
 }
 
-function detailSteps(counts, channels) {
+function detailSteps(counts, channels, runtime) {
+  if (runtime) return `Keeps ${counts.length > DETAIL_COUNTS ? `one of ${counts.length} counts from ${counts[0]} on` : `${counts.slice(0, -1).join(", ")} or ${channels}`}: the ends of ${runtime}'s steps.`;
   const [first, second = channels] = counts, least = first === channels ? "" : `at least ${first}`;
   return counts.length === 1 ? "All channels must stay." : `Keeps ${least}, in steps of ${second - first}.`;
 }

@@ -51,8 +51,9 @@ function gaugeOf({ title, name, of, note, text }, all) {
     node,
     /** Show what the pruned network itself took, or that it is being timed. */
     time(found, under) {
-      const range = found?.low != null && found.high != null ? ` (${found.low.toPrecision(3)} to ${found.high.toPrecision(3)})` : "";
-      sayTimed(found ? `timed ${wordsTime(found.ms)}${range}${found.runtime === of ? "" : `, ${found.runtime}`}` : under ? "timing the pruned network" : "not timed yet");
+      const half = found?.low != null && found.high != null ? ` ± ${((found.high - found.low) / 2).toPrecision(1)}` : "";
+      const elsewhere = found && found.runtime !== of ? `, ${found.runtime}` : "";
+      sayTimed(found ? `timed ${wordsTime(found.ms)}${half}${elsewhere}` : under ? "timing the pruned network" : "not timed yet");
       timed.dataset.found = String(Boolean(found));
     },
     draw(now, budget) {

@@ -16,6 +16,8 @@ export function headView(store, signal) {
   }
   const samples = element("span", { class: "fl-quiet" });
   const multiple = controlSelect({ title: "Bars stop at channel counts that are multiples of this, or at all channels" }, [], (value) => store.setMultiple(value === "runtime" ? value : Number(value)));
+  const backgrounds = ["repaired", "as cut"].map((name) => [name, name]), both = desk.metrics.some(({ as_cut: other }) => other);
+  const background = controlSelect({ title: "The curves that the bars stand on; predictions keep to the repaired ones" }, backgrounds, (value) => store.see("background", value));
   const undo = controlButton("Undo", store.undo, { "aria-keyshortcuts": "Control+Z" });
   const redo = controlButton("Redo", store.redo, { "aria-keyshortcuts": "Control+Shift+Z" });
   const agreement = element("span", { class: "fl-desk-agreement" }), say = wordsIn(agreement);
@@ -25,6 +27,7 @@ export function headView(store, signal) {
       element("span", { class: "fl-desk-head-name" }, element("strong", {}, desk.network), " ",
         element("span", { class: "fl-quiet" }, `${wordsCount(groups.length, "group")} · ${prunable} prunable`)),
       element("span", { class: "fl-desk-pair" }, controlLabelled("Curves of", metric), samples),
+      ...(both ? [element("span", { class: "fl-desk-pair" }, controlLabelled("Background", background))] : []),
       element("span", { class: "fl-desk-pair" }, controlLabelled("Snap to multiples of", multiple), element("span", { class: "fl-quiet" }, "channels")),
       element("span", { class: "fl-desk-pair fl-desk-head-end" }, agreement, undo, redo)),
     notice.node));
@@ -33,8 +36,10 @@ export function headView(store, signal) {
   const draw = beforeNextPicture(() => {
     const shown = store.metric(), now = headState(store);
     metric.value = shown?.name ?? metric.value;
+    background.value = store.background();
+    background.disabled = !shown?.as_cut;
     samples.textContent = shown ? wordsCount(shown.samples, "sample") : "";
-    headMultiples(multiple, store.multiple(), store.calculator.desk.block);
+    headMultiples(multiple, store.multiple(), desk);
     controlAllow(undo, store.canUndo() ? null : "Nothing to undo", "Back to the plan before: Ctrl+Z");
     controlAllow(redo, store.canRedo() ? null : "Nothing to redo", "Forward again: Ctrl+Shift+Z");
     if (now === "confirmed" || now === "differs") {
@@ -47,7 +52,7 @@ export function headView(store, signal) {
     say(HEAD_WORDS[state]);
     notice.draw(store.notice());
   });
-  for (const what of ["plan", "history", "confirmed", "metric", "work"]) store.on(what, draw);
+  for (const what of ["plan", "history", "confirmed", "metric", "work", "seen"]) store.on(what, draw);
   signal.addEventListener("abort", () => clearTimeout(missed));
   draw();
   return node;
@@ -68,12 +73,12 @@ function headState(store) {
   return ["macs", "params", "bytes"].every((kind) => totals[kind] === confirmed[kind]) ? "confirmed" : "differs";
 }
 
-function headMultiples(select, current, block) {
+function headMultiples(select, current, { block, latency }) {
   const numbers = [...HEAD_MULTIPLES, ...(current === "runtime" ? [] : [current])];
   const known = ["runtime", ...[...new Set(numbers)].sort((a, b) => a - b)];
   if (select.dataset.known !== String(known)) {
     select.dataset.known = String(known);
-    select.replaceChildren(...known.map((count) => element("option", { value: count }, count === "runtime" ? `the runtime (${block})` : String(count))));
+    select.replaceChildren(...known.map((count) => element("option", { value: count }, count === "runtime" ? (latency ? "the runtime's steps" : `the runtime (${block})`) : String(count))));
   }
   select.value = String(current);
 }

@@ -49,6 +49,10 @@ export function barsKeys(store, row, bars, changes, goTo, dragging) {
   };
 
   function pressed(event) {
+    if (event.altKey && !event.ctrlKey && !event.metaKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      store.set(changes.single(event.key === "ArrowUp" ? 1 : -1));
+      return true;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey) {
       if (event.altKey || event.key.toLowerCase() !== "a") return false;
       store.select(groups.flatMap(({ protected: reason }, g) => (reason ? [] : [g])), store.focus);

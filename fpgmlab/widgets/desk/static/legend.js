@@ -1,21 +1,26 @@
 import { element } from "../../common/static/common.js";
 import { legendGradient, lossNumber, lossUnit } from "./colours.js";
+import { wordsIn } from "./words.js";
 
-/** What the bars' height, colours and hatching stand for. */
-export function barsLegend(repaired) {
-  const title = element("span"), ticks = element("div", { class: "fl-desk-loss-ticks" });
+/** What the bars' height, colours, ticks and hatching stand for. */
+export function barsLegend(store) {
+  const { latency, repaired } = store.calculator.desk;
+  const title = element("span"), ticks = element("div", { class: "fl-desk-loss-ticks" }), sayTitle = wordsIn(title);
   const scale = element("div", { class: "fl-desk-loss" }, element("div", { class: "fl-desk-loss-scale", style: `background:${legendGradient()}` }), ticks);
-  const key = (kind, words) => element("span", { class: `fl-desk-key ${kind}` }, element("i"), words);
+  const key = (kind, words) => element("span", { class: `fl-desk-key fl-desk-key-${kind}` }, element("i"), words);
+  const ofTable = latency ? [key("step", `end of a step of ${latency.runtime}`), key("waste", "wasted by a step")] : [];
   const node = element("div", { class: "fl-legend fl-desk-bars-legend" },
     element("span", { class: "fl-desk-loss-key" }, title, scale),
-    key("fl-desk-key-removed", "ratio removed"), key("fl-desk-key-beyond", "not measured"), key("fl-desk-key-cap", "not allowed"),
-    key("fl-desk-key-remain", "MACs that remain"), key("fl-desk-key-whole", "MACs removed"));
+    key("removed", "ratio removed"), ...ofTable, key("beyond", "not measured"), key("cap", "not allowed"),
+    key("remain", "MACs that remain"), ...(latency ? [key("ms", "milliseconds that remain")] : []), key("whole", "removed"));
   return {
     node,
-    /** Show the numbers of a metric's scale. */
+    /** Show the numbers of a metric's scale, and of which curves the colours are. */
     set(metric, top, values) {
+      const other = store.background() === "as cut" && repaired ? "; predictions keep to the repaired curves" : "";
       scale.hidden = values.length === 0;
-      title.textContent = values.length === 0 ? "no curves: no colours" : `predicted ${metric.higher_is_better ? "drop" : "rise"} of ${metric.name}${metric.share ? " (points)" : ""}${repaired ? ", repaired" : ""}`;
+      sayTitle(values.length === 0 ? "no curves: no colours"
+        : `${metric.higher_is_better ? "drop" : "rise"} of ${metric.name}${metric.share ? " (points)" : ""}, each group alone, ${store.background()}${other}`);
       ticks.replaceChildren(...values.map((value) => element("span", { style: `left:${(100 * value) / top}%` },
         `${value === top ? "≥ " : ""}${lossNumber(metric, value)}`)));
       ticks.title = values.length === 0 ? "" : `in ${lossUnit(metric)}`;

@@ -57,7 +57,13 @@ export function stairsOf({ groups, latency }, whole, z, fill) {
   function wasted(g, count) {
     const { steps } = groups[g];
     if (!steps || steps.includes(count)) return null;
-    return steps.findLast((more) => more > count && alone(g, more) <= alone(g, count) * STAIRS_SAME) ?? null;
+    let best = null; // from step to step the time rises
+    for (const more of steps) {
+      if (more < count) continue;
+      if (alone(g, more) > alone(g, count) * STAIRS_SAME) break;
+      best = more;
+    }
+    return best;
   }
 
   return { time, alone, wasted };

@@ -25,7 +25,7 @@ export function watchStore(store, widget, tell, signal) {
   store.drawn = () => {
     const metric = store.metric();
     if (!metric?.as_cut || store.background() === "repaired") return metric;
-    if (!pictures.has(metric)) pictures.set(metric, { ...metric, ...metric.as_cut, as_cut: null });
+    if (!pictures.has(metric)) pictures.set(metric, { ...metric, ...metric.as_cut, as_cut: null, note: ", as cut" });
     return pictures.get(metric);
   };
 
