@@ -19,21 +19,20 @@ from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
-from fpgmlab.widgets.desk.keeping import KeepingDesk, open_file
+from fpgmlab.widgets.desk.keeping import open_file
+from fpgmlab.widgets.desk.paper import PaperDesk
 from fpgmlab.widgets.desk.payload import desk_payload, finite_metrics
 from fpgmlab.widgets.desk.report import report_frame
 from fpgmlab.widgets.desk.requests import BUDGETS, METHODS, Request, read_request
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
-    from fpgmlab.figures.style import Style
 
 _STATIC = Path(__file__).parent / "static"
 
 
-class PlanEditor(KeepingDesk):
+class PlanEditor(PaperDesk):
     """Draw a plan on top of the measured curves, and see what it costs and degrades at once.
 
     A bar for each channel group: its height is the ratio, its background the drop predicted at each height. The totals
@@ -112,7 +111,8 @@ class PlanEditor(KeepingDesk):
             raise ValueError("the curves do not hold the scores they were made with: give scores=")
         bars = Bars(graph, self._scores, table)
         start = bars.nothing if plan is None else bars.whole(plan)
-        self._graph, self._curves, self._table, self._max_ratio = graph, curves, table, max_ratio
+        self._of(graph, curves, self._scores, task, table)
+        self._max_ratio = max_ratio
         desk = desk_payload(graph, curves, self._scores, max_ratio, table, as_cut)
         file, stored = open_file(path, graph, self._scores, curves)
         shown = _shown(metric, finite_metrics(curves), task)
@@ -169,16 +169,6 @@ class PlanEditor(KeepingDesk):
         self.plan = plan
         return plan
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON; `Plan.from_json` reads it."""
-        self.plan.to_json(path)
-
-    def figure(self, *, metric: str | None = None, style: Style | None = None) -> Figure:
-        """Draw the desk as it is, in the metric shown when none is given; see `fpgmlab.figures.desk`."""
-        from fpgmlab.figures import desk
-
-        return desk(self._graph, self._curves, self.plan, metric=self.metric if metric is None else metric, style=style)
-
     @property
     def report(self) -> pd.DataFrame:
         """What the plan costs and degrades, predicted and, as far as that was done, measured.
@@ -209,6 +199,9 @@ class PlanEditor(KeepingDesk):
             held = f", {count} bar{'s' if count > 1 else ''} locked" if count else ""
             return f"{100 * request.share:.1f} % of the {BUDGETS[request.kind]}: {100 * remains:.1f} % remain{held}"
         path = Path(request.path).expanduser()
+        if request.do == "code":
+            self.send({"code": self.code()})
+            return ""
         if request.do == "save":
             self.save(path)
             return f"Saved to {path}"

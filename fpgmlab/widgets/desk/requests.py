@@ -12,7 +12,7 @@ from fpgmlab.errors import unknown
 BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": "milliseconds"}
 METHODS = ("allocate", "equal_loss")
 DO = (
-    "evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "cancel", "confirm", "exchange",
+    "evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "code", "cancel", "confirm", "exchange",
     "criterion", "look",
 )  # fmt: skip
 

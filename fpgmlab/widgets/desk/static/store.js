@@ -19,6 +19,10 @@ export function deskStore(widget, signal) {
     selected: new Set([0]),
     on: (what, callback) => listeners.set(what, [...(listeners.get(what) ?? []), callback]),
     send: (message) => widget.send(message),
+    onAnswer(callback) {
+      widget.on("msg:custom", callback);
+      signal.addEventListener("abort", () => widget.off("msg:custom", callback));
+    },
   };
   const tell = (what) => (listeners.get(what) ?? []).forEach((callback) => callback());
   const history = deskHistory(widget), settled = () => history.now().kept; // settled: the plan without what is being dragged

@@ -1,6 +1,7 @@
 import { beforeNextPicture, element } from "../../common/static/common.js";
 import { controlAllow, controlButton, controlKeys, controlLabelled, controlNumber } from "../../common/static/controls.js";
 import { progressBar } from "../../common/static/progress.js";
+import { codeView } from "./code.js";
 import { wordsIn } from "./words.js";
 import { workChart } from "./work_chart.js";
 
@@ -27,14 +28,15 @@ export function workView(store, signal) {
   const cancel = controlButton("Cancel", () => store.send({ do: "cancel" }), { class: "fl-button fl-button-cancel", "data-do": "cancel" });
   const set = (...children) => element("div", { class: "fl-desk-pair" }, ...children);
   for (const input of [path, folder]) input.addEventListener("keydown", (event) => event.key === "Enter" && buttons[input === path ? "save" : "export"].click());
-  const status = workStatus(cancel), chart = workChart(store, signal);
+  const code = codeView(store, signal), status = workStatus(cancel), chart = workChart(store, signal);
   const node = controlKeys(element("div", { class: "fl-panel fl-desk-work", role: "group", "aria-label": "Work on the plan" },
     element("div", { class: "fl-desk-line" },
       set(buttons.evaluate, buttons.prune, buttons.repair),
       set(buttons["fine-tune"], controlLabelled("epochs", epochs.input), controlLabelled("learning rate", lr.input)),
       set(buttons.save, controlLabelled("to", path, "A path on the kernel's side")),
+      set(code.button, code.words),
       set(buttons.export, controlLabelled("to", folder, "A folder on the kernel's side"))),
-    element("div", { class: "fl-desk-work-body" }, status.node, chart.node)));
+    code.node, element("div", { class: "fl-desk-work-body" }, status.node, chart.node)));
 
   let last = "evaluate";
   const draw = beforeNextPicture(() => {

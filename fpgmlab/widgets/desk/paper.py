@@ -1,0 +1,50 @@
+"""From the desk to paper: the plan as a file, as code and as a figure."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from fpgmlab.deployment import LatencyTable
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.plans.rounding import Scores
+from fpgmlab.sensitivity import Curves
+from fpgmlab.tasks.task import Task
+from fpgmlab.widgets.desk.code import criterion_of, desk_code
+from fpgmlab.widgets.desk.keeping import KeepingDesk
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fpgmlab.figures.style import Style
+
+
+class PaperDesk(KeepingDesk):
+    """A desk whose plan can be taken along."""
+
+    _criterion: tuple[tuple[str, Scores] | None] | None = None  # that gives the scores, once it was asked for
+
+    def _of(
+        self, graph: ChannelGraph, curves: Curves, scores: Scores, task: Task | None, table: LatencyTable | None
+    ) -> None:
+        self._graph, self._curves, self._scores, self._task, self._table = graph, curves, scores, task, table
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON; `Plan.from_json` reads it."""
+        self.plan.to_json(path)
+
+    def code(self) -> str:
+        """Return cells that make the plan on the desk again in a fresh kernel, with what was measured as comments."""
+        with self._lock:
+            plan, measured = self.plan, self._measured_of(self.plan)
+        if self._criterion is None:
+            self._criterion = (criterion_of(self._graph, self._scores),)
+        return desk_code(
+            self._graph, self._criterion[0], self._task, self._table, plan, measured, self.metric, self.multiple
+        )  # fmt: skip
+
+    def figure(self, *, metric: str | None = None, style: Style | None = None) -> Figure:
+        """Draw the desk as it is, in the metric shown when none is given; see `fpgmlab.figures.desk`."""
+        from fpgmlab.figures import desk
+
+        return desk(self._graph, self._curves, self.plan, metric=self.metric if metric is None else metric, style=style)
