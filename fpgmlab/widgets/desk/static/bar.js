@@ -3,7 +3,7 @@ import { lossGradient, lossWords, measuredRatio, barPercent } from "./colours.js
 
 export const BAR_HEIGHT = 250; // pixels, as --fl-desk-bar-height in bars.css
 const BAR_STRIP = 36; // as --fl-desk-strip-height
-const BAR_TICK = 3.2; // pixels from one tick to the next at least
+const BAR_TICK = 6; // pixels from one tick to the next at least
 const BAR_LETTERS = 12; // of a name; the focused bar's is written out above the bars
 
 /**

@@ -9,7 +9,7 @@ export function wordsAmount(value, unit = "") {
 
 /** Return a time in milliseconds. */
 export function wordsTime(ms) {
-  return `${ms >= 999.5 ? Math.round(ms) : ms.toPrecision(ms < 0.0995 ? 2 : 3)} ms`;
+  return `${ms >= 999.5 ? Math.round(ms).toLocaleString("en") : ms.toPrecision(ms < 0.0995 ? 2 : 3)} ms`;
 }
 
 /** Return what a plan costs, as far as it is known of this network: kind, name, and how a value is written. */
