@@ -44,7 +44,7 @@ def script(entry: Path) -> str:
     return "\n".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in texts)
 
 
-def sheet(folder: Path) -> str:
-    """Return the style sheets that all panels share and those of a panel's own folder as one."""
-    paths = [path for each in (COMMON, folder) for path in sorted(each.glob("*.css"))]
+def sheet(*folders: Path) -> str:
+    """Return the style sheets that all panels share, and those of a panel's own folders, as one."""
+    paths = [path for each in (COMMON, *folders) for path in sorted(each.glob("*.css"))]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)

@@ -42,12 +42,23 @@ class Bars:
         for group in graph.values():
             if group.protected is None:
                 checked_scores(group, scores)
-        self._graph, self._scores, self._table = graph, scores, table
+        self._graph = graph
+        self._scores, self._table = scores, table
         self._widths = {name: group.channels for name, group in graph.items()}
         self._others: dict[tuple[str, int], tuple[int, ...]] = {}  # by group and number kept
         self._exchanges: Exchanges = {}
         self._turned: set[str] = set()  # groups whose exchanges have changed since the last plan
         self.last = self.nothing
+
+    @property
+    def graph(self) -> ChannelGraph:
+        """The network that they are of."""
+        return self._graph
+
+    @property
+    def given(self) -> Scores:
+        """The scores that they were given."""
+        return self._scores
 
     @property
     def nothing(self) -> Plan:

@@ -20,7 +20,7 @@ from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.keeping import open_file
-from fpgmlab.widgets.desk.paper import PaperDesk
+from fpgmlab.widgets.desk.looking import LookingDesk
 from fpgmlab.widgets.desk.payload import desk_payload, finite_metrics
 from fpgmlab.widgets.desk.report import report_frame
 from fpgmlab.widgets.desk.requests import BUDGETS, METHODS, Request, read_request
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 _STATIC = Path(__file__).parent / "static"
+_VIEWS = Path(__file__).parents[1] / "explorer" / "static"  # of filters: shared with `FilterExplorer`
 
 
-class PlanEditor(PaperDesk):
+class PlanEditor(LookingDesk):
     """Draw a plan on top of the measured curves, and see what it costs and degrades at once.
 
     A bar for each channel group: its height is the ratio, its background the drop predicted at each height. The totals
@@ -86,7 +87,7 @@ class PlanEditor(PaperDesk):
     """
 
     _esm = script(_STATIC / "desk.js")
-    _css = sheet(_STATIC)
+    _css = sheet(_VIEWS, _STATIC)
 
     def __init__(
         self,
@@ -213,18 +214,13 @@ class PlanEditor(PaperDesk):
             "export": lambda: self.export(path),
             "exchange": lambda: self.exchange(self._named(request.group), stay=request.stay, go=request.go),
             "criterion": lambda: self.by_criterion(self._named(request.group)),
+            "filters": lambda: self.look_at_filters(request.group),
             "cancel": self.cancel,
             "confirm": lambda: self.send_state("confirmed"),  # is there anybody?
             "look": lambda: self.look(request.kept),
         }
         acts[request.do]()
         return ""
-
-    def _named(self, place: int) -> str:
-        names = list(self._graph)
-        if place >= len(names):
-            raise ValueError(f"group must be the place of a group, 0 to {len(names) - 1}; got {place}")
-        return names[place]
 
 
 def _shown(metric: str | None, known: list[str], task: Task | None) -> str | None:

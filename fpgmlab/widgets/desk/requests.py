@@ -13,7 +13,7 @@ BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": 
 METHODS = ("allocate", "equal_loss")
 DO = (
     "evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "code", "cancel", "confirm", "exchange",
-    "criterion", "look",
+    "criterion", "look", "filters",
 )  # fmt: skip
 
 
@@ -77,9 +77,9 @@ def read_request(content: object) -> Request:
         if not _number(share) or not 0 < share <= 1:
             raise ValueError(f"a budget must be the share that may remain, above 0 % and up to 100 %; got {share!r}")
         return Request(do, method=method, kind=kind, share=float(share))
-    if do in ("exchange", "criterion"):
+    if do in ("exchange", "criterion", "filters"):
         group = _place(do, "group", content.get("group"))
-        if do == "criterion":
+        if do != "exchange":
             return Request(do, group=group)
         stay, go = (_place(do, word, content.get(word)) for word in ("stay", "go"))
         return Request(do, group=group, stay=stay, go=go)

@@ -85,49 +85,6 @@ class DeskState(Panel):
         found = self._bars.entry(self.plan).payload(list(self._bars.nothing.widths))
         return {name: value for name, value in found.items() if value}
 
-    def exchange(self, group: str, *, stay: int, go: int) -> Plan:
-        """Let one channel stay that goes, and another of its group go in its place.
-
-        It holds at every height of the group's bar at which the one goes and the other stays, and can be undone.
-
-        Parameters
-        ----------
-        group : str
-        stay : int
-            A channel of the group that the plan removes.
-        go : int
-            One that it keeps; of a group whose channels go evenly from several blocks, one of the same block.
-
-        Returns
-        -------
-        Plan
-            What is on the desk then.
-
-        Raises
-        ------
-        ValueError
-            For an unknown or protected group, and for channels that cannot take each other's place, with the reason.
-        """
-        with self._lock:
-            self.exchanged = self._bars.placed(self._bars.with_exchange(self.plan, group, stay, go))
-            return self.plan
-
-    def by_criterion(self, group: str) -> Plan:
-        """Let the scores alone choose again which channels of a group go; return the plan on the desk then.
-
-        Raises
-        ------
-        ValueError
-            For an unknown group.
-        """
-        with self._lock:
-            exchanges = self._bars.forget(group, self.plan.kept.get(group, 0))
-            if self.exchanged == self._bars.placed(exchanges):
-                self._move()  # it was a plan that was assigned that chose
-            else:
-                self.exchanged = self._bars.placed(exchanges)
-            return self.plan
-
     # The plan and the numbers of channels --------------------------------------------------------------------------
 
     @traitlets.validate("plan")

@@ -37,18 +37,18 @@ def scene_payload(scene: FilterScene) -> dict[str, object]:
         "filters": scene.filters.tolist(),
         "weights": " x ".join(map(str, scene.shape)),
         "distance": scene.distance if isinstance(scene.distance, str) else f"Minkowski (p = {scene.distance:g})",
-        "order": _bytes(scene.order, np.int32),
+        "order": packed(scene.order, np.int32),
         "matrix": scene.matrix.tobytes(),
         "side": len(scene.matrix),
         "low": scene.low,
         "high": scene.high,
-        "coordinates": _bytes(scene.coordinates, np.float32),
+        "coordinates": packed(scene.coordinates, np.float32),
         "median": scene.median.tolist(),
         "medoid": scene.medoid,
         "shares": scene.shares.tolist(),
         "near": scene.neighbours.shape[1],
-        "neighbours": _bytes(scene.neighbours, np.int32),
-        "neighbourDistances": _bytes(scene.neighbour_distances, np.float32),
+        "neighbours": packed(scene.neighbours, np.int32),
+        "neighbourDistances": packed(scene.neighbour_distances, np.float32),
         "pictures": scene.pictures.tobytes(),
         "tile": list(scene.pictures.shape[1:3]),
         "picturesShow": scene.pictures_show,
@@ -59,11 +59,11 @@ def marks_payload(view: FilterView) -> dict[str, object]:
     """Return what a criterion and a ratio make of a scene as a dict of plain values and bytes."""
     return {
         "criterion": view.criterion.label,
-        "scores": _bytes(view.scores.numpy()[view.scene.channels], np.float64),
+        "scores": packed(view.scores.numpy()[view.scene.channels], np.float64),
         "channels": len(view.scores),
-        "ranks": _bytes(view.ranks, np.int32),
-        "removal": _bytes(view.removal, np.int32),
-        "gone": _bytes(view.gone, np.uint8),
+        "ranks": packed(view.ranks, np.int32),
+        "removal": packed(view.removal, np.int32),
+        "gone": packed(view.gone, np.uint8),
     }
 
 
@@ -81,10 +81,18 @@ def summary(graph: ChannelGraph, view: FilterView) -> str:
 
 def notes(graph: ChannelGraph, view: FilterView) -> list[str]:
     """Return what someone who looks at the view has to know, a sentence each."""
-    group, scene = graph[view.scene.group], view.scene
+    found = scene_notes(graph, view.scene)
+    if isinstance(view.criterion, FPGM) and len(graph[view.scene.group].producers) == 1 and len(view.scene) == 1:
+        found.append("A single filter has no distance to others.")
+    return found
+
+
+def scene_notes(graph: ChannelGraph, scene: FilterScene) -> list[str]:
+    """Return what someone who looks at a group's filters has to know, a sentence each."""
+    group = graph[scene.group]
     found = []
-    if view.protected is not None:
-        found.append(f"This group is protected ({view.protected}): nothing of it is removed, whatever the ratio.")
+    if group.protected is not None:
+        found.append(f"This group is protected ({group.protected}): nothing of it is removed, whatever the ratio.")
     if len(group.producers) > 1:
         others = ", ".join(p for p in group.producers if p != scene.layer)
         found.append(f"Shown are the filters of {scene.layer}; the same channels go from {others}.")
@@ -92,14 +100,12 @@ def notes(graph: ChannelGraph, view: FilterView) -> list[str]:
         found.append(f"{scene.layer} makes {len(scene)} of the group's {group.channels} channels.")
     if group.blocks is not None:
         found.append(f"As many channels go from each of {group.step} blocks of a grouped convolution.")
-    if group.parts and view.protected is None:
+    if group.parts and group.protected is None:
         found.append(f"At least {group.least} channels stay: some layers make or read only some of them, and keep one.")
-    if isinstance(view.criterion, FPGM) and len(group.producers) == 1 and len(scene) == 1:
-        found.append("A single filter has no distance to others.")
     return found
 
 
-def _bytes(values: np.ndarray, kind: type[np.generic]) -> bytes:
+def packed(values: np.ndarray, kind: type[np.generic]) -> bytes:
     return np.ascontiguousarray(values, dtype=kind).tobytes()
 
 

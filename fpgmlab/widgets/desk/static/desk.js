@@ -3,8 +3,10 @@ import { panelLarge } from "../../common/static/head.js";
 import { barsView } from "./bars.js";
 import { budgetView } from "./budget.js";
 import { detailView } from "./detail.js";
+import { filtersView } from "./filters.js";
 import { gaugesView } from "./gauges.js";
 import { headView } from "./head.js";
+import { overlayOn } from "./overlay.js";
 import { snapshotsView } from "./snapshots.js";
 import { deskStore } from "./store.js";
 import { workView } from "./work.js";
@@ -14,13 +16,16 @@ const DESK_PATIENCE = 500; // milliseconds until a kernel that goes is gone
 
 function render({ model, el, signal }) {
   const store = deskStore(model, signal);
+  const bars = barsView(store, signal);
   const root = element("div", { class: "fl-root fl-desk", role: "group", "aria-label": "Plan editor" },
     element("p", { class: "fl-message fl-desk-stale", role: "status" }, DESK_STALE),
     headView(store, signal), gaugesView(store, signal), budgetView(store, signal),
-    element("div", { class: "fl-desk-middle" }, barsView(store, signal), detailView(store, signal)),
+    element("div", { class: "fl-desk-middle" }, bars, detailView(store, signal)),
+    filtersView(store, signal),
     snapshotsView(store, signal), workView(store, signal));
   root.querySelector(".fl-desk-head-end").append(panelLarge(model, root, signal));
   root.addEventListener("keydown", (event) => deskKeys(store, event));
+  overlayOn(store, bars);
   deskState(store, root);
   deskStale(store, model, root, signal);
   el.append(root);

@@ -3,12 +3,13 @@ import { changesTogether } from "./changes.js";
 import { barPercent, lossNumber, lossUnit, lossWords } from "./colours.js";
 import { controlButton, controlKeys, controlLabelled } from "../../common/static/controls.js";
 import { curvePicture } from "./curve.js";
+import { handCount } from "./hand.js";
 import { at } from "./model.js";
 import { wordsCount, wordsIn, wordsShare, wordsTime } from "./words.js";
 
 const DETAIL_NAMES = 3; // layers that are named; the others are counted
 const DETAIL_COUNTS = 10; // counts that are listed
-const DETAIL_KEYS = "↑ ↓ one step · Alt: one channel · PageUp/PageDown ±10 % · Home, End · digits and Enter: a ratio · ← → next bar · Shift: several · L lock";
+const DETAIL_KEYS = "↑ ↓ one step · Alt: one channel · PageUp/PageDown ±10 % · Home, End · digits and Enter: a ratio · ← → next bar · Shift: several · L lock · F filters";
 
 /** All about the bar with the focus, or about the selected bars together. */
 export function detailView(store, signal) {
@@ -21,10 +22,13 @@ export function detailView(store, signal) {
   const kept = number({ min: 1, step: 1 }, (value) => edit(changes.to(1 - value / groups[store.focus].channels)));
   const keptControl = controlLabelled("Channels kept", kept), ratioControl = controlLabelled("Ratio removed, %", ratio);
   const lock = controlButton("Lock", () => changes.lock(), { title: "Locked bars stay where they are (L)" });
+  const filters = controlButton("Filters", () => store.openFilters(!store.looking()), { title: "The group's filters: which go, which stay, which are alike (F)", "aria-expanded": "false" });
+  const byHand = element("span"), sayHand = wordsIn(byHand), reset = controlButton("Reset to the criterion's order", () => store.send({ do: "criterion", group: store.focus }));
+  const hand = element("p", { class: "fl-desk-detail-hand", hidden: "" }, byHand, reset);
   const node = controlKeys(element("section", { class: "fl-panel fl-desk-detail", "aria-label": "The selected bar" },
     element("div", { class: "fl-desk-detail-head" }, name, lock), element("div", { class: "fl-desk-detail-line" }, channels, ratioWords),
-    element("div", { class: "fl-desk-detail-controls" }, ratioControl, keptControl),
-    picture.node, ...lines, element("p", { class: "fl-quiet fl-desk-detail-keys" }, DETAIL_KEYS)));
+    element("div", { class: "fl-desk-detail-controls" }, ratioControl, keptControl, filters),
+    hand, picture.node, ...lines, element("p", { class: "fl-quiet fl-desk-detail-keys" }, DETAIL_KEYS)));
   let drawn = [];
 
   /** Set bars, and show what became of the number that was typed. */
@@ -86,9 +90,13 @@ export function detailView(store, signal) {
     const prunable = [...store.selected].filter((g) => !groups[g].protected), on = prunable.length > 0 && prunable.every((g) => locked.has(g));
     lock.hidden = prunable.length === 0;
     sayLock(on ? "Unlock" : "Lock");
+    const chosen = several ? 0 : handCount(store.exchanged()[store.focus]);
+    hand.hidden = chosen === 0;
+    sayHand(`${chosen} channels chosen by hand`);
     drawInputs(false);
   });
-  for (const what of ["metric", "selection", "locks", "seen"]) store.on(what, draw);
+  for (const what of ["metric", "selection", "locks", "seen", "exchanged"]) store.on(what, draw);
+  store.on("looking", () => filters.setAttribute("aria-expanded", String(store.looking())));
   store.on("plan", onceRested(draw, signal)); // text in a picture takes long to lay out: not at each move
   draw();
   return node;

@@ -46,6 +46,8 @@ export function barsKeys(store, row, bars, changes, goTo, dragging) {
     Backspace: () => typed !== null && type(typed.slice(0, -1)),
     l: changes.lock,
     L: changes.lock,
+    f: () => store.openFilters(!store.looking()),
+    F: () => store.openFilters(!store.looking()),
   };
 
   function pressed(event) {

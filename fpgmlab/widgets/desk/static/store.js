@@ -129,6 +129,15 @@ export function deskStore(widget, signal) {
     store.focus = focus;
     tell("selection");
   };
+  store.filters = () => widget.get("filters");
+  store.exchanged = () => widget.get("exchanged");
+  store.ownOf = (g) => widget.get("own")?.[g]; // the channels that a plan chose otherwise than by score
+  let looking = false; // at the filters
+  store.looking = () => looking;
+  store.openFilters = (on) => {
+    looking = on;
+    tell("looking");
+  };
   store.confirmed = () => widget.get("confirmed");
   store.isConfirmed = () => store.confirmed().revision === widget.get("revision") && historySame(store.kept, settled());
   store.revision = () => widget.get("revision");
@@ -168,6 +177,8 @@ export function deskStore(widget, signal) {
   listen(widget, ["metric"], () => (changed(), tell("metric")), signal);
   listen(widget, ["locked"], () => tell("locks"), signal);
   listen(widget, ["snapshots", "current"], () => tell("snapshots"), signal);
+  listen(widget, ["filters"], () => tell("filters"), signal);
+  listen(widget, ["exchanged"], () => tell("exchanged"), signal);
   listen(widget, ["results"], () => tell("results"), signal);
   watchStore(store, widget, tell, signal);
   listen(widget, ["work", "notice"], () => tell("work"), signal);

@@ -18,7 +18,7 @@ export function detailsView(actions) {
       const gone = state.marks.gone[filter] === 1, focused = body.contains(document.activeElement);
       const title = element("h4", { tabindex: "-1" }, state.name(filter));
       const facts = element("dl", {},
-        ...fact("score", `${short(state.marks.scores[filter])} by ${state.marks.criterion}`),
+        ...(state.marks.scores ? fact("score", `${short(state.marks.scores[filter])} by ${state.marks.criterion}`) : []),
         ...fact("rank", `${state.marks.ranks[filter] + 1} of ${state.marks.channels} (1 goes first)`));
       body.replaceChildren(
         title,
@@ -36,7 +36,8 @@ export function spoken(state, filter) {
   const gone = state.marks.gone[filter] === 1 ? "removed" : "kept";
   const near = state.neighbours(filter).slice(0, 1).map(([j, d]) => `; nearest is filter ${state.scene.filters[j]} at ${short(d)}`);
   const rank = `rank ${state.marks.ranks[filter] + 1} of ${state.marks.channels}`;
-  return `${state.name(filter)}, ${gone}, score ${short(state.marks.scores[filter])}, ${rank}${near.join("")}`;
+  const score = state.marks.scores ? `score ${short(state.marks.scores[filter])}, ` : "";
+  return `${state.name(filter)}, ${gone}, ${score}${rank}${near.join("")}`;
 }
 
 function fact(name, value) {

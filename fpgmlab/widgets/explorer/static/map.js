@@ -11,7 +11,7 @@ export function mapView(actions) {
   }, shape("rect", { class: "fl-explorer-map-ground", width: SIZE, height: SIZE, rx: 4 }), lines, dots, centres);
   const legend = element("div", { class: "fl-legend" });
   const node = element("section", { class: "fl-panel fl-explorer-map" }, element("h4", {}, "Filters as points"), drawing, legend);
-  let places = [], points = [], radius = 5;
+  let places = [], points = [], radius = 5, shown = [];
 
   const nearest = (event) => {
     const box = drawing.getBoundingClientRect();
@@ -47,13 +47,20 @@ export function mapView(actions) {
         id: `${id}-${i}`, role: "option", transform: `translate(${x} ${y})`, "aria-label": `filter ${scene.filters[i]}`,
       }));
       dots.replaceChildren(...points);
+      shown = [];
       centres.replaceChildren(...centreMarks([toX(median[0]), toY(median[1])], places[medoid]));
       legend.replaceChildren(...mapLegend(shares));
       drawing.setAttribute("aria-label",
         `Map of ${places.length} filters in their two principal components; arrow keys go to the next filter there`);
     },
     setMarks({ gone }) {
+      this.setGone(gone);
+    },
+    /** Draw those anew that go now, or stay. */
+    setGone(gone) {
       points.forEach((point, i) => {
+        if (shown[i] === gone[i]) return;
+        shown[i] = gone[i];
         point.setAttribute("class", gone[i] ? "fl-explorer-dot fl-explorer-gone" : "fl-explorer-dot");
         point.setAttribute("d", gone[i] ? cross(radius) : disc(radius));
       });

@@ -11,7 +11,23 @@ export function tilesView(actions) {
   const caption = element("div", { class: "fl-legend" });
   const node = element("section", { class: "fl-panel fl-explorer-tiles" },
     element("h4", {}, "Filters in order of removal"), grid, caption);
-  let tiles = [], removal = [], ranks = [];
+  let tiles = [], removal = [], ranks = [], shown = [], line = null;
+
+  /** Mark which go, and where the cut is: a line before the first tile that stays. Only what changes is touched: a bar may be moving. */
+  const mark = (gone, cut) => {
+    tiles.forEach((tile, i) => {
+      const hand = cut !== null && (gone[i] === 1) !== ranks[i] < cut, now = 2 * gone[i] + hand;
+      if (shown[i] === now) return;
+      shown[i] = now;
+      tile.classList.toggle("fl-explorer-gone", gone[i] === 1);
+      tile.classList.toggle("fl-explorer-hand", hand); // it goes, or stays, against the order
+    });
+    const at = cut === null || cut === 0 ? null : (tiles[removal[cut]] ?? null);
+    if (at === line) return;
+    line?.classList.remove("fl-explorer-cut");
+    at?.classList.add("fl-explorer-cut");
+    line = at;
+  };
 
   const filterAt = (event) => {
     const tile = event.target.closest("[data-filter]");
@@ -44,13 +60,14 @@ export function tilesView(actions) {
           canvas, element("span", {}, String(number)));
       });
       caption.textContent = scene.picturesShow;
+      shown = [];
+      line = null;
     },
     setMarks(marks) {
       removal = Array.from(marks.removal);
       ranks = [];
       removal.forEach((filter, i) => (ranks[filter] = i));
       tiles.forEach((tile, i) => {
-        tile.classList.toggle("fl-explorer-gone", marks.gone[i] === 1);
         tile.setAttribute("aria-label", marks.name(i));
         tile.setAttribute("aria-setsize", tiles.length);
         tile.setAttribute("aria-posinset", ranks[i] + 1);
@@ -59,6 +76,14 @@ export function tilesView(actions) {
       if (wanted.some((tile, i) => grid.children[i] !== tile) || grid.children.length !== wanted.length) {
         grid.replaceChildren(...wanted);
       }
+      // In an order with blocks those that go may not stand together: then there is no line.
+      const count = marks.gone.reduce((sum, each) => sum + each, 0), first = removal.slice(0, count);
+      mark(marks.gone, marks.cut ?? (first.every((i) => marks.gone[i] === 1) ? count : null));
+    },
+    setGone: mark,
+    /** Mark those that were chosen to be exchanged. */
+    setPicked(picked) {
+      tiles.forEach((tile, i) => tile.classList.toggle("fl-explorer-picked", picked.includes(i)));
     },
     highlight(filter, neighbours, other, selected) {
       tiles.forEach((tile, i) => {

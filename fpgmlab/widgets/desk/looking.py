@@ -1,0 +1,75 @@
+"""What the desk shows on request beside the plan: a group's filters, of which some can be exchanged by hand."""
+
+from __future__ import annotations
+
+import traitlets
+
+from fpgmlab.plans.plan import Plan
+from fpgmlab.widgets.common.failures import in_words
+from fpgmlab.widgets.desk.filters import filters_payload
+from fpgmlab.widgets.desk.paper import PaperDesk
+
+
+class LookingDesk(PaperDesk):
+    """A desk that shows the filters of a group: which go, which stay, and which are alike."""
+
+    filters = traitlets.Dict().tag(sync=True)
+
+    def look_at_filters(self, group: int) -> None:
+        """Show the filters of the group at a place; what cannot be shown is said there instead."""
+        name = self._named(group)
+        try:
+            found = filters_payload(self._bars.graph, self._bars.given, name)
+        except Exception as error:  # weights may be anything by now
+            found = {"name": name, "message": in_words(error)}
+        with self._lock:
+            self.filters = {"group": group} | found
+
+    def exchange(self, group: str, *, stay: int, go: int) -> Plan:
+        """Let one channel stay that goes, and another of its group go in its place.
+
+        It holds at every height of the group's bar at which the one goes and the other stays, and can be undone.
+
+        Parameters
+        ----------
+        group : str
+        stay : int
+            A channel of the group that the plan removes.
+        go : int
+            One that it keeps; of a group whose channels go evenly from several blocks, one of the same block.
+
+        Returns
+        -------
+        Plan
+            What is on the desk then.
+
+        Raises
+        ------
+        ValueError
+            For an unknown or protected group, and for channels that cannot take each other's place, with the reason.
+        """
+        with self._lock:
+            self.exchanged = self._bars.placed(self._bars.with_exchange(self.plan, group, stay, go))
+            return self.plan
+
+    def by_criterion(self, group: str) -> Plan:
+        """Let the scores alone choose again which channels of a group go; return the plan on the desk then.
+
+        Raises
+        ------
+        ValueError
+            For an unknown group.
+        """
+        with self._lock:
+            exchanges = self._bars.forget(group, self.plan.kept.get(group, 0))
+            if self.exchanged == self._bars.placed(exchanges):
+                self._move()  # it was a plan that was assigned that chose
+            else:
+                self.exchanged = self._bars.placed(exchanges)
+            return self.plan
+
+    def _named(self, place: int) -> str:
+        names = list(self._bars.graph)
+        if place >= len(names):
+            raise ValueError(f"group must be the place of a group, 0 to {len(names) - 1}; got {place}")
+        return names[place]
