@@ -9,7 +9,7 @@ from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores, checked_scores, lowest
-from fpgmlab.widgets.desk.exchanges import Exchanges, Pair, check_exchange, checked_exchanges, exchanged
+from fpgmlab.widgets.desk.exchanges import Exchanges, checked_exchanges, exchanged, exchanged_scores
 from fpgmlab.widgets.desk.history import Entry, read_own
 from fpgmlab.widgets.desk.payload import cells_kept
 
@@ -114,6 +114,14 @@ class Bars:
                 removed[name] = self._removed(name, width - count)
         return Plan(self._widths, removed)
 
+    def stands_for(self, entry: Entry) -> Plan:
+        """Return the plan that an entry stands for, wherever the bars are."""
+        removed = {}
+        for (name, width), count in zip(self._widths.items(), entry.kept, strict=True):
+            base = entry.own.get(name) or self._lowest(name, width - count)
+            removed[name] = exchanged(self._graph[name], base, entry.exchanged.get(name, ()))
+        return Plan(self._widths, removed)
+
     def entry(self, plan: Plan) -> Entry:
         """Return the last plan as the bars have it."""
         kept = self.kept(plan)
@@ -196,31 +204,10 @@ class Bars:
         self._exchanges = dict(exchanges)
         return bool(turned)
 
-    def with_exchange(self, plan: Plan, name: str, stay: int, go: int) -> Exchanges:
-        """Return the exchanges that hold, and one more.
-
-        Raises
-        ------
-        ValueError
-            For an unknown group, and for channels that cannot be exchanged under a plan.
-        """
-        if name not in self._graph:
-            raise ValueError(unknown("group", name, self._graph))
-        check_exchange(self._graph[name], plan.removed[name], stay, go)
-        before: tuple[Pair, ...] = self._exchanges.get(name, ())
-        after = before[:-1] if before and before[-1] == (go, stay) else (*before, (stay, go))
-        return checked_exchanges(self._graph, self._exchanges | {name: after})
-
     @property
     def scores(self) -> Scores:
         """The scores, those of exchanged channels exchanged: whoever plans by them minds what was chosen by hand."""
-        scores = dict(self._scores)
-        for name, pairs in self._exchanges.items():
-            mine = scores[name].clone()
-            for stay, go in pairs:
-                mine[[stay, go]] = mine[[go, stay]]
-            scores[name] = mine
-        return scores
+        return exchanged_scores(self._scores, self._exchanges)
 
     def forget(self, name: str, kept: int) -> Exchanges:
         """Let the scores alone choose a group's channels at this number; return the exchanges without that group's."""

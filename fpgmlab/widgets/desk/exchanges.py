@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
+from fpgmlab.plans.plan import Plan
+from fpgmlab.plans.rounding import Scores
 
 Pair = tuple[int, int]  # the channel that stays, the one that goes in its place
 Exchanges = dict[str, tuple[Pair, ...]]  # by group, in the order in which they were made
@@ -45,6 +47,33 @@ def check_exchange(group: ChannelGroup, removed: tuple[int, ...], stay: int, go:
             f"channel {go} of {name} must stay: a layer makes or reads only channels {_listed(part)} of it, "
             f"and would be left with none"
         )
+
+
+def with_exchange(graph: ChannelGraph, exchanges: Exchanges, plan: Plan, name: str, stay: int, go: int) -> Exchanges:
+    """Return exchanges and one more; one that takes the last back leaves neither.
+
+    Raises
+    ------
+    ValueError
+        For an unknown group, and for channels that cannot be exchanged under a plan.
+    """
+    if name not in graph:
+        raise ValueError(unknown("group", name, graph))
+    check_exchange(graph[name], plan.removed[name], stay, go)
+    before = exchanges.get(name, ())
+    after = before[:-1] if before and before[-1] == (go, stay) else (*before, (stay, go))
+    return checked_exchanges(graph, exchanges | {name: after})
+
+
+def exchanged_scores(scores: Scores, exchanges: Exchanges) -> Scores:
+    """Return scores by which plans mind what was chosen by hand: those of exchanged channels are exchanged."""
+    found = dict(scores)
+    for name, pairs in exchanges.items():
+        mine = found[name].clone()
+        for stay, go in pairs:
+            mine[[stay, go]] = mine[[go, stay]]
+        found[name] = mine
+    return found
 
 
 def check_pair(group: ChannelGroup, stay: int, go: int) -> None:

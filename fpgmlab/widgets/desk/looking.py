@@ -6,6 +6,7 @@ import traitlets
 
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.common.failures import in_words
+from fpgmlab.widgets.desk.exchanges import with_exchange
 from fpgmlab.widgets.desk.filters import filters_payload
 from fpgmlab.widgets.desk.paper import PaperDesk
 
@@ -49,7 +50,9 @@ class LookingDesk(PaperDesk):
             For an unknown or protected group, and for channels that cannot take each other's place, with the reason.
         """
         with self._lock:
-            self.exchanged = self._bars.placed(self._bars.with_exchange(self.plan, group, stay, go))
+            before = self._bars.checked(self.exchanged)
+            after = with_exchange(self._bars.graph, before, self.plan, group, stay, go)
+            self.exchanged = self._bars.placed(after)
             return self.plan
 
     def by_criterion(self, group: str) -> Plan:
