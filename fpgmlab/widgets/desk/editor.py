@@ -214,6 +214,7 @@ class PlanEditor(LookingDesk):
             "export": lambda: self.export(path),
             "exchange": lambda: self.exchange(self._named(request.group), stay=request.stay, go=request.go),
             "criterion": lambda: self.by_criterion(self._named(request.group)),
+            "compare": lambda: self.hold_against(request.a, request.b),
             "filters": lambda: self.look_at_filters(request.group),
             "cancel": self.cancel,
             "confirm": lambda: self.send_state("confirmed"),  # is there anybody?

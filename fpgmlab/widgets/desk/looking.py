@@ -6,12 +6,12 @@ import traitlets
 
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.common.failures import in_words
+from fpgmlab.widgets.desk.comparing import ComparingDesk
 from fpgmlab.widgets.desk.exchanges import with_exchange
 from fpgmlab.widgets.desk.filters import filters_payload
-from fpgmlab.widgets.desk.paper import PaperDesk
 
 
-class LookingDesk(PaperDesk):
+class LookingDesk(ComparingDesk):
     """A desk that shows the filters of a group: which go, which stay, and which are alike."""
 
     filters = traitlets.Dict().tag(sync=True)

@@ -53,8 +53,9 @@ def desk_payload(
     -------
     dict
         Of what JSON knows. ``groups``: a list, in network order; with a table each has its ``steps``, the numbers of
-        channels worth keeping (see `fpgmlab.widgets.desk.steps`). ``cells``: the sizes of all cells. ``macs``,
-        ``sizes``: terms of the costs, products of two entries of z, the channels kept of each cell and a 1 (see
+        channels worth keeping (see `fpgmlab.widgets.desk.steps`). ``layers``: names of those that make or read groups,
+        in order of execution. ``cells``: the sizes of all cells. ``macs``, ``sizes``: terms of the costs, products of
+        two entries of z, the channels kept of each cell and a 1 (see
         `fpgmlab.graph.costs.CostModel`). ``repaired``: whether the curves are of repaired points. ``metrics``: name,
         unpruned value, and a curve, or None, for each group; ``as_cut``: the same of those curves, or None.
         ``block``: channels that runtimes compute at once here. ``latency``: the table's kernels, and its layers' counts
@@ -70,6 +71,7 @@ def desk_payload(
     return {
         "network": type(graph.model).__name__,
         "groups": [_group(graph, name, scores, max_ratio) | {"steps": steps.get(name)} for name in graph],
+        "layers": _layers(graph),
         "cells": np.bincount(graph.costs.cells).tolist(),
         "macs": _macs(graph),
         "sizes": _sizes(graph),
@@ -78,6 +80,12 @@ def desk_payload(
         "block": channel_block(),
         "latency": None if table is None else _latency(graph, table),
     }
+
+
+def _layers(graph: ChannelGraph) -> list[str]:
+    """Return the layers that make or read channels of groups, in order of execution."""
+    known = {name for group in graph.values() for name in (*group.producers, *group.consumers)}
+    return [name for name in dict.fromkeys(layer.name for layer in graph.layers) if name in known]
 
 
 def plain(value: object) -> object:

@@ -9,11 +9,13 @@ from typing import TypeGuard
 
 from fpgmlab.errors import unknown
 
+DESK = "on the desk"
+Side = int | str | None  # a snapshot's id, `DESK`, or None for the unpruned network
 BUDGETS = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency": "milliseconds"}
 METHODS = ("allocate", "equal_loss")
 DO = (
     "evaluate", "prune", "repair", "fine-tune", "export", "save", "budget", "code", "cancel", "confirm", "exchange",
-    "criterion", "look", "filters",
+    "criterion", "look", "filters", "compare",
 )  # fmt: skip
 
 
@@ -46,6 +48,8 @@ class Request:
     group: int = 0
     stay: int = 0
     go: int = 0
+    a: Side = None
+    b: Side = None
     kept: tuple[int, ...] = ()
 
 
@@ -88,6 +92,9 @@ def read_request(content: object) -> Request:
         if not isinstance(kept, list) or not all(type(count) is int for count in kept):
             raise ValueError(f"look: give the numbers of channels kept, a list; got {kept!r}")
         return Request(do, kept=tuple(kept))
+    if do == "compare":
+        a, b = (_side(word, content.get(word)) for word in ("a", "b"))
+        return Request(do, a=a, b=b)
     if do == "fine-tune":
         epochs, lr = checked_training(content.get("epochs"), content.get("lr"))
         return Request(do, epochs=epochs, lr=lr)
@@ -101,6 +108,12 @@ def checked_training(epochs: object, lr: object) -> tuple[int, float]:
     if not _number(lr) or lr <= 0:
         raise ValueError(f"the learning rate must be a number above 0; got {lr!r}")
     return epochs, float(lr)
+
+
+def _side(word: str, value: object) -> Side:
+    if value is not None and value != DESK and type(value) is not int:
+        raise ValueError(f"compare: {word} must be the id of a snapshot, {DESK!r}, or nothing; got {value!r}")
+    return value if isinstance(value, int) or value is None else DESK
 
 
 def _place(do: str, word: str, value: object) -> int:

@@ -6,6 +6,7 @@ import { detailView } from "./detail.js";
 import { filtersView } from "./filters.js";
 import { gaugesView } from "./gauges.js";
 import { headView } from "./head.js";
+import { netView } from "./net.js";
 import { overlayOn } from "./overlay.js";
 import { snapshotsView } from "./snapshots.js";
 import { deskStore } from "./store.js";
@@ -26,6 +27,7 @@ function render({ model, el, signal }) {
   root.querySelector(".fl-desk-head-end").append(panelLarge(model, root, signal));
   root.addEventListener("keydown", (event) => deskKeys(store, event));
   overlayOn(store, bars);
+  bars.append(netView(store, bars));
   deskState(store, root);
   deskStale(store, model, root, signal);
   el.append(root);
