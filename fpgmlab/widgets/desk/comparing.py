@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
@@ -89,6 +90,26 @@ class ComparingDesk(PaperDesk):
         if found is None:
             raise ValueError(f"there is no snapshot {side!r}: it was deleted")
         return self._snapshot_plan(found)
+
+    @cached_property
+    def _snapshot_plans(self) -> dict[str, tuple[Json, Plan]]:
+        return {}
+
+    def _snapshot_plan(self, snapshot: Json) -> Plan:
+        key = str(snapshot["id"])
+        known = self._snapshot_plans.get(key)
+        if known is None or known[0] is not snapshot:  # it may be another one under the same number
+            known = self._snapshot_plans[key] = (snapshot, self._bars.stands_for(self._bars.read(snapshot)))
+        return known[1]
+
+    def _results(self) -> dict[str, dict[str, Any]]:
+        """Return what was measured, of snapshots by their ids: the same numbers may be of other channels."""
+        found = {f"#{each['id']}": self._measured_of(self._snapshot_plan(each)) for each in self.snapshots}
+        return super()._results() | {
+            key: {network: plain_row(row) for network, row in networks.items()}
+            for key, networks in found.items()
+            if networks
+        }
 
     def _want(self, plans: list[Plan]) -> None:
         for plan in plans:

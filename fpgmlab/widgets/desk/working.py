@@ -19,7 +19,7 @@ from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.live.engine import Live
 from fpgmlab.widgets.desk.live.memory import plan_digest
-from fpgmlab.widgets.desk.payload import Json, finite_metrics, plain_row
+from fpgmlab.widgets.desk.payload import Json, finite_metrics
 from fpgmlab.widgets.desk.report import Measured
 from fpgmlab.widgets.desk.requests import checked_training
 from fpgmlab.widgets.desk.stepping import SteppingDesk
@@ -73,7 +73,6 @@ class WorkingDesk(SteppingDesk):
         **state: object,
     ) -> None:
         super().__init__(bars, desk, **state)
-        self._snapshot_plans: dict[str, tuple[Json, Plan]] = {}
         self._shop = Workshop(self._lock, graph, curves, task, table, self._work_moved)
         self._live = Live(
             self._lock, bars, graph, task, finite_metrics(curves), measure, lambda: self._shop.busy, self._show_live
@@ -241,21 +240,12 @@ class WorkingDesk(SteppingDesk):
             self.set_trait("pruned", None if self._shop.made is None else self._shop.made.model)
 
     def _results(self) -> dict[str, dict[str, Any]]:
-        """Return what was measured of the plan on the desk and of the snapshots, and of others by jobs."""
+        """Return what was measured of the plan on the desk, and of others by jobs."""
         found = self._shop.results(self._bars)
         entry = self._live.agenda.memory.get(plan_digest(self.plan))
         if entry is not None and entry.measured:
             found[entry.key] = entry.results | found.get(entry.key, {})
-        # Snapshots by their ids: of two that keep the same numbers of channels these may be others.
-        snapshots = {f"#{each['id']}": self._measured_of(self._snapshot_plan(each)) for each in self.snapshots}
-        return found | {key: {name: plain_row(row) for name, row in of.items()} for key, of in snapshots.items() if of}
-
-    def _snapshot_plan(self, snapshot: Json) -> Plan:
-        key = str(snapshot["id"])
-        known = self._snapshot_plans.get(key)
-        if known is None or known[0] is not snapshot:  # it may be another one under the same number
-            known = self._snapshot_plans[key] = (snapshot, self._bars.stands_for(self._bars.read(snapshot)))
-        return known[1]
+        return found
 
     def _measured_of(self, plan: Plan) -> Measured:
         """Return what was measured of a plan: by jobs, and by itself."""
