@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from fpgmlab.errors import one_of
-from fpgmlab.figures.parts import rows, shortened
+from fpgmlab.figures.parts import points_across, rows, shortened
 from fpgmlab.figures.style import Style, new_figure, small
 
 VALUES = {
@@ -22,13 +22,15 @@ VALUES = {
     "kendall": "Kendall's rank correlation (tau-b)",
 }
 _ANNOTATED = 200  # cells up to which each shows its number
+_CELLS = 0.5  # of the figure's width that cells have, at least
 _GAP = 0.35  # between the cells and their means, in cells
 
 
 def rank_agreement(frame: pd.DataFrame, value: str = "overlap", *, style: Style | None = None) -> Figure:
     """Show how far pairs of criteria agree in each layer, and the means over layers and over pairs.
 
-    Cells without a value (nothing removed, or all scores equal) are hatched and do not count in the means.
+    Cells without a value (nothing removed, or all scores equal) are hatched and do not count in the means. Where names
+    of pairs have no room above their columns, two dots in each column stand in the rows of its criteria.
 
     Parameters
     ----------
@@ -52,10 +54,24 @@ def rank_agreement(frame: pd.DataFrame, value: str = "overlap", *, style: Style 
     for layer, first, second, cell in zip(frame["layer"], frame["first"], frame["second"], cells, strict=True):
         table[at_layer[layer], at_pair[first, second]] = cell
     names = [_pair_name(*pair) for pair in pairs]
+    criteria = list(dict.fromkeys(name for pair in pairs for name in pair))
     lines = max(max(len(line) for line in name.split("\n")) for name in names)
-    height = rows(len(layers) + 1, room=0.2)
-    with new_figure(5.4, lambda width, text: height(width, text) + 0.6 * text * lines, style) as figure:
-        axis = figure.subplots()
+    deep = max(name.count("\n") + 1 for name in names)
+
+    def crowded(width: float, text: float) -> bool:
+        return _CELLS * width / (len(pairs) + 1) < 1.1 * deep * text
+
+    def height(width: float, text: float) -> float:
+        if crowded(width, text):
+            return rows(len(layers) + 1, room=0.2)(width, text) + 1.4 * text * len(criteria)
+        return rows(len(layers) + 1, room=0.2)(width, text) + 0.6 * text * lines
+
+    with new_figure(5.4, height, style) as figure:
+        dotted = crowded(figure.get_figwidth(), small() / 72)
+        pitch = (figure.get_figheight() - 1.4 * small() / 72 * len(criteria)) / (len(layers) + 1)
+        parts = [1.4 * small() / 72 * len(criteria), pitch * (len(layers) + 1)] if dotted else [1.0]
+        axes = figure.subplots(len(parts), sharex=True, height_ratios=parts, squeeze=False)[:, 0]
+        axis = axes[-1]
         low = min(0.0, np.floor(10 * np.nanmin(table, initial=0.0)) / 10)
         with_means = np.full((len(layers) + 1, len(pairs) + 1), np.nan)
         with_means[:-1, :-1] = table
@@ -64,23 +80,48 @@ def rank_agreement(frame: pd.DataFrame, value: str = "overlap", *, style: Style 
         image = _draw_cells(axis, with_means, low)
         room = 0.3 * figure.get_figwidth() * 72
         axis.set_yticks(_centres(len(layers) + 1), [*(shortened(name, room) for name in layers), "mean"])
-        axis.set_xticks(_centres(len(pairs) + 1), [*names, "mean"], rotation=90, linespacing=1.0)
-        axis.tick_params(length=0, labeltop=True, labelbottom=False)
+        if dotted:
+            axis.set_xticks([])
+            _draw_pairs(axes[0], pairs, criteria, room)
+        else:
+            axis.set_xticks(_centres(len(pairs) + 1), [*names, "mean"], rotation=90, linespacing=1.0)
+        axis.tick_params(length=0, labeltop=not dotted, labelbottom=False)
         axis.spines[:].set_visible(False)
-        axis.set(xlabel="pair of criteria", ylabel="layer, in network order")
-        bar = figure.colorbar(image, ax=axis, label=VALUES[value], aspect=30, pad=0.02, fraction=0.06)
+        axis.set(xlabel="pair of criteria, and their mean" if dotted else "pair of criteria")
+        axis.set(ylabel="layer, in network order")
+        bar = figure.colorbar(image, ax=list(axes), label=VALUES[value], aspect=30, pad=0.02, fraction=0.06)
         bar.outline.set_visible(False)
-        width = 0.5 * figure.get_figwidth() * 72 / (len(pairs) + 1)
+        width = _CELLS * figure.get_figwidth() * 72 / (len(pairs) + 1)
         if with_means.size <= _ANNOTATED and width >= 2.6 * small():
             _annotate(axis, with_means, image)
     return figure
 
 
+def _draw_pairs(axis: Axes, pairs: list[tuple[str, str]], criteria: list[str], room: float) -> None:
+    """Draw two dots above each column, in the rows of its criteria, and the line between them."""
+    xs = _centres(len(pairs) + 1)
+    at = {name: i for i, name in enumerate(criteria)}
+    ends = np.array([(at[first], at[second]) for first, second in pairs])
+    size = min(4.5, 0.55 * _CELLS * points_across(axis) / len(xs))  # points: dots of neighbours do not touch
+    for row in range(0, len(criteria), 2):
+        axis.axhspan(row - 0.5, row + 0.5, color="0.94", lw=0)
+    axis.vlines(xs[:-1], ends.min(axis=1), ends.max(axis=1), color="0.2", lw=0.2 * size)
+    axis.plot(np.repeat(xs[:-1], 2), ends.ravel(), "o", color="0.2", mew=0, ms=size)
+    names = [shortened(_criterion_name(name), room) for name in criteria]
+    axis.set_yticks(range(len(criteria)), names)
+    axis.set(ylim=(len(criteria) - 0.5, -0.5), ylabel="pair")
+    axis.tick_params(length=0, labelbottom=False)
+    axis.spines[:].set_visible(False)
+
+
+def _criterion_name(name: str) -> str:
+    return name.replace("as_implemented_by=", "").replace("center=", "").replace("distance=", "")
+
+
 def _pair_name(first: str, second: str) -> str:
     lines = []
     for name in (first, second):
-        name = name.replace("as_implemented_by=", "").replace("center=", "").replace("distance=", "")
-        lines += textwrap.wrap(name, 22, break_on_hyphens=False)
+        lines += textwrap.wrap(_criterion_name(name), 22, break_on_hyphens=False)
     return "\n".join(lines)
 
 

@@ -65,7 +65,7 @@ def sensitivity_curves(
     def height(width: float, text: float) -> float:
         columns = _columns(width, text, len(groups))
         lines, rest = -(-len(groups) // columns), 6 * text
-        return rest + lines * min(0.62 * width / columns + 2.2 * text, max((_TALLEST - rest) / lines, 4.5 * text))
+        return rest + lines * min(0.62 * width / columns + 2.2 * text, max((_TALLEST - rest) / lines, 6.5 * text))
 
     with new_figure(7.0, height, style) as figure:
         width = figure.get_figwidth()
@@ -73,7 +73,9 @@ def sensitivity_curves(
         axes = figure.subplots(-(-len(groups) // columns), columns, sharex=True, sharey=True, squeeze=False)
         for axis, group in zip(axes.ravel(), groups, strict=False):
             _draw_curve(axis, frame[frame["group"] == group], measurable=group not in blind)
-            axis.set_title(shortened(group, (72 * width - 6 * small()) / columns - small()), fontsize=small(), pad=2)
+            axis.set_title(
+                shortened(group, (72 * width - 6 * small()) / columns - 2 * small()), fontsize=small(), pad=2
+            )
         for axis in axes.ravel()[len(groups) :]:
             axis.set_axis_off()
         for axis in axes[-2:][0, columns - (axes.size - len(groups)) :]:

@@ -41,8 +41,10 @@ def scores(count: int, protected: int = 1) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def agreement(count: int) -> pd.DataFrame:
+def agreement(count: int, more: bool = False) -> pd.DataFrame:
     criteria = ["fpgm", "l2", fl.criteria.FPGM(as_implemented_by="torch-pruning"), fl.criteria.FPGM(center="medoid")]
+    if more:
+        criteria += ["l1", "random", "fpgm_mix", fl.criteria.FPGM(distance="cosine")]
     return fl.compare_criteria(layers(count), criteria)
 
 

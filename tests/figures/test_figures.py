@@ -54,6 +54,7 @@ FIGURES: dict[str, Make] = {
     "norm requirements": lambda s: figures.norm_requirements(figures.norms_and_distances(layers(9)), style=s),
     "agreement": lambda s: figures.rank_agreement(agreement(9), style=s),
     "agreement, 60": lambda s: figures.rank_agreement(agreement(60), "kendall", style=s),
+    "agreement, 28 pairs": lambda s: figures.rank_agreement(agreement(20, more=True), "spearman", style=s),
     "scores, 20": lambda s: figures.scores_by_layer(scores(20), style=s),
     "scores, 60": lambda s: figures.scores_by_layer(scores(60), "sum of distances", style=s),
     "score bars": lambda s: figures.score_bars(torch.arange(16.0), (0, 3), "sum of distances", style=s),
@@ -67,6 +68,7 @@ FIGURES: dict[str, Make] = {
     "slimming": lambda s: figures.slimming_curve(slimming(), {"plain": 0.4, "sparse": 0.7}, style=s),
     "sensitivity": lambda s: figures.sensitivity_curves(curves(12), style=s),
     "sensitivity, 30": lambda s: figures.sensitivity_curves(curves(30), "loss", style=s),
+    "sensitivity, 60": lambda s: figures.sensitivity_curves(curves(60), style=s),
     "sensitivity map": lambda s: figures.sensitivity_map(curves(12), style=s),
     "sensitivity map, 60": lambda s: figures.sensitivity_map(curves(60), "loss", style=s),
     "plan": lambda s: figures.plan_bars(plan_frame(), style=s),
@@ -97,7 +99,15 @@ UNLABELLED = {"tiles, grey", "tiles, 128", "tiles, colour", "pictures", "detecti
 AGAIN = {"score bars", "tiles, colour", "map", "agreement", "detections"}  # are drawn twice; all in the slow suite
 # The same figures of more: what they show must be legible.
 LARGE = {
-    *("distances, 300", "map, 200", "agreement, 60", "scores, 60", "ridgeline, 60", "sensitivity, 30"),
+    *(
+        "distances, 300",
+        "map, 200",
+        "agreement, 60",
+        "scores, 60",
+        "ridgeline, 60",
+        "sensitivity, 30",
+        "sensitivity, 60",
+    ),
     *("sensitivity map, 60", "tiles, 128", "repair errors, 60"),
 }
 
