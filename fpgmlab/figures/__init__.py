@@ -7,6 +7,7 @@ from fpgmlab.allocation.pareto import pareto_front
 from fpgmlab.criteria.tables import norms_and_distances, score_table
 from fpgmlab.figures.additivity import additivity
 from fpgmlab.figures.agreement import rank_agreement
+from fpgmlab.figures.classroom import class_plans
 from fpgmlab.figures.convolutions import channel_reach, macs_and_time, receptive_fields, time_over_channels
 from fpgmlab.figures.deployment import layers_under_roof, theory_and_practice
 from fpgmlab.figures.desk.desk import desk
@@ -36,6 +37,7 @@ __all__ = [
     "VENUES",
     "additivity",
     "channel_reach",
+    "class_plans",
     "clustered_order",
     "desk",
     "detections",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +14,17 @@ from fpgmlab.common.batches import examples_in
 from fpgmlab.plans.plan import Plan
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.pace import Pace, duration
+from fpgmlab.widgets.common.turns import Turn
 from fpgmlab.widgets.common.worker import Worker
 
 Result = TypeVar("Result")
+RANKS = {
+    "evaluate": 1,
+    "prune": 1,
+    "repair": 2,
+    "export": 2,
+    "fine-tune": 3,
+}  # who goes first where a class shares cores
 
 
 class Cancelled(KeyboardInterrupt):
@@ -121,6 +130,7 @@ class Job(Worker):
         self.made: Made | None = None
         self._on_update, self._interval = on_update, interval
         self._told, self._pace = float("-inf"), Pace()
+        self._turn = Turn(RANKS.get(kind, 3), self._end_if_asked, self._waits)
 
     def start(self, do: Callable[[], Result], on_end: Callable[[Result | None, BaseException | None], None]) -> None:
         """Do it in a thread, which ends with a call of ``on_end``: the result or None, and the error or None."""
@@ -128,7 +138,8 @@ class Job(Worker):
         def work() -> None:
             result, error = None, None
             try:
-                result = do()
+                with self._turn:
+                    result = do()
             except Cancelled:
                 pass
             except BaseException as caught:  # nobody else would hear of it: networks and data sets raise what they like
@@ -138,9 +149,9 @@ class Job(Worker):
         self.begin(work)
 
     def check(self) -> None:
-        """Raise `Cancelled` when it was asked to end."""
-        if self.stopping:
-            raise Cancelled
+        """Raise `Cancelled` when it was asked to end; let others of a class go first who are more urgent."""
+        self._end_if_asked()
+        self._turn.pass_on()
 
     def tell(self, words: str, done: float, total: float, *, at_once: bool = False) -> None:
         """Say how far it is, in words and as so much of the work.
@@ -153,6 +164,8 @@ class Job(Worker):
         at_once : bool
             Whatever was said a moment ago.
         """
+        if self.thread is threading.current_thread():  # repairing tells from other threads as well
+            self._turn.pass_on()
         now = time.monotonic()
         if now - self._told < self._interval and not at_once:
             return
@@ -161,6 +174,14 @@ class Job(Worker):
         left = self._pace.seconds_left(now, total - done)
         self.words = words + ("." if left is None else f"; {duration(left)} left.")
         self.share = min(1.0, done / total)
+        self._on_update()
+
+    def _end_if_asked(self) -> None:
+        if self.stopping:
+            raise Cancelled
+
+    def _waits(self) -> None:
+        self.words, self._told = "Waiting: others of the class are being served.", float("-inf")
         self._on_update()
 
 

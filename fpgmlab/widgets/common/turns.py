@@ -1,0 +1,100 @@
+"""Turns at the cores of a machine that a class shares; everywhere else, all go at once.
+
+In: how urgent it is. Out: when to go. A class of thirty that measures on two cores would else need the memory of thirty
+measurements at a time, and nobody would see anything until nearly all are done.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+
+SHARED = "FPGMLAB_TURNS"  # the environment variable with the address of who gives them
+_LOOK = 0.1  # seconds between looks at whether it was cancelled
+_PIECE = 0.25  # seconds after which somebody more urgent may come first
+
+
+class Turn:
+    """A turn, from `take` to `give`, or as a context.
+
+    Parameters
+    ----------
+    rank : int
+        The lowest goes first: 0 what a hand waits for, 1 a measurement, 2 a repair, 3 a training.
+    check : callable, optional
+        Called ten times a second while waiting; may raise an exception.
+    waiting : callable, optional
+        Called when the turn does not come at once.
+
+    Attributes
+    ----------
+    shared : bool
+        Whether there are turns at all.
+    """
+
+    def __init__(
+        self, rank: int, check: Callable[[], None] = lambda: None, waiting: Callable[[], None] = lambda: None
+    ) -> None:
+        self._rank, self._check, self._waiting = rank, check, waiting
+        self._address, self._line = os.environ.get(SHARED, ""), None
+        self.shared, self._since, self._began = bool(self._address), time.time(), 0.0
+
+    def __enter__(self) -> Turn:
+        self.take()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.give()
+
+    def take(self) -> None:
+        """Wait until it is there."""
+        if not self.shared:
+            return
+        self._line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._line.settimeout(_LOOK)
+        try:
+            self._line.connect(self._address)
+            self._ask()
+        except BaseException:
+            self.give()
+            raise
+
+    def pass_on(self) -> None:
+        """Let those go first who are more urgent, if there are any; for what takes long, now and then."""
+        if self._line is not None and time.monotonic() - self._began > _PIECE:
+            self._ask()
+
+    def give(self) -> None:
+        """Give it back, and the memory that was used in it."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+            if self._rank:
+                give_back_memory()
+
+    def _ask(self) -> None:
+        assert self._line is not None
+        self._line.send(json.dumps({"turn": [self._rank, self._since]}).encode())
+        told = False
+        while True:
+            try:
+                if not self._line.recv(64):
+                    self.shared = False  # who gave them has gone
+                break
+            except TimeoutError:
+                self._check()
+                if not told:
+                    told = True
+                    self._waiting()
+        self._began = time.monotonic()
+
+
+def give_back_memory() -> None:
+    """Give to the system what was freed: malloc keeps what the largest pictures took."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)

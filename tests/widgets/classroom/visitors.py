@@ -1,0 +1,194 @@
+"""A classroom in a process of its own, and visitors who speak Voila's and the kernel's protocol as a page does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.websocket import websocket_connect
+
+ROOT = Path(__file__).parents[3]
+Json = dict[str, Any]
+
+
+@contextmanager
+def classroom(notebook: Path, *options: str, seconds: float = 120) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Open a classroom on loopback; yield its address and its process."""
+    command = [
+        sys.executable,
+        "-m",
+        "fpgmlab.widgets.classroom",
+        str(notebook),
+        "--ip=127.0.0.1",
+        "--port=8970",
+        *options,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            end = time.monotonic() + seconds
+            for line in process.stdout:
+                if found := re.match(r"The class: .*:(\d+)/", line):
+                    break
+                assert time.monotonic() < end, "the classroom takes too long"
+            else:
+                raise AssertionError(f"the classroom did not open: {process.wait()}")
+            yield f"http://127.0.0.1:{found[1]}/", process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def memory(process: subprocess.Popen) -> float:
+    """Return what a classroom takes in MB: the server, who forks and all kernels; what they share counts once."""
+    return sum(_memory(pid) for pid in [process.pid, *_children(process.pid), *kernels(process)])
+
+
+def _memory(pid: int) -> float:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss: +(\d+)", text, re.M)[1]) / 1024
+
+
+def kernels(process: subprocess.Popen) -> list[int]:
+    """Return the numbers of the kernels' processes."""
+    return [child for forking in _children(process.pid) for child in _children(forking)]
+
+
+def _children(pid: int) -> list[int]:
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]
+
+
+class Visitor:
+    """A page that is open: the desk's state as the kernel tells it."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.cookie = url, ""
+        self.state: Json = {}
+        self.opened = 0.0  # seconds from the request to the desk's whole state
+        self.notices: list[str] = []
+        self._session = uuid.uuid4().hex
+
+    async def open(self) -> None:
+        """Load the page, connect, and ask for the state of its widgets."""
+        began = time.monotonic()
+        headers = {"Cookie": self.cookie} if self.cookie else {}
+        answer = await AsyncHTTPClient().fetch(HTTPRequest(self.url, headers=headers, request_timeout=60))
+        self.cookie = "; ".join(each.split(";")[0] for each in answer.headers.get_list("Set-Cookie"))
+        page = answer.body.decode()
+        self.kernel = re.search(r'"kernelId": "([0-9a-f-]+)"', page)[1]
+        address = f"{self.url.replace('http', 'ws', 1)}api/kernels/{self.kernel}/channels?session_id={self._session}"
+        self._socket = await websocket_connect(HTTPRequest(address, headers={"Cookie": self.cookie}))
+        self.widgets: dict[str, Json] = {}
+        control = uuid.uuid4().hex
+        await self._send("comm_open", {"comm_id": control, "target_name": "jupyter.widget.control", "data": {}})
+        await self._send("comm_msg", {"comm_id": control, "data": {"method": "request_states"}})
+        while not self.widgets:
+            message = await self._receive(30)
+            if message["msg_type"] == "comm_msg" and message["content"]["data"].get("method") == "update_states":
+                self.widgets = {key: each["state"] for key, each in message["content"]["data"]["states"].items()}
+        self.desk, self.state = next((key, state) for key, state in self.widgets.items() if "kept" in state)
+        self.opened = time.monotonic() - began
+
+    async def set(self, widget: str | None = None, **state: object) -> None:
+        """Change traits, as a hand does."""
+        data = {"method": "update", "state": state, "buffer_paths": []}
+        await self._send("comm_msg", {"comm_id": widget or self.desk, "data": data})
+        self.widgets[widget or self.desk].update(state)  # `self.state` is the desk's
+
+    async def drag(self, kept: list[int]) -> float:
+        """Move bars; return the seconds until the kernel has confirmed it."""
+        began, revision = time.monotonic(), self.state["revision"] + 1
+        await self.set(kept=kept, revision=revision)
+        await self.until(lambda: self.state["confirmed"]["revision"] >= revision)
+        return time.monotonic() - began
+
+    async def ask(self, do: str, **options: object) -> None:
+        """Send what a button sends."""
+        data = {"method": "custom", "content": {"do": do, **options}}
+        await self._send("comm_msg", {"comm_id": self.desk, "data": data})
+
+    async def evaluate(self) -> float:
+        """Have the plan measured; return the seconds until it is."""
+        began, before = time.monotonic(), len(self.notices)
+        await self.ask("evaluate")
+        await self.until(lambda: self.state["work"]["state"] == "running" or len(self.notices) > before)
+        await self.until(lambda: self.state["work"]["state"] != "running")
+        assert self.state["work"]["state"] == "finished", (self.state["work"], self.notices)
+        return time.monotonic() - began
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+        """Read messages until something holds."""
+        end = time.monotonic() + seconds
+        while not condition():
+            self._take(await self._receive(end - time.monotonic()))
+
+    async def rest(self, seconds: float) -> None:
+        """Read messages for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                self._take(await self._receive(left))
+            except TimeoutError:
+                return
+
+    async def close(self) -> None:
+        """Go away without a word."""
+        self._socket.close()
+        while await self._socket.read_message() is not None:
+            pass
+
+    async def leave(self) -> None:
+        """Go away as a page does that is closed: it says so."""
+        await self.close()
+        address = f"{self.url}voila/api/shutdown/{self.kernel}"
+        await AsyncHTTPClient().fetch(HTTPRequest(address, method="POST", headers={"Cookie": self.cookie}, body=""))
+
+    def _take(self, message: Json) -> None:
+        content = message["content"]
+        if message["msg_type"] != "comm_msg" or content["data"].get("method") != "update":
+            return
+        state = content["data"]["state"]
+        self.widgets.setdefault(content["comm_id"], {}).update(state)
+        if content["comm_id"] == self.desk:
+            self.state.update(state)
+            if state.get("notice", {}).get("kind") == "error":
+                self.notices.append(state["notice"]["words"])
+
+    async def _send(self, kind: str, content: Json) -> None:
+        header = {
+            "msg_id": uuid.uuid4().hex, "msg_type": kind, "session": self._session, "username": "visitor",
+            "version": "5.3", "date": "2026-01-01T00:00:00Z",
+        }  # fmt: skip
+        metadata = {"version": "1.0.0"} if kind == "comm_open" else {}  # of the protocol of widgets
+        message = {"header": header, "parent_header": {}, "metadata": metadata, "content": content, "channel": "shell"}
+        await self._socket.write_message(json.dumps(message))
+
+    async def _receive(self, seconds: float) -> Json:
+        text = await asyncio.wait_for(self._socket.read_message(), max(0.01, seconds))
+        assert text is not None, "the kernel has gone"
+        if isinstance(text, bytes):  # with buffers: their places, then JSON
+            count = int.from_bytes(text[:4], "big")
+            first, second = (int.from_bytes(text[4 * i : 4 * i + 4], "big") for i in (1, 2 if count > 1 else 1))
+            text = text[first : second if count > 1 else None].decode()
+        message = json.loads(text)
+        return message | {"msg_type": message["header"]["msg_type"]}
+
+
+def board(url: str, **query: str) -> str:
+    """Return the changing part of the teacher's page."""
+    words = "&".join(f"{name}={value}" for name, value in query.items())
+    with urllib.request.urlopen(f"{url}teacher/board?{words}", timeout=30) as answer:
+        return answer.read().decode()
