@@ -29,6 +29,9 @@ venv: $(READY)  ## build .venv with everything in it
 lab: $(READY)  ## open JupyterLab on the quickstart
 	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
 
+classroom: $(READY)  ## open the desk to a class, and say at which address
+	$(BIN)/python -m fpgmlab.widgets.classroom $(CLASSROOM_FLAGS) notebooks/05_classroom_desk.ipynb
+
 lint: $(TESTABLE)  ## look for bad style and for types that do not hold
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
@@ -47,4 +50,4 @@ clean:  ## remove what the other commands have made
 	rm -rf $(VENV) outputs build dist .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv lab lint test test-slow demo clean
+.PHONY: help venv lab classroom lint test test-slow demo clean

@@ -11,7 +11,7 @@ except ImportError as error:
         f"fpgmlab.widgets needs {error.name}, which is not installed: pip install fpgmlab[lab]", name=error.name
     ) from error
 
-from fpgmlab.widgets.classroom.seats import join_class
+from fpgmlab.widgets.classroom.seats import class_path, join_class
 from fpgmlab.widgets.desk.editor import PlanEditor
 from fpgmlab.widgets.explorer.panel import FilterExplorer
 from fpgmlab.widgets.explorer.scene import FilterScene, filter_scene
@@ -30,6 +30,7 @@ __all__ = [
     "GammaView",
     "PlanEditor",
     "SweepPanel",
+    "class_path",
     "filter_scene",
     "filter_view",
     "gamma_view",

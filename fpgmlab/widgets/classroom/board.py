@@ -51,20 +51,16 @@ def _read(path: Path, changed: int) -> dict[str, Any]:
             str(network): {"value": _number(row["value"]), "samples": _number(row["samples"])}
             for network, row in each["networks"].items()
         }
-        plans[key] = {
-            "macs": _number(each["macs"]),
-            "ms": _number(each["ms"]),
-            "networks": networks,
-            "plan": each["plan"],
-        }
+        plans[key] = {"macs": _number(each["macs"]), "ms": _number(each["ms"]), "networks": networks}
     unpruned = {name: _number(told["unpruned"][name]) for name in ("macs", "ms", "value")}
     name = clean_name(told["name"])
-    return {"name": name, "metric": told["metric"], "plan": told["plan"], "unpruned": unpruned, "plans": plans}
+    return {"name": name, "metric": told["metric"], "unpruned": unpruned, "plans": plans}
 
 
 def _number(value: object) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 def read_class(folder: Path) -> list[dict[str, Any]]:

@@ -80,6 +80,6 @@ class ForkedKernels(LocalProvisioner):
         """Have one forked; a tenth of a second."""
         env = {name: str(value) for name, value in kwargs["env"].items()}
         order = {"arguments": cmd[cmd.index("-f") :], "env": env, "folder": os.path.abspath(kwargs.get("cwd") or ".")}
-        self.process = await asyncio.to_thread(Forked, self.address, order)
-        self.pid = self.pgid = self.process.pid
+        process: Any = await asyncio.to_thread(Forked, self.address, order)
+        self.process, self.pid, self.pgid = process, process.pid, process.pid
         return self.connection_info

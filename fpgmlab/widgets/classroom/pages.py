@@ -4,36 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import tornado.web
+from jupyter_core.utils import ensure_async
 from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
 from fpgmlab.widgets.classroom.board import COSTS, board, read_class
 
 COOKIE = "seat"
-HEADER = "X-Seat"  # what a kernel finds as `seats.SEAT` in its environment
+HEADER = "X-Seat"  # what a kernel finds as `seat.SEAT` in its environment
 # Stylesheets and scripts from elsewhere: a class has no network, and a page would wait for them.
 _ELSEWHERE = re.compile(r'<link\b[^>]*"https?://[^>]*>|<script\b[^>]*\bsrc="https?://[^>]*>\s*</script>')
+_KERNEL = re.compile(r'"kernelId": ?"([0-9a-f-]+)"')
 _PAGE = (Path(__file__).parent / "static" / "teacher.html").read_text(encoding="utf-8")
+
+
+class Seats:
+    """Who sits where: a browser has a cookie, a number, and at most one kernel.
+
+    Attributes
+    ----------
+    kernels : dict of int to str
+        The last kernel of a seat.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}  # by cookie
+        self.kernels: dict[int, str] = {}
+
+    def of(self, cookie: str) -> tuple[str, int]:
+        """Return the cookie, a new one unless it came from here, and its number."""
+        if cookie not in self._numbers:
+            cookie = secrets.token_hex(16)
+            self._numbers[cookie] = len(self._numbers) + 1
+        return cookie, self._numbers[cookie]
 
 
 class DeskPage(TornadoVoilaHandler):
     """A visitor's page: Voila's, with the number of a seat that the browser keeps."""
 
-    def initialize(self, seat_of: Callable[[str], tuple[str, int]], **options: object) -> None:
-        """Take what Voila's handler takes, and a function from a cookie to a good one and its number."""
-        self._seat_of = seat_of
+    def initialize(self, seats: Seats, **options: object) -> None:
+        """Take what Voila's handler takes, and the seats."""
+        self._seats = seats
         super().initialize(**options)
 
     async def get_generator(self, path: str | None = None) -> AsyncIterator[str]:
         """Yield the page, bit by bit."""
-        cookie, number = self._seat_of(self.get_cookie(COOKIE) or "")
+        cookie, number = self._seats.of(self.get_cookie(COOKIE) or "")
+        before = self._seats.kernels.pop(number, None)
+        if before in self.kernel_manager:  # the same page, loaded again: what it keeps goes on in one kernel
+            await ensure_async(self.kernel_manager.shutdown_kernel(before))
         self.set_cookie(COOKIE, cookie, httponly=True, samesite="Lax")
         self.request.headers[HEADER] = str(number)  # whatever the browser may have said
         async for html in super().get_generator(path=path):
+            if found := _KERNEL.search(html):
+                self._seats.kernels[number] = found[1]
             yield _ELSEWHERE.sub("", html)
 
 

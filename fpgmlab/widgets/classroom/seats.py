@@ -1,10 +1,9 @@
-"""What a visitor's desk tells the class: a name, the plans that were measured there, and what they cost."""
+"""What a visitor's desk tells the class: a name, and the plans that were measured there, with what they cost."""
 
 from __future__ import annotations
 
 import json
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,26 @@ from ipywidgets import HTML, HBox, Layout, Text, VBox
 from fpgmlab.common.files import write_text
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.classroom.board import clean_name, read_seat
+from fpgmlab.widgets.common.later import Later
+from fpgmlab.widgets.common.seat import FOLDER, seat
 from fpgmlab.widgets.desk.editor import PlanEditor
+from fpgmlab.widgets.desk.live.memory import plan_digest
 
-FOLDER = "FPGMLAB_CLASSROOM"  # environment variables that the classroom sets: where to tell it,
-SEAT = "HTTP_X_SEAT"  # and the number of the visitor's desk, the same when the page is loaded again
-PLANS = 100  # the newest count
-_NETWORKS = {"pruned": "as cut", "repaired": "repaired", "fine-tuned": "fine-tuned"}  # what was measured, in words
+PLANS = 200  # the newest count
+_GATHER = 0.5  # seconds in which changes are gathered
+_NETWORKS = {"pruned": "as cut", "repaired": "repaired", "fine-tuned": "fine-tuned"}  # what jobs measure, in words
+
+
+def class_path() -> Path | None:
+    """Return the file in which a desk of ``make classroom`` keeps its state, for ``PlanEditor(path=)``; else None."""
+    number = seat()
+    return None if number is None else Path(os.environ[FOLDER]) / f"desk-{number}.json"
 
 
 def join_class(editor: PlanEditor) -> VBox:
     """Show a desk that tells the class of its plans, below a field for the visitor's name.
 
-    What was measured is told to the teacher's page of ``make classroom``, with the plan. Elsewhere the desk stands
+    What is measured on all pictures is told to the teacher's page of ``make classroom``. Elsewhere the desk stands
     alone.
 
     Parameters
@@ -35,65 +42,57 @@ def join_class(editor: PlanEditor) -> VBox:
     -------
     ipywidgets.VBox
     """
-    folder, number = os.environ.get(FOLDER, ""), os.environ.get(SEAT, "")
-    if not folder or not (number.isascii() and number.isdigit()):
-        return VBox([editor])
-    return _Seat(editor, Path(folder) / f"{int(number)}.json", f"desk {int(number)}").box
+    number = seat()
+    return VBox([editor]) if number is None else _Seat(editor, Path(os.environ[FOLDER]) / f"{number}.json", number).box
 
 
 class _Seat:
-    """Writes what a desk has measured into a file whenever that changes, and takes up what the file holds already."""
+    """Writes what a desk has measured into a file, soon after that changes."""
 
-    def __init__(self, editor: PlanEditor, path: Path, name: str) -> None:
-        self._editor, self._path, self._name, self._written = editor, path, name, ""
-        self._lock = threading.Lock()
+    def __init__(self, editor: PlanEditor, path: Path, number: int) -> None:
+        self._editor, self._path, self._name, self._written = editor, path, f"desk {number}", ""
         before = read_seat(path)
-        self._plans: dict[str, dict[str, Any]] = {} if before is None else before["plans"]
-        if before is not None:
-            self._take_up(before["plan"])
-        given = "" if before is None or before["name"] == name else before["name"]
-        self._field = Text(given, description="Your name", placeholder=name, layout=Layout(width="22rem"))
+        given = "" if before is None or before["name"] == self._name else before["name"]
+        self._field = Text(given, description="Your name", placeholder=self._name, layout=Layout(width="22rem"))
         self._field.continuous_update = False
-        words = HTML("Plans that you measure are shown to the class.")
-        self.box = VBox([HBox([self._field, words]), editor])
-        self._field.observe(self._tell, "value")
-        editor.observe(self._tell, ["results", "plan"])
-        self._tell()
+        self.box = VBox([HBox([self._field, HTML("Plans that you measure are shown to the class.")]), editor])
+        self._write()
+        later = Later(self._write, _GATHER)
+        self._field.observe(lambda change: later.ask(), "value")
+        editor.observe(lambda change: later.ask(), ["results", "points"])
 
-    def _take_up(self, plan: dict) -> None:
-        try:
-            self._editor.plan = Plan.from_json(json.dumps(plan))
-        except ValueError:  # of another network
-            self._plans = {}
+    def _write(self) -> None:
+        editor = self._editor
+        with editor._lock:
+            name, metric = clean_name(self._field.value) or self._name, editor.metric
+            unpruned = self._cost(editor._bars.nothing) | {"value": editor._curves.base.get(metric or "")}
+            plans = {} if metric is None else self._plans(metric)
+            record = {"name": name, "metric": metric, "unpruned": unpruned, "plans": plans}
+        text = json.dumps(record)
+        if text != self._written:
+            write_text(self._path, text)
+            self._written = text
 
-    def _tell(self, change: object = None) -> None:
-        with self._lock:
-            editor = self._editor
-            metric = editor.metric
-            for plan, measured in dict(editor._shop.measured).items():
-                networks = {
-                    _NETWORKS[kind]: {"value": row[metric], "samples": row.get("samples")}
-                    for kind, row in measured.items()
-                    if metric in row
-                }
-                self._plans[plan.to_json()] = self._cost(plan) | {"networks": networks, "plan": _data(plan)}
-            record = {
-                "name": clean_name(self._field.value) or self._name,
-                "metric": metric,
-                "plan": _data(editor.plan),
-                "unpruned": self._cost(None) | {"value": editor._curves.base.get(metric)},
-                "plans": dict(list(self._plans.items())[-PLANS:]),
+    def _plans(self, metric: str) -> dict[str, Any]:
+        """Return what was measured on all pictures: what is so on a few may be luck."""
+        editor = self._editor
+        found: dict[str, Any] = {}
+        whole = editor._bars.totals(editor._bars.nothing)["macs"] or 1
+        for digest, entry in editor._live.agenda.memory.entries():
+            networks = {
+                name: {"value": stage.found[metric].value, "samples": stage.samples}
+                for name, stage in entry.stages.items()
+                if stage.complete and metric in stage.found
             }
-            text = json.dumps(record)
-            if text != self._written:
-                write_text(self._path, text)
-                self._written = text
+            if networks:
+                found[digest] = {"macs": entry.macs / whole, "ms": entry.latency, "networks": networks}
+        for plan, measured in editor._shop.measured.items():
+            here = found.setdefault(plan_digest(plan), self._cost(plan) | {"networks": {}})
+            for kind, row in measured.items():
+                if metric in row:
+                    here["networks"][_NETWORKS[kind]] = {"value": row[metric], "samples": row.get("samples")}
+        return dict(list(found.items())[-PLANS:])
 
-    def _cost(self, plan: Plan | None) -> dict[str, float | None]:
-        graph, table = self._editor._graph, self._editor._table
-        share = graph.cost(plan).macs / graph.cost().macs
-        return {"macs": share, "ms": None if table is None else table.latency(graph, plan)}
-
-
-def _data(plan: Plan) -> dict:
-    return json.loads(plan.to_json())
+    def _cost(self, plan: Plan) -> dict[str, float | None]:
+        bars = self._editor._bars
+        return {"macs": bars.share(plan, "macs"), "ms": bars.totals(plan)["latency"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -22,9 +21,9 @@ from traitlets.config import Config
 from voila.app import Voila
 
 from fpgmlab.widgets.classroom.kernels import NAME, ForkedKernels
-from fpgmlab.widgets.classroom.pages import HEADER, DeskClosed, DeskPage, TeacherPage
-from fpgmlab.widgets.classroom.seats import FOLDER
+from fpgmlab.widgets.classroom.pages import HEADER, DeskClosed, DeskPage, Seats, TeacherPage
 from fpgmlab.widgets.classroom.warm import READY, SOCKET, is_prepared
+from fpgmlab.widgets.common.seat import FOLDER
 from fpgmlab.widgets.common.turns import SHARED
 
 
@@ -38,7 +37,6 @@ class Classroom(Voila):
     def initialize(self, argv: list[str] | None = None) -> None:
         """Set what differs from Voila's own, before the command line is read."""
         self.folder = Path(tempfile.mkdtemp(prefix="classroom-"))  # for the eyes of this user only
-        self._numbers: dict[str, int] = {}  # of seats, by the browser's cookie
         address, plans = str(self.folder / SOCKET), self.folder / "plans"
         plans.mkdir()
         os.environ |= {SHARED: address, FOLDER: str(plans)}  # kernels inherit it
@@ -88,18 +86,11 @@ class Classroom(Voila):
             (rf"{self.server_url}teacher(|/board)", TeacherPage, {"folder": self.folder / "plans"}),
             (rf"{self.server_url}voila/api/shutdown/([\w-]+)", DeskClosed),
         ]
-        return [*mine, *others, (pattern, DeskPage, options | {"seat_of": self.seat_of})]
+        return [*mine, *others, (pattern, DeskPage, options | {"seats": Seats()})]
 
     def launch_browser(self) -> None:
         """Say where it is, now that the port is known; the browsers are elsewhere."""
         print(addresses(self.port), flush=True)
-
-    def seat_of(self, cookie: str) -> tuple[str, int]:
-        """Return a browser's cookie, a new one unless it came from here, and the number of its seat."""
-        if cookie not in self._numbers:
-            cookie = secrets.token_hex(16)
-            self._numbers[cookie] = len(self._numbers) + 1
-        return cookie, self._numbers[cookie]
 
     def admit(self, handler: JupyterHandler, notebook: nbformat.NotebookNode, cwd: str) -> nbformat.NotebookNode:
         """Give a visitor the notebook without the cells that were run for all, if there is a desk left."""

@@ -7,11 +7,13 @@ before: a fork takes only the thread that asks for it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -24,13 +26,15 @@ from typing import Any
 from ipywidgets import Widget, register_comm_target
 
 from fpgmlab.widgets.classroom.turns import Line
-from fpgmlab.widgets.common.turns import give_back_memory
-from fpgmlab.widgets.desk.working import WorkingDesk
+from fpgmlab.widgets.common.turns import trim_memory
+from fpgmlab.widgets.desk.editor import PlanEditor
+from fpgmlab.widgets.desk.live.measurer import make_ready
 
 PREPARE = ("parameters", "prepare")  # tags of cells that run once for all
 SOCKET = "warm.sock"
 READY = b"ready\n"  # on the standard output, when kernels can be asked for
 _IMPORTS = ("IPython", "ipykernel.ipkernel", "ipykernel.kernelapp", "fpgmlab.widgets")
+_ROOM = 2 << 30  # bytes of addresses that a kernel may take beyond what it shares
 _LONGEST = 1 << 20  # bytes of an order
 
 
@@ -54,12 +58,15 @@ def rehearse(notebook: Path, names: dict[str, Any]) -> None:
     """Run the other cells once and use their desks, so that what a first time imports and compiles is there for all."""
     names = dict(names)
     _run([each for each in _code(notebook) if not is_prepared(each)], names, notebook)
-    for desk in [each for each in names.values() if isinstance(each, WorkingDesk)]:
+    for desk in [each for each in names.values() if isinstance(each, PlanEditor)]:
+        desk.fit_budget(macs=0.5)
         desk.wait()
-        for work in (desk.evaluate, desk.repair):
-            work()
-            desk.wait()
         desk.close()
+        live = desk._live
+        for thread in list(live._threads):
+            thread.join()
+        if live._measurer is not None and live._task is not None:  # it knows what all plans have in common
+            make_ready(live._graph, live._task, live._metrics, live._measurer)
     Widget.close_all()
 
 
@@ -137,9 +144,11 @@ class Warm:
         pid = os.fork()
         if pid == 0:
             try:
-                for each in (*self._selector.get_map(), *(line.fileno() for line in (*self._kernels.values(), client))):
-                    if each:
-                        os.close(each)
+                lines = (*self._kernels.values(), client)
+                known = [key.fd for key in self._selector.get_map().values()]
+                for number in (*known, *(line.fileno() for line in lines)):
+                    if number:  # the standard input is dealt with below
+                        os.close(number)
                 _be_kernel(order, self._names, parent)
             except BaseException:
                 sys.excepthook(*sys.exc_info())
@@ -162,6 +171,9 @@ class Warm:
 def _be_kernel(order: dict, names: dict[str, Any], parent: int) -> None:
     """Be a Jupyter kernel until it is told to end."""
     os.setsid()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * os.sysconf("SC_PAGE_SIZE") + _ROOM
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))  # one visitor shall not take the memory of all
     os.environ.clear()
     os.environ.update(order["env"])
     os.chdir(order["folder"])
@@ -173,6 +185,7 @@ def _be_kernel(order: dict, names: dict[str, Any], parent: int) -> None:
     app.initialize([*order["arguments"], "--HistoryManager.enabled=False"])
     register_comm_target()  # ipywidgets does so when it is imported, in a kernel
     app.start()
+    atexit._run_exitfuncs()  # such as what desks have still to write
 
 
 def main(folder: str, notebook: str, turns: str) -> None:
@@ -192,7 +205,7 @@ def main(folder: str, notebook: str, turns: str) -> None:
         print("classroom: threads of prepared cells do not reach the visitors' kernels:", others, file=sys.stderr)
     gc.collect()
     gc.freeze()  # a collection in a kernel would write on every page
-    give_back_memory()
+    trim_memory()
     warm = Warm(Path(folder) / SOCKET, names, int(turns))
     os.write(1, READY)
     warm.serve()

@@ -11,7 +11,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 SHARED = "FPGMLAB_TURNS"  # the environment variable with the address of who gives them
 _LOOK = 0.1  # seconds between looks at whether it was cancelled
@@ -24,7 +25,7 @@ class Turn:
     Parameters
     ----------
     rank : int
-        The lowest goes first: 0 what a hand waits for, 1 a measurement, 2 a repair, 3 a training.
+        The lowest goes first: 0 what a hand waits for, 1 a measurement, 2 more of it, a repair, 3 a training.
     check : callable, optional
         Called ten times a second while waiting; may raise an exception.
     waiting : callable, optional
@@ -40,7 +41,8 @@ class Turn:
         self, rank: int, check: Callable[[], None] = lambda: None, waiting: Callable[[], None] = lambda: None
     ) -> None:
         self._rank, self._check, self._waiting = rank, check, waiting
-        self._address, self._line = os.environ.get(SHARED, ""), None
+        self._address = os.environ.get(SHARED, "")
+        self._line: socket.socket | None = None
         self.shared, self._since, self._began = bool(self._address), time.time(), 0.0
 
     def __enter__(self) -> Turn:
@@ -54,11 +56,11 @@ class Turn:
         """Wait until it is there."""
         if not self.shared:
             return
-        self._line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._line.settimeout(_LOOK)
+        self._line = line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        line.settimeout(_LOOK)
         try:
-            self._line.connect(self._address)
-            self._ask()
+            line.connect(self._address)
+            self._ask(line)
         except BaseException:
             self.give()
             raise
@@ -66,23 +68,20 @@ class Turn:
     def pass_on(self) -> None:
         """Let those go first who are more urgent, if there are any; for what takes long, now and then."""
         if self._line is not None and time.monotonic() - self._began > _PIECE:
-            self._ask()
+            self._ask(self._line)
 
     def give(self) -> None:
-        """Give it back, and the memory that was used in it."""
+        """Give it back."""
         if self._line is not None:
             self._line.close()
             self._line = None
-            if self._rank:
-                give_back_memory()
 
-    def _ask(self) -> None:
-        assert self._line is not None
-        self._line.send(json.dumps({"turn": [self._rank, self._since]}).encode())
+    def _ask(self, line: socket.socket) -> None:
+        line.send(json.dumps({"turn": [self._rank, self._since]}).encode())
         told = False
         while True:
             try:
-                if not self._line.recv(64):
+                if not line.recv(64):
                     self.shared = False  # who gave them has gone
                 break
             except TimeoutError:
@@ -93,8 +92,26 @@ class Turn:
         self._began = time.monotonic()
 
 
+@contextmanager
+def in_turn(rank: int, check: Callable[[], None], waiting: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Hold a `Turn`; yield what to call now and then, which checks and lets go first who is more urgent."""
+    with Turn(rank, check, waiting) as turn:
+
+        def go_on() -> None:
+            check()
+            turn.pass_on()
+
+        yield go_on
+
+
 def give_back_memory() -> None:
-    """Give to the system what was freed: malloc keeps what the largest pictures took."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    """Where a class shares the memory, give to the system what was freed: malloc keeps what large pictures took."""
+    if os.environ.get(SHARED):
+        trim_memory()
+
+
+def trim_memory() -> None:
+    """Give to the system what was freed, as far as the C library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc
     if trim is not None:
         trim(0)

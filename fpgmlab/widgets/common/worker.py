@@ -47,3 +47,10 @@ class Worker:
         if threading.current_thread() is not self.thread:
             self.thread.join(timeout)
         return not self.thread.is_alive()
+
+
+def end_threads(closed: threading.Event, threads: list[threading.Thread]) -> None:
+    """Let an interpreter that exits not meet the threads in the middle of a network."""
+    closed.set()
+    for thread in list(threads):
+        thread.join(2)

@@ -23,7 +23,7 @@ from fpgmlab.widgets.desk.keeping import open_file
 from fpgmlab.widgets.desk.looking import LookingDesk
 from fpgmlab.widgets.desk.payload import desk_payload, finite_metrics
 from fpgmlab.widgets.desk.report import report_frame
-from fpgmlab.widgets.desk.requests import BUDGETS, METHODS, Request, read_request
+from fpgmlab.widgets.desk.requests import BUDGETS, METHODS, Request, place_of, read_request
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +199,7 @@ class PlanEditor(LookingDesk):
             remains, count = self._bars.share(plan, request.kind), len(self.locked)
             held = f", {count} bar{'s' if count > 1 else ''} locked" if count else ""
             return f"{100 * request.share:.1f} % of the {BUDGETS[request.kind]}: {100 * remains:.1f} % remain{held}"
-        path = Path(request.path).expanduser()
+        path = place_of(request)
         if request.do == "code":
             self.send({"code": self.code()})
             return ""

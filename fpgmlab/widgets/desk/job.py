@@ -14,17 +14,12 @@ from fpgmlab.common.batches import examples_in
 from fpgmlab.plans.plan import Plan
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.pace import Pace, duration
-from fpgmlab.widgets.common.turns import Turn
+from fpgmlab.widgets.common.turns import Turn, give_back_memory
 from fpgmlab.widgets.common.worker import Worker
 
 Result = TypeVar("Result")
-RANKS = {
-    "evaluate": 1,
-    "prune": 1,
-    "repair": 2,
-    "export": 2,
-    "fine-tune": 3,
-}  # who goes first where a class shares cores
+# Who goes first where a class shares the cores: see `Turn`.
+RANKS = {"evaluate": 1, "prune": 1, "repair": 2, "export": 2, "fine-tune": 3}
 
 
 class Cancelled(KeyboardInterrupt):
@@ -144,6 +139,7 @@ class Job(Worker):
                 pass
             except BaseException as caught:  # nobody else would hear of it: networks and data sets raise what they like
                 error = caught
+            give_back_memory()
             on_end(result, error)
 
         self.begin(work)

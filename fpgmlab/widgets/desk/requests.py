@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeGuard
 
 from fpgmlab.errors import unknown
+from fpgmlab.widgets.common.seat import seat
 
 DESK = "on the desk"
 Side = int | str | None  # a snapshot's id, `DESK`, or None for the unpruned network
@@ -99,6 +101,14 @@ def read_request(content: object) -> Request:
         epochs, lr = checked_training(content.get("epochs"), content.get("lr"))
         return Request(do, epochs=epochs, lr=lr)
     return Request(do)
+
+
+def place_of(request: Request) -> Path:
+    """Return where to write: where the request says; for a visitor of a class the desk's folder, whatever it says."""
+    number = seat()
+    if number is None:
+        return Path(request.path).expanduser()
+    return Path(f"desk-{number}") / ("plan.json" if request.do == "save" else "export")
 
 
 def checked_training(epochs: object, lr: object) -> tuple[int, float]:

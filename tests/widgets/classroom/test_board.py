@@ -18,12 +18,12 @@ def tell(folder: Path, desk: int, name: str, *plans: tuple[float, float, dict[st
     """Write what a desk would: plans as MACs, milliseconds, and a value for each network."""
     told = {
         str(i): {
-            "macs": macs, "ms": ms, "plan": {},
+            "macs": macs, "ms": ms,
             "networks": {network: {"value": value, "samples": 100} for network, value in values.items()},
         }
         for i, (macs, ms, values) in enumerate(plans)
     }  # fmt: skip
-    record = {"name": name, "metric": "accuracy", "plan": {}, "unpruned": UNPRUNED, "plans": told} | other
+    record = {"name": name, "metric": "accuracy", "unpruned": UNPRUNED, "plans": told} | other
     (folder / f"{desk}.json").write_text(json.dumps(record))
 
 
@@ -93,8 +93,8 @@ def test_a_name_is_one_line_and_not_long():
     "text",
     [
         "", "[]", "null", "{", '{"name": 3}', "x" * (2 << 20),
-        json.dumps({"name": "A", "metric": [], "plan": {}, "unpruned": UNPRUNED, "plans": {}}),
-        json.dumps({"name": "A", "metric": "accuracy", "plan": {}, "unpruned": UNPRUNED, "plans": {"a": 1}}),
+        json.dumps({"name": "A", "metric": [], "unpruned": UNPRUNED, "plans": {}}),
+        json.dumps({"name": "A", "metric": "accuracy", "unpruned": UNPRUNED, "plans": {"a": 1}}),
     ],
     ids=range(8),
 )  # fmt: skip

@@ -129,6 +129,18 @@ class Visitor:
         assert self.state["work"]["state"] == "finished", (self.state["work"], self.notices)
         return time.monotonic() - began
 
+    async def measured(self, network: str = "as cut", samples: int = 1) -> float:
+        """Return the seconds until the desk shows what was measured by itself of the plan on it."""
+        began = time.monotonic()
+
+        def there() -> bool:
+            live = self.state["live"]
+            mine = live["kept"] == ",".join(map(str, self.state["kept"]))
+            return mine and live["samples"].get(network, 0) >= samples
+
+        await self.until(there)
+        return time.monotonic() - began
+
     async def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Read messages until something holds."""
         end = time.monotonic() + seconds

@@ -25,6 +25,14 @@ class Step:
     doing: str  # "glimpse", "as cut", "repaired", "warm"
     subject: Subject
 
+    @property
+    def rank(self) -> int:
+        """How urgent it is where a class shares the cores, see `in_turn`: first values before more pictures."""
+        stage = self.subject.entry.stages.get(self.doing)
+        if self.doing == "warm":
+            return 3
+        return 0 if stage is None else 2 if stage.begun else 1 if self.doing == "repaired" else 0
+
 
 class Agenda:
     """The plan on the desk, others that are wanted, one that passes by, and what is known of all of them.

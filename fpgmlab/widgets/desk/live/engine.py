@@ -13,9 +13,11 @@ from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity.pictures import Tally
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.failures import in_words
+from fpgmlab.widgets.common.turns import in_turn
+from fpgmlab.widgets.common.worker import end_threads
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.live.agenda import Agenda, Step
-from fpgmlab.widgets.desk.live.measurer import Measured, Measurer, differences
+from fpgmlab.widgets.desk.live.measurer import Measured, Measurer, differences, measurer_of
 from fpgmlab.widgets.desk.live.memory import NOTHING, Stage, plan_digest
 from fpgmlab.widgets.desk.live.networks import Superseded
 from fpgmlab.widgets.desk.payload import Json
@@ -59,7 +61,7 @@ class Live:
         self._turn, self._told = 0, 0.0
         self.doing, self._words, self._share = "", "", 0.0
         self._closed, self._threads = threading.Event(), []  # type: tuple[threading.Event, list[threading.Thread]]
-        weakref.finalize(self, _end, self._closed, self._threads)
+        weakref.finalize(self, end_threads, self._closed, self._threads)
 
     # What the desk asks for ------------------------------------------------------------------------------------------
 
@@ -131,8 +133,7 @@ class Live:
         """Return what a desk shows of the plan on it; see `live` of `WorkingDesk`."""
         why, shown, of = self._why(), self.agenda.shown, 0 if self._measurer is None else self._measurer.total
         return (NOTHING if shown is None else shown.entry.payload) | {
-            "revision": revision, "of": of, "doing": self.doing, "words": self._words, "share": self._share,
-            "why": why,
+            "revision": revision, "of": of, "why": why, "doing": self.doing, "words": self._words, "share": self._share,
         }  # fmt: skip
 
     def _why(self) -> str:
@@ -154,7 +155,7 @@ class Live:
 
     def _start(self) -> None:
         if not self._threads and not self._closed.is_set() and self._next() is not None:
-            thread = threading.Thread(target=self._run, name="fpgmlab live", daemon=True)  # see `_end`
+            thread = threading.Thread(target=self._run, name="fpgmlab live", daemon=True)  # see `end_threads`
             self._threads.append(thread)
             thread.start()
         self._lock.notify_all()
@@ -196,13 +197,14 @@ class Live:
         stage = subject.entry.stages.get(name)
         try:
             measurer = self._tools()
-            if stage is None:
-                measurer.warm(check)
-                self.agenda.warm = True
-            else:
-                tally = stage.tally or Tally()
-                found = measurer.more(name, subject.plan, subject.digest, tally, check, self._on_layer)
-                self._note(step, stage, found)
+            with in_turn(step.rank, check, self._waits) as go_on:
+                if stage is None:
+                    measurer.warm(go_on)
+                    self.agenda.warm = True
+                else:
+                    tally = stage.tally or Tally()
+                    found = measurer.more(name, subject.plan, subject.digest, tally, go_on, self._on_layer)
+                    self._note(step, stage, found)
         except Superseded:
             raise
         except BaseException as error:  # networks and data sets raise what they like
@@ -212,7 +214,7 @@ class Live:
         with self._lock:
             assert self._task is not None
             if self._measurer is None:
-                self._measurer = Measurer(self._graph, self._task, self._metrics)
+                self._measurer = measurer_of(self._graph, self._task, self._metrics)
             return self._measurer
 
     def _note(self, step: Step, stage: Stage, measured: Measured) -> None:
@@ -246,15 +248,13 @@ class Live:
             self._words = f"Repairing: {done} of {layers} layers"
             self._tell()
 
+    def _waits(self) -> None:
+        with self._lock:
+            self.doing, self._words, self._share = "waiting", "Waiting: others of the class are being served.", 0.0
+            self._tell()
+
     def _tell(self, at_once: bool = False) -> None:
         now = time.monotonic()
         if at_once or now - self._told >= TOLD:
             self._told = now
             self._on_change()
-
-
-def _end(closed: threading.Event, threads: list[threading.Thread]) -> None:
-    """Let an interpreter that exits not meet the thread in the middle of a network."""
-    closed.set()
-    for thread in list(threads):
-        thread.join(2)

@@ -14,6 +14,7 @@ from typing import Any
 from fpgmlab.errors import one_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity.pictures import Estimate, Tally
+from fpgmlab.widgets.common.turns import give_back_memory
 from fpgmlab.widgets.desk.payload import Json, plain
 
 STAGES = ("as cut", "repaired")
@@ -138,6 +139,10 @@ class Memory:
         found = (entry.point for entry in reversed(self._entries.values()) if entry.measured)
         return list(islice(found, most))[::-1]
 
+    def entries(self) -> list[tuple[str, Entry]]:
+        """Return all by digest, those last that were asked for last."""
+        return list(self._entries.items())
+
     def get(self, digest: str) -> Entry | None:
         """Return an entry, or None."""
         return self._entries.get(digest)
@@ -155,7 +160,7 @@ class Memory:
         self._entries.clear()
 
     def trim(self) -> None:
-        """Forget the single pictures' values of plans that were not asked for lately."""
+        """Forget the single pictures' values of plans that were not asked for lately; a class shares the memory."""
         room = TALLIES
         for entry in reversed(self._entries.values()):
             for stage in entry.stages.values():
@@ -164,6 +169,7 @@ class Memory:
                 room -= stage.tally.nbytes
                 if room < 0:
                     stage.tally = None if stage.complete else Tally()
+        give_back_memory()
 
     def dump(self) -> Json:
         """Return what is complete of it, as JSON: numbers, not the values of single pictures."""
