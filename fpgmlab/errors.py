@@ -19,6 +19,17 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}:{guess} There are: {listed or 'none'}"
 
 
+def few(names: Iterable[object], most: int = 5, *, quoted: bool = True) -> str:
+    """Return names for a sentence: the first few, and how many more there are.
+
+    >>> few(["conv1", "conv2"]), few(range(40), 3)
+    ("'conv1', 'conv2'", '0, 1, 2 and 37 more')
+    """
+    words = [repr(name) if quoted else str(name) for name in names]
+    more = len(words) - most
+    return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def one_of(name: str, value: object, allowed: Iterable[object], other: str = "") -> str:
     """Return the message for an argument that has few values, all of them told, and perhaps ``other`` ones in words.
 

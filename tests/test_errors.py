@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fpgmlab.errors import one_of, unknown
+from fpgmlab.errors import few, one_of, unknown
 
 
 def test_one_of_tells_all_that_would_do():
@@ -18,3 +18,9 @@ def test_unknown_guesses_what_was_meant():
     )
     assert unknown("group", "x", []) == "unknown group 'x': There are: none"
     assert unknown("group", 5, map(str, range(10, 30))).endswith("'21', ... (20 in all)")
+
+
+def test_many_names_are_counted():
+    assert few([]) == ""
+    assert few(f"layer{i}" for i in range(5)) == "'layer0', 'layer1', 'layer2', 'layer3', 'layer4'"
+    assert few((f"layer{i}" for i in range(41)), 2, quoted=False) == "layer0, layer1 and 39 more"

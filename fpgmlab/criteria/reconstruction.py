@@ -13,6 +13,7 @@ from torch import Tensor
 from fpgmlab.common.inputs import inputs_of
 from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria.rules import GraphCriterion, check_numbers
+from fpgmlab.errors import few
 from fpgmlab.geometry.elimination import Reader, eliminate
 from fpgmlab.geometry.least_squares import USUAL, Moments
 from fpgmlab.graph.calls import to_matrix
@@ -86,7 +87,7 @@ class Reconstruction(GraphCriterion):
                 if not systems:
                     raise ValueError(
                         f"criterion {self.label!r} cannot score group {name!r}: on these pictures none of the layers "
-                        f"that read it ran ({', '.join(repr(reader.layer.name) for reader in readers[name])})"
+                        f"that read it ran ({few(reader.layer.name for reader in readers[name])})"
                     )
                 scores[name] = eliminate(systems, graph[name].channels, graph[name].blocks)
         return scores

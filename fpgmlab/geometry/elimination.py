@@ -94,7 +94,7 @@ def eliminate(
     members = torch.zeros(channels, dtype=torch.int64, device=device)
     if blocks is not None:
         if len(blocks) != channels or len({list(blocks).count(block) for block in set(blocks)}) > 1:
-            raise ValueError(f"blocks must be {channels} numbers, each as often as any other; got {list(blocks)}")
+            raise ValueError(f"blocks must be {channels} numbers, each as often as any other; got {list(blocks)[:12]}")
         members = torch.unique(torch.as_tensor(blocks, device=device), return_inverse=True)[1]
     turns = int(members.max()) + 1 if channels else 1
     if wide is None:

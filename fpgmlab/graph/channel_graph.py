@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from fpgmlab.common.holdings import numbers_alone
-from fpgmlab.errors import unknown
+from fpgmlab.errors import few, unknown
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost, CostModel
 from fpgmlab.graph.grouping import Layer
@@ -164,7 +164,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
                 ]
                 raise ValueError(
                     f"layer {layer!r} would {does} no channel any more: the plan removes all {len(channels)} that it "
-                    f"{does}s, of group {', '.join(map(repr, groups))}. Keep at least one of them."
+                    f"{does}s, of group {few(groups)}. Keep at least one of them."
                 )
 
     def _check_groups(self, plan: HasRemoved) -> None:

@@ -12,6 +12,7 @@ from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from fpgmlab.common.calling import call
 from fpgmlab.common.modules import eval_mode, tensors_in
+from fpgmlab.errors import few
 from fpgmlab.recovery.extras.extra import Extra
 
 
@@ -104,7 +105,7 @@ def relative_difference(outputs: object, wanted: object) -> Tensor:
     ours, theirs = _floating(outputs), _floating(wanted)
     shapes = [{name: tuple(tensor.shape) for name, tensor in found.items()} for found in (ours, theirs)]
     if shapes[0] != shapes[1] or not ours:
-        student, teacher = (", ".join(f"{n} {s}" for n, s in found.items()) or "none" for found in shapes)
+        student, teacher = (few((f"{n} {s}" for n, s in found.items()), quoted=False) or "none" for found in shapes)
         raise ValueError(
             "distillation needs floating-point tensors of the same names and shapes from both networks; the student "
             f"gives {student}; the teacher {teacher}. Distill(teacher, compare=...) takes a function of both outputs."

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fpgmlab.errors import few
 from fpgmlab.tasks.detection.pictures import Box, BoxedPictures, Picture, read_text
 
 
@@ -92,7 +93,7 @@ def _box(annotation: Mapping[str, Any], numbers: Mapping[Any, int], where: str) 
     if not isinstance(category, (int, str)) or not isinstance(image, (int, str)):
         raise ValueError(f"{where}: it must have the ids category_id and image_id; got {category!r} and {image!r}")
     if category not in numbers:
-        raise ValueError(f"{where}: there is no category with the id {category!r}; there are {list(numbers)}")
+        raise ValueError(f"{where}: there is no category with the id {category!r}; there are {few(numbers, 12)}")
     return image, Box(numbers[category], (x, y, x + width, y + height), where, bool(annotation.get("iscrowd")))
 
 

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.numbers import whole_number
+from fpgmlab.errors import few
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
 from fpgmlab.tasks.detection.crowded import MOST, Objects, kept, labels_of, name_of
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
@@ -95,7 +96,7 @@ class Detection:
         for role, data in (("train", self.train), ("val", self.val)):
             own = tuple(getattr(data, "classes", names))
             if own != names and not (isinstance(self.classes, int) and len(own) == self.classes):
-                raise ValueError(f"the classes of {role} must be {list(names)}; it has {list(own)}")
+                raise ValueError(f"the classes of {role} must be {few(names)}; it has {few(own)}")
         if not isinstance(self.size, int) or self.size < 1 or self.size % self.head.stride:
             raise ValueError(f"size must be a multiple of {self.head.stride}, the head's stride; got {self.size!r}")
         object.__setattr__(self, "classes", names)

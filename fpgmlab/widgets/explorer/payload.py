@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fpgmlab.criteria import FPGM, NAMED, Criterion
+from fpgmlab.errors import few
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.widgets.explorer.scene import FilterScene
 from fpgmlab.widgets.explorer.view import FilterView
@@ -94,7 +95,7 @@ def scene_notes(graph: ChannelGraph, scene: FilterScene) -> list[str]:
     if group.protected is not None:
         found.append(f"This group is protected ({group.protected}): nothing of it is removed, whatever the ratio.")
     if len(group.producers) > 1:
-        others = ", ".join(p for p in group.producers if p != scene.layer)
+        others = few((name for name in group.producers if name != scene.layer), quoted=False)
         found.append(f"Shown are the filters of {scene.layer}; the same channels go from {others}.")
     if len(scene) < group.channels:
         found.append(f"{scene.layer} makes {len(scene)} of the group's {group.channels} channels.")

@@ -26,7 +26,7 @@ def test_bad_options_are_named(task: Detection):
         Detection(data, data, size=100)
     with pytest.raises(ValueError, match="size must be a multiple of 32, the head's stride; got '64'"):
         Detection(data, data, size="64")
-    with pytest.raises(ValueError, match=r"the classes of train must be \['a', 'b'\]; it has \['red', 'green'\]"):
+    with pytest.raises(ValueError, match=r"the classes of train must be 'a', 'b'; it has 'red', 'green'"):
         Detection(data, data, classes=["a", "b"], size=64)
     with pytest.raises(TypeError, match="train must be a map-style data set"):
         Detection(iter([]), data, size=64)
