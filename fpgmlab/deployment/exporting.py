@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from fpgmlab.deployment.arguments import Arguments, output_names
 
 EXPORTERS = ("auto", "dynamo", "torchscript")
 DYNAMO_LEAST = 18  # asked for less, dynamo's exporter writes this without a word
+
+
+ONE_AT_A_TIME = threading.RLock()  # torch's exporters keep what they are at in global variables
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ def write(model: nn.Module, arguments: Arguments, path: Path, way: Way) -> None:
     """Write a model as ONNX, in one way."""
     with torch.no_grad(), left_as_it_is(model):
         given = arguments.call(model)
+    with ONE_AT_A_TIME:
+        _write(model, arguments, path, way, given)
+
+
+def _write(model: nn.Module, arguments: Arguments, path: Path, way: Way, given: object) -> None:
     names = list(arguments.named)
     outputs = output_names(given, names)
     if way.exporter == "dynamo":

@@ -19,6 +19,8 @@ from fpgmlab.sensitivity.curves.metrics import Record, SampleMetric
 from fpgmlab.sensitivity.curves.task_metrics import named
 from fpgmlab.tasks.task import Task, eval_batch_size
 
+PARTS = 8  # at least, for metrics whose interval comes from leaving out one at a time
+
 Records = dict[str, Record]  # by metric
 
 
@@ -221,6 +223,8 @@ class Pictures:
                 started = time.perf_counter()
                 call(self.model, inputs)
                 took.append(time.perf_counter() - started)
+        if not self.quick:  # an interval by leaving out parts needs some
+            most = min(most, -(-self.total // PARTS))
         return max(1, min(most, round(self.seconds * examples_in(inputs) / min(took))))
 
 

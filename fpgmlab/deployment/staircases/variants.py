@@ -15,6 +15,7 @@ from torch import nn
 from fpgmlab.common.modules import device_of, eval_mode
 from fpgmlab.deployment.arguments import Arguments, feed_of
 from fpgmlab.deployment.calls import Call, layer_calls, measured_layers
+from fpgmlab.deployment.exporting import ONE_AT_A_TIME
 from fpgmlab.deployment.profiling import Profile, known_nodes, profile_onnx
 from fpgmlab.deployment.quantization.search import Search
 from fpgmlab.deployment.quantization.writing import Prepared
@@ -148,7 +149,7 @@ def _spread(model: nn.Module) -> nn.Module:
 def write_variant(model: nn.Module, arguments: Arguments, path: Path) -> None:
     """Write a network of fixed shapes, by the quicker of torch's exporters or, where that fails, by the other one."""
     names = list(arguments.named)
-    with warnings.catch_warnings(), eval_mode(model), torch.no_grad():
+    with ONE_AT_A_TIME, warnings.catch_warnings(), eval_mode(model), torch.no_grad():
         warnings.simplefilter("ignore")  # that it is the older one; constants by tracing: shapes are fixed here
         try:
             torch.onnx.export(

@@ -75,7 +75,15 @@ class WorkingDesk(SteppingDesk):
         super().__init__(bars, desk, **state)
         self._shop = Workshop(self._lock, graph, curves, task, table, self._work_moved)
         self._live = Live(
-            self._lock, bars, graph, task, finite_metrics(curves), measure, lambda: self._shop.busy, self._show_live
+            self._lock,
+            bars,
+            graph,
+            task,
+            finite_metrics(curves),
+            table,
+            measure,
+            lambda: self._shop.busy,
+            self._show_live,
         )
         self._show_work()
         self._show_live()

@@ -311,3 +311,17 @@ def test_it_ends_with_the_desk(job: tuple, data: Gated) -> None:
     gc.collect()
     assert replace(job[2], name="other").name == "other"
     assert not math.isnan(editor.live["share"])
+
+
+def test_the_network_that_rests_is_timed(job: tuple, make: Callable) -> None:
+    graph, _, _ = job
+    table = fl.latency_table(graph, variants=12, rounds=2, progress=False)
+    editor = make(plan=plan_of(job, 0.4), table=table, measure="as cut")
+    assert editor.wait(SECONDS)
+    until = time.monotonic() + SECONDS
+    while editor.live["timed"] is None and time.monotonic() < until:
+        time.sleep(0.05)
+    timed = editor.live["timed"]
+    assert timed["runtime"] == "onnxruntime"
+    assert 0 < timed["low"] <= timed["ms"] <= timed["high"]
+    assert editor.live["why"] == ""

@@ -22,14 +22,14 @@ class Subject:
 class Step:
     """What is done next: a part of the pictures, a repair."""
 
-    doing: str  # "glimpse", "as cut", "repaired", "warm"
+    doing: str  # "glimpse", "as cut", "repaired", "warm", "timing"
     subject: Subject
 
     @property
     def rank(self) -> int:
         """How urgent it is where a class shares the cores, see `in_turn`: first values before more pictures."""
         stage = self.subject.entry.stages.get(self.doing)
-        if self.doing == "warm":
+        if self.doing in ("warm", "timing"):
             return 3
         return 0 if stage is None else 2 if stage.begun else 1 if self.doing == "repaired" else 0
 
@@ -42,6 +42,8 @@ class Agenda:
     bars : Bars
     follow : bool
         Whether plans are repaired too.
+    time : bool
+        Whether the network that rests on the desk is timed at the end.
 
     Attributes
     ----------
@@ -55,8 +57,8 @@ class Agenda:
         Whether what all repairs have in common is there, or need not be.
     """
 
-    def __init__(self, bars: Bars, follow: bool) -> None:
-        self._bars, self._follow = bars, follow
+    def __init__(self, bars: Bars, follow: bool, time: bool) -> None:
+        self._bars, self._follow, self._time = bars, follow, time
         self.memory = Memory()
         self.shown: Subject | None = None
         self.glimpse: Subject | None = None
@@ -88,7 +90,12 @@ class Agenda:
             for name, stage in (*((n, s) for n, s in stages.items() if not s.begun), *reversed(stages.items())):
                 if not stage.over:
                     return Step(name, subject)
-        return None if self.warm or self.shown is None else Step("warm", self.shown)
+        if self.shown is None:
+            return None
+        if not self.warm:
+            return Step("warm", self.shown)
+        entry = self.shown.entry
+        return Step("timing", self.shown) if self._time and entry.timed is None and not entry.untimed else None
 
     @property
     def over(self) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 
+from fpgmlab.deployment import LatencyTable
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -14,21 +14,21 @@ from fpgmlab.sensitivity.pictures import Tally
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.common.turns import in_turn
-from fpgmlab.widgets.common.worker import end_threads
 from fpgmlab.widgets.desk.bars import Bars
-from fpgmlab.widgets.desk.live.agenda import Agenda, Step
+from fpgmlab.widgets.desk.live.agenda import Agenda, Step, Subject
 from fpgmlab.widgets.desk.live.measurer import Measured, Measurer, differences, measurer_of
 from fpgmlab.widgets.desk.live.memory import NOTHING, Stage, plan_digest
 from fpgmlab.widgets.desk.live.networks import Superseded
+from fpgmlab.widgets.desk.live.stepping import Stepping
 from fpgmlab.widgets.desk.payload import Json
 
 MEASURES = ("repaired", "as cut", None)
 FEW, MOMENT = 256, 0.25  # pictures, or seconds, after which a first value is good enough to go on with the next network
-IDLE = 20.0  # seconds that the thread waits for more to do
+REST = 1.0  # seconds without an edit after which the network is timed
 TOLD = 0.12  # seconds between two news of the same network
 
 
-class Live:
+class Live(Stepping[Step]):
     """Measures what is on the desk by itself.
 
     Parameters
@@ -40,6 +40,8 @@ class Live:
     task : task or None
     metrics : sequence of str
         Those of the curves.
+    table : LatencyTable or None
+        The network on the desk is timed too, in its runtime.
     measure : {"repaired", "as cut"} or None
         How far a plan is followed.
     busy : callable
@@ -50,18 +52,18 @@ class Live:
 
     def __init__(
         self, lock: threading.Condition, bars: Bars, graph: ChannelGraph, task: Task | None, metrics: Sequence[str],
-        measure: str | None, busy: Callable[[], bool], on_change: Callable[[], None],
+        table: LatencyTable | None, measure: str | None, busy: Callable[[], bool], on_change: Callable[[], None],
     ) -> None:  # fmt: skip
         if measure not in MEASURES:
             raise ValueError(one_of("measure", measure, MEASURES))
-        self._lock, self._bars, self._graph, self._task, self._metrics = lock, bars, graph, task, metrics
+        super().__init__(lock)
+        self._bars, self._graph, self._task, self._metrics = bars, graph, task, metrics
         self._measure, self._busy, self._on_change = measure if task is not None and metrics else None, busy, on_change
-        self.agenda = Agenda(bars, self._measure == "repaired")
+        self._table = table
+        self.agenda = Agenda(bars, self._measure == "repaired", table is not None)
         self._measurer: Measurer | None = None
-        self._turn, self._told = 0, 0.0
+        self._told = 0.0
         self.doing, self._words, self._share = "", "", 0.0
-        self._closed, self._threads = threading.Event(), []  # type: tuple[threading.Event, list[threading.Thread]]
-        weakref.finalize(self, end_threads, self._closed, self._threads)
 
     # What the desk asks for ------------------------------------------------------------------------------------------
 
@@ -124,11 +126,6 @@ class Live:
         self._lock.wait_for(lambda: self.agenda.over or self._closed.is_set(), timeout)
         return self.agenda.over
 
-    def close(self) -> None:
-        """End it."""
-        self._closed.set()
-        self._interrupt()
-
     def payload(self, revision: int) -> Json:
         """Return what a desk shows of the plan on it; see `live` of `WorkingDesk`."""
         why, shown, of = self._why(), self.agenda.shown, 0 if self._measurer is None else self._measurer.total
@@ -149,58 +146,27 @@ class Live:
 
     # Who does it -----------------------------------------------------------------------------------------------------
 
-    def _interrupt(self) -> None:
-        self._turn += 1
-        self._start()
-
-    def _start(self) -> None:
-        if not self._threads and not self._closed.is_set() and self._next() is not None:
-            thread = threading.Thread(target=self._run, name="fpgmlab live", daemon=True)  # see `end_threads`
-            self._threads.append(thread)
-            thread.start()
-        self._lock.notify_all()
-
     def _next(self) -> Step | None:
-        return None if self._closed.is_set() or self._busy() else self.agenda.next()
+        return None if self._busy() else self.agenda.next()
 
-    def _run(self) -> None:
-        with self._lock:
-            while self._lock.wait_for(lambda: self._next() is not None or self._closed.is_set(), IDLE):
-                step = self._next()
-                if step is None:  # closed
-                    break
-                turn = self._turn
-                self.doing = step.doing
-                self._lock.release()
-                try:
-                    self._do(step, turn)
-                except Superseded:
-                    pass
-                finally:
-                    self._lock.acquire()
-                if self._next() is None:
-                    self.doing, self._words = ("waiting" if self._busy() else ""), ""
-                    self.agenda.memory.trim()
-                    self._tell(at_once=True)
-                self._lock.notify_all()
-            self._threads.clear()
+    def _rest(self) -> None:
+        self.doing, self._words = ("waiting" if self._busy() else ""), ""
+        self.agenda.memory.trim()
+        self._tell(at_once=True)
 
-    def _do(self, step: Step, turn: int) -> None:
-        """Do a step; the lock is not held."""
-
-        def check() -> None:
-            if self._turn != turn or self._closed.is_set():
-                raise Superseded
-
+    def _do(self, step: Step, check: Callable[[], None]) -> None:
+        self.doing = step.doing
         subject = step.subject
         name = "as cut" if step.doing == "glimpse" else step.doing
         stage = subject.entry.stages.get(name)
         try:
             measurer = self._tools()
             with in_turn(step.rank, check, self._waits) as go_on:
-                if stage is None:
+                if step.doing == "warm":
                     measurer.warm(go_on)
                     self.agenda.warm = True
+                elif stage is None:
+                    self._time(measurer, subject, go_on)
                 else:
                     tally = stage.tally or Tally()
                     found = measurer.more(name, subject.plan, subject.digest, tally, go_on, self._on_layer)
@@ -232,10 +198,23 @@ class Live:
                 self.agenda.glimpsed, self.agenda.glimpse = step.subject, None
             self._tell(at_once=first or stage.complete or glimpse)
 
+    def _time(self, measurer: Measurer, subject: Subject, check: Callable[[], None]) -> None:
+        assert self._table is not None
+        until = time.monotonic() + REST
+        while time.monotonic() < until:
+            check()
+            time.sleep(0.05)
+        with self._lock:
+            self._words = "Timing the network"
+            self._tell(at_once=True)
+        found = measurer.timed(subject.plan, subject.digest, self._table)
+        subject.entry.timed, subject.entry.untimed = found, found is None
+
     def _failed(self, step: Step, stage: Stage | None, words: str) -> None:
         with self._lock:
-            if stage is None:
-                self.agenda.warm = True  # a repair will say why
+            if stage is None:  # the gauge of the table stays; a repair will say why
+                self.agenda.warm = self.agenda.warm or step.doing == "warm"
+                step.subject.entry.untimed = step.doing == "timing"
             else:
                 stage.failed = words
             if step.doing == "glimpse":

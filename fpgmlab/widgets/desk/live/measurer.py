@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import torch
 
+from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity.pictures import Estimate, Pictures, Tally
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.live.memory import STAGES, Entry
 from fpgmlab.widgets.desk.live.networks import Networks, checked
+from fpgmlab.widgets.desk.live.timing import timed
 from fpgmlab.widgets.desk.payload import Json
 
 REPAIR_SAMPLES = 512  # as `fpgmlab.repair`
@@ -113,6 +115,12 @@ class Measurer:
         now = complete or pictures.quick or len(tally.samples).bit_count() == 1
         found = pictures.estimates(tally) if now else None
         return Measured(tally, pictures.total, found, time.monotonic() - started)
+
+    def timed(self, plan: Plan, digest: str, table: LatencyTable) -> Json | None:
+        """Return how long the pruned network takes; see `timing`."""
+        graph = self._networks.graph
+        model = self._networks.as_cut(plan, digest) if any(plan.removed.values()) else graph.model
+        return timed(model, graph.example_input, table)
 
     def difference(self, a: Tally, b: Tally) -> Mapping[str, Estimate]:
         """Return the metrics of b, compared with a on the pictures that both have seen."""

@@ -83,6 +83,8 @@ class Entry:
     stages : dict of str to Stage
     timed : dict or None
         How long the real network takes; see `timing`.
+    untimed : bool
+        Whether that was tried in vain.
     """
 
     key: str
@@ -90,6 +92,7 @@ class Entry:
     latency: float | None
     stages: dict[str, Stage] = field(default_factory=lambda: {name: Stage() for name in STAGES})
     timed: Json | None = None
+    untimed: bool = False
 
     @property
     def measured(self) -> dict[str, Stage]:

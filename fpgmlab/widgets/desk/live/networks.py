@@ -101,7 +101,7 @@ class Networks:
             samples = self._samples
             if getattr(self._task, "augment", None) is None:
                 samples = max(1, min(samples, len(self._task.train)))
-            batches = inputs_of(self._task, samples)
+            batches = inputs_of(Interruptible(self._task, check), samples)
             self._repairs = Repairs(self.graph, batches, Options(None, None, "active", 0, MEMORY))
         return self._repairs
 
@@ -115,6 +115,29 @@ class Networks:
         if len(self._made[kind]) > KEPT:
             self._made[kind].popitem(last=False)
         return model
+
+
+class Interruptible:
+    """A task whose training pictures are read only as long as nothing else is to be done.
+
+    Parameters
+    ----------
+    task : task
+    check : callable
+        Called before each batch; may raise an exception.
+    """
+
+    def __init__(self, task: Task, check: Callable[[], None]) -> None:
+        self._task, self._check = task, check
+
+    def __getattr__(self, name: str) -> Any:  # whatever the task has
+        return getattr(self._task, name)
+
+    def train_batches(self, batch_size: int, seed: int) -> Iterator[tuple[object, object]]:
+        """Yield the task's own batches."""
+        for batch in self._task.train_batches(batch_size, seed):
+            self._check()
+            yield batch
 
 
 @contextmanager
