@@ -84,17 +84,18 @@ def execute(kernel: tuple[KernelManager, KernelClient], name: str, output: Path,
 
 
 def check_every_cell_ran(path: Path, pictures: int | None = None, widgets: int = 0) -> None:
-    """Assert that each code cell was executed, and that so many pictures and widgets were shown."""
+    """Assert that each code cell was executed, and that so many pictures and widgets (with theirs) were shown."""
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(code) > 4
     assert all(cell.execution_count for cell in code)
     outputs = [output for cell in code for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error"]
-    shown = [o for o in outputs if "image/png" in o.get("data", {})]
-    assert pictures is None or len(shown) == pictures
     view = "application/vnd.jupyter.widget-view+json"
-    assert len([o for o in outputs if view in o.get("data", {})]) >= widgets
+    panels = [o for o in outputs if view in o.get("data", {})]
+    assert len(panels) >= widgets
+    shown = [o for o in outputs if "image/png" in o.get("data", {}) and o not in panels]
+    assert pictures is None or len(shown) == pictures
 
 
 def check_figures(folder: Path, names: tuple[str, ...]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from fpgmlab.widgets.common.picture import png_text, wanted
 from fpgmlab.widgets.common.prompt import PromptWidget
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Panel(PromptWidget):
@@ -40,3 +45,23 @@ class Panel(PromptWidget):
         """Take what the browser changed."""
         with self._lock:
             super().set_state(sync_data)
+
+    # Where no kernel runs ---------------------------------------------------------------------------------------------
+
+    def _picture(self) -> Figure | None:
+        """Draw what the panel shows; None where there is nothing to draw."""
+        return None
+
+    def _in_words(self) -> str:
+        """Return what the panel is of, in a line."""
+        return type(self).__name__
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return what a notebook shows and keeps: the live panel, a picture of it as it is now, and words."""
+        found = super()._repr_mimebundle_(**kwargs)
+        if found is None:
+            return None
+        data, metadata = found
+        data = {**data, "text/plain": self._in_words()}
+        picture = png_text(self._picture) if wanted() else None
+        return (data if picture is None else {**data, "image/png": picture}), metadata

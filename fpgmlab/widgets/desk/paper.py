@@ -48,3 +48,11 @@ class PaperDesk(KeepingDesk):
         from fpgmlab.figures import desk
 
         return desk(self._graph, self._curves, self.plan, metric=self.metric if metric is None else metric, style=style)
+
+    def _picture(self) -> Figure:
+        return self.figure()
+
+    def _in_words(self) -> str:
+        cost, whole = self._graph.cost(self.plan), self._graph.cost()
+        remain = f"{cost.macs / whole.macs:.1%} of the MACs, {cost.params / whole.params:.1%} of the parameters"
+        return f"PlanEditor of {type(self._graph.model).__name__}. {self.plan!r}; {remain} remain"

@@ -16,10 +16,11 @@ from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.panel import Panel
 from fpgmlab.widgets.explorer.payload import choices_payload, marks_payload, notes, scene_payload, summary
-from fpgmlab.widgets.explorer.view import FilterView, filter_view
+from fpgmlab.widgets.explorer.view import FilterView, explorer_picture, filter_view
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 _STATIC = Path(__file__).parent / "static"
@@ -185,6 +186,12 @@ class FilterExplorer(Panel):
         with self._lock:
             self._state = (None, "")
             self._show()
+
+    def _picture(self) -> Figure | None:
+        return None if self.view is None else explorer_picture(self._graph, self.view)
+
+    def _in_words(self) -> str:
+        return f"FilterExplorer of group {self.group!r}" + ("" if self.view is None else f": {self.plan!r}")
 
     def _shown(self) -> FilterView:
         view, message = self._state

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria import FPGM, Criterion, score
-from fpgmlab.criteria.scoring import does_not_apply, resolve
+from fpgmlab.criteria.scoring import does_not_apply, filters, resolve
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.explorer.scene import FilterScene, filter_scene
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TILES = 128  # filters: more are no picture any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,3 +120,16 @@ def group_scores(graph: ChannelGraph, group: str, criterion: Criterion) -> Tenso
     if group not in found:
         raise ValueError(f"{does_not_apply(criterion, group)} Use another criterion.")
     return found[group]
+
+
+def explorer_picture(graph: ChannelGraph, view: FilterView) -> Figure:
+    """Return the tiles of a view's filters, or their map where these are no pictures, or too many."""
+    from fpgmlab.figures import filter_map, filter_tiles
+
+    scene = view.scene
+    module, shown = graph.model.get_submodule(scene.layer), torch.as_tensor(scene.filters)
+    gone = np.flatnonzero(view.gone).tolist()
+    if isinstance(module, nn.Conv2d) and len(shown) <= _TILES:
+        weights = tensor_of(module, "weight")[shown.to(tensor_of(module, "weight").device)]
+        return filter_tiles(weights, view.scores[torch.as_tensor(scene.channels)], gone)
+    return filter_map(filters(module)[shown], gone)

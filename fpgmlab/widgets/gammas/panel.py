@@ -13,10 +13,11 @@ from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.panel import Panel
-from fpgmlab.widgets.gammas.view import GammaView, gamma_scores, gamma_view, pooled_payload
+from fpgmlab.widgets.gammas.view import GammaView, gamma_scores, gamma_view, gammas_picture, pooled_payload
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 _STATIC = Path(__file__).parent / "static"
@@ -114,6 +115,12 @@ class GammaPanel(Panel):
         ``at_floor`` tells that the threshold asks for more channels than the floor lets go.
         """
         return self._view.frame[["group", "channels", "kept", "at_floor"]].copy()
+
+    def _picture(self) -> Figure:
+        return gammas_picture(self._scores, self._view, self.label, self.log)
+
+    def _in_words(self) -> str:
+        return f"GammaPanel, ratio {self.ratio:.3g}: {self.plan!r}"
 
     def _confirm(self, change: object = None) -> None:
         with self._lock:

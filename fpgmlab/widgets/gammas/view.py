@@ -18,6 +18,7 @@ from fpgmlab.plans.thresholds import floors, global_cut
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,3 +105,16 @@ def pooled_payload(graph: ChannelGraph, scores: Mapping[str, Tensor]) -> dict[st
         "macs": whole.macs,
         "params": whole.params,
     }
+
+
+def gammas_picture(scores: Mapping[str, Tensor], view: GammaView, label: str, log: bool) -> Figure:
+    """Return the histogram of all scores with the threshold."""
+    import pandas as pd
+
+    from fpgmlab.figures import gamma_histogram
+
+    names = list(view.frame["group"])
+    rows = [(name, channel, float(value)) for name in names for channel, value in enumerate(scores[name])]
+    figure = gamma_histogram(pd.DataFrame(rows, columns=["layer", "channel", "gamma"]), view.threshold, log)
+    figure.axes[0].set_xlabel(label)
+    return figure

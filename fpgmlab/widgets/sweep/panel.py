@@ -20,6 +20,7 @@ from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.failures import in_words
 from fpgmlab.widgets.common.pace import Pace
 from fpgmlab.widgets.common.panel import Panel
+from fpgmlab.widgets.sweep.picture import sweep_picture
 from fpgmlab.widgets.sweep.run import Options, SweepRun
 from fpgmlab.widgets.sweep.view import Extent, empty_grid, extent, filled_grid, points_payload, status_words
 
@@ -67,6 +68,7 @@ class SweepPanel(Panel):
 
     _esm = script(_STATIC / "sweep.js")
     _css = sheet(_STATIC)
+    _picture = sweep_picture
 
     state = traitlets.Enum(STATES, "idle", read_only=True).tag(sync=True)
     tolerance = traitlets.Float(None, allow_none=True).tag(sync=True)
@@ -222,8 +224,7 @@ class SweepPanel(Panel):
             now, state, same = self._extent(), self.state, self.tolerance == self._begun
             run, clock = self._run if state == "running" else None, time.monotonic()
             left = None if now is None else self._pace.seconds_left(clock, now.left)
-            passes = 0 if run is None else run.passes
-            metric, share = self._grid["metrics"][0], self._grid["shares"][0]
+            passes, (metric, *_), (share, *_) = run.passes if run else 0, self._grid["metrics"], self._grid["shares"]
             words = status_words(state, metric, share, now, self.tolerance, left, passes)
             running, stopping = run is not None, run is not None and run.stopping
             goes_on = now is not None and same and state in ("cancelled", "failed")
@@ -240,10 +241,8 @@ class SweepPanel(Panel):
 
     def _forget(self) -> None:
         if self._own is None:
-            raise ValueError(
-                f"only a sweep without path can start over; to start anew delete {str(self._path)!r}, or choose "
-                "another path"
-            )
+            words = f"to start anew delete {str(self._path)!r}, or choose another path"
+            raise ValueError(f"only a sweep without path can start over; {words}")
         self._own.cleanup()
         self._own = tempfile.TemporaryDirectory(prefix="fpgmlab-sweep-")
         self.set_trait("curves", None)
