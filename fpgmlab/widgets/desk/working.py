@@ -18,7 +18,7 @@ from fpgmlab.sensitivity import Curves
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.live.engine import Live
-from fpgmlab.widgets.desk.live.memory import plan_digest
+from fpgmlab.widgets.desk.live.memory import measured_frame, plan_digest
 from fpgmlab.widgets.desk.payload import Json, finite_metrics
 from fpgmlab.widgets.desk.report import Measured
 from fpgmlab.widgets.desk.requests import checked_training
@@ -74,16 +74,9 @@ class WorkingDesk(SteppingDesk):
     ) -> None:
         super().__init__(bars, desk, **state)
         self._shop = Workshop(self._lock, graph, curves, task, table, self._work_moved)
+        metrics = finite_metrics(curves)
         self._live = Live(
-            self._lock,
-            bars,
-            graph,
-            task,
-            finite_metrics(curves),
-            table,
-            measure,
-            lambda: self._shop.busy,
-            self._show_live,
+            self._lock, bars, graph, task, metrics, table, measure, lambda: self._shop.busy, self._show_live
         )
         self._show_work()
         self._show_live()
@@ -189,17 +182,9 @@ class WorkingDesk(SteppingDesk):
         of a 95 % interval are those of the difference to the unpruned network on the same pictures, put at its value;
         infinite where nothing is known of it. Of the plan that removes nothing "as cut" is the unpruned network.
         """
-        import pandas as pd
-
         with self._lock:
             shown = self._live.agenda.shown
-            stages = {} if shown is None or shown.plan != self.plan else dict(shown.entry.measured)
-        rows = [
-            (network, metric, found.value, found.low, found.high, found.samples)
-            for network, stage in stages.items()
-            for metric, found in stage.found.items()
-        ]
-        return pd.DataFrame(rows, columns=["network", "metric", "value", "low", "high", "samples"])
+            return measured_frame(None if shown is None or shown.plan != self.plan else shown.entry)
 
     def look(self, kept: Sequence[int]) -> None:
         """Measure a plan that is not on the desk on a few pictures, as cut; see `glimpse`."""

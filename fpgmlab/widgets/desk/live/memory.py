@@ -9,13 +9,16 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fpgmlab.errors import one_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity.pictures import Estimate, Tally
 from fpgmlab.widgets.common.turns import give_back_memory
 from fpgmlab.widgets.desk.payload import Json, plain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STAGES = ("as cut", "repaired")
 PLANS = 4000  # whose numbers are remembered
@@ -205,6 +208,18 @@ class Memory:
             raise ValueError(f"these are no measurements of a desk: {type(error).__name__}: {error}") from error
         for digest, entry in found.items():
             self.put(digest, entry)
+
+
+def measured_frame(entry: Entry | None) -> pd.DataFrame:
+    """Return what was measured of a plan as a table; see `PlanEditor.measured`."""
+    import pandas as pd
+
+    rows = [
+        (network, metric, found.value, found.low, found.high, found.samples)
+        for network, stage in ({} if entry is None else entry.measured).items()
+        for metric, found in stage.found.items()
+    ]
+    return pd.DataFrame(rows, columns=["network", "metric", "value", "low", "high", "samples"])
 
 
 def estimates_json(found: Mapping[str, Estimate]) -> Json:
