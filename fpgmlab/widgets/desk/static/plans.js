@@ -10,7 +10,7 @@ export function plansOf(store) {
   const found = [], seen = new Set();
   const add = ({ id, name, kept }, rails) => {
     seen.add(id);
-    found.push({ id, name, rails, ...planOf(store, kept) });
+    found.push({ id, name, rails, ...planOf(store, kept, id) });
     const children = all.filter((each) => parentOf(each) === id && !seen.has(each.id));
     children.forEach((child, i) => add(child, [...rails, i < children.length - 1]));
   };
@@ -19,8 +19,10 @@ export function plansOf(store) {
   return found;
 }
 
-function planOf(store, kept) {
-  return { kept, totals: store.totalsOf(kept), results: resultsOf(store.results(), kept) ?? {} };
+/** Return what is known of a plan; the kernel tells a snapshot's results by its id: the same numbers may be of other channels. */
+function planOf(store, kept, id) {
+  const results = id === null ? resultsOf(store.results(), kept) : store.results()[`#${id}`];
+  return { kept, totals: store.totalsOf(kept), results: results ?? {} };
 }
 
 /** Return the same of the plan on the desk. */

@@ -1,5 +1,6 @@
 import { beforeNextPicture, element, onceRested } from "../../common/static/common.js";
 import { controlButton, controlKeys, controlLabelled } from "../../common/static/controls.js";
+import { COMPARE_DESK, compareView } from "./compare.js";
 import { planName, planOnDesk, plansOf } from "./plans.js";
 import { tradeoffView } from "./tradeoff.js";
 import { wordsIn, wordsKinds, wordsShare, wordsSpread, wordsValue } from "./words.js";
@@ -16,14 +17,15 @@ export function snapshotsView(store, signal) {
     live.textContent = `Snapshot ${words} added`;
   }, { title: "Keep the plan on the desk under this name" });
   name.addEventListener("keydown", (event) => event.key === "Enter" && add.click());
-  const head = ["Plan", ...kinds.map(({ title }) => title), "Predicted", "Pruned", "Repaired", "Fine-tuned", ""].map((words) => element("th", { scope: "col" }, words));
+  const head = ["Plan", ...kinds.map(({ kind, title }) => (kind === "latency" ? "ms" : title)), "As cut", "Repaired", "Fine-tuned", "Predicted", ""]
+    .map((words) => element("th", { scope: "col", class: words === "Predicted" ? "fl-desk-plan-said" : null }, words));
   const desk = snapshotRow(store, kinds.length), body = element("tbody", {}, desk.node), rows = new Map([["desk", desk]]);
   const table = element("table", { class: "fl-table fl-desk-plans", "aria-label": "Plans compared" }, element("thead", {}, element("tr", {}, ...head)), body);
   const hint = element("p", { class: "fl-quiet fl-desk-plans-hint" }, "A snapshot keeps the plan on the desk. Restore any of them and change it: the next snapshot branches off from there.");
   const node = controlKeys(element("div", { class: "fl-desk-snapshots" },
     element("div", { class: "fl-panel fl-desk-snapshots-list" },
       element("div", { class: "fl-desk-pair fl-desk-panel-head" }, element("h4", {}, "Plans"), controlLabelled("Name", name), add, live),
-      element("div", { class: "fl-scroll" }, table), hint),
+      element("div", { class: "fl-scroll" }, table), hint, compareView(store)),
     tradeoffView(store, signal)));
 
   let structure = "", plans = [], whole = null;
@@ -61,24 +63,35 @@ export function snapshotsView(store, signal) {
   return node;
 }
 
-/** Return what the table says of a plan: what remains of each kind, and the metric expected, pruned, repaired and fine-tuned. */
+/** Return what the table says of a plan: what it takes or what remains, the metric as cut, repaired and fine-tuned, and as it is expected. */
 function snapshotCells(metric, kinds, totals, results, whole) {
-  const measured = (stage) => (metric && Number.isFinite(results[stage]?.[metric.name]) ? wordsValue(metric, results[stage][metric.name]) : "–");
+  const measured = (stage) => snapshotMeasured(metric, results[stage]);
   const { predicted } = totals, bound = predicted?.unknown.length ? (metric.higher_is_better ? "≤ " : "≥ ") : "";
   const expected = !predicted ? "–" : `${bound}${wordsValue(metric, predicted.value)} ${wordsSpread(metric, predicted.half)}`;
-  return [...kinds.map(({ kind }) => wordsShare(totals[kind], whole[kind])), expected, measured("pruned"), measured("repaired"), measured("fine-tuned")];
+  const cost = ({ kind, text }) => (kind === "latency" ? text(totals[kind]).replace(" ms", "") : wordsShare(totals[kind], whole[kind]));
+  return [...kinds.map(cost), measured("pruned"), measured("repaired"), measured("fine-tuned"), expected];
+}
+
+function snapshotMeasured(metric, found) {
+  if (!metric || !Number.isFinite(found?.[metric.name])) return "–";
+  const [low, high] = found.intervals?.[metric.name] ?? [null, null], half = low === null || high === null ? 0 : (high - low) / 2;
+  return `${wordsValue(metric, found[metric.name])} ${wordsSpread(metric, half)}`.trim();
 }
 
 /** One plan's row: its place in the tree, its numbers, and what can be done with it (`id` is undefined for the plan on the desk). */
 function snapshotRow(store, kinds, id) {
   const label = element("span", { class: "fl-desk-plan-name" }), note = element("span", { class: "fl-quiet" }), rails = element("span", { class: "fl-desk-rails", "aria-hidden": "true" });
   const tree = element("span", { class: "fl-desk-tree" }, rails, element("span", { class: "fl-desk-knot", "aria-hidden": "true" }), label, note);
-  const values = Array.from({ length: kinds + 4 }, () => element("td")), say = values.map(wordsIn), sayName = wordsIn(label), sayNote = wordsIn(note);
+  const values = Array.from({ length: kinds + 4 }, (_, i) => element("td", { class: i === kinds + 3 ? "fl-desk-plan-said" : null })), say = values.map(wordsIn), sayName = wordsIn(label), sayNote = wordsIn(note);
   const button = (words, sign, act) => controlButton("", act, { class: "fl-button fl-button-small", "data-words": words, "data-sign": sign });
   const restore = button("Restore", "↩", () => store.restore(id)), rename = button("Rename", "✎", edit), remove = button("Delete", "✕", () => store.removeSnapshot(id));
   const actions = id === undefined ? [] : id === null ? [restore] : [restore, rename, remove];
+  const side = id === undefined ? COMPARE_DESK : id;
+  const check = element("input", { type: "checkbox", onchange: () => store.setSides(check.checked ? [...store.sides(), side] : store.sides().filter((each) => each !== side)) });
+  const compare = element("label", { class: "fl-desk-plan-compare", title: "Choose two plans to hold them against each other" }, check, "compare");
+  store.on("sides", () => (check.checked = store.sides().includes(side)));
   const node = element("tr", { class: id === undefined ? "fl-desk-on-desk" : "" }, element("th", { scope: "row" }, tree), ...values,
-    element("td", { class: "fl-desk-plan-actions" }, ...actions));
+    element("td", { class: "fl-desk-plan-actions" }, compare, ...actions));
   let drawn = null;
 
   function edit() {
@@ -109,6 +122,7 @@ function snapshotRow(store, kinds, id) {
       sayNote(plan.note ?? "");
       words.forEach((each, i) => say[i](each));
       node.setAttribute("aria-current", String(current));
+      if (drawn?.name !== plan.name) check.setAttribute("aria-label", `Compare ${plan.name}`);
       if (drawn?.name !== plan.name) for (const each of actions) each.setAttribute("aria-label", (each.title = `${each.dataset.words} ${plan.name}`));
       if (String(drawn?.rails) !== String(plan.rails)) rails.replaceChildren(...plan.rails.map((more, i) =>
         element("span", { class: i === plan.rails.length - 1 ? "fl-desk-rail fl-desk-elbow" : "fl-desk-rail", "data-more": String(more) })));

@@ -138,6 +138,14 @@ export function deskStore(widget, signal) {
     looking = on;
     tell("looking");
   };
+  let sides = []; // of a comparison: ids of snapshots, null for the unpruned network, COMPARE_DESK
+  store.sides = () => sides;
+  store.setSides = (wish) => {
+    sides = wish.slice(-2);
+    if (sides.length === 2) store.send({ do: "compare", a: sides[0], b: sides[1] });
+    tell("sides");
+  };
+  store.compared = () => widget.get("compared");
   store.confirmed = () => widget.get("confirmed");
   store.isConfirmed = () => store.confirmed().revision === widget.get("revision") && historySame(store.kept, settled());
   store.revision = () => widget.get("revision");
@@ -177,6 +185,7 @@ export function deskStore(widget, signal) {
   listen(widget, ["metric"], () => (changed(), tell("metric")), signal);
   listen(widget, ["locked"], () => tell("locks"), signal);
   listen(widget, ["snapshots", "current"], () => tell("snapshots"), signal);
+  listen(widget, ["compared"], () => tell("compared"), signal);
   listen(widget, ["filters"], () => tell("filters"), signal);
   listen(widget, ["exchanged"], () => tell("exchanged"), signal);
   listen(widget, ["results"], () => tell("results"), signal);

@@ -34,10 +34,10 @@ export function tradeoffView(store, signal) {
       sayWords("Trade-off");
       return;
     }
-    const kind = store.axis(), cost = TRADEOFF_AXES[kind], results = store.results();
+    const kind = store.axis(), cost = TRADEOFF_AXES[kind];
     if (all || !plans.length) plans = plansOf(store);
     const whole = plans[0].totals[kind], valuesOf = ({ totals }, found, unpruned) => tradeoffValues(totals[kind] / whole, totals.predicted, found, metric, unpruned);
-    const seen = plans.map((plan, i) => valuesOf(plan, measuredOf(plan.kept, metric.name, { results }), i === 0));
+    const seen = plans.map((plan, i) => valuesOf(plan, measuredOf(plan.kept, metric.name, { results: { [plan.kept.join(",")]: plan.results } }), i === 0));
     const desk = valuesOf({ totals: store.totals() }, store.measured(), String(store.kept) === String(store.calculator.whole));
     if (all) passed = tradeoffPoints(store.points(), metric.name, kind, whole);
     const scale = tradeoffScale([...seen, desk], passed, metric, width), room = { left: TRADEOFF.left, right: width - 2, top: 2, bottom: TRADEOFF.height - TRADEOFF.bottom };
