@@ -69,6 +69,12 @@ def test_two_change_sides_by_mouse_and_can_be_reset(bridge: Bridge, editor: fl.w
     assert bridge.page.evaluate(BEFORE) == 4
     assert bridge.page.locator(".fl-desk-detail").get_by_text("2 channels chosen by hand").is_visible()
     assert bridge.page.locator(".fl-desk-slot[data-hand='2']").count() == 1
+    bridge.page.keyboard.press("Control+z")
+    bridge.pump()
+    assert (editor.exchanged, bridge.page.evaluate(GONE)) == ({}, order[:4])
+    bridge.page.keyboard.press("Control+Shift+z")
+    bridge.pump()
+    assert bridge.page.evaluate(GONE) == [order[0], order[2], order[3], order[8]]
     bridge.page.locator(".fl-desk-filters").get_by_role("button", name="Reset to the criterion's order").click()
     bridge.pump()
     assert editor.exchanged == {}

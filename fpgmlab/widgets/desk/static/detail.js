@@ -3,7 +3,7 @@ import { changesTogether } from "./changes.js";
 import { barPercent, lossNumber, lossUnit, lossWords } from "./colours.js";
 import { controlButton, controlKeys, controlLabelled } from "../../common/static/controls.js";
 import { curvePicture } from "./curve.js";
-import { handCount } from "./hand.js";
+import { handWords } from "./hand.js";
 import { at } from "./model.js";
 import { wordsCount, wordsIn, wordsShare, wordsTime } from "./words.js";
 
@@ -90,12 +90,12 @@ export function detailView(store, signal) {
     const prunable = [...store.selected].filter((g) => !groups[g].protected), on = prunable.length > 0 && prunable.every((g) => locked.has(g));
     lock.hidden = prunable.length === 0;
     sayLock(on ? "Unlock" : "Lock");
-    const chosen = several ? 0 : handCount(store.exchanged()[store.focus]);
-    hand.hidden = chosen === 0;
-    sayHand(`${chosen} channels chosen by hand`);
+    const chosen = several ? "" : handWords(store.exchanged()[store.focus], store.ownOf(store.focus), whole[store.focus] - store.kept[store.focus]);
+    hand.hidden = chosen === "";
+    sayHand(chosen);
     drawInputs(false);
   });
-  for (const what of ["metric", "selection", "locks", "seen", "exchanged"]) store.on(what, draw);
+  for (const what of ["metric", "selection", "locks", "seen", "exchanged", "own"]) store.on(what, draw);
   store.on("looking", () => filters.setAttribute("aria-expanded", String(store.looking())));
   store.on("plan", onceRested(draw, signal)); // text in a picture takes long to lay out: not at each move
   draw();

@@ -1,7 +1,7 @@
 import { filterBoard } from "../../explorer/static/board.js";
 import { beforeNextPicture, element, onceRested } from "../../common/static/common.js";
 import { controlAllow, controlButton, controlKeys } from "../../common/static/controls.js";
-import { handCount, handGone, handPartner } from "./hand.js";
+import { handGone, handPartner, handWords } from "./hand.js";
 import { wordsIn } from "./words.js";
 
 const FILTERS_REST = 150; // milliseconds on a bar after which its filters are asked for
@@ -38,14 +38,14 @@ export function filtersView(store, signal) {
   const filter = (channel) => `filter ${shown.scene.filters[places.get(channel)]}`;
   const drawPicked = () => {
     for (const [side, wish] of [["stay", 1], ["go", 0]]) if (picked[side] !== null && gone[picked[side]] !== wish) picked[side] = null;
-    const { stay, go } = picked, count = handCount(pairs());
+    const { stay, go } = picked, chosen = handWords(pairs(), store.ownOf(shown.group), whole[shown.group] - store.kept[shown.group]);
     board.setPicked([stay, go].filter((each) => each !== null).map((each) => places.get(each)));
     controlAllow(swap, stay === null || go === null ? "Choose one that goes and one that stays" : null, "What it does is measured at once (X)");
     say[1](stay !== null && go !== null ? `${filter(stay)} stays, ${filter(go)} goes in its place` : stay !== null ? `${filter(stay)} shall stay: which one goes in its place?`
       : go !== null ? `${filter(go)} shall go: which one stays in its place?` : FILTERS_HINT);
     line.hidden = Boolean(groups[shown.group].protected);
-    say[2](count ? `${count} channels chosen by hand` : "");
-    reset.hidden = count === 0;
+    say[2](chosen);
+    reset.hidden = chosen === "";
   };
 
   const draw = beforeNextPicture(() => {
@@ -127,7 +127,7 @@ export function filtersView(store, signal) {
   store.on("filters", look);
   store.on("selection", look);
   const rested = onceRested(rest, signal);
-  for (const what of ["plan", "exchanged"]) {
+  for (const what of ["plan", "exchanged", "own"]) {
     store.on(what, draw);
     store.on(what, rested);
   }

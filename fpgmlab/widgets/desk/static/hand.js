@@ -31,3 +31,10 @@ export function handPartner(look, gone, channel) {
 export function handCount(pairs) {
   return new Set((pairs ?? []).flat()).size;
 }
+
+/** Return in words that the scores do not choose alone: exchanges, or the channels of a plan that was assigned, if so many go; or nothing. */
+export function handWords(pairs, own, count) {
+  const exchanged = handCount(pairs), assigned = own?.length > 0 && own.length === count;
+  if (exchanged) return `${exchanged} channels chosen by hand${assigned ? ", the others by a plan of a cell" : ""}`;
+  return assigned ? "Channels chosen by a plan of a cell" : "";
+}

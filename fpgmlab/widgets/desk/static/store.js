@@ -187,7 +187,7 @@ export function deskStore(widget, signal) {
   listen(widget, ["snapshots", "current"], () => tell("snapshots"), signal);
   listen(widget, ["compared"], () => tell("compared"), signal);
   listen(widget, ["filters"], () => tell("filters"), signal);
-  listen(widget, ["exchanged"], () => tell("exchanged"), signal);
+  for (const name of ["exchanged", "own"]) listen(widget, [name], () => tell(name), signal);
   listen(widget, ["results"], () => tell("results"), signal);
   watchStore(store, widget, tell, signal);
   listen(widget, ["work", "notice"], () => tell("work"), signal);
