@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from torch import nn
 import fpgmlab as fl
 from fpgmlab.plans.rounding import allowed_kept, lowest
 from fpgmlab.widgets import PlanEditor
+from fpgmlab.widgets.desk import looking
 from fpgmlab.widgets.desk.filters import filters_payload, going_order
-from tests.allocation.made import branches, curves_of, rising
+from tests.allocation.made import branches, chain, curves_of, rising
 
 
 def group_of(seed: int) -> fl.ChannelGroup:
@@ -46,7 +48,7 @@ def test_every_group_of_a_network_can_be_looked_at():
         assert any("protected" in note for note in found["notes"]) == (group.protected is not None)
 
 
-def test_what_cannot_be_shown_is_said():
+def test_what_cannot_be_shown_is_said(monkeypatch: pytest.MonkeyPatch):
     model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3)).eval()
     graph = fl.trace(model, torch.randn(1, 2, 8))
     editor = PlanEditor(graph, curves_of(graph, rising(graph, 0)), multiple=1)
@@ -58,6 +60,31 @@ def test_what_cannot_be_shown_is_said():
     editor._handle_custom_msg({"do": "filters", "group": 0}, [])
     assert "scene" not in editor.filters
     assert "NaN" in editor.filters["message"]
+    monkeypatch.setattr(looking, "MOST", 3)
+    editor._handle_custom_msg({"do": "filters", "group": 0}, [])
+    assert editor.filters["message"].startswith("4 filters are too many")
     editor._handle_custom_msg({"do": "filters", "group": 9}, [])
     assert editor.notice["words"] == "group must be the place of a group, 0 to 1; got 9"
+    editor.close()
+
+
+def test_many_filters_are_looked_at_in_a_thread_and_the_last_request_wins(monkeypatch: pytest.MonkeyPatch):
+    graph = chain(8, 4, 8)
+    editor = PlanEditor(graph, curves_of(graph, rising(graph, 0)), multiple=1)
+    monkeypatch.setattr(looking, "_AT_ONCE", 4)
+    go, payload = threading.Event(), looking.filters_payload
+
+    def slow(*what: object) -> dict:
+        go.wait(10)
+        return payload(*what)
+
+    monkeypatch.setattr(looking, "filters_payload", slow)
+    editor._handle_custom_msg({"do": "filters", "group": 0}, [])
+    assert editor.filters["message"] == "Looking at 8 filters ..."
+    first = editor._looker
+    editor._handle_custom_msg({"do": "filters", "group": 2}, [])
+    go.set()
+    first.wait()
+    editor._looker.wait()
+    assert (editor.filters["group"], len(editor.filters["scene"]["filters"])) == (2, 8)
     editor.close()

@@ -60,18 +60,11 @@ export function filtersView(store, signal) {
     board.rest(filtersWords(whole[shown.group], store.kept[shown.group]));
   });
 
-  /** Show what the kernel sent of the bar with the focus, or ask for it. */
-  const look = onceRested(() => {
-    if (node.hidden || signal.aborted) return;
+  /** Show what the kernel sent, when it is of the bar with the focus: another view may have asked for another. */
+  const show = () => {
     const found = store.filters(), g = store.focus;
-    if (found.group !== g) {
-      if (store.asked !== g) store.send({ do: "filters", group: g });
-      store.asked = g;
-      node.setAttribute("aria-busy", "true");
-      return;
-    }
+    if (node.hidden || signal.aborted || found.group !== g) return;
     node.setAttribute("aria-busy", "false");
-    store.asked = null;
     if (found === shown) return;
     shown = found;
     selected = picked.stay = picked.go = null;
@@ -83,6 +76,13 @@ export function filtersView(store, signal) {
     for (const tile of board.node.querySelectorAll("[data-filter]")) tile.draggable = !groups[g].protected;
     draw();
     rest();
+  };
+  const look = onceRested(() => {
+    const g = store.focus, there = shown?.group === g;
+    if (node.hidden || signal.aborted) return;
+    if (store.filters().group === g) return show();
+    node.setAttribute("aria-busy", String(!there));
+    if (!there) store.send({ do: "filters", group: g });
   }, signal, FILTERS_REST);
 
   const channelAt = (event) => {
@@ -124,7 +124,7 @@ export function filtersView(store, signal) {
       rest();
     }
   });
-  store.on("filters", look);
+  store.on("filters", show);
   store.on("selection", look);
   const rested = onceRested(rest, signal);
   for (const what of ["plan", "exchanged", "own"]) {
