@@ -169,9 +169,8 @@ def text_places(points: np.ndarray, sizes: np.ndarray, bounds: np.ndarray, radiu
 
 
 def _table_width(widths: Sequence[float], columns: int) -> float:
-    """Return the width of a legend whose entries fill column after column."""
-    lines = -(-len(widths) // columns)
-    return sum(max(widths[i : i + lines]) + 10 for i in range(0, len(widths), lines))
+    """Return the width of a legend whose entries fill column after column, the first ones with one more."""
+    return sum(float(part.max()) + 10 for part in np.array_split(np.asarray(widths), columns))
 
 
 def is_protected(reasons: pd.Series) -> np.ndarray:

@@ -34,7 +34,7 @@ def shown(open_notebook: Callable, ask: Callable) -> SimpleNamespace:
 def test_the_code_goes_to_the_clipboard(shown: SimpleNamespace):
     page = shown.page
     page.evaluate(TAKEN)
-    shown.ask("editor.plan = fl.Plan.uniform(graph, curves.scores, 0.5, multiple=1)")
+    shown.ask("editor.plan = fl.Plan.uniform(graph, curves.scores, 0.5, multiple=1); editor.wait(30)")
     page.get_by_role("button", name="Copy as code").press("Enter")
     shown.expect(page.locator(".fl-desk-work")).to_contain_text("lines of Python")
     assert page.evaluate("window.copied").strip() == shown.ask("print(editor.code())")
@@ -54,6 +54,16 @@ def test_where_the_clipboard_is_not_allowed_the_code_is_selected(shown: SimpleNa
     page.keyboard.press("Escape")
     assert page.locator(".fl-desk-code").is_hidden()
     assert page.evaluate("document.activeElement.textContent") == "Copy as code"
+
+
+def test_the_notebook_shows_the_panel_and_keeps_a_picture(shown: SimpleNamespace, lab: object):
+    page = shown.page
+    assert page.locator(".jp-OutputArea-output img").count() == 0
+    page.evaluate("async () => { for (const each of window.notebooks) await each.context.save(); }")
+    saved = max(lab.folder.glob("test*.ipynb"), key=lambda path: path.stat().st_mtime)
+    outputs = [output for cell in json.loads(saved.read_text())["cells"] for output in cell.get("outputs", [])]
+    kept = next(output["data"] for output in outputs if "image/png" in output.get("data", {}))
+    assert "".join(kept["text/plain"]).startswith("PlanEditor of ResNet")
 
 
 def test_a_page_that_is_loaded_again_can_undo(shown: SimpleNamespace):

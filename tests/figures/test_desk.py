@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -16,6 +17,7 @@ from fpgmlab.allocation.forecast import forecast
 from fpgmlab.figures.desk.desk import DROPS
 from fpgmlab.figures.files import drawn as drawn_as
 from tests.allocation.made import chain, curves_of, rising
+from tests.deployment.tables import made_up as table_of
 from tests.figures.checks import WIDTHS, check_pdf, check_texts
 
 # Between the others in size.
@@ -166,6 +168,54 @@ def test_the_totals_are_costs_and_forecast(metric: str, graphs: dict):
     lacking = made_up(graph, metric, without=(next(iter(plan.removed)),))
     bound = "at most" if metric == "accuracy" else "at least"
     assert f"{metric} predicted {bound} " in bars_of(figures.desk(graph, lacking, plan))[0].get_title(loc="left")
+
+
+def measured_of(*networks: tuple[str, float, float, float], samples: int = 256, metric: str = "accuracy"):
+    rows = [(name, metric, *values, samples) for name, *values in networks]
+    return pd.DataFrame(rows, columns=["network", "metric", "value", "low", "high", "samples"])
+
+
+def test_what_was_measured_takes_the_place_of_what_is_predicted(graphs: dict):
+    graph = graphs["resnet20"]
+    curves = made_up(graph)
+    plan = some_plan(graph, curves)
+
+    def words(measured: pd.DataFrame, **more: object) -> str:
+        figure = figures.desk(graph, curves, plan, measured=measured, **more)
+        return " ".join(bars_of(figure)[0].get_title(loc="left").split())
+
+    both = measured_of(("as cut", 0.701, 0.69, 0.712), ("repaired", 0.944, 0.939, 0.948))
+    found = words(both)
+    assert "accuracy repaired 94.4% (93.9 to 94.8) (was 90.0%) · as cut 70.1% (69.0 to 71.2) · on 256 samples" in found
+    assert "predicted" not in found
+    unknown = measured_of(("as cut", 0.701, -np.inf, np.inf))
+    assert "accuracy as cut 70.1% (was 90.0%) · on 256 samples" in words(unknown)
+    trained = pd.concat([both, measured_of(("fine-tuned", 0.95, np.nan, np.nan), samples=10_000)])
+    assert "accuracy fine-tuned 95.0% (was 90.0%) · repaired 94.4%" in words(trained)
+    assert "on 10,000 and 256 samples" in words(trained)
+    assert "predicted" in words(measured_of(("as cut", 0.7, 0.6, 0.8), metric="loss"))
+    with pytest.raises(ValueError, match="measured must have the columns of PlanEditor.measured; missing are samples"):
+        words(both.drop(columns="samples"))
+
+
+@pytest.mark.parametrize("venue", [None, "cvpr"])
+def test_milliseconds_and_steps_of_a_table(venue: str | None, graphs: dict, drawn: list[Text]):
+    graph = graphs["resnet20"]
+    curves, table = made_up(graph), table_of(graph)
+    plan = some_plan(graph, curves)
+    steps = {name: [group.channels // 2, group.channels] for name, group in graph.items() if group.protected is None}
+    measured = measured_of(("as cut", 0.701, 0.69, 0.712), ("repaired", 0.944, 0.939, 0.948))
+    style = None if venue is None else figures.style(venue)
+    figure = figures.desk(graph, curves, plan, measured=measured, table=table, steps=steps, style=style)
+    words = bars_of(figure)[0].get_title(loc="left")
+    assert f"{table.latency(graph, plan):.3g} of {table.latency(graph):.3g} ms (made up)" in words
+    ticks = [each for each in bars_of(figure)[0].collections if each.get_colors()[0][:3].tolist() == [0.25] * 3]
+    heights = [float(segment[0, 1]) for each in ticks for segment in each.get_segments()]
+    assert heights == [0.5] * len(steps)
+    assert "end of a step" in [text.get_text() for text in figure.legends[0].get_texts()]
+    drawn.clear()
+    figure.draw_without_rendering()
+    check_texts(figure, drawn, least=5.5)
 
 
 def test_channels_kept_and_stages_are_written(graphs: dict):

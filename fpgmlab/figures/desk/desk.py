@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,8 +18,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, PercentF
 
 from fpgmlab.allocation.degradation import Degradation, degradations
 from fpgmlab.common.modules import stage
+from fpgmlab.deployment import LatencyTable
 from fpgmlab.errors import unknown
-from fpgmlab.figures.desk.words import write_kept, write_stages, write_totals
+from fpgmlab.figures.desk.words import words_of_totals, write_kept, write_stages, write_totals
 from fpgmlab.figures.parts import Face, hatch, hatched, legend_above, name_columns, swatch
 from fpgmlab.figures.style import BLUE, LIGHT, Style, new_figure, small
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -33,18 +35,28 @@ _LEVELS = 96  # colours along a bar
 _WIDTH = 0.86  # of a bar, where the next one begins at 1
 _GAP = 0.8  # more between stages
 _PROTECTED: Face = {"facecolor": "0.9", "edgecolor": "0.75", "lw": 0.4}
+_TICK = 0.11  # beside a bar
+_STEPS = "0.25"
 _TALLEST = 8.6  # inches: what a page has room for
 
 
 def desk(
-    graph: ChannelGraph, curves: Curves, plan: Plan, *, metric: str | None = None, style: Style | None = None
+    graph: ChannelGraph,
+    curves: Curves,
+    plan: Plan,
+    *,
+    metric: str | None = None,
+    measured: pd.DataFrame | None = None,
+    table: LatencyTable | None = None,
+    steps: Mapping[str, Sequence[int]] | None = None,
+    style: Style | None = None,
 ) -> Figure:
     """Show a plan as the plan editor does: a bar for each channel group, in network order, stages apart.
 
     The colour at each height of a bar is what removing so large a share of this group alone degrades, and the handle
     where the plan is. Above the bars the channels kept, where there is room; below them the MACs that remain in the
-    layers that make a group's channels, of those they had. On top the totals; the metric is predicted by the
-    sum of the single drops. A network with many groups takes several rows.
+    layers that make a group's channels, of those they had. On top the totals, and the metric as it was measured; only
+    where it was not, it is predicted by the sum of the single drops. A network with many groups takes several rows.
 
     Parameters
     ----------
@@ -54,6 +66,14 @@ def desk(
     plan : Plan
     metric : str, optional
         One that the curves have; their first when left out.
+    measured : pandas.DataFrame, optional
+        What was measured of this plan, as `PlanEditor.measured` has it: network ("as cut", "repaired" or
+        "fine-tuned"), metric, value, low, high, samples.
+    table : LatencyTable, optional
+        Adds the milliseconds to the totals.
+    steps : mapping of str to sequence of int, optional
+        Numbers of channels at the ends of a runtime's steps, by group: ticks beside the bars. What a plan keeps between
+        two of them is wasted.
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
@@ -74,6 +94,8 @@ def desk(
     whole = graph.cost().macs
     shares = [{n: macs / whole for n, macs in graph.macs_by_group(p).items()} for p in (None, plan)]
 
+    totals = words_of_totals(graph, curves, plan, metric, measured, table)
+
     def height(width: float, text: float) -> float:
         lines = len(_rows(list(graph), width, text))
         rest = 15 * text + 2.2 * text * max(0, 7 - width)
@@ -90,11 +112,12 @@ def desk(
         for row, place, bars, strip in zip(rows, places, axes[::2], axes[1::2], strict=True):
             for name, x in zip(row, place, strict=True):
                 _draw_bar(bars, x, graph[name].protected is not None, known.get(name), norm)
+            _draw_steps(bars, place, [_heights(graph, name, steps) for name in row])
             _draw_handles(bars, place, [plan.ratios.get(name, 0.0) for name in row], pitch)
             above = write_kept(bars, graph, plan, row, place, pitch)
             titled = write_stages(bars, row, place, pitch, above)
             if bars is axes[0]:
-                write_totals(bars, above, graph, curves, plan, metric)
+                write_totals(bars, above, totals)
             _draw_macs(strip, place, *([share[name] for name in row] for share in shares))
             for axis in (bars, strip):
                 axis.set_xlim(-0.6, reach)
@@ -105,7 +128,7 @@ def desk(
         if known and metric is not None:
             _draw_scale(figure, axes, norm, darkest, metric, curves)
         axes[-1].set_xlabel("channel group, in network order")
-        legend_above(figure, _entries(graph, known))
+        legend_above(figure, _entries(graph, known, bool(steps)))
     return figure
 
 
@@ -154,6 +177,19 @@ def _draw_bar(axis: Axes, x: float, protected: bool, curve: Degradation | None, 
         hatch(axis, (left, top), (_WIDTH, 1 - top))
 
 
+def _heights(graph: ChannelGraph, name: str, steps: Mapping[str, Sequence[int]] | None) -> list[float]:
+    """Return at which ratios a group's steps end."""
+    width = graph[name].channels
+    return [1 - kept / width for kept in (steps or {}).get(name, ()) if kept < width]
+
+
+def _draw_steps(axis: Axes, place: np.ndarray, heights: Sequence[Sequence[float]]) -> None:
+    for x, ends in zip(place, heights, strict=True):
+        if ends:
+            right = x + _WIDTH / 2
+            axis.hlines(ends, right, right + _TICK, color=_STEPS, lw=0.7, zorder=2, clip_on=False)
+
+
 def _draw_handles(axis: Axes, place: np.ndarray, ratios: Sequence[float], pitch: float) -> None:
     axis.hlines(ratios, place - 0.5, place + 0.5, color="white", lw=2.6 if pitch > 5 else 1.6, zorder=3,
                 clip_on=False)  # fmt: skip
@@ -197,7 +233,7 @@ def _draw_scale(figure: Figure, axes: np.ndarray, norm: Normalize, darkest: floa
     bar.outline.set_visible(False)
 
 
-def _entries(graph: ChannelGraph, known: dict[str, Degradation]) -> list[Artist]:
+def _entries(graph: ChannelGraph, known: dict[str, Degradation], stepped: bool) -> list[Artist]:
     """Return what the legend must explain."""
     entries: list[Artist] = [
         Line2D([], [], color="black", lw=1.2, marker="o", markersize=4.5, mfc="white", mew=1, label="the plan")
@@ -207,4 +243,6 @@ def _entries(graph: ChannelGraph, known: dict[str, Degradation]) -> list[Artist]
         entries.append(hatched("not measured"))
     if len(free) < len(graph):
         entries.append(Patch(label="protected", **_PROTECTED))
+    if stepped:
+        entries.append(Line2D([], [], linestyle="none", marker="_", markersize=5, color=_STEPS, label="end of a step"))
     return [*entries, swatch("MACs that remain", BLUE), swatch("removed", LIGHT)]

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from fpgmlab.allocation.forecast import forecast
 from fpgmlab.common.modules import stage
+from fpgmlab.deployment import LatencyTable
 from fpgmlab.figures.parts import points_across, text_width
 from fpgmlab.figures.style import small
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
+
+_FURTHEST = ("fine-tuned", "repaired", "as cut")  # networks; those further on the way are named first
 
 
 def write_kept(
@@ -48,16 +52,8 @@ def write_stages(axis: Axes, row: Sequence[str], place: np.ndarray, pitch: float
     return written
 
 
-def write_totals(axis: Axes, above: float, graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | None) -> None:
-    """Write what the plan leaves and what is expected of it above the first row, in as many lines as it takes."""
-    before, after = graph.cost(), graph.cost(plan)
-    parts = [
-        f"{after.macs / before.macs:.1%} of {_amount(before.macs)} MACs",
-        f"{after.params / before.params:.1%} of {_amount(before.params)} parameters",
-        f"{after.bytes / before.bytes:.1%} of {before.bytes / 1e6:.3g} MB",
-    ]
-    if metric is not None:
-        parts.append(_expected(graph, curves, plan, metric))
+def write_totals(axis: Axes, above: float, parts: Sequence[str]) -> None:
+    """Write the totals above the first row, in as many lines as it takes."""
     room = points_across(axis) - 7.5 * small()
     lines = [""]
     for part in parts:
@@ -65,6 +61,50 @@ def write_totals(axis: Axes, above: float, graph: ChannelGraph, curves: Curves, 
         lines = [*lines[:-1], longer] if text_width(longer) <= room else [*lines, part]
     lines = [line for line in lines if line]
     axis.set_title("\n".join(lines), fontsize=small(), pad=above + 1.9 * small())
+
+
+def words_of_totals(
+    graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | None, measured: pd.DataFrame | None,
+    table: LatencyTable | None,
+) -> list[str]:  # fmt: skip
+    """Return what a plan leaves, and its metric: as measured, the furthest network first; predicted without that."""
+    before, after = graph.cost(), graph.cost(plan)
+    parts = [
+        f"{after.macs / before.macs:.1%} of {_amount(before.macs)} MACs",
+        f"{after.params / before.params:.1%} of {_amount(before.params)} parameters",
+        f"{after.bytes / before.bytes:.1%} of {before.bytes / 1e6:.3g} MB",
+    ]
+    if table is not None:
+        parts.append(f"{table.latency(graph, plan):.3g} of {table.latency(graph):.3g} ms ({table.runtime})")
+    if metric is None:
+        return parts
+    found = _measured(curves, metric, measured)
+    return [*parts, *(found or [_expected(graph, curves, plan, metric)])]
+
+
+def _measured(curves: Curves, metric: str, measured: pd.DataFrame | None) -> list[str]:
+    if measured is None:
+        return []
+    missing = [name for name in ("network", "metric", "value", "low", "high", "samples") if name not in measured]
+    if missing:
+        raise ValueError(f"measured must have the columns of PlanEditor.measured; missing are {', '.join(missing)}")
+    mine = measured[(measured["metric"] == metric) & np.isfinite(measured["value"].astype(float))].set_index("network")
+    networks = [name for name in _FURTHEST if name in mine.index]
+    if not networks:
+        return []
+    share, base = curves.is_share(metric), curves.base[metric]
+    words = [f"{name} {_value(mine.loc[name], share)}" for name in networks]
+    seen = dict.fromkeys(int(mine.loc[name, "samples"]) for name in networks)
+    samples = " and ".join(f"{count:,}" for count in seen)
+    return [f"{metric} {words[0]} (was {base:{'.1%' if share else '.3g'}})", *words[1:], f"on {samples} samples"]
+
+
+def _value(row: pd.Series, share: bool) -> str:
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    words = f"{value:.1%}" if share else f"{value:.3g}"
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return words
+    return f"{words} ({100 * low:.1f} to {100 * high:.1f})" if share else f"{words} ({low:.3g} to {high:.3g})"
 
 
 def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -12,6 +13,7 @@ from fpgmlab.sensitivity import Curves
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.code import criterion_of, desk_code
 from fpgmlab.widgets.desk.keeping import KeepingDesk
+from fpgmlab.widgets.desk.report import measured_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,10 +46,24 @@ class PaperDesk(KeepingDesk):
         )  # fmt: skip
 
     def figure(self, *, metric: str | None = None, style: Style | None = None) -> Figure:
-        """Draw the desk as it is, in the metric shown when none is given; see `fpgmlab.figures.desk`."""
+        """Draw the desk as it is, in the metric shown when none is given; see `fpgmlab.figures.desk`.
+
+        What was measured of the plan stands on top, and what is predicted only where nothing was.
+        """
+        import pandas as pd
+
         from fpgmlab.figures import desk
 
-        return desk(self._graph, self._curves, self.plan, metric=self.metric if metric is None else metric, style=style)
+        with self._lock:
+            plan, measured = self.plan, self._measured_of(self.plan)
+        columns = ["network", "metric", "value", "low", "high", "samples"]
+        rows = pd.DataFrame(measured_rows(measured), columns=columns).replace({"network": {"pruned": "as cut"}})
+        groups: Sequence[Mapping[str, Any]] = self.desk["groups"]
+        steps = {group["name"]: group["steps"] for group in groups if group.get("steps")}
+        return desk(
+            self._graph, self._curves, plan, metric=self.metric if metric is None else metric, measured=rows,
+            table=self._table, steps=steps, style=style,
+        )  # fmt: skip
 
     def _picture(self) -> Figure:
         return self.figure()

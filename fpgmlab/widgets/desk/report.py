@@ -59,15 +59,22 @@ def report_frame(
         rows.append(("predicted", *after, metric, value, low, high, curves.whole[metric].samples))
     if not curves.base:
         rows = [(name, *cost, None, *[math.nan] * 3, 0) for name, cost in (("original", before), ("predicted", after))]
+    rows += [(network, *after, *found) for network, *found in measured_rows(measured)]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame.attrs["repaired"] = curves.repaired
+    return frame
+
+
+def measured_rows(measured: Measured) -> list[tuple[str, str, float, float, float, int]]:
+    """Return what was measured as rows: network, metric, value, low, high (NaN where unknown), samples."""
+    rows = []
     for network in (stage for stage in STAGES if stage in measured):
         found = measured[network]
         intervals = found.get("intervals", {})
         for metric in (name for name in found if name not in ("samples", "intervals")):
             low, high = (math.nan if end is None else end for end in intervals.get(metric, (None, None)))
-            rows.append((network, *after, metric, found[metric], low, high, int(found["samples"])))
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    frame.attrs["repaired"] = curves.repaired
-    return frame
+            rows.append((network, metric, found[metric], low, high, int(found["samples"])))
+    return rows
 
 
 def report_json(graph: ChannelGraph, made: Made, frame: pd.DataFrame, parity: Mapping) -> dict:

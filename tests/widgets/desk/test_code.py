@@ -126,6 +126,17 @@ def test_what_was_measured_is_told(make: Callable):
     assert code.endswith("print(fl.evaluate(small, task))\n")
 
 
+def test_the_figure_has_what_was_measured(make: Callable):
+    editor = make(fl.tasks.fashion_mnist().subset(train=64, val=100), measure="repaired")
+    editor.plan = fl.Plan.uniform(editor._graph, editor._scores, 0.3, multiple=1)
+    assert editor.wait(60)
+    values = editor.measured.query("metric == 'accuracy'").set_index("network")["value"]
+    words = editor.figure().axes[0].get_title(loc="left")
+    assert f"accuracy repaired {values['repaired']:.1%} (" in words
+    assert f"as cut {values['as cut']:.1%} (" in words
+    assert "predicted" not in words
+
+
 def test_the_browser_asks_for_it(make: Callable):
     editor, sent = make(), []
     editor.send = lambda content, buffers=None: sent.append(content)
