@@ -18,9 +18,10 @@ from fpgmlab.allocation.forecast import forecast
 from fpgmlab.sensitivity.curves.intervals import Paired
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.payload import desk_payload
+from fpgmlab.widgets.desk.steps import ends_of_steps
 from tests.allocation.made import branches, chain, curves_of, rising
 from tests.checks import random_plan
-from tests.deployment.tables import made_up
+from tests.deployment.tables import by_stairs, made_up
 from tests.networks import NETWORKS
 from tests.surgery.made import build
 from tests.widgets.desk.costs import costs_of, predicted_of
@@ -182,6 +183,64 @@ def by_hand(kernel: dict, layer: dict, inputs: int, outputs: int) -> float:
     )
     a, b, c, d, e = layer["weights"][:5] if quick else layer["weights"][5:]
     return a + b * i + c * o + d * i * o + e * outputs / 64 * (outputs % layer["layout"] != 0)
+
+
+def test_curves_as_cut_are_another_background(graph: fl.ChannelGraph):
+    repaired = curves_of(graph, rising(graph, 0), "accuracy", repaired=True)
+    cut, other = curves_of(graph, rising(graph, 1), "accuracy"), curves_of(graph, rising(graph, 1), "kl")
+    desk = desk_payload(graph, repaired, repaired.scores, as_cut=cut)
+    (alone,) = desk_payload(graph, cut, repaired.scores)["metrics"]
+    (both,) = desk["metrics"]
+    assert both["as_cut"] == {name: value for name, value in alone.items() if name != "as_cut"}
+    assert both["curves"] != both["as_cut"]["curves"]
+    assert alone["as_cut"] is None
+    assert desk_payload(graph, repaired, repaired.scores, as_cut=other)["metrics"][0]["as_cut"] is None
+    json.dumps(desk, allow_nan=False)
+
+
+def test_curves_as_cut_are_that_and_of_this_network(graph: fl.ChannelGraph):
+    cut = curves_of(graph, rising(graph, 0))
+    repaired = curves_of(graph, rising(graph, 0), repaired=True)
+    for curves, as_cut, words in (
+        (repaired, repaired, "as_cut must be curves of points as cut; these are of repaired points"),
+        (cut, cut, "as_cut goes beside curves of repaired points; the curves are as cut already"),
+        (repaired, curves_of(chain(8), {"0": {4: 0.1}}), "as_cut: the curves are of another network: unknown group"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            desk_payload(graph, curves, curves.scores, as_cut=as_cut)
+    with pytest.raises(ValueError, match="as_cut goes beside"):
+        fl.widgets.PlanEditor(graph, cut, as_cut=cut)
+
+
+# Steps --------------------------------------------------------------------------------------------------------------
+
+
+def test_steps_are_those_of_the_table():
+    graph = chain(12, 9, 4)
+    scores = fl.score(graph, "l1")
+    steps = ends_of_steps(graph, scores, by_stairs(graph))
+    assert list(steps.values()) == [[4, 8, 12], [4, 8, 9], [4]]
+    assert ends_of_steps(graph, scores, by_stairs(graph), max_ratio=0.5)["0"] == [8, 12]
+    groups = desk_payload(graph, curves_of(graph, {}), scores, table=by_stairs(graph))["groups"]
+    assert [group["steps"] for group in groups] == [*steps.values(), None]  # the last is protected
+    assert [group["steps"] for group in desk_payload(graph, curves_of(graph, {}), scores)["groups"]] == [None] * 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_plans_by_milliseconds_keep_to_the_steps(graph: fl.ChannelGraph, seed: int):
+    table, curves = made_up(graph, seed), curves_of(graph, rising(graph, seed))
+    steps = ends_of_steps(graph, curves.scores, table)
+    plan = fl.allocate(graph, curves, latency=0.9, table=table)
+    assert any(plan.removed.values())
+    assert all(plan.kept[name] in counts for name, counts in steps.items())
+
+
+def test_a_layers_milliseconds_are_those_of_the_group_that_it_makes():
+    graph = branches()
+    layers = desk_payload(graph, curves_of(graph, {}), fl.score(graph), table=made_up(graph))["latency"]["layers"]
+    names = list(graph)
+    owners = [names[layer["group"]] for layer in layers]
+    assert owners == ["stem", "inner", "stem", "side", "side", "join", "head"]  # the depthwise one with the one before
 
 
 def test_a_deep_network_is_a_small_payload():
