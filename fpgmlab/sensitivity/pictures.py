@@ -108,6 +108,8 @@ class Pictures:
     task : task
     metrics : sequence of str
         As in `fpgmlab.sweep`.
+    optional : sequence of str
+        More of them, if the task can give them of its first pictures.
     seconds : float
         A part is at most so many pictures as the unpruned network takes in about this time, and no more than the task
         has in a batch.
@@ -118,6 +120,7 @@ class Pictures:
     model: nn.Module
     task: Task
     metrics: Sequence[str]
+    optional: Sequence[str] = ()
     seconds: float = 0.2
     memory: float = 5e8
     _parts: list[Part] = field(default_factory=list, init=False)
@@ -128,7 +131,7 @@ class Pictures:
     _last: bool | None = field(default=None, init=False)  # whether the channels lie last
 
     def __post_init__(self) -> None:
-        self.known = {name: named(name, self.task) for name in self.metrics}
+        self.known = {name: named(name, self.task) for name in (*self.metrics, *self.optional)}
         self.total = len(self.task.val)
 
     @property
@@ -206,8 +209,17 @@ class Pictures:
         targets = on_device(targets, device)
         with eval_mode(self.model), left_as_it_is(self.model):
             whole = _floats(call(self.model, inputs))
-        readers = {name: metric.reader(self.task, whole, targets) for name, metric in self.known.items()}
-        records = {name: reader(whole) for name, reader in readers.items()}
+        readers, records = {}, {}
+        for name, metric in list(self.known.items()):
+            try:
+                reader = metric.reader(self.task, whole, targets)
+                records[name] = reader(whole)
+            except Exception:  # whatever a task may raise: without labels it gives no metric of its own
+                if name not in self.optional or self._whole:
+                    raise
+                del self.known[name]
+            else:
+                readers[name] = reader
         size = sum(tensor.nbytes for tensor in tensors_in((inputs, whole)))
         return Part(inputs, samples, records, readers), size
 

@@ -32,7 +32,7 @@ from fpgmlab.surgery.pruning import prune
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-LAYERS = 6.4e7  # bytes of refitted layers that are remembered
+LAYERS = 1.6e7  # bytes of refitted layers that are remembered
 
 
 class Repairs:

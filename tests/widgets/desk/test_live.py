@@ -325,3 +325,13 @@ def test_the_network_that_rests_is_timed(job: tuple, make: Callable) -> None:
     assert timed["runtime"] == "onnxruntime"
     assert 0 < timed["low"] <= timed["ms"] <= timed["high"]
     assert editor.live["why"] == ""
+
+
+def test_the_tasks_own_metric_comes_with_those_of_the_curves(job: tuple, make: Callable) -> None:
+    graph, _, task = job
+    curves = fl.sweep(graph, job[1].scores, task, ratios=(0.5,), metrics="change", progress=False)
+    editor = make(graph, curves, task, plan=plan_of(job, 0.4), measure="as cut")
+    assert editor.wait(SECONDS)
+    assert list(editor.measured["metric"]) == ["change", "accuracy"]
+    found = fl.evaluate(fl.prune(graph, editor.plan), task)
+    assert measured(editor, "as cut", "accuracy")["value"] == pytest.approx(found["accuracy"], abs=1e-6)

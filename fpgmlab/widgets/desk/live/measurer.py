@@ -11,8 +11,9 @@ import torch
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
+from fpgmlab.sensitivity.curves.metrics import METRICS
 from fpgmlab.sensitivity.pictures import Estimate, Pictures, Tally
-from fpgmlab.tasks.task import Task
+from fpgmlab.tasks.task import Task, own_metrics
 from fpgmlab.widgets.desk.live.memory import STAGES, Entry
 from fpgmlab.widgets.desk.live.networks import Networks, checked
 from fpgmlab.widgets.desk.live.timing import timed
@@ -57,11 +58,13 @@ class Measurer:
         Is copied when the first is measured.
     task : task
     metrics : sequence of str
+        The task's own comes with them, where it has labels.
     """
 
     def __init__(self, graph: ChannelGraph, task: Task, metrics: Sequence[str]) -> None:
         self._networks = Networks(graph, task, REPAIR_SAMPLES)
-        self._pictures = Pictures(self._networks.graph.model, task, metrics)
+        own = [task.metric_name] if task.metric_name in {*METRICS, *own_metrics(task)} - {*metrics} else []
+        self._pictures = Pictures(self._networks.graph.model, task, metrics, own)
 
     @property
     def total(self) -> int:

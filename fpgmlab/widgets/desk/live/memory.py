@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fpgmlab.errors import one_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity.pictures import Estimate, Tally
-from fpgmlab.widgets.common.turns import give_back_memory
+from fpgmlab.widgets.common.turns import trim_memory
 from fpgmlab.widgets.desk.payload import Json, plain
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STAGES = ("as cut", "repaired")
 PLANS = 4000  # whose numbers are remembered
 NOTHING: Json = {"kept": "", "networks": {}, "samples": {}, "timed": None}  # a payload before there is an entry
-TALLIES = 2.4e7  # bytes of single pictures' values: with them two plans can be compared, and a measurement goes on
+TALLIES = 1.2e7  # bytes of single pictures' values: with them two plans can be compared, and a measurement goes on
 
 
 def plan_digest(plan: Plan) -> str:
@@ -166,7 +166,7 @@ class Memory:
         self._entries.clear()
 
     def trim(self) -> None:
-        """Forget the single pictures' values of plans that were not asked for lately; a class shares the memory."""
+        """Forget the single pictures' values of plans that were not asked for lately."""
         room = TALLIES
         for entry in reversed(self._entries.values()):
             for stage in entry.stages.values():
@@ -175,7 +175,7 @@ class Memory:
                 room -= stage.tally.nbytes
                 if room < 0:
                     stage.tally = None if stage.complete else Tally()
-        give_back_memory()
+        trim_memory()
 
     def dump(self) -> Json:
         """Return what is complete of it, as JSON: numbers, not the values of single pictures."""

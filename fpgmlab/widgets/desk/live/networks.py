@@ -17,6 +17,7 @@ from fpgmlab.plans.plan import Plan
 from fpgmlab.recovery.repairing import Options, Repairs
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks.task import Task
+from fpgmlab.widgets.common.turns import trim_memory
 
 MEMORY = 1e9  # bytes that remembered activations may take
 KEPT = 4  # networks of each kind that are kept: undo and redo, two plans side by side
@@ -92,8 +93,10 @@ class Networks:
             done += 1
             on_layer(done, row["layers"])
 
-        model = self._repairs_made(check).of(plan, stop=_stopping(check), on_layer=refitted)
-        return model.eval()
+        try:
+            return self._repairs_made(check).of(plan, stop=_stopping(check), on_layer=refitted).eval()
+        finally:
+            trim_memory()  # a repair's threads leave hundreds of megabytes in malloc's arenas
 
     def _repairs_made(self, check: Callable[[], None]) -> Repairs:
         if self._repairs is None:
