@@ -22,7 +22,11 @@ from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.desk.report import Measured
 
 _WIDE = 110  # characters of a line
-_WORDS = {"pruned": "as cut", "repaired": "repaired", "fine-tuned": "fine-tuned"}
+# Tasks that ship, by class and name: the function that gives it, pictures to train and to validate.
+_SHIPPED = {
+    ("Classification", "fashion-mnist"): ("fashion_mnist", (60_000, 10_000)),
+    ("Detection", "trees"): ("trees", (37, 10)),
+}
 _EVEN = sorted({*range(1, 100)}, key=lambda percent: (percent % 10 != 0, percent % 5 != 0, percent))
 
 
@@ -120,9 +124,10 @@ def _alike(one: Tensor, other: Tensor) -> bool:
 def _task(task: Task | None) -> str:
     name, train, val = getattr(task, "name", ""), *(len(getattr(task, part, ())) for part in ("train", "val"))
     kind = type(task).__name__
-    if kind == "Classification" and name == "fashion-mnist":
-        subset = "" if (train, val) == (60_000, 10_000) else f"  # the desk had {train:,} and {val:,} of its pictures"
-        return f"task = fl.tasks.fashion_mnist(){subset}"
+    call, whole = _SHIPPED.get((kind, name), ("", (0, 0)))
+    if call:
+        subset = "" if (train, val) == whole else f"  # the desk had {train:,} and {val:,} of its pictures"
+        return f"task = fl.tasks.{call}(){subset}"
     return f"# task: as the desk had it, {kind} {name!r} with {train:,} pictures to train and {val:,} to validate"
 
 
