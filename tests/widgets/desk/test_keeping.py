@@ -18,6 +18,7 @@ import fpgmlab as fl
 from fpgmlab.widgets import PlanEditor
 from fpgmlab.widgets.common.later import Later
 from fpgmlab.widgets.desk import keeping
+from fpgmlab.widgets.desk.file import DeskFile
 from tests.allocation.made import curves_of, rising
 from tests.checks import random_plan
 from tests.conftest import blobs
@@ -239,16 +240,34 @@ def test_a_folder_that_cannot_be_written(make: Callable, tmp_path: Path):
     assert "cannot write" in editor.notice["words"]
 
 
-def test_later_does_it_once_for_many_wishes_and_never_twice_at_once():
+def test_who_waits_may_hold_the_lock(make: Callable, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(keeping, "_REST", 0.01)
+    editor, write = make(), DeskFile.write
+
+    def slow(file: DeskFile, state: dict) -> None:
+        time.sleep(0.02)
+        write(file, state)
+
+    monkeypatch.setattr(DeskFile, "write", slow)
+    editor.observe(lambda change: editor.flush(), "plan")  # callbacks hold it
+    path = editor._file.path
+    for seed in range(20):
+        editor.plan = random_plan(editor._graph, seed)
+        time.sleep(0.005)
+    kept = list(editor.kept)
+    editor.close()
+    assert json.loads(path.read_text())["plan"]["kept"] == kept
+
+
+def test_later_does_it_once_for_many_wishes():
     done: list[float] = []
     later = Later(lambda: done.append(time.monotonic()), 0.05)
-    later.now()  # nobody asked
-    assert done == []
     for _ in range(20):
         later.ask()
-    later.now()
-    later.now()
+    time.sleep(0.3)
     assert len(done) == 1
     later.ask()
-    time.sleep(0.3)
-    assert len(done) == 2
+    later.cancel()
+    later.cancel()
+    time.sleep(0.2)
+    assert len(done) == 1
