@@ -23,6 +23,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+THREADS = os.environ.get("FPGMLAB_LAB_THREADS", "1")  # of the kernel
 TOKEN = "only-for-this-test"
 REPOSITORY = Path(__file__).parents[2]
 # Nothing that Chromium does of its own accord: it shall talk to the notebook server only.
@@ -126,7 +127,7 @@ def lab_begun(
         port = free.getsockname()[1]
     places = {name: str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     environment = os.environ | {f"JUPYTER_{name}_DIR": place for name, place in places.items()}
-    environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "IPYTHONDIR": str(home / "ipython")}
+    environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": THREADS, "IPYTHONDIR": str(home / "ipython")}
     environment |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "config" / "lab" / "user-settings")}
     environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
     command = [

@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import time
 
+from tests.browser.conftest import SHOWN
+
 # The time from a pointer's or a key's event to the first task after the next frame: all that changed has been painted.
 CLOCK = """() => {
-  const clock = { painted: [], since: [], confirmed: [] }, desk = document.querySelector(".fl-desk");
+  const clock = { painted: [], since: [], confirmed: [] };
+  const desk = document.querySelector(".jp-NotebookPanel:not(.lm-mod-hidden) .fl-desk");
   window.deskClock = clock;
   const painted = (event) => {
     const begun = event.timeStamp, received = performance.now();
@@ -32,11 +35,12 @@ CLOCK = """() => {
 }"""
 
 SETTLED = """() => {
-  const { revision, confirmed, agrees } = document.querySelector(".fl-desk").dataset;
+  const desk = document.querySelector(".jp-NotebookPanel:not(.lm-mod-hidden) .fl-desk");
+  const { revision, confirmed, agrees } = desk.dataset;
   return revision === confirmed && agrees === "true";
 }"""
 
-KEPT = """() => [...document.querySelectorAll(".fl-desk-bar")].map((bar) => {
+KEPT = """() => [...document.querySelectorAll(".jp-NotebookPanel:not(.lm-mod-hidden) .fl-desk-bar")].map((bar) => {
   const words = bar.getAttribute("aria-valuetext");
   return Number(/(?:(\\d+) of \\d+|all (\\d+)) channels kept/.exec(words).slice(1).join(""));
 })"""
@@ -67,7 +71,7 @@ DISPATCH = """async (keys) => {
 
 def press_at_random(page: object, edits: int, seed: int = 0) -> None:
     """Press keys on the bars: a tenth of them on the keyboard, the others as fast as they are taken."""
-    page.locator(".fl-desk-bar[tabindex='0']").focus()
+    page.locator(f"{SHOWN} .fl-desk-bar[tabindex='0']").focus()
     draw = random.Random(seed)
     keys = [draw.choice(KEYS) for _ in range(edits)]
     for key in keys[: edits // 10]:
@@ -79,7 +83,7 @@ def press_at_random(page: object, edits: int, seed: int = 0) -> None:
 def drag_at_random(page: object, moves: int, releases: int, seed: int = 0) -> None:
     """Drag bars up and down: so many moves of the pointer in all, let go so many times."""
     draw = random.Random(seed)
-    bars = page.locator(".fl-desk-slot:not(.fl-desk-protected):not(.fl-desk-locked) .fl-desk-bar")
+    bars = page.locator(f"{SHOWN} .fl-desk-slot:not(.fl-desk-protected):not(.fl-desk-locked) .fl-desk-bar")
     count = bars.count()
     for _ in range(releases):
         bar = bars.nth(draw.randrange(count))

@@ -70,7 +70,7 @@ def test_moves_are_painted_and_confirmed_at_once(open_notebook: Callable, name: 
         },
         "opening_ms": opening,  # from running the cell to the painted desk
     }
-    _note(name, found)
+    note(name, found)
     assert found["moves"] >= 0.9 * moves
     assert found["releases"] >= 0.7 * releases  # a drag that ends where it began changes nothing
     assert found["received_to_paint_ms"]["p95"] < GENEROUS * painting
@@ -87,7 +87,7 @@ def opened_again(page: object) -> float:
     return page.evaluate("() => window.opened")
 
 
-def _note(name: str, found: dict) -> None:
+def note(name: str, found: dict) -> None:
     path = os.environ.get("FPGMLAB_DESK_RESULTS")
     if path is not None:
         known = json.loads(Path(path).read_text()) if Path(path).exists() else {}
