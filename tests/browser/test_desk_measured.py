@@ -128,8 +128,8 @@ def test_the_gauge_shows_what_was_measured_before_what_is_predicted(page: object
 
 def test_without_a_task_it_says_why_nothing_is_measured(page: object):
     bar(page).press("ArrowUp")
-    tell(page, "live", live("8,9,8,3", why="no task was given"))
-    gauge(page, "predicted", "predicted only: no task was given")
+    tell(page, "live", live("8,9,8,3", why="Predicted only: no task was given."))
+    gauge(page, "predicted", "unpruned 90.0 % · Predicted only: no task was given.")
 
 
 def test_it_is_read_out_once_it_rests(page: object):

@@ -26,6 +26,12 @@ export function measuredOf(kept, metric, { live, glimpse, results }) {
   return found;
 }
 
+/** Return what `measuredOf` found in the form of the kernel's results of one plan. */
+export function measuredRows(metric, found) {
+  const row = ({ value, low, high, samples }) => ({ [metric]: value, samples, intervals: low === null || high === null ? {} : { [metric]: [low, high] } });
+  return Object.fromEntries(Object.entries(MEASURED_OF).filter(([, stage]) => found[stage]).map(([name, stage]) => [name, row(found[stage])]));
+}
+
 /** Return the stage whose value stands for the plan: repaired before as cut, null while neither was measured. */
 export function measuredFirst(found) {
   return found.repaired ? "repaired" : found["as cut"] ? "as cut" : null;

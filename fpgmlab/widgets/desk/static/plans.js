@@ -1,3 +1,4 @@
+import { measuredRows } from "./measured.js";
 import { resultsOf } from "./store.js";
 
 /**
@@ -25,9 +26,10 @@ function planOf(store, kept, id) {
   return { kept, totals: store.totalsOf(kept), results: results ?? {} };
 }
 
-/** Return the same of the plan on the desk. */
+/** Return the same of the plan on the desk, as it is being measured. */
 export function planOnDesk(store) {
-  return { kept: store.kept, totals: store.totals(), results: resultsOf(store.results(), store.kept) ?? {} };
+  const metric = store.metric(), results = metric ? measuredRows(metric.name, store.measured()) : {};
+  return { kept: store.kept, totals: store.totals(), results };
 }
 
 /** Return the first of "plan 1", "plan 2", ... that no snapshot has. */

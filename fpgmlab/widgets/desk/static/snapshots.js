@@ -58,7 +58,8 @@ export function snapshotsView(store, signal) {
     drawDesk();
   });
   for (const what of ["snapshots", "metric", "results", "confirmed"]) store.on(what, drawAll);
-  store.on("plan", onceRested(beforeNextPicture(() => plans.length && drawDesk()), signal)); // a table is laid out as a whole: not at each move
+  const soon = onceRested(beforeNextPicture(() => plans.length && drawDesk()), signal);
+  for (const what of ["plan", "live"]) store.on(what, soon); // a table is laid out as a whole: not at each move
   drawAll();
   return node;
 }

@@ -19,7 +19,7 @@ export function tradeoffView(store, signal) {
   const title = element("div", { class: "fl-desk-tradeoff-title" }, element("h4", {}, words), axis);
   axis.hidden = !store.calculator.desk.latency;
   const legend = element("div", { class: "fl-legend", "aria-hidden": "true" }, ...[["measured", "as cut"], ["repaired", "repaired"], ["tuned", "fine-tuned"],
-    ["predicted", `predicted${store.calculator.desk.repaired ? " after repair" : ""}, where nothing is measured`], ["cloud", "small: measured on the way"], ["desk", "on the desk"]]
+    ["predicted", `predicted${store.calculator.desk.repaired ? " after repair" : ""}, where nothing is measured`], ["spread", "95 % interval"], ["cloud", "small: measured on the way"], ["desk", "on the desk"]]
     .map(([mark, name]) => element("span", { class: `fl-key fl-desk-key-plan fl-desk-key-${mark}` }, name)));
   const node = element("div", { class: "fl-panel fl-desk-tradeoff" }, title, drawing, nothing, legend);
   let plans = [], marks = [], passed = [], key = "", width = 420, held = []; // held: boxes that the name of the plan on the desk keeps off

@@ -41,8 +41,7 @@ function verdictOf(store) {
   const whole = String(store.kept) === String(store.calculator.whole);
   if (first === null) {
     const told = whole && metric.value !== null ? verdictUnpruned(metric) : { mark: "predicted", ...(foreseen ?? { value: "–", spread: "", how: "", others: "" }) };
-    const why = store.live().why ? `${whole ? "" : "predicted only: "}${store.live().why}` : "";
-    return { ...at, ...told, name: metric.name, kind: VERDICT_KINDS[told.mark], others: [told.others, why].filter(Boolean).join(" · "), title: VERDICT_WHY };
+    return { ...at, ...told, name: metric.name, kind: VERDICT_KINDS[told.mark], others: [told.others, store.live().why].filter(Boolean).join(" · "), title: told.mark === "predicted" ? VERDICT_WHY : "" };
   }
   const { value, low, high, samples, of, reference } = found[first], mark = whole ? "unpruned" : first;
   const also = whole ? [] : [first === "repaired" && found["as cut"] && `as cut ${wordsValue(metric, found["as cut"].value)}`,
@@ -50,8 +49,8 @@ function verdictOf(store) {
     reference === null ? metric.value !== null && `unpruned ${wordsValue(metric, metric.value)}` : `unpruned ${wordsValue(metric, reference)} on the same pictures`];
   const half = low === null || high === null ? 0 : (high - low) / 2;
   return {
-    ...at, name: metric.name, mark, kind: VERDICT_KINDS[mark], value: wordsValue(metric, value), spread: wordsSpread(metric, half),
-    how: `${wordsInterval(metric, low, high)} · ${verdictPictures(samples, of)}`, others: [...also, live.why].filter(Boolean).join(" · "),
+    ...at, name: metric.name, mark, kind: VERDICT_KINDS[mark], value: wordsValue(metric, value), spread: whole ? "" : wordsSpread(metric, half),
+    how: `${whole ? "nothing is removed" : wordsInterval(metric, low, high)} · ${verdictPictures(samples, of)}`, others: [...also, live.why].filter(Boolean).join(" · "),
     title: `The 95 % interval is of these pictures.${foreseen ? ` The curves predicted ${foreseen.value.replace("≈ ", "")} ${foreseen.spread}${store.calculator.desk.repaired ? ", repaired" : ", as cut"}.` : ""}`,
   };
 }

@@ -48,7 +48,7 @@ export function watchStore(store, widget, tell, signal) {
   };
   /** Ask how the plan that a drag passes through does, as cut; one question at a time, then the latest plan. */
   store.look = () => {
-    if (widget.get("glimpse") === undefined || store.live().why) return; // nobody measures
+    if (widget.get("glimpse") === undefined || (store.live().why && !Object.keys(store.live().networks ?? {}).length)) return; // nobody measures
     wanted = store.moving() ? store.kept.join(",") : null;
     if (wanted === null || wanted === widget.get("glimpse").kept) return;
     if (looked !== null && performance.now() - looked < WATCH_PATIENCE) return;
