@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -43,9 +44,8 @@ class Classroom(Voila):
         voila = {"prelaunch_hook": self.admit, "http_header_envs": [HEADER]}
         # A kernel whose page is gone ends; one that computes or is looked at does not.
         cull = {"cull_idle_timeout": 300, "cull_interval": 30, "cull_connected": False}
-        pings = {"ws_ping_interval": 30_000, "ws_ping_timeout": 30_000}  # ms
         settings = {
-            "Voila": {"ip": "0.0.0.0", "open_browser": True, "log_level": "ERROR", "tornado_settings": pings},
+            "Voila": {"ip": "0.0.0.0", "open_browser": True, "log_level": "ERROR"},
             "VoilaConfiguration": voila,
             "MappingKernelManager": cull,
             "KernelManager": {"shutdown_wait_time": 1.0, "transport": "ipc"},
@@ -53,6 +53,7 @@ class Classroom(Voila):
         }
         self.update_config(Config(settings))
         super().initialize(argv)
+        logging.getLogger("tornado").setLevel(logging.ERROR)
         factory = KernelProvisionerFactory.instance()
         place = f"{ForkedKernels.__module__}:{ForkedKernels.__qualname__}"
         factory.provisioners[NAME] = EntryPoint(NAME, place, KernelProvisionerFactory.GROUP_NAME)

@@ -25,7 +25,7 @@ class Turn:
     Parameters
     ----------
     rank : int
-        The lowest goes first: 0 what a hand waits for, 1 a measurement, 2 more of it, a repair, 3 a training.
+        The lowest goes first: 0 a first value, 1 what was asked for, 2 a repair, 3 more pictures, 4 a training.
     check : callable, optional
         Called ten times a second while waiting; may raise an exception.
     waiting : callable, optional

@@ -19,7 +19,7 @@ from fpgmlab.widgets.common.worker import Worker
 
 Result = TypeVar("Result")
 # Who goes first where a class shares the cores: see `Turn`.
-RANKS = {"evaluate": 1, "prune": 1, "repair": 2, "export": 2, "fine-tune": 3}
+RANKS = {"evaluate": 1, "prune": 1, "repair": 2, "export": 2, "fine-tune": 4}
 
 
 class Cancelled(KeyboardInterrupt):
@@ -125,7 +125,7 @@ class Job(Worker):
         self.made: Made | None = None
         self._on_update, self._interval = on_update, interval
         self._told, self._pace = float("-inf"), Pace()
-        self._turn = Turn(RANKS.get(kind, 3), self._end_if_asked, self._waits)
+        self._turn = Turn(RANKS.get(kind, 4), self._end_if_asked, self._waits)
 
     def start(self, do: Callable[[], Result], on_end: Callable[[Result | None, BaseException | None], None]) -> None:
         """Do it in a thread, which ends with a call of ``on_end``: the result or None, and the error or None."""

@@ -80,7 +80,7 @@ async def _visit(url: str, process: subprocess.Popen) -> None:
     assert (memory(process) - before) / 3 < 150
     field = next(key for key, each in first.widgets.items() if each.get("description") == "Your name")
     await first.set(field, value="<i>Ada</i>")
-    await first.rest(0.5)
+    await asyncio.sleep(2)
     page = board(url, by="macs", percent="100")
     assert re.search(r"3 desks, [3-9] measured", page)
     assert "&lt;i&gt;Ada&lt;/i&gt;" in page

@@ -96,11 +96,13 @@ class Visitor:
         await self._send("comm_open", {"comm_id": control, "target_name": "jupyter.widget.control", "data": {}})
         await self._send("comm_msg", {"comm_id": control, "data": {"method": "request_states"}})
         while not self.widgets:
-            message = await self._receive(30)
-            if message["msg_type"] == "comm_msg" and message["content"]["data"].get("method") == "update_states":
-                self.widgets = {key: each["state"] for key, each in message["content"]["data"]["states"].items()}
+            message = _message(await asyncio.wait_for(self._socket.read_message(), 30))
+            data = message["content"].get("data", {})
+            if data.get("method") == "update_states":
+                self.widgets = {key: each["state"] for key, each in data["states"].items()}
         self.desk, self.state = next((key, state) for key, state in self.widgets.items() if "kept" in state)
         self.opened = time.monotonic() - began
+        self._news, self._reading = asyncio.Event(), asyncio.create_task(self._read())
 
     async def set(self, widget: str | None = None, **state: object) -> None:
         """Change traits, as a hand does."""
@@ -141,26 +143,18 @@ class Visitor:
         await self.until(there)
         return time.monotonic() - began
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
-        """Read messages until something holds."""
+    async def until(self, condition: Callable[[], bool], seconds: float = 300) -> None:
+        """Wait until something holds."""
         end = time.monotonic() + seconds
         while not condition():
-            self._take(await self._receive(end - time.monotonic()))
-
-    async def rest(self, seconds: float) -> None:
-        """Read messages for so long."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            try:
-                self._take(await self._receive(left))
-            except TimeoutError:
-                return
+            self._news.clear()
+            assert not self._reading.done(), "the connection has gone"
+            await asyncio.wait_for(self._news.wait(), max(0.01, end - time.monotonic()))
 
     async def close(self) -> None:
         """Go away without a word."""
         self._socket.close()
-        while await self._socket.read_message() is not None:
-            pass
+        await self._reading
 
     async def leave(self) -> None:
         """Go away as a page does that is closed: it says so."""
@@ -168,9 +162,16 @@ class Visitor:
         address = f"{self.url}voila/api/shutdown/{self.kernel}"
         await AsyncHTTPClient().fetch(HTTPRequest(address, method="POST", headers={"Cookie": self.cookie}, body=""))
 
+    async def _read(self) -> None:
+        """Read all that comes, as a page does; whoever does not read does not answer the server's pings."""
+        while (text := await self._socket.read_message()) is not None:
+            self._take(_message(text))
+            self._news.set()
+        self._news.set()
+
     def _take(self, message: Json) -> None:
         content = message["content"]
-        if message["msg_type"] != "comm_msg" or content["data"].get("method") != "update":
+        if message["header"]["msg_type"] != "comm_msg" or content["data"].get("method") != "update":
             return
         state = content["data"]["state"]
         self.widgets.setdefault(content["comm_id"], {}).update(state)
@@ -188,15 +189,15 @@ class Visitor:
         message = {"header": header, "parent_header": {}, "metadata": metadata, "content": content, "channel": "shell"}
         await self._socket.write_message(json.dumps(message))
 
-    async def _receive(self, seconds: float) -> Json:
-        text = await asyncio.wait_for(self._socket.read_message(), max(0.01, seconds))
-        assert text is not None, "the kernel has gone"
-        if isinstance(text, bytes):  # with buffers: their places, then JSON
-            count = int.from_bytes(text[:4], "big")
-            first, second = (int.from_bytes(text[4 * i : 4 * i + 4], "big") for i in (1, 2 if count > 1 else 1))
-            text = text[first : second if count > 1 else None].decode()
-        message = json.loads(text)
-        return message | {"msg_type": message["header"]["msg_type"]}
+
+def _message(text: str | bytes) -> Json:
+    """Return a message; one with buffers comes as bytes: their places, then JSON."""
+    if isinstance(text, bytes):
+        count = int.from_bytes(text[:4], "big")
+        first = int.from_bytes(text[4:8], "big")
+        after = int.from_bytes(text[8:12], "big") if count > 1 else len(text)
+        text = text[first:after].decode()
+    return json.loads(text)
 
 
 def board(url: str, **query: str) -> str:

@@ -30,8 +30,8 @@ class Step:
         """How urgent it is where a class shares the cores, see `in_turn`: first values before more pictures."""
         stage = self.subject.entry.stages.get(self.doing)
         if self.doing in ("warm", "timing"):
-            return 3
-        return 0 if stage is None else 2 if stage.begun else 1 if self.doing == "repaired" else 0
+            return 4
+        return 0 if stage is None else 3 if stage.begun else 2 if self.doing == "repaired" else 0
 
 
 class Agenda:
