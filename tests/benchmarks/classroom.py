@@ -129,7 +129,7 @@ async def run(url: str, process: object) -> dict:
     async def watch() -> None:
         while True:
             most.append(await asyncio.to_thread(memory, process))
-            await asyncio.sleep(5)
+            await asyncio.sleep(15)  # it looks at a million pages
 
     watcher = asyncio.create_task(watch())
     await asyncio.gather(*using, in_browser(url, SECONDS, times))
@@ -137,7 +137,7 @@ async def run(url: str, process: object) -> dict:
     watcher.cancel()
     times["all at once"] = await asyncio.gather(*(visitor.evaluate() for visitor in visitors))
     after = memory(process)
-    measured = board(url, by="ms", percent="50").partition("</p>")[0].removeprefix("<p>")
+    measured = board(url, by="ms", percent="50.001").partition("</p>")[0].removeprefix("<p>")
     for visitor in visitors:
         await visitor.leave()
     await asyncio.sleep(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ COOKIE = "seat"
 HEADER = "X-Seat"  # what a kernel finds as `seat.SEAT` in its environment
 # Stylesheets and scripts from elsewhere: a class has no network, and a page would wait for them.
 _ELSEWHERE = re.compile(r'<link\b[^>]*"https?://[^>]*>|<script\b[^>]*\bsrc="https?://[^>]*>\s*</script>')
+_BUDGETS = 20  # boards that are remembered
 _KERNEL = re.compile(r'"kernelId": ?"([0-9a-f-]+)"')
 _PAGE = (Path(__file__).parent / "static" / "teacher.html").read_text(encoding="utf-8")
 
@@ -73,12 +75,40 @@ class DeskClosed(VoilaShutdownKernelHandler):
         """Take it without Jupyter's token, which Voila's page does not send: nobody else knows the kernel's number."""
 
 
+class Boards:
+    """Draws the teacher's board, the same one not more often than every few seconds, however many look at it.
+
+    Parameters
+    ----------
+    folder : path
+        In which the desks write.
+    seconds : float
+    """
+
+    def __init__(self, folder: Path, seconds: float = 4.0) -> None:
+        self._folder, self._seconds = folder, seconds
+        self._lock = asyncio.Lock()
+        self._drawn: dict[tuple[str, float], tuple[float, str]] = {}  # when, and what
+
+    async def get(self, cost: str, share: float) -> str:
+        """Return what `board` does, of now or of a moment ago."""
+        async with self._lock:
+            then, shown = self._drawn.get((cost, share), (float("-inf"), ""))
+            if time.monotonic() - then > self._seconds:
+                # Beside the loop: drawing takes a moment, in which desks must not wait.
+                shown = await asyncio.to_thread(lambda: board(read_class(self._folder), cost, share))
+                if len(self._drawn) > _BUDGETS:
+                    self._drawn.clear()
+                self._drawn[cost, share] = (time.monotonic(), shown)
+            return shown
+
+
 class TeacherPage(tornado.web.RequestHandler):
     """The class's plans, who leads; looked at again every few seconds. Everybody may see it, nobody can change it."""
 
-    def initialize(self, folder: Path) -> None:
-        """Take the folder in which the desks write."""
-        self._folder = folder
+    def initialize(self, boards: Boards) -> None:
+        """Take what draws."""
+        self._boards = boards
 
     async def get(self, part: str) -> None:
         """Give the page, or the part of it that changes."""
@@ -89,8 +119,7 @@ class TeacherPage(tornado.web.RequestHandler):
             share = 0.5
         if cost not in COSTS:
             cost = "ms"
-        # Beside the loop: drawing takes a moment, in which desks must not wait.
-        shown = await asyncio.to_thread(lambda: board(read_class(self._folder), cost, share))
+        shown = await self._boards.get(cost, share)
         self.set_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'")
         self.set_header("Cache-Control", "no-store")
         if part:

@@ -22,7 +22,7 @@ from traitlets.config import Config
 from voila.app import Voila
 
 from fpgmlab.widgets.classroom.kernels import NAME, ForkedKernels
-from fpgmlab.widgets.classroom.pages import HEADER, DeskClosed, DeskPage, Seats, TeacherPage
+from fpgmlab.widgets.classroom.pages import HEADER, Boards, DeskClosed, DeskPage, Seats, TeacherPage
 from fpgmlab.widgets.classroom.warm import READY, SOCKET, is_prepared
 from fpgmlab.widgets.common.seat import FOLDER
 from fpgmlab.widgets.common.turns import SHARED
@@ -84,7 +84,7 @@ class Classroom(Voila):
         """Add the teacher's page, and put the visitor's in the place of Voila's."""
         *others, (pattern, _, options) = super().init_handlers()
         mine = [
-            (rf"{self.server_url}teacher(|/board)", TeacherPage, {"folder": self.folder / "plans"}),
+            (rf"{self.server_url}teacher(|/board)", TeacherPage, {"boards": Boards(self.folder / "plans")}),
             (rf"{self.server_url}voila/api/shutdown/([\w-]+)", DeskClosed),
         ]
         return [*mine, *others, (pattern, DeskPage, options | {"seats": Seats()})]

@@ -23,6 +23,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from ipywidgets import Widget, register_comm_target
 
 from fpgmlab.widgets.classroom.turns import Line
@@ -60,6 +61,9 @@ def rehearse(notebook: Path, names: dict[str, Any]) -> None:
     _run([each for each in _code(notebook) if not is_prepared(each)], names, notebook)
     for desk in [each for each in names.values() if isinstance(each, PlanEditor)]:
         desk.fit_budget(macs=0.5)
+        for work in (desk.evaluate, desk.repair):
+            desk.wait()
+            work()
         desk.wait()
         desk.close()
         live = desk._live
@@ -68,6 +72,9 @@ def rehearse(notebook: Path, names: dict[str, Any]) -> None:
         if live._measurer is not None and live._task is not None:  # it knows what all plans have in common
             make_ready(live._graph, live._task, live._metrics, live._measurer)
     Widget.close_all()
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    torch.optim.SGD([parameter], lr=0.1).step()  # imports much; without autograd, which does not outlive a fork
 
 
 def is_prepared(cell: dict) -> bool:

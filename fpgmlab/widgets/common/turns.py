@@ -89,6 +89,7 @@ class Turn:
                 if not told:
                     told = True
                     self._waiting()
+                    trim_memory()  # who waits holds nothing that others could use
         self._began = time.monotonic()
 
 
