@@ -8,6 +8,11 @@ FOLDER = "FPGMLAB_CLASSROOM"  # the environment variable with the folder in whic
 SEAT = "HTTP_X_SEAT"  # and that with the number of the visitor's desk, the same when the page is loaded again
 
 
+def in_class() -> bool:
+    """Tell whether others compute on this machine as well, so that times mean nothing."""
+    return bool(os.environ.get(FOLDER))
+
+
 def seat() -> int | None:
     """Return the number of the visitor's desk; None where there is no class."""
     number = os.environ.get(SEAT, "")

@@ -13,6 +13,7 @@ from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity.pictures import Tally
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.failures import in_words
+from fpgmlab.widgets.common.seat import in_class
 from fpgmlab.widgets.common.turns import in_turn
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.live.agenda import Agenda, Step, Subject
@@ -60,7 +61,7 @@ class Live(Stepping[Step]):
         self._bars, self._graph, self._task, self._metrics = bars, graph, task, metrics
         self._measure, self._busy, self._on_change = measure if task is not None and metrics else None, busy, on_change
         self._table = table
-        self.agenda = Agenda(bars, self._measure == "repaired", table is not None)
+        self.agenda = Agenda(bars, self._measure == "repaired", table is not None and not in_class())
         self._measurer: Measurer | None = None
         self._told = 0.0
         self.doing, self._words, self._share = "", "", 0.0
