@@ -108,25 +108,23 @@ export function filterBoard(host, { name, beside = false }, signal) {
       for (const view of views) view.setMarks(state.marks);
       highlight();
     },
-    /** Show that others go: at once in the tiles and on the map. What takes longer to draw waits for `rest`. */
+    /** Show that others go, at once in the tiles. What takes longer to draw waits for `rest`. */
     setGone(gone, cut) {
       if (!state.marks) return;
       state.marks.gone.set(gone);
       state.marks.cut = cut;
-      views[1].setGone(gone);
       tiles.setGone(gone, cut);
     },
     setPicked: tiles.setPicked,
-    /** The bar has come to rest: matrix and words. */
+    /** The bar has come to rest: matrix, map and words. */
     rest(words) {
       if (!state.marks) return;
       state.marks = { ...state.marks };
       state.words = { ...state.words, summary: words };
       summary.textContent = words;
-      views[0].setMarks(state.marks);
+      for (const view of views.slice(0, 2)) view.setMarks(state.marks);
       highlight();
     },
-    channels: () => (state.scene ? state.scene.channels : []),
   };
 }
 

@@ -53,11 +53,8 @@ export function mapView(actions) {
       drawing.setAttribute("aria-label",
         `Map of ${places.length} filters in their two principal components; arrow keys go to the next filter there`);
     },
-    setMarks({ gone }) {
-      this.setGone(gone);
-    },
     /** Draw those anew that go now, or stay. */
-    setGone(gone) {
+    setMarks({ gone }) {
       points.forEach((point, i) => {
         if (shown[i] === gone[i]) return;
         shown[i] = gone[i];
