@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 import fpgmlab as fl
+from fpgmlab.plans.rounding import allowed_kept, lowest
+from fpgmlab.widgets.desk.exchanges import exchanged
+from fpgmlab.widgets.desk.filters import going_order
 from tests.browser.bridge import Bridge
+from tests.widgets.desk.test_filters import group_of
+
+STATIC = Path(fl.__file__).parent / "widgets" / "desk" / "static"
 
 NAME = "layer1.0.conv1"  # the second bar
 TILES = "[...document.querySelectorAll('[data-filter]')]"
@@ -42,6 +51,28 @@ def order(bridge: Bridge, editor: fl.widgets.PlanEditor) -> list[int]:
         bridge.page.keyboard.press("f")
     bridge.pump()
     return torch.argsort(editor._scores[NAME], stable=True).tolist()
+
+
+def test_the_browsers_exchanges_are_the_kernels(browser: object):
+    page = browser.new_page()
+    page.add_script_tag(content=(STATIC / "hand.js").read_text().replace("export function", "function"))
+    for seed in range(40):
+        group, rng = group_of(seed), random.Random(seed)
+        scores = {"g": torch.randint(0, 6, (12,), generator=torch.Generator().manual_seed(seed)).double()}
+        order, exceptions = going_order(group, scores)
+        look = {"order": order.tolist(), "exceptions": exceptions, "parts": group.parts, "blocks": group.blocks}
+        pairs = [rng.sample(range(12), 2) for _ in range(3)]
+        counts = [12 - kept for kept in allowed_kept(group) if group.least <= kept < 12]
+        theirs = page.evaluate(f"{json.dumps(counts)}.map((n) => [...handGone({json.dumps(look)}, n, null, {pairs})])")
+        for count, gone in zip(counts, theirs, strict=True):
+            ours = exchanged(group, lowest(group, scores, count), pairs)
+            assert tuple(channel for channel in range(12) if gone[channel]) == ours
+            partners = page.evaluate(f"{gone}.map((_, channel) => handPartner({json.dumps(look)}, {gone}, channel))")
+            for channel, partner in enumerate(partners):
+                if partner is not None:
+                    assert gone[partner] != gone[channel]
+                    assert group.blocks is None or group.blocks[partner] == group.blocks[channel]
+    page.close()
 
 
 def tile(bridge: Bridge, number: int) -> object:

@@ -89,7 +89,7 @@ function snapshotRow(store, kinds, id) {
   const actions = id === undefined ? [] : id === null ? [restore] : [restore, rename, remove];
   const side = id === undefined ? COMPARE_DESK : id;
   const check = element("input", { type: "checkbox", onchange: () => store.setSides(check.checked ? [...store.sides(), side] : store.sides().filter((each) => each !== side)) });
-  const compare = element("label", { class: "fl-desk-plan-compare", title: "Choose two plans to hold them against each other" }, check, "compare");
+  const compare = element("label", { class: "fl-desk-plan-compare", title: "Choose two plans to hold them against each other" }, check, element("span", {}, "compare"));
   store.on("sides", () => (check.checked = store.sides().includes(side)));
   const node = element("tr", { class: id === undefined ? "fl-desk-on-desk" : "" }, element("th", { scope: "row" }, tree), ...values,
     element("td", { class: "fl-desk-plan-actions" }, compare, ...actions));
