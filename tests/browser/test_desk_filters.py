@@ -76,7 +76,7 @@ def test_the_browsers_exchanges_are_the_kernels(browser: object):
 
 
 def tile(bridge: Bridge, number: int) -> object:
-    return bridge.page.locator("[data-filter]").get_by_text(str(number), exact=True)
+    return bridge.page.locator("[data-filter]", has=bridge.page.get_by_text(str(number), exact=True))
 
 
 def test_the_cut_moves_with_the_bar(bridge: Bridge, editor: fl.widgets.PlanEditor, order: list[int]):

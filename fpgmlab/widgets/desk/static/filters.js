@@ -5,7 +5,7 @@ import { handGone, handPartner, handWords } from "./hand.js";
 import { wordsIn } from "./words.js";
 
 const FILTERS_REST = 150; // milliseconds on a bar after which its filters are asked for
-const FILTERS_HINT = "To exchange two by hand, click one that goes (before the line) and one that stays; drag one onto the other; or double-click one, and the next in line takes its place.";
+const FILTERS_HINT = "Click one that goes and one that stays, or drag one onto the other; a double click takes the next in line.";
 
 /** The filters of the bar with the focus, the first to go first: the cut moves with the bar, and channels can be exchanged by hand. */
 export function filtersView(store, signal) {
