@@ -12,30 +12,32 @@ class Later:
     Parameters
     ----------
     act : callable
-        Never called by two threads at once.
+        May be called by two threads at once when it takes longer than the moment.
     seconds : float
     """
 
     def __init__(self, act: Callable[[], None], seconds: float = 0.5) -> None:
         self._act, self._seconds = act, seconds
         self._timer: threading.Timer | None = None
-        self._waiting = threading.Lock()  # for the timer
-        self._acting = threading.Lock()
+        self._lock = threading.Lock()
 
     def ask(self) -> None:
         """Have it done soon."""
-        with self._waiting:
+        with self._lock:
             if self._timer is None:
-                self._timer = threading.Timer(self._seconds, self.now)
+                self._timer = threading.Timer(self._seconds, self._due)
                 self._timer.daemon = True  # a kernel that is shut down does not wait for it
                 self._timer.name = "fpgmlab later"
                 self._timer.start()
 
-    def now(self) -> None:
-        """Do it now if it was asked for; wait where it is being done."""
-        with self._acting:
-            with self._waiting:
-                timer, self._timer = self._timer, None
-            if timer is not None:
-                timer.cancel()
-                self._act()
+    def cancel(self) -> None:
+        """Take back what was asked for and has not begun."""
+        with self._lock:
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _due(self) -> None:
+        with self._lock:
+            self._timer = None
+        self._act()

@@ -39,6 +39,7 @@ class KeepingDesk(WorkingDesk):
     _later: Later | None = None
     _broken = ""  # why the state is not kept any more
     _pictures = ""
+    _changes = _written = 0  # how often something has changed, and what of it is in the file
 
     def _keep(self, file: DeskFile, stored: Mapping[str, Any] | None, task: Task | None) -> None:
         """Go on with what a file holds, and keep the state there from now on.
@@ -70,7 +71,7 @@ class KeepingDesk(WorkingDesk):
         except (ValueError, KeyError, TypeError, AttributeError, traitlets.TraitError) as error:
             self.close()
             raise file.damaged(error) from error
-        self._file, self._later = file, Later(self._write, _REST)
+        self._file, self._later, self._writing = file, Later(self._write, _REST), threading.Lock()
         with _guard:
             _desks[file.path] = self
         self.observe(self._keep_soon, _KEPT)
@@ -85,29 +86,40 @@ class KeepingDesk(WorkingDesk):
         """End the work, keep the state, and take the desk off the screen."""
         super().close()
         self.flush()
-        self._later = None
+        self._file = None
 
     def flush(self) -> None:
         """Write now what would be written in a moment."""
         if self._later is not None:
-            self._later.now()
+            self._later.cancel()
+        if self._changes != self._written:
+            self._write()
 
     def _keep_soon(self, change: object = None) -> None:
+        with self._lock:
+            self._changes += 1
         if self._later is not None:
             self._later.ask()
 
     def _write(self) -> None:
-        file = self._file
-        if file is None or self._broken:
-            return
+        # No thread waits for the lock while it writes: who waits for the file may hold the lock.
         with self._lock:
+            file, changes, broken = self._file, self._changes, self._broken
+            if file is None or broken:
+                return
             state = self._stored()
-        try:
-            file.write(state)
-        except OSError as error:
-            self._broken = str(error) if isinstance(error, FileExistsError) else in_words(error)
+        with self._writing:
+            if changes < self._written:  # a later state is there already
+                return
+            self._written = changes
+            try:
+                file.write(state)
+            except (OSError, TypeError, ValueError) as error:
+                broken = str(error) if isinstance(error, FileExistsError) else in_words(error)
+        if broken:
             with self._lock:
-                self._say("error", self._broken)
+                self._broken = broken
+                self._say("error", broken)
 
     def _let_go(self) -> None:
         """Leave the file to another desk of this process."""

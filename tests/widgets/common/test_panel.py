@@ -9,6 +9,7 @@ import traitlets
 
 import fpgmlab as fl
 from fpgmlab.widgets.common.panel import Panel
+from fpgmlab.widgets.common.prompt import PromptWidget
 
 
 def panels(graph: fl.ChannelGraph, task: fl.tasks.Classification, large: bool) -> list[Panel]:
@@ -42,3 +43,25 @@ def test_who_changes_something_waits_for_the_lock():
     changed.join(10)
     assert panel.large is True
     assert Panel()._lock is not panel._lock
+
+
+class Mute:
+    """A comm that takes messages and keeps nothing, as that of another front end may be."""
+
+    __slots__ = ()
+    comm_id, kernel = "mute", None
+
+    def send(self, *args: object, **kwargs: object) -> None: ...
+
+    def on_msg(self, callback: object) -> None: ...
+
+    def close(self, *args: object, **kwargs: object) -> None: ...
+
+
+@pytest.mark.parametrize("comm", [None, Mute()])
+def test_a_comm_of_another_front_end_will_do(comm: object):
+    panel = Panel()
+    PromptWidget.comm.fset(panel, comm) if isinstance(PromptWidget.comm, property) else setattr(panel, "comm", comm)
+    panel.large = True
+    panel._answer_beside_cells()
+    assert panel.get_state()["large"] is True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +20,7 @@ import fpgmlab as fl
 from fpgmlab.widgets import PlanEditor
 from fpgmlab.widgets.common.later import Later
 from fpgmlab.widgets.desk import keeping
+from fpgmlab.widgets.desk.file import DeskFile
 from tests.allocation.made import curves_of, rising
 from tests.checks import random_plan
 from tests.conftest import blobs
@@ -102,13 +105,20 @@ def test_what_was_measured_by_itself_is_there_again(make: Callable):
     assert again.points == first.points
 
 
-def test_a_kernel_that_ends_has_written(make: Callable, tmp_path: Path):
-    editor = make()
-    edited(editor)
-    keeping._flush_all()  # as at the end of a kernel
-    stored = json.loads((tmp_path / "desk.json").read_text())
+def test_a_kernel_that_ends_has_written(tmp_path: Path):
+    path = tmp_path / "desk.json"
+    script = f"""
+import torch, fpgmlab as fl
+graph = fl.trace(fl.models.load("resnet20-fashion"), torch.zeros(1, 1, 28, 28))
+editor = fl.widgets.PlanEditor(graph, fl.sensitivity.shipped("resnet20-fashion"), path={str(path)!r})
+editor.plan = fl.Plan.uniform(graph, editor._scores, 0.5, multiple=1)
+print(editor.kept)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    stored = json.loads(path.read_text())
     assert stored["format"] == "fpgmlab-desk/1"
-    assert stored["plan"]["kept"] == editor.kept
+    assert str(stored["plan"]["kept"]) == run.stdout.strip()
+    assert stored["plan"]["kept"][0] == 8
 
 
 def test_edits_are_gathered_and_written_off_the_thread_of_messages(make: Callable, monkeypatch: pytest.MonkeyPatch):
@@ -239,16 +249,34 @@ def test_a_folder_that_cannot_be_written(make: Callable, tmp_path: Path):
     assert "cannot write" in editor.notice["words"]
 
 
-def test_later_does_it_once_for_many_wishes_and_never_twice_at_once():
+def test_who_waits_may_hold_the_lock(make: Callable, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(keeping, "_REST", 0.01)
+    editor, write = make(), DeskFile.write
+
+    def slow(file: DeskFile, state: dict) -> None:
+        time.sleep(0.02)
+        write(file, state)
+
+    monkeypatch.setattr(DeskFile, "write", slow)
+    editor.observe(lambda change: editor.flush(), "plan")  # callbacks hold it
+    path = editor._file.path
+    for seed in range(20):
+        editor.plan = random_plan(editor._graph, seed)
+        time.sleep(0.005)
+    kept = list(editor.kept)
+    editor.close()
+    assert json.loads(path.read_text())["plan"]["kept"] == kept
+
+
+def test_later_does_it_once_for_many_wishes():
     done: list[float] = []
     later = Later(lambda: done.append(time.monotonic()), 0.05)
-    later.now()  # nobody asked
-    assert done == []
     for _ in range(20):
         later.ask()
-    later.now()
-    later.now()
+    time.sleep(0.3)
     assert len(done) == 1
     later.ask()
-    time.sleep(0.3)
-    assert len(done) == 2
+    later.cancel()
+    later.cancel()
+    time.sleep(0.2)
+    assert len(done) == 1
