@@ -105,6 +105,15 @@ def test_what_was_measured_by_itself_is_there_again(make: Callable):
     assert again.points == first.points
 
 
+def test_what_removes_nothing_is_not_repaired_by_the_next_desk_either(make: Callable):
+    first = make(measure="repaired")
+    assert first.wait(SECONDS)
+    first.close()
+    again = make(measure="repaired")
+    assert again.wait(SECONDS)
+    assert set(again.measured["network"]) == {"as cut"}
+
+
 def test_a_kernel_that_ends_has_written(tmp_path: Path):
     path = tmp_path / "desk.json"
     script = f"""

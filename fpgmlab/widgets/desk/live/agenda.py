@@ -79,6 +79,8 @@ class Agenda:
         if known is None and self.glimpsed is not None and self.glimpsed.digest == digest:
             known = self.glimpsed.entry
         known = known or self._entry(plan)
+        if "repaired" not in self._stages(plan) and not known.stages.get("repaired", Stage()).found:
+            known.stages.pop("repaired", None)  # a file does not tell that nothing is to be repaired
         return Subject(plan, digest, known if passing else self.memory.put(digest, known))
 
     def next(self) -> Step | None:
@@ -104,7 +106,10 @@ class Agenda:
 
     def _entry(self, plan: Plan) -> Entry:
         totals = self._bars.totals(plan)
-        follow = self._follow and any(plan.removed.values())
-        stages = {name: Stage() for name in (("as cut", "repaired") if follow else ("as cut",))}
+        stages = {name: Stage() for name in self._stages(plan)}
         key = ",".join(map(str, self._bars.kept(plan)))
         return Entry(key, int(totals["macs"] or 0), totals["latency"], stages)
+
+    def _stages(self, plan: Plan) -> tuple[str, ...]:
+        """Return the networks that are measured of a plan: one that removes nothing has nothing to repair."""
+        return ("as cut", "repaired") if self._follow and any(plan.removed.values()) else ("as cut",)
