@@ -21,7 +21,7 @@ MEASURED = """() => {
   const gauge = desk.querySelector(".fl-desk-verdict");
   window.measuredClock = { "as cut": [], repaired: [] };
   let released = null, turn = 0;
-  const kinds = { "as cut": ["as cut", "repaired"], repaired: ["repaired"] };
+  const kinds = { "as cut": ["as cut", "repaired", "unpruned"], repaired: ["repaired", "unpruned"] };
   const look = (mine, left) => {
     if (mine !== turn || !left.length) return;
     const there = left.filter((kind) => kinds[kind].includes(gauge.dataset.kind));

@@ -32,7 +32,7 @@ from fpgmlab.surgery.pruning import prune
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-LAYERS = 1.6e7  # bytes of refitted layers that are remembered
+LAYERS = 1.2e7  # bytes of refitted layers that are remembered
 
 
 class Repairs:

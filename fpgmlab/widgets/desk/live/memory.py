@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STAGES = ("as cut", "repaired")
 PLANS = 4000  # whose numbers are remembered
 NOTHING: Json = {"kept": "", "networks": {}, "samples": {}, "timed": None}  # a payload before there is an entry
-TALLIES = 1.2e7  # bytes of single pictures' values: with them two plans can be compared, and a measurement goes on
+TALLIES = 8e6  # bytes of single pictures' values: with them two plans can be compared, and a measurement goes on
 
 
 def plan_digest(plan: Plan) -> str:
