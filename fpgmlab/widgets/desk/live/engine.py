@@ -26,7 +26,7 @@ from fpgmlab.widgets.desk.payload import Json
 MEASURES = ("repaired", "as cut", None)
 FEW, MOMENT = 256, 0.25  # pictures, or seconds, after which a first value is good enough to go on with the next network
 REST = 1.0  # seconds without an edit after which the network is timed
-TOLD = 0.12  # seconds between two news of the same network
+TOLD = 0.2  # seconds between two news of the same network
 
 
 class Live(Stepping[Step]):
