@@ -108,6 +108,20 @@ def test_every_control_is_reached_by_tab_and_is_seen_to_be(page: object):
         assert min(outlines[1:]) >= 1, name  # the first was not reached by a key
 
 
+def test_keys_are_a_panels_before_they_are_the_notebooks(page: object):
+    """Lumino asks on its way down, in Notebook 7, whether what has the focus stands in something with this mark."""
+    show(page)
+    page.evaluate("""() => document.addEventListener("keydown", (event) => {
+      window.taken = event.target.closest("[data-lm-suppress-shortcuts]") !== null;
+    }, { capture: true })""")
+    for name in PANELS:
+        page.locator(f".{ROOTS[name]} button:not(:disabled)").first.focus()
+        for key, taken in (("x", True), ("ArrowUp", True), ("Control+Shift+z", True), ("Control+s", False),
+                           ("Shift+Enter", False)):  # fmt: skip
+            page.keyboard.press(key)
+            assert page.evaluate("taken") is taken, (name, key)
+
+
 def test_nothing_moves_for_who_wants_it_still(page: object):
     show(page)
     assert any(of_each(page, "moving").values())  # a bar that fills

@@ -1,5 +1,5 @@
 import { beforeNextPicture, element } from "../../common/static/common.js";
-import { panelLarge } from "../../common/static/head.js";
+import { panelKeys, panelLarge } from "../../common/static/head.js";
 import { barsView } from "./bars.js";
 import { budgetView } from "./budget.js";
 import { detailView } from "./detail.js";
@@ -24,6 +24,7 @@ function render({ model, el, signal }) {
     element("div", { class: "fl-desk-middle" }, bars, detailView(store, signal)),
     filtersView(store, signal),
     snapshotsView(store, signal), workView(store, signal));
+  panelKeys(root, signal);
   root.querySelector(".fl-desk-head-end").append(panelLarge(model, root, signal));
   root.addEventListener("keydown", (event) => deskKeys(store, event));
   overlayOn(store, bars);

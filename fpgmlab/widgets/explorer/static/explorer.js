@@ -1,5 +1,5 @@
 import { beforeNextPicture, listen } from "../../common/static/common.js";
-import { panelHead, panelLarge } from "../../common/static/head.js";
+import { panelHead, panelKeys, panelLarge } from "../../common/static/head.js";
 import { filterBoard } from "./board.js";
 import { explorerControls } from "./controls.js";
 
@@ -12,6 +12,7 @@ function render({ model, el, signal }) {
   const board = filterBoard({ selected: () => model.get("place"), select }, { name: "Filter explorer" }, signal), root = board.node;
   const controls = explorerControls(model), { network, groups } = model.get("choices"), free = groups.filter((group) => !group.protected).length;
   root.prepend(panelHead(network, `${groups.length} group${groups.length === 1 ? "" : "s"} · ${free} prunable · filters`, panelLarge(model, root, signal)), controls.node);
+  panelKeys(root, signal);
   el.append(root);
 
   const draw = beforeNextPicture(() => board.show(model.get("scene"), model.get("marks"), model.get("words")));

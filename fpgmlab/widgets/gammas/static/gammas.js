@@ -1,6 +1,6 @@
 import { beforeNextPicture, element, freshId, listen, numbers, short } from "../../common/static/common.js";
 import { controlKeys, controlLabelled } from "../../common/static/controls.js";
-import { panelHead, panelLarge } from "../../common/static/head.js";
+import { panelHead, panelKeys, panelLarge } from "../../common/static/head.js";
 import { histogramView, layersView } from "./charts.js";
 import { cutAt } from "./cut.js";
 
@@ -19,6 +19,7 @@ function render({ model, el, signal }) {
   root.append(
     panelHead(pooled.network, `${count} prunable group${count === 1 ? "" : "s"} · one threshold on ${label}`, panelLarge(model, root, signal)),
     controls.node, gauges.node, words, element("div", { class: "fl-gamma-charts" }, bins.node, layers.node), live);
+  panelKeys(root, signal);
   el.append(root);
 
   let speaking = null;

@@ -1,6 +1,6 @@
 import { beforeNextPicture, element, listen, numbers, short } from "../../common/static/common.js";
 import { controlKeys, controlLabelled, controlSelect } from "../../common/static/controls.js";
-import { panelHead, panelLarge } from "../../common/static/head.js";
+import { panelHead, panelKeys, panelLarge } from "../../common/static/head.js";
 import { progressBar } from "../../common/static/progress.js";
 import { curvesView, scaleOf } from "./curves.js";
 import { tableView } from "./table.js";
@@ -25,6 +25,7 @@ function render({ model, el, signal }) {
   const { network, groups: { length: count } } = model.get("grid");
   root.append(panelHead(network, `${count} prunable group${count === 1 ? "" : "s"} · sensitivity sweep`, panelLarge(model, root, signal)),
     controls.node, alarm, nothing, key, curves.node, table.node, tip, live);
+  panelKeys(root, signal);
   el.append(root);
   let groups = null;
 
