@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 import fpgmlab as fl
+from fpgmlab.widgets.common.panel import Panel
 
 PANELS = ("explorer", "gammas", "sweep", "desk")
 ROOTS = {"explorer": "fl-explorer", "gammas": "fl-gamma", "sweep": "fl-sweep", "desk": "fl-desk"}  # and their classes
@@ -116,10 +117,7 @@ def sent() -> dict[str, dict]:
         desk.snapshot(name)
     desk.locked = [4]
     panels = {"explorer": explorer, "gammas": gammas, "sweep": sweep, "desk": desk}
-    found = {}
-    for name, panel in panels.items():
-        state = {key: value for key, value in panel.get_state().items() if key not in UNSEEN}
-        found[name] = {"esm": str(panel._esm), "css": str(panel._css), "state": _as_json(state)}
+    found = {name: sent_by(panel) for name, panel in panels.items()}
     trained = {"steps": [[step, 2 / step] for step in range(1, 9)], "total": 8, "metric": "accuracy",
                "epochs": [{"epoch": 1, "accuracy": 0.8}, {"epoch": 2, "accuracy": 0.85}]}  # fmt: skip
     work = found["desk"]["state"]["work"]
@@ -129,6 +127,12 @@ def sent() -> dict[str, dict]:
     for panel in panels.values():
         panel.close()
     return found
+
+
+def sent_by(panel: Panel) -> dict:
+    """Return what a panel sends to its browser."""
+    state = {key: value for key, value in panel.get_state().items() if key not in UNSEEN}
+    return {"esm": str(panel._esm), "css": str(panel._css), "state": _as_json(state)}
 
 
 def _as_json(value: object) -> object:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
+from torch import nn
 
-from tests.browser.panels import LOOKS, OPEN, PANELS, ROOTS, sent, theme
+import fpgmlab as fl
+from tests.browser.panels import LOOKS, OPEN, PANELS, ROOTS, sent, sent_by, theme
 from tests.browser.reading import READ
 
 THEMES = ("light", "dark")
@@ -162,6 +165,7 @@ def test_a_drag_and_a_tip_are_where_the_pointer_is_when_all_is_large(page: objec
     show(page, room="large")
     bar = page.locator(".fl-desk .fl-desk-bar").nth(2)
     bar.scroll_into_view_if_needed()
+    page.evaluate("settled()")  # what comes into view is there with the next picture
     box = bar.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 0.9 * box["height"])
     page.mouse.down()
@@ -176,3 +180,19 @@ def test_a_drag_and_a_tip_are_where_the_pointer_is_when_all_is_large(page: objec
     tip, frame = page.locator(".fl-sweep-tip").bounding_box(), curve.bounding_box()
     assert abs(tip["x"] - frame["x"]) < 6
     assert abs(tip["y"] - frame["y"] - frame["height"]) < 12
+
+
+def test_sentences_on_many_layers_say_how_many(page: object):
+    layers = [layer for _ in range(40) for layer in (nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))]
+    for layer in layers[1::2]:
+        nn.init.uniform_(layer.weight)
+    graph = fl.trace(nn.Sequential(*layers, nn.Conv2d(4, 2, 1)), torch.zeros(1, 4, 4, 4))
+    panel = fl.widgets.GammaPanel(graph, ratio=0.95)
+    page.evaluate("(many) => (window.sent = { ...window.sent, many })", sent_by(panel))
+    page.evaluate(OPEN, {"order": ["many"], "pixels": 1280})
+    held, words = int(panel.frame["at_floor"].sum()), page.locator(".fl-gamma-words").inner_text()
+    panel.close()
+    assert held > 20
+    assert f"{held} of 40 layers are held at their floor, marked ▲ in the table." in words
+    assert page.locator(".fl-gamma-floored").count() == held
+    assert len(words) < 250
