@@ -1,6 +1,7 @@
 # docker build -t fpgmlab . && docker run --rm -p 8888:8888 fpgmlab
 # What shall outlast it: docker run -v fpgmlab:/opt/fpgmlab/outputs ... (or a folder of yours that user 1000 may write to).
 # The desk for the classroom, without code: docker run --rm -p 8866:8866 fpgmlab voila --Voila.ip=0.0.0.0 --no-browser notebooks/05_classroom_desk.ipynb
+# For many: docker run --rm -p 8866:8866 fpgmlab python -m fpgmlab.widgets.classroom notebooks/05_classroom_desk.ipynb
 # With a GPU: docker run --rm --gpus all -p 8888:8888 fpgmlab. The torch wheels bring CUDA, the host NVIDIA's container toolkit and
 # a driver that is new enough (580 for CUDA 13). Which CUDA it is: data/results/container.json, whose run had no GPU.
 # Without: docker build --build-arg PIP_OPTIONS='--extra-index-url ADDRESS' -t fpgmlab . with the address of PyTorch's wheels for CPUs
