@@ -61,6 +61,10 @@ class Classroom(Voila):
 
     def start(self) -> None:
         """Prepare the notebook in the process that forks, then open the door."""
+        if sys.platform != "linux":
+            raise SystemExit("classroom: kernels are forked on Linux only; elsewhere: voila NOTEBOOK, 1.1 GB a visitor")
+        if not self.notebook_path:
+            raise SystemExit(f"classroom: which notebook? {self.examples}")
         print("Preparing the desks; this takes half a minute.", flush=True)
         environment = {name: value for name, value in os.environ.items() if name != SHARED}
         environment |= {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}  # a pool of threads would not be forked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import nbformat
 import pytest
 
 from fpgmlab.widgets.classroom.warm import prepared
-from tests.widgets.classroom.visitors import Visitor, board, classroom, kernels, memory
+from tests.widgets.classroom.visitors import ROOT, Visitor, board, classroom, kernels, memory
 
 if sys.platform != "linux":
     pytest.skip("kernels are forked on Linux only", allow_module_level=True)
@@ -114,6 +115,15 @@ def test_the_teachers_page_takes_any_question(open_class: tuple[str, subprocess.
         assert "desk" in board(url, **query)
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"{url}teacher/../plans/1.json", timeout=10)
+
+
+def test_without_a_notebook_the_command_says_how_it_is_called(tmp_path: Path):
+    command = [sys.executable, "-m", "fpgmlab.widgets.classroom"]
+    run = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert run.returncode == 1
+    assert "which notebook? python -m fpgmlab.widgets.classroom notebooks/" in run.stderr
 
 
 def test_without_prepared_cells_no_class_is_opened(tmp_path: Path):
