@@ -41,7 +41,14 @@ from tests.figures.made import (
 
 ROOF = Roof("torch", 1, 1e11, (2**17, 2**28), (2e11, 1e10))
 Make = Callable[[dict | None], Figure]
+CLASS = pd.DataFrame({
+    "visitor": ["Ada", "Grace", "$x$", "Mary"], "network": ["as cut", "repaired", "repaired", "fine-tuned"],
+    "macs": [0.5, 0.45, 0.7, 0.9], "ms": [0.2, 0.15, 0.25, 0.3], "value": [0.4, 0.91, 0.93, 0.94],
+})  # fmt: skip
+WHOLE = {"macs": 1.0, "ms": 0.32, "value": 0.945}
 FIGURES: dict[str, Make] = {
+    "class plans": lambda s: figures.class_plans(CLASS, WHOLE, style=s),
+    "class plans, MACs": lambda s: figures.class_plans(CLASS, WHOLE, cost="macs", share=0.3, style=s),
     "staircase": lambda s: figures.staircase(staircase(), style=s),
     "staircase, all fit": lambda s: figures.staircase(staircase(1), style=s),
     "distances, 16": lambda s: figures.distance_matrix(distances(16), (1, 2), style=s),
