@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -22,13 +22,24 @@ TAKEN = """() => {
 }"""
 
 
+# A page that was loaded again has forgotten what the others' fixtures wrote into it.
+TIDIED = """async (kernel) => {
+  window.kernel = kernel;
+  for (const each of [...window.jupyterapp.shell.widgets("main")]) {
+    await each.context?.save();
+    each.dispose();
+  }
+}"""
+
+
 @pytest.fixture(scope="module")
-def shown(open_notebook: Callable, ask: Callable) -> SimpleNamespace:
+def shown(open_notebook: Callable, ask: Callable, lab: object) -> Iterator[SimpleNamespace]:
     page = open_notebook(CELLS, height=1600)
     page.locator(".fl-desk .fl-desk-bar").first.wait_for()
     from playwright.sync_api import expect
 
-    return SimpleNamespace(page=page, expect=expect, ask=lambda code: ask(page, code))
+    yield SimpleNamespace(page=page, expect=expect, ask=lambda code: ask(page, code))
+    page.evaluate(TIDIED, lab.kernel)
 
 
 def test_the_code_goes_to_the_clipboard(shown: SimpleNamespace):
