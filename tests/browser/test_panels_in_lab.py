@@ -44,7 +44,7 @@ def test_panels_of_one_page_look_as_with_their_own_sheet_only(
 ):
     """The second time it is the page's second notebook: there are two panels of each kind then."""
     page = open_notebook([FIRST, *(CELLS[name] for name in order), "None"], height=1600)
-    for root in (".fl-explorer", ".fl-gamma", ".fl-sweep", ".fl-desk"):
+    for root in (".fl-root.fl-explorer", ".fl-gamma", ".fl-sweep", ".fl-desk"):
         page.locator(f"{SHOWN} {root}").wait_for()
     page.evaluate(LOOKS)
     page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {theme}' }})")
