@@ -128,6 +128,7 @@ def test_two_change_sides_by_a_double_click_and_by_dragging(
 
 def test_two_change_sides_by_keyboard(bridge: Bridge, editor: fl.widgets.PlanEditor, order: list[int]):
     page = bridge.page
+    page.mouse.move(0, 0)  # else the keys begin at the tile below the pointer
     page.get_by_role("listbox", name="Filters in order of removal").focus()
     page.keyboard.press("Escape")
     for key in ("ArrowRight", "Enter", "End", "Enter", "x"):
