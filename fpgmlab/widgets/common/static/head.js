@@ -12,13 +12,13 @@ export function panelHead(title, remark, ...controls) {
 
 /**
  * Keep a panel's keys from the shortcuts of the notebook: a stray letter would cut the cell. Notebook 7 looks for shortcuts before a panel hears of a key,
- * so what says that there are none stands there before. Those to run the cell, to save and the like stay the notebook's.
+ * so what has the focus says before that there are none for it. Those to run the cell, to save and the like stay the notebook's.
  */
 export function panelKeys(root, signal) {
   window.addEventListener("keydown", (event) => {
     if (!event.composedPath().includes(root)) return;
     const chord = event.ctrlKey || event.metaKey, runs = event.key === "Enter" && (event.shiftKey || event.altKey);
-    root.toggleAttribute("data-lm-suppress-shortcuts", chord ? /^[azy]$/i.test(event.key) : !runs);
+    event.composedPath()[0].toggleAttribute("data-lm-suppress-shortcuts", chord ? /^[azy]$/i.test(event.key) : !runs);
   }, { capture: true, signal });
 }
 
