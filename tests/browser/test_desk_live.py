@@ -79,7 +79,7 @@ if not RECORDED:
 
 @pytest.mark.parametrize(("name", "releases"), RELEASES)
 def test_what_is_measured_appears_at_once(open_notebook: Callable, ask: Callable, name: str, releases: int):
-    metric = "accuracy" if name == "resnet20-fashion" else "map50"
+    metric = "accuracy" if name == "resnet20-fashion" else "change"
     cells = [MAKE.format(task=DATA[name], name=name, metric=metric), OPEN, "print(len(graph))"]
     page = open_notebook(cells, height=1600, seconds=120)
     page.locator(f"{SHOWN} .fl-desk .fl-desk-bar").first.wait_for()

@@ -47,7 +47,8 @@ class WorkingDesk(SteppingDesk):
     live : dict
         What is measured of the plan on the desk: ``kept``, ``revision``; ``networks``, by "as cut" and "repaired" and
         metric: value, low, high, reference (the unpruned network on the same pictures), samples; ``samples`` by
-        network, ``of`` how many; ``doing``, ``words``, ``share`` of what is under way; ``why`` nothing is measured.
+        network, ``of`` how many; ``own``, the task's metric where the curves have others; ``doing``, ``words``,
+        ``share`` of what is under way; ``why`` nothing is measured; ``timed``, milliseconds of the real network.
     glimpse : dict
         The same of a plan that a pointer passed by: kept, networks, samples, of.
     points : list of dict

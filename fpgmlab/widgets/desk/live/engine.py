@@ -129,9 +129,12 @@ class Live(Stepping[Step]):
 
     def payload(self, revision: int) -> Json:
         """Return what a desk shows of the plan on it; see `live` of `WorkingDesk`."""
-        why, shown, of = self._why(), self.agenda.shown, 0 if self._measurer is None else self._measurer.total
+        why, shown, own, of = self._why(), self.agenda.shown, None, 0
+        if self._measurer is not None:
+            own, of = self._measurer.own, self._measurer.total
         return (NOTHING if shown is None else shown.entry.payload) | {
-            "revision": revision, "of": of, "why": why, "doing": self.doing, "words": self._words, "share": self._share,
+            "revision": revision, "of": of, "own": own, "why": why, "doing": self.doing, "words": self._words,
+            "share": self._share,
         }  # fmt: skip
 
     def _why(self) -> str:

@@ -63,13 +63,19 @@ class Measurer:
 
     def __init__(self, graph: ChannelGraph, task: Task, metrics: Sequence[str]) -> None:
         self._networks = Networks(graph, task, REPAIR_SAMPLES)
-        own = [task.metric_name] if task.metric_name in {*METRICS, *own_metrics(task)} - {*metrics} else []
-        self._pictures = Pictures(self._networks.graph.model, task, metrics, own)
+        self._own = [task.metric_name] if task.metric_name in {*METRICS, *own_metrics(task)} - {*metrics} else []
+        self._pictures = Pictures(self._networks.graph.model, task, metrics, self._own)
 
     @property
     def total(self) -> int:
         """How many pictures there are."""
         return self._pictures.total
+
+    @property
+    def own(self) -> Json | None:
+        """The task's own metric, where it comes with those of the curves: ``name``, and whether it is a ``share``."""
+        found = [name for name in self._own if name in self._pictures.known]
+        return {"name": found[0], "share": self._pictures.known[found[0]].share} if found else None
 
     def stale(self) -> bool:
         """Tell whether the network has other weights than those that are measured."""

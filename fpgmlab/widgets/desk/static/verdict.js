@@ -47,6 +47,8 @@ function verdictOf(store) {
   const also = whole ? [] : [first === "repaired" && found["as cut"] && `as cut ${wordsValue(metric, found["as cut"].value)}`,
     found["fine-tuned"] && `fine-tuned ${wordsValue(metric, found["fine-tuned"].value)}`,
     reference === null ? metric.value !== null && `unpruned ${wordsValue(metric, metric.value)}` : `unpruned ${wordsValue(metric, reference)} on the same pictures`];
+  const { own } = live, mine = own && live.networks?.[first]?.[own.name];
+  if (mine) also.push(`${own.name} ${wordsValue(own, mine.value)}, unpruned ${wordsValue(own, mine.reference)}`);
   const half = low === null || high === null ? 0 : (high - low) / 2;
   return {
     ...at, name: metric.name, mark, kind: VERDICT_KINDS[mark], value: wordsValue(metric, value), spread: whole ? "" : wordsSpread(metric, half),
