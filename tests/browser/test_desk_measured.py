@@ -158,6 +158,8 @@ def test_a_drag_looks_at_one_plan_after_the_other(page: object):
     page.wait_for_timeout(60)
     glimpse = {"kept": "8,9,8,3", "networks": {"as cut": found(0.6)}, "samples": {"as cut": 10}, "of": 100}
     tell(page, "glimpse", glimpse)
+    assert page.evaluate(LOOKS) == ["8,9,8,3"]  # it rests for as long as that took
+    page.wait_for_function(f"() => ({LOOKS})().length === 2")
     assert page.evaluate(LOOKS) == ["8,9,8,3", "4,9,8,3"]
     gauge(page, "predicted")  # what came is of another plan
     tell(page, "glimpse", glimpse | {"kept": "4,9,8,3"})
