@@ -44,16 +44,16 @@ OPEN = """async (path) => {
   await notebook.context.ready;
   await notebook.sessionContext.ready;
   await notebook.revealed;
-  (window.notebooks ??= []).push(notebook);
   await commands.execute("notebook:run-all-cells");
 }"""
-CLOSE = """async () => {
-  for (const notebook of window.notebooks ?? []) {
-    await notebook.context.save();
-    notebook.dispose();
-  }
-  window.notebooks = [];
-}"""
+NOTEBOOKS = """[...window.jupyterapp.shell.widgets("main")].filter((widget) => widget.context)"""
+SAVE = f"async () => {{ for (const each of {NOTEBOOKS}) await each.context.save(); }}"
+CLOSE = f"""async () => {{
+  for (const each of {NOTEBOOKS}) {{
+    await each.context.save();
+    each.dispose();
+  }}
+}}"""
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/notebook-extension:tracker": {"autoStartDefaultKernel": True},
@@ -66,9 +66,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = [i for i, item in enumerate(items) if Path(__file__).parent in item.path.parents]
     for item in (mine := [items[i] for i in places]):
         item.add_marker(pytest.mark.browser)
-    mine.sort(key=_needs_lab)
+    mine.sort(key=_last)
     for i, item in zip(places, mine, strict=True):
         items[i] = item
+
+
+def _last(item: pytest.Item) -> tuple[bool, bool]:
+    """JupyterLab's tests after the others; at the end a page that is loaded again, which opens notebooks anew."""
+    return _needs_lab(item), getattr(getattr(item, "module", None), "RELOADS", False)
 
 
 def _needs_lab(item: pytest.Item) -> bool:

