@@ -185,13 +185,18 @@ def _wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 60
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}", pytrace=False)
 
 
+def go_to_lab(page: object, lab: Lab) -> None:
+    """Open JupyterLab with nothing in it."""
+    page.goto(f"{lab.url}/lab?token={TOKEN}&reset", timeout=60_000)
+    page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)", timeout=60_000)
+    page.evaluate("(id) => (window.kernel = id)", lab.kernel)
+
+
 @pytest.fixture(scope="session")
 def lab_page(browser: object, lab: Lab) -> Iterator[object]:
     """JupyterLab's page, no notebook open."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.goto(f"{lab.url}/lab?token={TOKEN}&reset", timeout=60_000)
-    page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)", timeout=60_000)
-    page.evaluate("(id) => (window.kernel = id)", lab.kernel)
+    go_to_lab(page, lab)
     yield page
     page.close()
 

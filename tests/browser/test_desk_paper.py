@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.browser.conftest import SAVE
+from tests.browser.conftest import SAVE, go_to_lab
 from tests.browser.desk import kept_on_screen, settle
 from tests.browser.test_desk_session import CELLS
 
@@ -25,16 +25,6 @@ TAKEN = """() => {
 }"""
 
 
-# A page that was loaded again has forgotten what the others' fixtures wrote into it.
-TIDIED = """async (kernel) => {
-  window.kernel = kernel;
-  for (const each of [...window.jupyterapp.shell.widgets("main")]) {
-    await each.context?.save();
-    each.dispose();
-  }
-}"""
-
-
 @pytest.fixture(scope="module")
 def shown(open_notebook: Callable, ask: Callable, lab: object) -> Iterator[SimpleNamespace]:
     page = open_notebook(CELLS, height=1600)
@@ -42,7 +32,7 @@ def shown(open_notebook: Callable, ask: Callable, lab: object) -> Iterator[Simpl
     from playwright.sync_api import expect
 
     yield SimpleNamespace(page=page, expect=expect, ask=lambda code: ask(page, code))
-    page.evaluate(TIDIED, lab.kernel)
+    go_to_lab(page, lab)  # a page that was loaded again opens what had been open
 
 
 def test_the_code_goes_to_the_clipboard(shown: SimpleNamespace):
