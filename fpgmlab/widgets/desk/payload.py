@@ -12,6 +12,7 @@ from fpgmlab.allocation.degradation import Degradation, degradations
 from fpgmlab.common.modules import stage
 from fpgmlab.common.processor import channel_block
 from fpgmlab.deployment import LatencyTable
+from fpgmlab.deployment.machine import Machine
 from fpgmlab.deployment.staircases.steps import Steps
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
@@ -229,6 +230,8 @@ def _latency(graph: ChannelGraph, table: LatencyTable) -> Json:
     return {
         "runtime": table.runtime,
         "batch": table.batch,
+        # In what the machine of the table differs from this one, in words.
+        "elsewhere": table.machine.unlike(Machine.here(table.runtime, table.machine.threads)),
         "overhead": table.overhead,
         "kernels": [
             {"alignment": kernel.alignment, "aligned": [*map(steps, kernel.aligned)], "odd": [*map(steps, kernel.odd)]}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import fpgmlab as fl
 from fpgmlab.allocation.forecast import forecast
+from fpgmlab.deployment.machine import Machine
 from fpgmlab.sensitivity.curves.intervals import Paired
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.payload import desk_payload
@@ -249,3 +250,16 @@ def test_a_deep_network_is_a_small_payload():
     drops = {n: {max(1, g.channels // 2): 0.1} for n, g in graph.items() if g.protected is None}
     curves = curves_of(graph, drops, "accuracy", scores={n: torch.rand(g.channels) for n, g in graph.items()})
     assert len(json.dumps(desk_payload(graph, curves, curves.scores), allow_nan=False)) < 200_000
+
+
+def test_a_table_of_another_machine_says_so():
+    graph = chain(12, 9, 4)
+    table = by_stairs(graph)
+    here = replace(table, machine=Machine.here(table.runtime, table.machine.threads))
+    there = replace(table, machine=replace(here.machine, processor="Abacus 9000"))
+    found = [
+        desk_payload(graph, curves_of(graph, {}), fl.score(graph), table=each)["latency"]["elsewhere"]
+        for each in (here, there)
+    ]
+    assert found[0] is None
+    assert "processor 'Abacus 9000' there" in str(found[1])

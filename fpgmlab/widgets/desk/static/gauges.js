@@ -36,12 +36,12 @@ export function gaugesView(store, signal) {
 }
 
 /** One total: its value, the part that remains, and the budget as a mark on the bar. */
-function gaugeOf({ title, name, of, note, text }, all) {
+function gaugeOf({ title, name, of, table, note, text }, all) {
   const value = element("strong"), timed = element("div", { class: "fl-desk-gauge-timed" }), share = element("span", { class: "fl-quiet" }), bar = element("div");
   const mark = element("span", { class: "fl-desk-gauge-mark" }), limit = element("span", { class: "fl-desk-gauge-limit" });
   const node = element("div", { class: "fl-panel fl-gauge", "data-kind": name },
     element("div", { class: "fl-desk-gauge-title", title: note ?? null }, title),
-    element("div", { class: "fl-desk-gauge-line" }, value, ...(of ? [element("span", { class: "fl-quiet", title: note }, `${of}'s table`)] : [])), timed,
+    element("div", { class: "fl-desk-gauge-line" }, value, ...(of ? [element("span", { class: "fl-quiet", title: note }, table)] : [])), timed,
     element("div", { class: "fl-meter fl-desk-gauge-meter", "aria-hidden": "true" }, bar, mark),
     element("div", { class: "fl-desk-gauge-line" }, share, limit));
   const sayValue = wordsIn(value), sayShare = wordsIn(share), sayLimit = wordsIn(limit), sayTimed = wordsIn(timed);

@@ -20,8 +20,10 @@ export function wordsKinds(desk) {
     { kind: "bytes", name: "bytes", title: "File size", text: (value) => wordsAmount(value, "B") },
   ];
   if (!desk.latency) return kinds;
-  const { runtime, batch } = desk.latency, note = `by the latency table; a batch of ${batch}`;
-  return [{ kind: "latency", name: "milliseconds", title: "Milliseconds", of: runtime, note, text: wordsTime }, ...kinds];
+  const { runtime, batch, elsewhere } = desk.latency;
+  const note = `by the latency table; a batch of ${batch}${elsewhere ? `. It was measured on another machine: ${elsewhere}` : ""}`;
+  const table = `${runtime}'s table${elsewhere ? ", of another machine" : ""}`;
+  return [{ kind: "latency", name: "milliseconds", title: "Milliseconds", of: runtime, table, note, text: wordsTime }, ...kinds];
 }
 
 /** Return what remains of the whole: 49.3 %. */
