@@ -13,7 +13,7 @@ CELLS = {
     "explorer": 'fl.widgets.FilterExplorer(graph, group="layer1.0.conv1")',
     "gammas": "fl.widgets.GammaPanel(graph, ratio=0.8)",
     "sweep": "fl.widgets.SweepPanel(graph, fl.score(graph), task, ratios=(0.5,))",
-    "desk": 'fl.widgets.PlanEditor(graph, fl.sensitivity.shipped("resnet20-fashion"), task)',
+    "desk": 'fl.widgets.PlanEditor(graph, fl.sensitivity.shipped("resnet20-fashion"), task, measure=None)',
 }
 FIRST = """import fpgmlab as fl
 task = fl.tasks.fashion_mnist().subset(train=8, val=64)
