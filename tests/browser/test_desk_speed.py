@@ -27,9 +27,10 @@ graph = fl.trace({model}, torch.randn(1, {channels}, {pixels}, {pixels}))
 curves = curves_of(graph, rising(graph, 0), "accuracy")"""
 OPEN = "editor = fl.widgets.PlanEditor(graph, curves); editor"
 WATCH = """() => {
-  const old = document.querySelector(".fl-desk"), begun = performance.now();
+  const old = document.querySelector(".jp-NotebookPanel:not(.lm-mod-hidden) .fl-desk"), begun = performance.now();
   window.opened = new Promise((resolve) => new MutationObserver((_, observer) => {
-    const desk = [...document.querySelectorAll(".fl-desk")].find((each) => each !== old);
+    const all = document.querySelectorAll(".jp-NotebookPanel:not(.lm-mod-hidden) .fl-desk");
+    const desk = [...all].find((each) => each !== old);
     if (!desk) return;
     observer.disconnect();
     requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - begun)));
@@ -51,14 +52,14 @@ def test_moves_are_painted_and_confirmed_at_once(open_notebook: Callable, name: 
     model, channels, pixels, painting = NETWORKS[name]
     cells = [FIRST.format(model=model, channels=channels, pixels=pixels), OPEN, "print(len(graph))"]
     page = open_notebook(cells, height=1600, seconds=120)
-    page.locator(".fl-desk .fl-desk-bar").first.wait_for()
+    page.locator(f"{SHOWN} .fl-desk .fl-desk-bar").first.wait_for()
     settle(page)
     page.evaluate(CLOCK)
     drag_at_random(page, moves, releases)
     clock = page.evaluate("() => window.deskClock")
     opening = opened_again(page)
     found = {
-        "groups": page.locator(".fl-desk-bar").count(),
+        "groups": page.locator(f"{SHOWN} .fl-desk-bar").count(),
         "moves": len(clock["painted"]),
         # From the pointer's own time, with what is waited for the next frame; and from when the page hears of it.
         "move_to_paint_ms": {"median": quantile(clock["since"], 0.5), "p95": quantile(clock["since"], 0.95)},

@@ -200,6 +200,8 @@ class Live(Stepping[Step]):
             glimpse = step.doing == "glimpse"
             if glimpse:
                 self.agenda.glimpsed, self.agenda.glimpse = step.subject, None
+            if stage.complete:
+                self.agenda.memory.trim()
             self._tell(at_once=first or stage.complete or glimpse)
 
     def _time(self, measurer: Measurer, subject: Subject, check: Callable[[], None]) -> None:
