@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import math
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -307,10 +303,7 @@ def test_it_ends_with_the_desk(job: tuple, data: Gated) -> None:
     editor.close()
     threads[0].join(SECONDS)
     assert not threads[0].is_alive()
-    assert "fpgmlab live" not in {thread.name for thread in threading.enumerate() if thread is threads[0]}
-    gc.collect()
-    assert replace(job[2], name="other").name == "other"
-    assert not math.isnan(editor.live["share"])
+    assert set(editor.live["samples"].values()) == {256}  # nothing more was measured
 
 
 def test_the_network_that_rests_is_timed(job: tuple, make: Callable) -> None:

@@ -58,7 +58,7 @@ class Live(Stepping[Step]):
         if measure not in MEASURES:
             raise ValueError(one_of("measure", measure, MEASURES))
         super().__init__(lock)
-        self._bars, self._graph, self._task, self._metrics = bars, graph, task, metrics
+        self._graph, self._task, self._metrics = graph, task, metrics
         self._measure, self._busy, self._on_change = measure if task is not None and metrics else None, busy, on_change
         self._table = table
         self.agenda = Agenda(bars, self._measure == "repaired", table is not None and not in_class())

@@ -137,9 +137,6 @@ class Memory:
     def __init__(self) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
 
-    def __contains__(self, digest: str) -> bool:
-        return digest in self._entries
-
     def points(self, most: int) -> list[Json]:
         """Return what is measured of the entries that were asked for last, the newest at the end."""
         found = (entry.point for entry in reversed(self._entries.values()) if entry.measured)
