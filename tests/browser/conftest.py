@@ -135,6 +135,9 @@ def lab_begun(
     environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": THREADS, "IPYTHONDIR": str(home / "ipython")}
     environment |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "config" / "lab" / "user-settings")}
     environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
+    # glibc gives each thread that allocates an arena of its own and keeps what is freed there: what a test measures of
+    # a kernel's memory would be how the threads' arenas were broken up, other at each run.
+    environment |= {"MALLOC_ARENA_MAX": "1"}
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}",
