@@ -47,9 +47,12 @@ from .models.saving import save as save
 from .plans import Plan as Plan
 from .plans import provenance as provenance
 from .plans import thresholds as thresholds
+from .recovery import EMA as EMA
 from .recovery import Distill as Distill
+from .recovery import EarlyStop as EarlyStop
 from .recovery import Extra as Extra
 from .recovery import GammaL1 as GammaL1
+from .recovery import RunningExtra as RunningExtra
 from .recovery import fit as fit
 from .recovery import recalibrate as recalibrate
 from .recovery import repair as repair

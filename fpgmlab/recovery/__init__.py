@@ -4,9 +4,20 @@ In: a pruned model and a task. Out: the same model with statistics estimated ane
 weights refitted by least squares (`repair`), or trained again (`fit`, with its extras).
 """
 
-from fpgmlab.recovery.extras import Distill, Extra, GammaL1
+from fpgmlab.recovery.extras import EMA, Distill, EarlyStop, Extra, GammaL1, RunningExtra
 from fpgmlab.recovery.recalibration import recalibrate
 from fpgmlab.recovery.repairing import repair, repair_report
 from fpgmlab.recovery.training import fit
 
-__all__ = ["Distill", "Extra", "GammaL1", "fit", "recalibrate", "repair", "repair_report"]
+__all__ = [
+    "EMA",
+    "Distill",
+    "EarlyStop",
+    "Extra",
+    "GammaL1",
+    "RunningExtra",
+    "fit",
+    "recalibrate",
+    "repair",
+    "repair_report",
+]

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of
-from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.recovery.extras.extra import RunningExtra, judged_of
 from fpgmlab.tasks.task import Task
 
 WARMUP = 0.05  # share of the steps in which the learning rate rises from zero
 
 
 class Steps:
-    """The steps of a training: optimizer, learning rate, mixed precision, extras and moving average work together.
+    """The steps of a training: optimizer, learning rate, mixed precision and extras work together.
 
     Attributes
     ----------
     total : int
         How many there will be.
     judged : nn.Module
-        What is evaluated and kept: the model, or its moving average.
+        What is evaluated and kept: the model, or what an extra gives in its place.
 
     The parameters are those of `fpgmlab.fit`.
     """
@@ -37,25 +36,23 @@ class Steps:
         self,
         model: nn.Module,
         task: Task,
-        extras: Sequence[Extra],
+        extras: Sequence[RunningExtra],
         total: int,
         optimizer: str,
         lr: float,
         weight_decay: float,
         amp: str,
-        average: float,
     ) -> None:
         self.total = total
         self._model, self._task, self._extras = model, task, extras
         self._device = device_of(model)
         self._channels_last: bool | None = None  # once there are inputs
-        self._optimizer = _optimizer(model, optimizer, lr, weight_decay)
+        parameters = [*model.parameters(), *(p for extra in extras for p in extra.parameters())]
+        self._optimizer = _optimizer(parameters, optimizer, lr, weight_decay)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, _warm_cosine(total))
         self._dtype = _autocast_dtype(self._device, amp)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._dtype is torch.float16)
-        ema = get_ema_multi_avg_fn(average)
-        self._averaged = AveragedModel(model, multi_avg_fn=ema, use_buffers=True) if average else None
-        self.judged = model if self._averaged is None else self._averaged.module
+        self.judged = judged_of(extras, model)
 
     @property
     def lr(self) -> float:
@@ -87,12 +84,10 @@ class Steps:
         self._schedule.step()
         for extra in self._extras:
             extra.after_step(self._model, number, self.total)
-        if self._averaged is not None:
-            self._averaged.update_parameters(self._model)
 
 
-def _optimizer(model: nn.Module, name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def _optimizer(parameters: Iterable[nn.Parameter], name: str, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    parameters = [p for p in parameters if p.requires_grad]
     if name == "adamw":
         return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay)
     return torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)

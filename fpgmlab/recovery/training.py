@@ -16,7 +16,8 @@ from torch import nn
 
 from fpgmlab.common.modules import device_of
 from fpgmlab.errors import one_of
-from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.recovery.extras.ema import EMA
+from fpgmlab.recovery.extras.extra import Extra, begun
 from fpgmlab.recovery.steps import Steps
 from fpgmlab.tasks.evaluation import evaluate
 from fpgmlab.tasks.task import Task, train_batch_size
@@ -70,7 +71,7 @@ def fit(
     batch_size : int, optional
         Examples in a step; when left out, the task's ``train_batch_size``, or 128. Fewer when there are not so many.
     extras : sequence of Extra
-        Each adds a loss term or acts after a step, such as `fpgmlab.Distill`.
+        Each adds a loss term or acts around a step or an epoch, such as `fpgmlab.Distill`.
     seed : int
         Of the order of the data, the augmentation and dropout. The same seed gives the same model.
     amp : {"auto", "off", "bfloat16"}
@@ -78,9 +79,7 @@ def fit(
     keep : {"best", "last"}
         The weights kept at the end: of the epoch with the best validation metric, or of the last epoch.
     average : float
-        0 <= average < 1: evaluate and keep, in place of the weights and batch norms' statistics, their exponential
-        moving average over the steps, with this decay (Polyak & Juditsky, *SIAM J. Control Optim.* 30, 1992; 0.9999 in
-        YOLOv5). It needs a few times 1 / (1 - average) steps. 0 is none.
+        0 <= average < 1: a short way for one more extra, ``fpgmlab.EMA(average)``. 0 is none.
     progress : bool
         Show a progress bar, in a terminal or in a notebook.
     on_epoch : callable, optional
@@ -121,13 +120,19 @@ def fit(
     device = device_of(model)
     modes = {module: module.training for module in model.modules()}
     batches = max(1, len(task.train) // batch_size)
-    steps = Steps(model, task, extras, epochs * batches, optimizer, lr, weight_decay, amp, average)
+    total = epochs * batches
+    extras = [*extras, EMA(average)] if average else extras
     rows: list[dict[str, float]] = []
     best: float | None = None
     good, kept, interrupted = copy.deepcopy(model.state_dict()), 0, False
 
     try:
-        with _seeded(seed, device), _bar(steps.total, progress) as bar:
+        with (
+            _seeded(seed, device),
+            begun(extras, model, task, epochs, total) as running,
+            _bar(total, progress) as bar,
+        ):
+            steps = Steps(model, task, running, total, optimizer, lr, weight_decay, amp)
             for epoch in range(1, epochs + 1):
                 started, losses, step = time.perf_counter(), torch.zeros((), device=device), 0
                 model.train()
@@ -145,12 +150,14 @@ def fit(
                     steps.step(loss, now)
                     losses += loss.detach()
                     if on_step is not None:
-                        on_step({"epoch": epoch, "step": now, "steps": steps.total, "loss": loss.item()})
+                        on_step({"epoch": epoch, "step": now, "steps": total, "loss": loss.item()})
                     bar.update()
                     if step % 10 == 0:
                         bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {losses.item() / step:.3f}", refresh=False)
                 if not step:
                     raise ValueError(f"task.train_batches({batch_size}) gave no batch: choose a smaller batch_size")
+                for extra in running:
+                    extra.before_judging(model, steps.judged)
                 row = {"epoch": epoch, "train_loss": losses.item() / step} | evaluate(steps.judged, task)
                 row |= {"lr": steps.lr, "seconds": time.perf_counter() - started}
                 row.pop("samples")
@@ -160,6 +167,8 @@ def fit(
                     good, kept, best = copy.deepcopy(steps.judged.state_dict()), epoch, value
                 if on_epoch is not None:
                     on_epoch(row)
+                if any([extra.after_epoch(model, row) for extra in running]):  # each is asked
+                    break
         model.load_state_dict(good)
     except KeyboardInterrupt:
         interrupted = True
