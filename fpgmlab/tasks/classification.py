@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
-from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names, drawn
+from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names
+from fpgmlab.tasks.splits import Splits
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -22,14 +23,15 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Classification:
-    """A classification task: training and validation data, loss and metric.
+class Classification(Splits):
+    """A classification task: data to train, choose and test with, loss and metric.
 
     Parameters
     ----------
-    train, val : torch.utils.data.Dataset
+    train, val, test : torch.utils.data.Dataset
         Map-style data sets of ``(image, label)``: a float tensor ``(channels, height, width)`` and an
-        integer ``0 <= label < classes``. All images of a set have one size.
+        integer ``0 <= label < classes``. All images of a set have one size. Nothing reads ``test`` but
+        ``fl.evaluate(..., split="test")``; it may be left out. See `holdout`.
     classes : int or sequence of str, optional
         Their number or names; taken from ``val.classes`` when it has them.
     augment : callable, optional
@@ -46,8 +48,6 @@ class Classification:
         When a data set is not map-style or is empty, or the classes are not known.
     """
 
-    train: Examples
-    val: Examples
     classes: int | Sequence[str] | None = None
     augment: Augment | None = None
     name: str = "classification"
@@ -58,7 +58,7 @@ class Classification:
     higher_is_better = True
 
     def __post_init__(self) -> None:
-        check_sets(self.train, self.val)
+        check_sets(self.train, self.val, self.test)
         names = class_names(self.classes, self.val, 2, "classification")
         object.__setattr__(self, "classes", names)
         object.__setattr__(self, "_names", names)
@@ -75,19 +75,6 @@ class Classification:
             )
         return image.unsqueeze(0)
 
-    def subset(self, train: int | None = None, val: int | None = None, seed: int = 0) -> Classification:
-        """Return the same task on a random part of its data, without replacement.
-
-        Parameters
-        ----------
-        train, val : int, optional
-            How many examples to keep; all when left out.
-        seed : int
-            Of the draw.
-        """
-        parts = (drawn(self.train, train, seed, "train", self.name), drawn(self.val, val, seed, "val", self.name))
-        return replace(self, train=parts[0], val=parts[1], classes=self.classes)
-
     def train_batches(self, batch_size: int = 128, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training data once, shuffled and augmented: ``(batch, c, h, w)``, ``(batch,)``."""
         generator = torch.Generator().manual_seed(seed)
@@ -100,10 +87,13 @@ class Classification:
 
     def val_batches(self, batch_size: int = 256, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation data in order, or its first ``max_samples`` examples."""
-        data = as_dataset(self.val)
+        return self._in_order(self.val, batch_size, max_samples)
+
+    def _in_order(self, data: Examples, batch_size: int, max_samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        part = as_dataset(data)
         if max_samples is not None:
-            data = Subset(data, range(min(max_samples, len(self.val))))
-        for images, labels in DataLoader(data, batch_size):
+            part = Subset(part, range(min(max_samples, len(data))))
+        for images, labels in DataLoader(part, batch_size):
             self._check_labels(labels)
             yield images, labels
 

@@ -1,4 +1,4 @@
-"""Evaluation of a model on a task's validation data."""
+"""Evaluation of a model on a task's validation or test data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_map_only
 from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.calling import call
 from fpgmlab.common.modules import device_of, eval_mode
+from fpgmlab.tasks.splits import batches_of
 from fpgmlab.tasks.task import Task, eval_batch_size
 
 
@@ -17,10 +18,11 @@ def evaluate(
     model: nn.Module,
     task: Task,
     *,
+    split: str = "val",
     max_samples: int | None = None,
     batch_size: int | None = None,
 ) -> dict[str, float]:
-    """Measure a model's loss and metric on the validation data, in eval mode, on the device where it lies.
+    """Measure a model's loss and metric, in eval mode, on the device where it lies.
 
     The model and its mode are the same afterwards as before.
 
@@ -30,6 +32,9 @@ def evaluate(
         Gives the outputs that the task's loss and metric take.
     task : task
         See `fpgmlab.tasks`.
+    split : {"val", "test"}
+        The validation data, by which one chooses, or the test data, for the figure to report: nothing else reads them.
+        A task has test data when it was made with them or with ``holdout=``; see `fpgmlab.tasks.Classification`.
     max_samples : int, optional
         Only the first so many examples.
     batch_size : int, optional
@@ -39,12 +44,17 @@ def evaluate(
     -------
     dict
         ``{"loss": mean loss, <task.metric_name>: value, "samples": count}``.
+
+    Raises
+    ------
+    ValueError
+        When the task has no test data to measure on.
     """
     device = device_of(model)
     metric = task.metric().to(device)
     total, samples = 0.0, 0
     with eval_mode(model):
-        for inputs, targets in task.val_batches(eval_batch_size(task, batch_size), max_samples):
+        for inputs, targets in batches_of(task, split)(eval_batch_size(task, batch_size), max_samples):
             count = examples_in(inputs, targets)
             inputs, targets = on_device((inputs, targets), device)
             outputs = call(model, inputs)

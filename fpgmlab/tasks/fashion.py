@@ -50,11 +50,20 @@ class FashionMNIST(Dataset):
         return (self.images[where].float() / 255 - MEAN) / STD, self.labels[where]
 
 
-def fashion_mnist() -> Classification:
-    """Return the task of the shipped data: 60,000 images to train on and the 10,000 test images to validate."""
-    return Classification(
-        FashionMNIST("train"), FashionMNIST("test"), CLASSES, shift_and_flip(pixels=2), "fashion-mnist"
-    )
+def fashion_mnist(holdout: int | None = None, seed: int = 0) -> Classification:
+    """Return the task of the shipped data: 60,000 images to train on and the 10,000 test images to validate.
+
+    Parameters
+    ----------
+    holdout : int, optional
+        So many of the training images are for validation and the 10,000 only to test with, as by
+        ``fashion_mnist().holdout(n)``.
+    seed : int
+        Of the draw.
+    """
+    train, test = FashionMNIST("train"), FashionMNIST("test")
+    task = Classification(train, test, CLASSES, shift_and_flip(pixels=2), "fashion-mnist")
+    return task if holdout is None else task.holdout(holdout, seed)
 
 
 def _read_idx(path: Path) -> np.ndarray:

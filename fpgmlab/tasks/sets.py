@@ -19,9 +19,9 @@ class Examples(Protocol):
         """Return one example, as the task that reads it wants it."""
 
 
-def check_sets(train: Examples, val: Examples) -> None:
+def check_sets(train: Examples, val: Examples, test: Examples | None = None) -> None:
     """Raise a `TypeError` for a data set that is not map-style, and a `ValueError` for one that is empty."""
-    for role, data in (("train", train), ("val", val)):
+    for role, data in (("train", train), ("val", val), *([("test", test)] if test is not None else [])):
         if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
             raise TypeError(
                 f"{role} must be a map-style data set with __len__ and __getitem__; got {type(data).__name__}"

@@ -23,6 +23,9 @@ class Task(Protocol):
 
     ``example_input``
         What a network for it is traced with.
+    ``test``, ``test_batches(batch_size, max_samples)``
+        Data to measure with at the end, and what yields them as ``val_batches`` does; None where there are none. Only
+        ``fl.evaluate(..., split="test")`` reads them.
     ``train_batch_size``, ``eval_batch_size``
         How many examples it wants in one pass where the caller leaves it open; see `train_batch_size`.
     ``metrics``

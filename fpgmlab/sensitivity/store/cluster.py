@@ -118,8 +118,12 @@ def _ended(future: Future) -> bool:
 
 def _packed(job: SweepJob) -> bytes:
     task = job.task
-    if not job.recalibrate and is_dataclass(task) and {"train", "val"} <= {field.name for field in fields(task)}:
-        task = replace(task, train=task.val)  # the training data is not needed there
+    if is_dataclass(task):  # data that is not needed there is not sent
+        own = {field.name for field in fields(task)}
+        if "test" in own:
+            task = replace(task, test=None)
+        if not job.recalibrate and {"train", "val"} <= own:
+            task = replace(task, train=task.val)
     try:
         return _pickled(replace(job, task=task))
     except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
 from fpgmlab.tasks.detection.crowded import MOST, Objects, kept, labels_of, name_of
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
 from fpgmlab.tasks.detection.pictures import crowd_label
-from fpgmlab.tasks.sets import Examples, check_sets, class_names, drawn
+from fpgmlab.tasks.sets import Examples, check_sets, class_names
+from fpgmlab.tasks.splits import Splits
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -31,8 +32,8 @@ LIGHT = BoxAugment()
 
 
 @dataclass(frozen=True, eq=False)
-class Detection:
-    """A detection task: training and validation pictures with boxes, loss and mean average precision.
+class Detection(Splits):
+    """A detection task: pictures with boxes to train, choose and test with, loss and mean average precision.
 
     Inputs are RGB from 0 to 1, (batch, 3, size, size): letterboxed with grey 114 to validate, augmented to train.
     Targets are one tensor (batch, boxes, 5): label, left, top, right, bottom in pixels of the input. Label -1 is in
@@ -44,9 +45,10 @@ class Detection:
 
     Parameters
     ----------
-    train, val : torch.utils.data.Dataset
+    train, val, test : torch.utils.data.Dataset
         Map-style data sets of ``(image, boxes, labels)``: uint8 (3, height, width), of any size; left, top, right,
         bottom in pixels, (count, 4); int64 (count,). See `fpgmlab.tasks.coco_boxes`, `fpgmlab.tasks.yolo_boxes`.
+        Nothing reads ``test`` but ``fl.evaluate(..., split="test")``; it may be left out. See `holdout`.
     classes : int or sequence of str, optional
         Their number or names; taken from ``val.classes`` when it has them.
     size : int
@@ -63,8 +65,9 @@ class Detection:
         More metrics for `fpgmlab.sweep`, as in `fpgmlab.tasks.Classification`, of the outputs and targets.
     detections : int
         How many detections of a class in a picture count in the mean average precision, the surest; of all classes
-        together three times as many are kept, or 300. 100 as COCO has it. One warning names a validation picture that
-        holds more objects than can count: at once where the data set tells its labels, else when it is read.
+        together three times as many are kept, or 300. 100 as COCO has it. One warning names a picture to validate
+        or test with that holds more objects than can count: at once where the data set tells its labels, else when it
+        is read.
 
     Raises
     ------
@@ -72,8 +75,6 @@ class Detection:
         When a data set is not map-style or is empty, the classes are not known or differ, or the size does not fit.
     """
 
-    train: Examples
-    val: Examples
     classes: int | Sequence[str] | None = None
     size: int = 416
     head: Head = YOLOV5
@@ -91,9 +92,9 @@ class Detection:
     eval_batch_size = 16
 
     def __post_init__(self) -> None:
-        check_sets(self.train, self.val)
+        check_sets(self.train, self.val, self.test)
         names = class_names(self.classes, self.val, 1, "detection")
-        for role, data in (("train", self.train), ("val", self.val)):
+        for role, data in (("train", self.train), ("val", self.val), ("test", self.test)):
             own = tuple(getattr(data, "classes", names))
             if own != names and not (isinstance(self.classes, int) and len(own) == self.classes):
                 raise ValueError(f"the classes of {role} must be {few(names)}; it has {few(own)}")
@@ -102,8 +103,9 @@ class Detection:
         object.__setattr__(self, "classes", names)
         object.__setattr__(self, "_names", names)
         whole_number("detections", self.detections)
-        labels = [labels_of(self.val, number) for number in range(len(self.val))]
-        self._tell_of_crowded(enumerate(labels), stacklevel=4)
+        judged = [data for data in (self.val, self.test) if data is not None]
+        labels = ((data, number, labels_of(data, number)) for data in judged for number in range(len(data)))
+        self._tell_of_crowded(labels, stacklevel=4)
         own_metrics = {
             f"{prefix}{kind}": _Precision(self.head, kind, bool(prefix), names, self.detections)
             for prefix in ("", "agreement_")
@@ -115,11 +117,6 @@ class Detection:
     def example_input(self) -> Tensor:
         """One validation picture, (1, 3, size, size)."""
         return next(self.val_batches(1, 1))[0]
-
-    def subset(self, train: int | None = None, val: int | None = None, seed: int = 0) -> Detection:
-        """Return the same task on a random part of its data, without replacement; all of what is left out."""
-        parts = (drawn(self.train, train, seed, "train", self.name), drawn(self.val, val, seed, "val", self.name))
-        return replace(self, train=parts[0], val=parts[1], classes=self.classes)
 
     def train_batches(self, batch_size: int = 16, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the training data once, shuffled and augmented: ``(batch, 3, size, size)``, ``(batch, boxes, 5)``."""
@@ -141,12 +138,16 @@ class Detection:
 
     def val_batches(self, batch_size: int = 16, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation data in order, letterboxed, or its first ``max_samples`` pictures."""
+        return self._in_order(self.val, batch_size, max_samples)
+
+    def _in_order(self, data: Examples, batch_size: int, max_samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         _check_counts(batch_size=batch_size, max_samples=max_samples)
-        count = len(self.val) if max_samples is None else min(max_samples, len(self.val))
+        count = len(data) if max_samples is None else min(max_samples, len(data))
         for start in range(0, count, batch_size):
             numbers = range(start, min(start + batch_size, count))
-            pictures = [self._read(self.val, i) for i in numbers]
-            self._tell_of_crowded(zip(numbers, (labels for _, _, labels in pictures), strict=True), stacklevel=3)
+            pictures = [self._read(data, i) for i in numbers]
+            found = ((data, i, labels) for i, (_, _, labels) in zip(numbers, pictures, strict=True))
+            self._tell_of_crowded(found, stacklevel=3)
             yield _stacked([fitted(picture, self.size) for picture in pictures])
 
     def loss(self, outputs: object, targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -160,19 +161,19 @@ class Detection:
         """Return a fresh metric: the mean average precision at an intersection over union of 0.5."""
         return self.metrics["map50"]()
 
-    def _tell_of_crowded(self, found: Iterable[tuple[int, Tensor | None]], stacklevel: int) -> None:
-        """Warn, once, of the validation picture whose objects need the most detections, when that is too many."""
+    def _tell_of_crowded(self, found: Iterable[tuple[Examples, int, Tensor | None]], stacklevel: int) -> None:
+        """Warn, once, of the picture whose objects need the most detections, when that is too many."""
         if self._told:
             return
-        needs = {number: Objects.of(labels) for number, labels in found if labels is not None}
-        fullest = max(needs, key=lambda number: needs[number].needed, default=None)
-        if fullest is None or needs[fullest].needed <= self.detections:
+        needs = [(Objects.of(labels), data, number) for data, number, labels in found if labels is not None]
+        fullest = max(needs, key=lambda need: need[0].needed, default=None)
+        if fullest is None or fullest[0].needed <= self.detections:
             return
         object.__setattr__(self, "_told", True)
-        objects = needs[fullest]
+        objects, data, number = fullest
         of_what = "of all classes" if objects.label is None else f"of class {self._names[objects.label]!r}"
         warnings.warn(
-            f"{self.name}: {name_of(self.val, fullest)} holds {objects.count} objects {of_what}, more than can count: "
+            f"{self.name}: {name_of(data, number)} holds {objects.count} objects {of_what}, more than can count: "
             f"only the surest {self.detections} detections of a class in a picture do, {kept(self.detections)} of all. "
             f"Pass detections={objects.needed} or more to the task.",
             UserWarning,
