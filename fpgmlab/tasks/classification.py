@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -137,54 +136,3 @@ def shift_and_flip(pixels: int = 2, flip: bool = True) -> Augment:
         return moved.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
     return augment
-
-
-def image_folder(path: str | Path, size: int = 224, val_fraction: float = 0.2, seed: int = 0) -> Classification:
-    """Make a task of a user's own pictures.
-
-    Parameters
-    ----------
-    path : path-like
-        Either ``path/train/<class>/*.jpg`` and ``path/val/<class>/*.jpg``, or ``path/<class>/*.jpg``,
-        which is then split at random.
-    size : int
-        Pictures are resized and cut to ``size`` x ``size`` pixels and normalised with ImageNet's mean and deviation.
-    val_fraction : float
-        Share of the pictures held out when there is no ``val`` folder.
-    seed : int
-        Of the split.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such folder, or a class folder holds no picture.
-    """
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import v2
-
-    root = Path(path)
-    if not root.is_dir():
-        raise FileNotFoundError(f"no folder {str(root)!r}; expected one with a folder of pictures for each class")
-    transform = v2.Compose(
-        [
-            v2.ToImage(),
-            v2.Resize(size, antialias=True),
-            v2.CenterCrop(size),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
-    pixels = max(1, size // 16)
-    if (root / "train").is_dir() and (root / "val").is_dir():
-        train, val = ImageFolder(root / "train", transform), ImageFolder(root / "val", transform)
-        if train.classes != val.classes:
-            odd = sorted(set(train.classes) ^ set(val.classes))
-            raise ValueError(f"{str(root)!r}: train and val must have the same classes; only one of them has {odd}")
-        return Classification(train, val, train.classes, shift_and_flip(pixels), root.name)
-    pictures = ImageFolder(root, transform)
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction must lie between 0 and 1; got {val_fraction}")
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed)).tolist()
-    held = max(1, round(len(order) * val_fraction))
-    train, val = Subset(pictures, order[held:]), Subset(pictures, order[:held])
-    return Classification(train, val, pictures.classes, shift_and_flip(pixels), root.name)

@@ -89,13 +89,8 @@ def test_shifting_moves_and_mirrors_whole_pictures():
 
 @pytest.mark.parametrize("layout", ["flat", "split"])
 def test_a_folder_of_pictures(tmp_path: Path, layout: str):
-    for split in ("train", "val") if layout == "split" else (".",):
-        for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
-            folder = tmp_path / split / label
-            folder.mkdir(parents=True)
-            for i in range(5):
-                Image.new("RGB", (40, 30 + i), colour).save(folder / f"{i}.png")
-    task = fl.tasks.image_folder(tmp_path, size=24)
+    counts = {"train": 5, "val": 5} if layout == "split" else {".": 5}
+    task = fl.tasks.image_folder(pictures(tmp_path, **counts), size=24)
     assert task.classes == ("blue", "red")
     assert task.example_input.shape == (1, 3, 24, 24)
     assert (len(task.train), len(task.val)) == ((10, 10) if layout == "split" else (8, 2))
@@ -103,6 +98,49 @@ def test_a_folder_of_pictures(tmp_path: Path, layout: str):
     assert images.shape[1:] == (3, 24, 24)
     red = images[labels == 1]
     assert bool((red[:, 0] > red[:, 2]).all())
+
+
+def pictures(root: Path, **counts: int) -> Path:
+    """Draw so many blue and so many red pictures of each split; they differ in their height."""
+    for split, count in counts.items():
+        for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (40, 30 + i), colour).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "sizes"),
+    [
+        ({"train": 6, "val": 2, "test": 3}, {}, (12, 4, 6)),
+        ({"train": 6, "val": 2}, {"holdout": 5}, (7, 5, 4)),
+        ({"train": 5, "test": 3}, {}, (8, 2, 6)),
+        ({"train": 5, "test": 3}, {"val_fraction": 0.5}, (5, 5, 6)),
+        ({"train": 5, "test": 3}, {"holdout": 3}, (7, 3, 6)),
+        ({".": 10}, {"holdout": 4}, (12, 4, 4)),
+    ],
+)
+def test_a_folder_of_pictures_has_what_is_to_be_tested_with(
+    tmp_path: Path, counts: dict[str, int], options: dict[str, float], sizes: tuple[int, ...]
+):
+    task = fl.tasks.image_folder(pictures(tmp_path, **counts), size=24, **options)
+    assert (len(task.train), len(task.val), len(task.test)) == sizes
+    held = sum(len(labels) for _, labels in task.test_batches(4))
+    assert held == sizes[2]
+    assert {int(label) for _, labels in task.test_batches(4) for label in labels} <= {0, 1}
+
+
+def test_folders_that_cannot_be_a_task_are_refused(tmp_path: Path):
+    whole = pictures(tmp_path / "whole", train=3, val=2, test=2)
+    with pytest.raises(ValueError, match=r"whole has test data already \(4 examples\)"):
+        fl.tasks.image_folder(whole, size=24, holdout=2)
+    (whole / "test" / "red").rename(whole / "test" / "green")
+    with pytest.raises(ValueError, match=r"train and test must have the same classes; .* \['green', 'red'\]"):
+        fl.tasks.image_folder(whole, size=24)
+    with pytest.raises(ValueError, match="val_fraction must lie between 0 and 1; got 1"):
+        fl.tasks.image_folder(pictures(tmp_path / "flat", train=3, test=2), size=24, val_fraction=1)
 
 
 class Stream(IterableDataset):

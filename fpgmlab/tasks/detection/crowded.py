@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from fpgmlab.tasks.detection.pictures import BoxedPictures
 
@@ -70,4 +71,7 @@ def _whole(data: object, number: int) -> tuple[object, int]:
     """Return the data set that parts are drawn from, and a picture's number in it."""
     if isinstance(data, Subset):
         return _whole(data.dataset, data.indices[number])
+    if isinstance(data, ConcatDataset):
+        part = bisect_right(data.cumulative_sizes, number)
+        return _whole(data.datasets[part], number - [0, *data.cumulative_sizes][part])
     return data, number
