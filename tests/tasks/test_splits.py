@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +16,13 @@ from torch.utils.data import Dataset, TensorDataset
 
 import fpgmlab as fl
 from fpgmlab.tasks import Classification, Detection
+from fpgmlab.widgets import PlanEditor
 from tests.conftest import blobs
 from tests.tasks.detection.made import Squares
 from tests.tasks.test_task import Net, Plain
+from tests.widgets.gated import SECONDS
+
+PACKAGE = Path(fl.__file__).parent
 
 
 def numbered(count: int, first: int = 0) -> TensorDataset:
@@ -51,8 +58,8 @@ def test_fashion_mnist_keeps_what_its_networks_were_not_trained_on(fashion: Clas
     assert sum(by_class).tolist() == [6000] * 10
     assert all(abs(count - 500) < 4 * (5000 * 0.1 * 0.9 * 55 / 60) ** 0.5 for count in by_class[1].tolist())
     assert torch.equal(task.test.images, fashion.val.images)
-    assert fl.tasks.fashion_mnist(holdout=5000).val.indices == task.val.indices
-    assert fl.tasks.fashion_mnist(holdout=5000, seed=1).val.indices != task.val.indices
+    assert fashion.holdout(5000).val.indices == task.val.indices
+    assert fashion.holdout(5000, seed=1).val.indices != task.val.indices
     assert (task.name, task.classes) == (fashion.name, fashion.classes)
     assert task.augment is not None
     images, labels = next(task.val_batches(64))
@@ -125,6 +132,40 @@ def test_nothing_that_chooses_reads_the_test_data(sealed: Classification):
     fl.evaluate(small, sealed)
     with pytest.raises(AssertionError, match="the test data were read"):
         fl.evaluate(small, sealed, split="test")
+
+
+def test_the_desk_reads_no_test_data(sealed: Classification):
+    torch.manual_seed(0)
+    graph = fl.trace(Net().eval(), sealed.example_input)
+    scores = fl.score(graph, "fpgm")
+    curves = fl.sweep(graph, scores, sealed, ratios=[0.5], batch_size=16, progress=False)
+    editor = PlanEditor(graph, curves, sealed, plan=fl.Plan.uniform(graph, scores, 0.5, multiple=1), multiple=1)
+    try:
+        assert editor.wait(SECONDS)
+        assert set(editor.measured["network"]) == {"as cut", "repaired"}
+        for work in (editor.evaluate, editor.repair, partial(editor.fine_tune, 1)):
+            work()
+            assert editor.wait(SECONDS)
+            assert editor.state == "finished", editor.work["message"]
+    finally:
+        editor.close()
+
+
+def asks(node: ast.AST) -> bool:
+    """Tell whether code asks for test data: ``.test``, ``.test_batches``, ``split="test"``."""
+    if isinstance(node, ast.keyword):
+        return node.arg == "split" and isinstance(node.value, ast.Constant) and node.value.value == "test"
+    return isinstance(node, ast.Attribute) and node.attr in ("test", "test_batches")
+
+
+def test_no_other_room_asks_for_test_data():
+    asking = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(map(asks, ast.walk(ast.parse(path.read_text()))))
+    }
+    assert "tasks/splits.py" in asking
+    assert {path for path in asking if not path.startswith("tasks/")} == set()
 
 
 def test_a_task_may_have_no_test_data():
