@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import fpgmlab as fl
-from fpgmlab.recovery.extras.distill import relative_difference
-from fpgmlab.tasks import Detection, YOLOv5Head
+from fpgmlab.recovery.extras.distilling.distances import relative_difference
+from fpgmlab.tasks import Detection, UltralyticsHead, YOLOv5Head
 from tests.networks import busy, loss_options
 from tests.tasks.detection.made import Squares
 
@@ -158,6 +158,27 @@ def test_a_pruned_detector_comes_nearer_to_its_teacher(detector: nn.Module, task
     fl.fit(small, silent, epochs=8, extras=[extra], **options)
     assert distance(small) < 0.7 * before
     assert all(torch.equal(tensor, state[name]) for name, tensor in detector.state_dict().items())
+
+
+def test_a_detectors_own_kind_is_the_heads_imitation(detector: nn.Module, task: Detection):
+    images, targets = next(task.train_batches(2))
+    student = fl.models.yolov5("n", classes=["red", "green"], width=0.25)
+    outputs = student(images)
+    running = fl.Distill(detector, kind="detector", weight=0.3).begin(student, task, 1, 4)
+    with torch.no_grad():
+        wanted = detector(images)
+    value = running.loss(student, images, outputs, targets)
+    torch.testing.assert_close(value, 0.3 * task.head.imitation(outputs, wanted))
+    running.end()
+
+
+def test_a_task_whose_head_imitates_nothing_is_told(detector: nn.Module, task: Detection):
+    pictures = fl.tasks.Classification(*[[(torch.rand(3, 64, 64), 0)] * 2] * 2, classes=2)
+    with pytest.raises(ValueError, match=r"Classification tells nothing .* \(it has no head\): that is task.head.imit"):
+        fl.Distill(detector, kind="detector").begin(detector, pictures, 1, 1)
+    other = Detection(task.train, task.val, size=64, head=UltralyticsHead(("red", "green")))
+    with pytest.raises(ValueError, match=r"Detection tells nothing .* \(its head is UltralyticsHead\)"):
+        fl.Distill(detector, kind="detector").begin(detector, other, 1, 1)
 
 
 @pytest.mark.parametrize("compare", [HEAD.imitation, None])
