@@ -26,7 +26,7 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
         working directory, as YOLOv5 has it. An entry ``download`` is not run. Of keypoints it must have the shape,
         ``kpt_shape``: their number, and 2 or 3 (x, y and perhaps visibility).
     split : str
-        ``"train"``, ``"val"`` or another entry.
+        ``"train"``, ``"val"`` or another entry, such as ``"test"``: ``Detection(train, val, test=...)``.
 
     Raises
     ------

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
 from distributed import Client, LocalCluster
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 from torchmetrics.classification import MulticlassF1Score
 
 import fpgmlab as fl
@@ -67,6 +69,20 @@ def test_workers_recalibrate_on_the_training_data(client: Client):
     there = run(graph, None, client=client, recalibrate=1)
     assert same(there, run(graph, None, recalibrate=1))
     assert not same(there, run(graph, None, client=client, surgery=True))
+
+
+class Staying(TensorDataset):
+    """Data that cannot be sent."""
+
+    def __reduce__(self) -> NoReturn:
+        raise AssertionError("data that no worker needs were sent")
+
+
+def test_only_data_that_are_needed_are_sent(graph: fl.ChannelGraph, client: Client):
+    task = small_task()
+    staying = Staying(*task.val.tensors)
+    there = run(graph, None, replace(task, train=staying, test=staying), client=client)
+    assert same(there, run(graph, None, task))
 
 
 def test_workers_refit_alike(graph: fl.ChannelGraph, client: Client):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fpgmlab.tasks import yolo_boxes
+from fpgmlab.tasks import Detection, yolo_boxes
 from tests.tasks.detection.made import draw, yolo_folder
 
 
@@ -34,6 +34,20 @@ def test_yolo_lists_and_folders(tmp_path: Path, names: str):
     assert [labels.tolist() for _, _, labels in (data[0], data[1])] == [[0], [1]]
     assert data.classes == ("cat", "dog")
     assert len(yolo_boxes(path, "val")) == 4
+
+
+def test_a_data_yaml_may_have_a_split_to_test_with(tmp_path: Path):
+    yolo_folder(tmp_path, {"a": "1 0.5 0.5 0.5 0.2", "b": "0 0.5 0.5 0.5 0.2", "c": ""})
+    (tmp_path / "last.txt").write_text("images/train/c.png\n")
+    path = tmp_path / "data.yaml"
+    path.write_text("names: [cat, dog]\ntrain: images/train\nval: images/train\ntest: last.txt\n")
+    train, val, test = (yolo_boxes(path, split) for split in ("train", "val", "test"))
+    task = Detection(train, val, size=64, test=test)
+    (images, targets), *more = task.test_batches(2)
+    assert (images.shape, targets.shape, more) == ((1, 3, 64, 64), (1, 0, 5), [])
+    path.write_text("names: [cat, dog]\ntrain: images/train\nval: images/train\ntest: # optional\n")
+    with pytest.raises(ValueError, match="line 4: no entry 'test', or it is empty"):
+        yolo_boxes(path, "test")
 
 
 @pytest.mark.parametrize(
