@@ -52,6 +52,8 @@ class Steps:
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, _warm_cosine(total))
         self._dtype = _autocast_dtype(self._device, amp)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._dtype is torch.float16)
+        for extra in extras:
+            extra.optimized_by(self._optimizer)
         self.judged = judged_of(extras, model)
 
     @property

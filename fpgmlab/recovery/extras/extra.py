@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from fpgmlab.tasks.task import Task
@@ -42,6 +43,10 @@ class RunningExtra(Extra):
     def parameters(self) -> Iterable[nn.Parameter]:
         """Return what is trained beside the model, such as adapters; asked once, after ``begin``."""
         return ()
+
+    def optimized_by(self, optimizer: torch.optim.Optimizer) -> None:
+        """Know the optimizer, whose learning rates are those of the next step before it is made; told once."""
+        return None
 
     def judged(self, model: nn.Module) -> nn.Module | None:
         """Return what is evaluated and kept in place of the model; asked once, after ``begin``. None: the model.

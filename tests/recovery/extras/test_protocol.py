@@ -38,6 +38,10 @@ class Noting(fl.RunningExtra):
         self.options.note("parameters")
         return [self.scale]
 
+    def optimized_by(self, optimizer: torch.optim.Optimizer) -> None:
+        assert any(p is self.scale for group in optimizer.param_groups for p in group["params"])
+        self.options.note("optimizer")
+
     def judged(self, model: nn.Module) -> None:
         self.options.note("judged")
 
@@ -70,9 +74,20 @@ def test_each_is_asked_in_its_order_and_may_end_the_training(task: fl.tasks.Clas
         f"{words} {n}" if words != "loss" else words for n in range(1, 15) for words in ("loss", "before", "after")
     ]
     first, second = steps[:21], steps[21:]
-    wanted = ["begin 4 28", "parameters", "judged", *first, "judging", "epoch 1", *second, "judging", "epoch 2", "end"]
-    assert sorted(seen[1:3]) == ["judged", "parameters"]
-    assert [seen[0], *sorted(seen[1:3], reverse=True), *seen[3:]] == wanted
+    wanted = [
+        "begin 4 28",
+        "parameters",
+        "optimizer",
+        "judged",
+        *first,
+        "judging",
+        "epoch 1",
+        *second,
+        "judging",
+        "epoch 2",
+        "end",
+    ]
+    assert seen == wanted
     assert (len(history), history.attrs["interrupted"]) == (2, False)
 
 
