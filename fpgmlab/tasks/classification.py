@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Subset, default_collate
 
+from fpgmlab.tasks.loading import in_order
 from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names
+from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ class Classification(Splits):
     classes : int or sequence of str, optional
         Their number or names; taken from ``val.classes`` when it has them.
     augment : callable, optional
-        ``(images, generator) -> images`` on a training batch ``(batch, channels, height, width)``.
+        ``(images, generator) -> images`` on a training batch ``(batch, channels, height, width)``; of the generator,
+        which each batch has of its own, comes all that is random.
     name : str
         Shown in tables and file names.
     metrics : mapping of str to callable, optional
@@ -74,15 +77,30 @@ class Classification(Splits):
             )
         return image.unsqueeze(0)
 
-    def train_batches(self, batch_size: int = 128, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the training data once, shuffled and augmented: ``(batch, c, h, w)``, ``(batch,)``."""
+    def train_batches(self, batch_size: int = 128, seed: int = 0, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training data once, shuffled and augmented: ``(batch, c, h, w)``, ``(batch,)``.
+
+        Read ahead by so many worker processes; the batches are the same for any number.
+        """
+        return in_order(self, batch_size, seed, workers)
+
+    def shuffled(self, batch_size: int, seed: int, share: Share = WHOLE) -> Shuffled:
+        """Return the batches of `train_batches` by their number, or a share of each."""
         generator = torch.Generator().manual_seed(seed)
-        # A last batch of one example would break batch norm on 1x1 maps; a set smaller than a batch is kept whole.
-        drop = len(self.train) > batch_size
-        loader = DataLoader(as_dataset(self.train), batch_size, shuffle=True, generator=generator, drop_last=drop)
-        for images, labels in loader:
-            self._check_labels(labels)
-            yield (self.augment(images, generator) if self.augment else images), labels
+        torch.empty((), dtype=torch.int64).random_(generator=generator)  # the order that a DataLoader would have
+        order = torch.randperm(len(self.train), generator=generator).tolist()
+        return Shuffled(order, batch_size, seed, self._augmented, share)
+
+    def _augmented(self, numbers: Sequence[int], part: slice, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return some examples of a batch; only an augmentation that we know treats each image by itself."""
+        alone = self.augment is None or isinstance(self.augment, ShiftAndFlip)
+        images, labels = _collated(self.train, numbers[part] if alone else numbers)
+        self._check_labels(labels)
+        if isinstance(self.augment, ShiftAndFlip):
+            return self.augment(images, generator, part, len(numbers)), labels
+        if self.augment is not None:
+            return self.augment(images, generator)[part], labels[part]
+        return images, labels
 
     def val_batches(self, batch_size: int = 256, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation data in order, or its first ``max_samples`` examples."""
@@ -119,20 +137,37 @@ class Classification(Splits):
         return MulticlassAccuracy(num_classes=len(self._names), average="micro")
 
 
-def shift_and_flip(pixels: int = 2, flip: bool = True) -> Augment:
-    """Return an augmentation that shifts each image by up to ``pixels`` and mirrors half of them."""
+@dataclass(frozen=True)
+class ShiftAndFlip:
+    """Shift each image by up to ``pixels`` and, with ``flip``, mirror half of them."""
 
-    def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-        count, _, height, width = images.shape
-        padded = F.pad(images, [pixels] * 4, mode="replicate")
-        top, left = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator)
-        rows = top + torch.arange(height)  # (count, height)
-        columns = left + torch.arange(width)  # (count, width)
-        if flip:
-            mirrored = torch.rand(count, 1, generator=generator) < 0.5
+    pixels: int = 2
+    flip: bool = True
+
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, part: slice = slice(None), count: int | None = None
+    ) -> Tensor:
+        """Return the images (batch, channels, height, width) augmented; they may be a part of a batch of ``count``."""
+        count = len(images) if count is None else count
+        height, width = images.shape[2:]
+        padded = F.pad(images, [self.pixels] * 4, mode="replicate")
+        top, left = torch.randint(0, 2 * self.pixels + 1, (2, count, 1), generator=generator)[:, part]
+        rows = top + torch.arange(height)  # (batch, height)
+        columns = left + torch.arange(width)  # (batch, width)
+        if self.flip:
+            mirrored = (torch.rand(count, 1, generator=generator) < 0.5)[part]
             columns = torch.where(mirrored, columns.flip(1), columns)
-        batch = torch.arange(count)[:, None, None]
-        moved = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]  # (count, h, w, c)
+        batch = torch.arange(len(images))[:, None, None]
+        moved = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]  # (batch, h, w, c)
         return moved.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
-    return augment
+
+def shift_and_flip(pixels: int = 2, flip: bool = True) -> ShiftAndFlip:
+    """Return an augmentation that shifts each image by up to ``pixels`` and mirrors half of them."""
+    return ShiftAndFlip(pixels, flip)
+
+
+def _collated(data: Examples, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+    many = getattr(data, "__getitems__", None)  # the data loader's way to ask for a whole batch
+    images, labels = default_collate(many(list(numbers)) if many else [data[number] for number in numbers])
+    return images, labels

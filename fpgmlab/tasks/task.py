@@ -28,6 +28,9 @@ class Task(Protocol):
         ``fl.evaluate(..., split="test")`` reads them.
     ``train_batch_size``, ``eval_batch_size``
         How many examples it wants in one pass where the caller leaves it open; see `train_batch_size`.
+    ``shuffled``
+        Its training batches by their number, so that several workers can read them; see
+        `fpgmlab.tasks.loading.Countable`. Without it one worker reads ahead what ``train_batches`` yields.
     ``metrics``
         More metrics for a sweep, {name: function that returns a fresh torchmetrics metric}; see `own_metrics`. What
         such a metric may say of itself is in `fpgmlab.sensitivity.curves.task_metrics`.

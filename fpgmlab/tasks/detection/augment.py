@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -100,7 +101,8 @@ class BoxAugment:
     def _coloured(self, image: Tensor, generator: torch.Generator) -> Tensor:
         brightness, contrast, saturation = (1 + self.colour * (2 * _draw(generator) - 1) for _ in range(3))
         image = image * brightness
-        image = (image - image.mean()) * contrast + image.mean()
+        middle = float(image.numpy().mean(dtype=np.float64))  # not torch's, whose sum depends on the number of threads
+        image = (image - middle) * contrast + middle
         grey = image.mean(0, keepdim=True)
         return ((image - grey) * saturation + grey).clamp(0, 255)
 

@@ -19,7 +19,9 @@ from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
 from fpgmlab.tasks.detection.crowded import MOST, Objects, kept, labels_of, name_of
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
 from fpgmlab.tasks.detection.pictures import crowd_label
+from fpgmlab.tasks.loading import in_order
 from fpgmlab.tasks.sets import Examples, check_sets, class_names
+from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
 
 if TYPE_CHECKING:
@@ -118,23 +120,36 @@ class Detection(Splits):
         """One validation picture, (1, 3, size, size)."""
         return next(self.val_batches(1, 1))[0]
 
-    def train_batches(self, batch_size: int = 16, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the training data once, shuffled and augmented: ``(batch, 3, size, size)``, ``(batch, boxes, 5)``."""
+    def train_batches(self, batch_size: int = 16, seed: int = 0, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the training data once, shuffled and augmented: ``(batch, 3, size, size)``, ``(batch, boxes, 5)``.
+
+        Read ahead by so many worker processes; the batches are the same for any number.
+        """
+        return in_order(self, batch_size, seed, workers)
+
+    def shuffled(self, batch_size: int, seed: int, share: Share = WHOLE) -> Shuffled:
+        """Return the batches of `train_batches` by their number, or a share of each."""
         _check_counts(batch_size=batch_size)
-        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed)).tolist()
+        return Shuffled(order, batch_size, seed, self._augmented, share)
+
+    def _augmented(self, numbers: Sequence[int], part: slice, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         count = len(self.train)
-        order = torch.randperm(count, generator=generator).tolist()
+        # Each picture has a generator of its own, so that no process need read what others train on.
+        seeds = torch.randint(2**62, (len(numbers),), generator=generator)[part].tolist()
 
         def another() -> Boxed:
             return self._read(self.train, int(torch.randint(count, (), generator=generator)))
 
-        # A smaller last batch is left out, as in a classification; a set smaller than a batch is kept whole.
-        for start in range(0, max(1, count - batch_size + 1), batch_size):
-            pictures = [self._read(self.train, i) for i in order[start : start + batch_size]]
+        pictures = []
+        for number, seed in zip(numbers[part], seeds, strict=True):
+            generator.manual_seed(seed)
+            picture = self._read(self.train, number)
             if self.augment is None:
-                yield _stacked([fitted(picture, self.size) for picture in pictures])
+                pictures.append(fitted(picture, self.size))
             else:
-                yield _stacked([self.augment(picture, self.size, generator, another) for picture in pictures])
+                pictures.append(self.augment(picture, self.size, generator, another))
+        return _stacked(pictures)
 
     def val_batches(self, batch_size: int = 16, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the validation data in order, letterboxed, or its first ``max_samples`` pictures."""
