@@ -110,6 +110,10 @@ best = fl.allocate(graph, curves, latency=0.5, table=fl.latency_table(graph, run
 fl.save(fl.prune(graph, best), "small.safetensors", notes={"ratio": best.ratios})
 report = fl.export_onnx(fl.load("small.safetensors"), task.example_input, "small.onnx")
 print(f"{report.max_rel_error:.1e}")
+parted = task.holdout(5000, seed=1).subset(train=100, test=100)
+assert_type(parted, fl.tasks.Classification)
+assert_type(fl.evaluate(small, parted, split="test"), dict[str, float])
+assert_type(fl.tasks.folds(fl.tasks.trees(holdout=6), fl.tasks.tree_groups()), dict[str, fl.tasks.Detection])
 network = fl.models.yolov5("s", classes=["cat", "dog"])
 assert_type(network, fl.models.YOLOv5)
 '''
