@@ -9,6 +9,7 @@ from . import graph as graph
 from . import models as models
 from . import plans as plans
 from . import recovery as recovery
+from . import runs as runs
 from . import sensitivity as sensitivity
 from . import surgery as surgery
 from . import tasks as tasks
@@ -57,6 +58,7 @@ from .recovery import fit as fit
 from .recovery import recalibrate as recalibrate
 from .recovery import repair as repair
 from .recovery import repair_report as repair_report
+from .runs import write_run as write_run
 from .sensitivity import Curves as Curves
 from .sensitivity import sweep as sweep
 from .surgery import agreement as agreement

@@ -189,6 +189,11 @@ def _build(
     return model
 
 
+def architectures() -> list[str]:
+    """Return the names of what `build` makes."""
+    return list(_ARCHITECTURES)
+
+
 def available() -> list[str]:
     """Return the names of the checkpoints that ship."""
     return sorted(path.stem for path in (data_dir() / "checkpoints").glob("*.safetensors"))

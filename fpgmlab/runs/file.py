@@ -1,0 +1,236 @@
+"""A run file: one TOML that says all of a run. Read and checked as a whole, written by a notebook."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from fpgmlab.common.files import write_text
+from fpgmlab.errors import unknown
+from fpgmlab.runs.making import PICKLES
+from fpgmlab.runs.sections import BY_CURVES, LEADING, SECTIONS, table_for
+from fpgmlab.runs.types import Table
+
+ALWAYS = ("run", "trace", "score", "evaluate")  # a run has these also where the file does not name them
+SEEDED = ("score", "repair", "fit")  # have the seed of the run where they give none
+
+
+class BadRun(ValueError):
+    """A run file, or a setting of the command line, that cannot be; all that is wrong is told at once.
+
+    Parameters
+    ----------
+    where : str
+        The file.
+    mistakes : sequence of str
+        Each with its place.
+    """
+
+    def __init__(self, where: str, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        head = f"{where}: {len(mistakes)} mistakes\n  " if len(mistakes) > 1 else f"{where}: "
+        super().__init__(head + "\n  ".join(mistakes))
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """What a run file says.
+
+    Attributes
+    ----------
+    path : Path
+    text : str
+        As it was given.
+    given : mapping
+        Its sections, each a table, with what ``--set`` changed.
+    sections : mapping
+        The same with every default written out: all that the run goes by.
+    """
+
+    path: Path
+    text: str
+    given: Mapping[str, Mapping[str, Any]]
+    sections: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.sections["run"].get("folder", Path("outputs") / self.path.stem))
+
+    @property
+    def resolved(self) -> str:
+        """The sections as TOML."""
+        return tomli_w.dumps(self.sections)
+
+
+def read_run(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> RunFile:
+    """Read a run file and check all of it, before anything runs.
+
+    Parameters
+    ----------
+    path : path-like
+    settings : sequence of str
+        Changes such as ``"fit.epochs=1"``: a key with its section, and a value as TOML has it (a text may stand without
+        quotes).
+
+    Raises
+    ------
+    BadRun
+        When it is not there, no TOML, or has sections, keys or values that cannot be; all of them are told, each with
+        its place and, for a name that does not exist, the nearest that does.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        document = tomllib.loads(text)
+    except FileNotFoundError:
+        raise BadRun(str(path), ["there is no such file"]) from None
+    except OSError as error:
+        raise BadRun(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise BadRun(str(path), [f"is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadRun(str(path), [f"is not TOML: {error}"]) from error
+    for setting in settings:
+        _merge(document, _parsed(setting))
+    given, sections = checked(document, str(path))
+    return RunFile(path, text, given, sections)
+
+
+def write_run(
+    path: str | os.PathLike[str],
+    *,
+    model: str | Mapping[str, Any],
+    task: str | Mapping[str, Any],
+    run: str | Mapping[str, Any] | None = None,
+    trace: Mapping[str, Any] | None = None,
+    score: str | Mapping[str, Any] | None = None,
+    sweep: Mapping[str, Any] | None = None,
+    plan: str | Mapping[str, Any] | None = None,
+    repair: Mapping[str, Any] | None = None,
+    fit: Mapping[str, Any] | None = None,
+    evaluate: Mapping[str, Any] | None = None,
+    export: str | Mapping[str, Any] | None = None,
+    benchmark: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a run file from the parameters of a notebook: ``python -m fpgmlab`` runs the same where no notebook does.
+
+    Each argument is a section of the file, a table of the options of the function of its name. What is None is not
+    written; ``{}`` is a step with its defaults. ``fpgmlab.write_run("run.toml", model="resnet20-fashion",
+    task="fashion_mnist", plan={"how": "uniform", "macs": 0.5}, repair={}, fit={"epochs": 3, "extras": ["distill"]})``.
+
+    Parameters
+    ----------
+    path : path-like
+        Written whole or not at all.
+    model : str or mapping
+        A network that ships, an architecture, a file, ``"module:function"``; or a table with ``name``, ``file`` or
+        ``builder``, and options.
+    task : str or mapping
+        Its ``kind``, or a table with it and options, such as ``{"kind": "fashion_mnist", "holdout": 5000}``.
+    run : str or mapping, optional
+        The folder; or ``folder``, ``seed``, ``device``.
+    score : str or mapping, optional
+        The criterion, or a table with it.
+    plan : str or mapping, optional
+        ``how``, or a table with it and its options.
+    export : str or mapping, optional
+        The format, or a table with it.
+    trace, sweep, repair, fit, evaluate, benchmark : mapping, optional
+        Options of `fpgmlab.trace`, `fpgmlab.sweep` and so on.
+
+    Raises
+    ------
+    BadRun
+        As when the file is read; nothing is written then.
+    """
+    parts = {
+        "run": run, "model": model, "task": task, "trace": trace, "score": score, "sweep": sweep, "plan": plan,
+        "repair": repair, "fit": fit, "evaluate": evaluate, "export": export, "benchmark": benchmark,
+    }  # fmt: skip
+    document = {section: _plain(value) for section, value in parts.items() if value is not None}
+    given, _ = checked(document, str(path))
+    write_text(path, tomli_w.dumps(given))
+
+
+def checked(document: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return the sections of a run as they are given, and with every default; `BadRun` with all that is wrong."""
+    mistakes = [f"{name}: {unknown('section', name, SECTIONS)}" for name in document if name not in SECTIONS]
+    mistakes += [f"the section [{name}] is missing" for name in ("model", "task") if name not in document]
+    given, sections = {}, {}
+    for name in SECTIONS:
+        if name in document or name in ALWAYS:
+            value = _as_table(name, document.get(name, {}))
+            table = table_for(name, value, mistakes) if isinstance(value, Mapping) else Table({})
+            if table is not None:
+                found = table.taken(value, name, mistakes)
+                sections[name] = table.filled(found)
+                if name in SEEDED and "seed" not in found:
+                    sections[name]["seed"] = sections["run"]["seed"]
+                if name in document:
+                    given[name] = found
+    mistakes += _between(document, sections)
+    if mistakes:
+        raise BadRun(where, mistakes)
+    return given, sections
+
+
+def _between(document: Mapping[str, Any], sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong between the sections."""
+    wrong = []
+    if "repair" in document and "plan" not in document:
+        wrong.append("repair: there is nothing to repair without a section [plan]")
+    if (how := sections.get("plan", {}).get("how")) in BY_CURVES and "sweep" not in document:
+        wrong.append(f"plan.how: {how!r} needs curves: add a section [sweep], which may be empty, or name its 'file'")
+    if "latency" in sections.get("plan", {}) and "table" not in sections["plan"]:
+        wrong.append("plan.latency: needs 'table', the file of a fpgmlab.latency_table of this machine")
+    return wrong
+
+
+def _as_table(section: str, value: object) -> object:
+    """Return a section that is given as one text alone as the table that it stands for."""
+    if not isinstance(value, str) or section not in LEADING:
+        return value
+    if section == "model" and re.fullmatch(r"[\w.]+:\w+", value):
+        return {"builder": value}
+    if section == "model" and Path(value).suffix in (".safetensors", *PICKLES):
+        return {"file": value}
+    return {LEADING[section]: value}
+
+
+def _parsed(setting: str) -> dict[str, Any]:
+    """Return what ``section.key=value`` sets, as a document."""
+    key, equals, value = setting.partition("=")
+    if not equals or not re.fullmatch(r"\s*[\w-]+\s*(\.\s*([\w-]+|\"[^\"]*\")\s*)+", key):
+        raise BadRun("--set", [f"{setting!r} must be SECTION.KEY=VALUE, such as fit.epochs=1"])
+    try:
+        return tomllib.loads(setting)
+    except tomllib.TOMLDecodeError:
+        return tomllib.loads(f"{key}={tomli_w.dumps({'x': value.strip()})[4:]}")  # a text without quotes
+
+
+def _merge(document: dict[str, Any], change: Mapping[str, Any]) -> None:
+    """Write a change into a document; tables are changed key by key."""
+    for key, value in change.items():
+        there = _as_table(key, document.get(key))
+        if isinstance(value, Mapping) and isinstance(there, dict):
+            document[key] = there
+            _merge(there, value)
+        else:
+            document[key] = value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a notebook as TOML has it: paths as texts, tuples as lists, without what is None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -1,0 +1,179 @@
+"""What the sections of a run file stand for: networks, tasks, criteria, extras."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fpgmlab import tasks
+from fpgmlab.criteria import NAMED, Criterion, Random, Reconstruction
+from fpgmlab.errors import unknown
+from fpgmlab.models import YOLOv5, available, yolov5
+from fpgmlab.models.saving import load as load_file
+from fpgmlab.models.zoo import build
+from fpgmlab.models.zoo import load as load_named
+from fpgmlab.recovery import extras
+from fpgmlab.recovery.extras import Extra
+from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
+from fpgmlab.tasks.task import Task
+
+Section = Mapping[str, Any]
+PICKLES = (".pt", ".pth")
+WITH_BOXES = ("trees", "coco", "data_yaml")
+
+
+def kinds_of_extras() -> dict[str, Callable[..., Extra]]:
+    """Return the extras of the library by their kind, such as ``"gamma_l1"`` for `fpgmlab.GammaL1`."""
+    names = [name for name in extras.__all__ if is_dataclass(getattr(extras, name))]
+    return {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(): getattr(extras, name) for name in names}
+
+
+def kinds_of_criteria() -> dict[str, Callable[..., Criterion]]:
+    """Return the criteria of the library by their kind."""
+    return {**NAMED, "reconstruction": Reconstruction}
+
+
+def coco(train: str, val: str, *, test: str | None = None, size: int = 416, detections: int = 100) -> Detection:
+    """Return a detection task of files in COCO's JSON.
+
+    Parameters
+    ----------
+    train, val, test : str
+        Each an ``instances_*.json``; see `fpgmlab.tasks.coco_boxes`.
+    size : int
+        Side of the square inputs, in pixels.
+    detections : int
+        How many detections of a class in a picture count.
+    """
+    last = None if test is None else tasks.coco_boxes(test)
+    return Detection(tasks.coco_boxes(train), tasks.coco_boxes(val), size=size, detections=detections, test=last)
+
+
+def data_yaml(path: str, *, test: str | None = None, size: int = 416, detections: int = 100) -> Detection:
+    """Return a detection task of a data set in YOLO's layout.
+
+    Parameters
+    ----------
+    path : str
+        Of its ``data.yaml``; see `fpgmlab.tasks.yolo_boxes`.
+    test : str, optional
+        The entry in it with the test data.
+    size : int
+        Side of the square inputs, in pixels.
+    detections : int
+        How many detections of a class in a picture count.
+    """
+    train, val = (tasks.yolo_boxes(path, split) for split in ("train", "val"))
+    last = None if test is None else tasks.yolo_boxes(path, test)
+    return Detection(train, val, size=size, detections=detections, test=last)
+
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "fashion_mnist": tasks.fashion_mnist,
+    "trees": tasks.trees,
+    "image_folder": tasks.image_folder,
+    "coco": coco,
+    "data_yaml": data_yaml,
+}
+
+
+def imported(name: str) -> Callable[..., object]:
+    """Return what ``"module:function"`` names; its module is imported, from the working directory too.
+
+    Raises
+    ------
+    ValueError
+        When there is no such module or function, or it cannot be imported; in words.
+    """
+    module_name, _, function_name = name.partition(":")
+    if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):
+        raise ValueError(f"must be 'module:function', such as 'networks:make'; got {name!r}")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever its code may raise
+        raise ValueError(f"{module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(module, function_name, None)
+    if not callable(found):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ValueError(f"{module_name!r} has no such function: {unknown('function', function_name, names)}")
+    return found
+
+
+def make_network(section: Section, seed: int) -> nn.Module:
+    """Return the network of a section ``[model]``, in eval mode on the CPU."""
+    options = {key: value for key, value in section.items() if key not in ("name", "file", "builder", "arguments")}
+    name, path = section.get("name"), section.get("file")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = _built("model", section, nn.Module) if "builder" in section else None
+        if path is not None:
+            model = yolov5(weights=path, **options) if Path(path).suffix in PICKLES else load_file(path, model=built)
+        elif built is not None:
+            model = built
+        else:
+            model = load_named(str(name), **options) if is_trained(name) else build(str(name), **options)
+    return model.eval()
+
+
+def is_trained(name: object) -> bool:
+    """Tell whether a name is that of a network which ships; others are architectures."""
+    return name in available() or name == "yolov5s-coco"
+
+
+def make_task(section: Section, model: nn.Module) -> Task:
+    """Return the task of a section ``[task]``; that of a YOLOv5 knows its anchors."""
+    common = ("kind", "builder", "arguments", "holdout", "subset", "augment")
+    options = {key: value for key, value in section.items() if key not in common}
+    if "builder" in section:
+        made: Any = _built("task", section, object)
+        if missing := [name for name in ("train_batches", "val_batches", "loss", "metric") if not hasattr(made, name)]:
+            raise ValueError(f"task.builder: what {section['builder']!r} gives is no task: it has no {missing[0]}")
+    else:
+        made = TASKS[section["kind"]](**options)
+    if isinstance(made, Detection):
+        changes: dict[str, Any] = {"augment": BoxAugment(**section["augment"])} if "augment" in section else {}
+        if isinstance(model, YOLOv5):
+            changes["head"] = YOLOv5Head.of(model)
+        made = replace(made, **changes) if changes else made
+    if "holdout" in section:
+        made = made.holdout(section["holdout"])
+    if "subset" in section:
+        made = made.subset(**section["subset"])
+    return made
+
+
+def make_criterion(section: Section, task: Task) -> Criterion:
+    """Return the criterion that a section ``[score]`` names, with its seed where that is random."""
+    section, seed = section["criterion"], section["seed"]
+    if section["kind"] == "random":
+        return Random(seed)
+    options = {key: value for key, value in section.items() if key != "kind"}
+    if section["kind"] == "reconstruction":
+        return Reconstruction(task, seed=seed, **options)
+    return kinds_of_criteria()[section["kind"]](**options)
+
+
+def make_extra(section: Section, teacher: nn.Module) -> Extra:
+    """Return one of the extras of ``[fit]``; who has a teacher learns from the unpruned network or a file's."""
+    options = {key: value for key, value in section.items() if key not in ("kind", "teacher")}
+    if section["kind"] == "distill":
+        given = load_file(section["teacher"]) if "teacher" in section else teacher
+        options["teacher"] = given
+    return kinds_of_extras()[section["kind"]](**options)
+
+
+def _built(place: str, section: Section, kind: type) -> Any:
+    function = imported(section["builder"])
+    made = function(**section.get("arguments", {}))
+    if not isinstance(made, kind):
+        raise ValueError(
+            f"{place}.builder: {section['builder']!r} must return a {kind.__name__}; got a {type(made).__name__}"
+        )
+    return made

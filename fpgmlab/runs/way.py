@@ -1,0 +1,110 @@
+"""Which steps a command takes, and what decides what each of them gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from fpgmlab.runs.bench import Bench, Outcome
+from fpgmlab.runs.file import BadRun, RunFile
+from fpgmlab.runs.sections import BY_CURVES
+from fpgmlab.runs.steps import (
+    benchmark_networks,
+    choose_plan,
+    export_network,
+    fit_network,
+    judge_networks,
+    prune_network,
+    repair_network,
+    sweep_groups,
+)
+
+SECTION = {"prune": "plan"}  # of a command without a section of its own
+NAMES = {"prune": "as cut", "repair": "repaired", "fit": "fitted"}
+
+
+class Way:
+    """Which steps a command takes, and what each is made from.
+
+    Parameters
+    ----------
+    file : RunFile
+    command : str
+        Such as ``"fit"``.
+
+    Raises
+    ------
+    BadRun
+        When the file lacks the command's section.
+    """
+
+    def __init__(self, file: RunFile, command: str) -> None:
+        needed = SECTION.get(command, command)
+        if needed not in file.sections:
+            raise BadRun(str(file.path), [f"{command!r} needs a section [{needed}], which may be empty"])
+        self._sections, self._command = file.sections, command
+
+    @property
+    def networks(self) -> list[str]:
+        """The steps that give networks, in order."""
+        planned = "plan" in self._sections
+        found = ["prune"] if planned and (self._command == "prune" or "repair" not in self._sections) else []
+        found += ["repair"] if "repair" in self._sections and self._command != "prune" else []
+        fitted = "fit" in self._sections and self._command in ("fit", "export", "benchmark")
+        return found + (["fit"] if fitted else [])
+
+    @property
+    def steps(self) -> list[str]:
+        """All steps, in order."""
+        if self._command == "sweep":
+            return ["sweep"]
+        by_curves = self._sections.get("plan", {}).get("how") in BY_CURVES
+        found = (["sweep"] if by_curves else []) + (["plan"] if "plan" in self._sections else [])
+        if self._command == "plan":
+            return found
+        after = [self._command] if self._command in ("export", "benchmark") else []
+        return [*found, *self.networks, "evaluate", *after]
+
+    def before(self, step: str) -> str | None:
+        """Return the step whose network a step takes; None for the network that the run begins with."""
+        earlier = self.networks[: self.networks.index(step)] if step in self.networks else self.networks
+        return earlier[-1] if earlier else None
+
+    def config(self, step: str | None, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that decides what a step gives."""
+        found: dict[str, Any] = {"run": {"seed": self._sections["run"]["seed"]}}
+        names = {"model", "task", "trace"}
+        if step is not None:
+            names |= {step} & set(self._sections)
+        if step == "sweep":
+            names |= {"score"}
+        elif step == "plan" and self._sections["plan"]["how"] != "file":
+            names |= {"score"} | ({"sweep"} if self._sections["plan"]["how"] in BY_CURVES else set())
+        found |= {name: self._sections[name] for name in self._sections if name in names}
+        found["found"] = dict(identity)
+        if step in ("prune", "repair"):
+            found = self.config("plan", identity) | found
+        elif step in ("fit", "export", "benchmark"):
+            found = self.config(self.before(step), identity) | found
+        elif step == "evaluate":
+            for network in self.networks:
+                found = self.config(network, identity) | found
+            found["networks"] = self.networks
+        return found
+
+    def taking(self, step: str) -> Callable[[Bench], Outcome]:
+        """Return what does a step."""
+        last = self.before(step)
+        names: dict[str, str | None] = {"unpruned": None, **{NAMES[each]: each for each in self.networks}}
+        takes: dict[str, Callable[[Bench], Outcome]] = {
+            "sweep": sweep_groups,
+            "plan": choose_plan,
+            "prune": prune_network,
+            "repair": repair_network,
+            "fit": partial(fit_network, before=last),
+            "evaluate": partial(judge_networks, steps=names),
+            "export": partial(export_network, last=last),
+            "benchmark": partial(benchmark_networks, last=last),
+        }
+        return takes[step]

@@ -1,0 +1,183 @@
+"""The command line: a run from its file to its folder, and what it says of what cannot be."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import fpgmlab as fl
+from fpgmlab.runs.command import main
+from tests.runs import brought
+
+WHOLE = """
+[run]
+seed = 3
+[model]
+builder = "tests.runs.brought:network"
+arguments = {width = 16}
+[task]
+builder = "tests.runs.brought:task"
+[sweep]
+ratios = [0.25, 0.5]
+[plan]
+how = "allocate"
+macs = 0.6
+multiple = 1
+[repair]
+samples = 64
+[fit]
+epochs = 2
+lr = 0.02
+extras = ["distill"]
+[evaluate]
+split = "test"
+[export]
+[benchmark]
+runtimes = ["onnxruntime"]
+rounds = 2
+memory = false
+"""
+Called = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
+    """Give what calls a command in a folder of its own, with ``run.toml`` there: exit code, output, errors."""
+    (tmp_path / "run.toml").write_text(WHOLE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])
+
+    def called(command: str, *more: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([command, "run.toml", *more])
+        return (code, *capsys.readouterr())
+
+    return called
+
+
+def test_a_run_leaves_all_of_it_in_one_folder(call: Called, tmp_path: Path):
+    code, said, errors = call("benchmark")
+    assert (code, errors) == (0, "")
+    folder = tmp_path / "outputs" / "run"
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {
+        "run.toml", "resolved.toml", "environment.json", "log.txt", "result.json", "curves.parquet", "curves.csv",
+        "plan.json", "plan.csv", "repaired.safetensors", "repair.csv", "fitted.safetensors", "history.csv",
+        "networks.csv", "benchmark.csv",
+    }  # fmt: skip
+    assert (folder / "run.toml").read_text() == WHOLE
+    resolved = tomllib.loads((folder / "resolved.toml").read_text())
+    assert resolved["fit"]["optimizer"] == "sgd"
+    assert resolved["repair"]["seed"] == 3
+    (environment,) = json.loads((folder / "environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    assert environment["command"] == "benchmark"
+    history = pd.read_csv(folder / "history.csv")
+    assert history["epoch"].tolist() == [1, 2]
+    result = json.loads((folder / "result.json").read_text())
+    assert result["finished"] is True
+    assert [row["network"] for row in result["networks"]] == ["unpruned", "repaired", "fitted"]
+    assert {row["samples"] for row in result["networks"]} == {60}  # the test data
+    assert list(result["steps"]) == ["sweep", "plan", "repair", "fit", "benchmark"]
+    assert result["steps"]["benchmark"]["rows"][0]["runtime"] == "onnxruntime"
+    logged = [line.split(" ", 2)[2] for line in (folder / "log.txt").read_text().splitlines()]
+    assert logged == said.splitlines()
+    # It is what the same calls in a notebook give.
+    task = brought.task()
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = brought.network(16).eval()
+    graph = fl.trace(model, task.example_input)
+    scores = fl.score(graph, "fpgm", seed=3)
+    curves = fl.sweep(graph, scores, task, ratios=[0.25, 0.5], progress=False)
+    pd.testing.assert_frame_equal(fl.Curves.load(folder / "curves.parquet").frame, curves.frame)
+    plan = fl.allocate(graph, curves, macs=0.6, multiple=1)
+    assert fl.Plan.from_json(folder / "plan.json") == plan
+    small = fl.repair(graph, plan, task, samples=64, seed=3, progress=False)
+    fl.save(small, tmp_path / "small.safetensors")
+    small = fl.load(tmp_path / "small.safetensors", model=model)
+    fl.fit(small, task, 2, lr=0.02, seed=3, extras=[fl.Distill(model)], progress=False)
+    kept = fl.load(folder / "fitted.safetensors", model=model)
+    for name, tensor in small.state_dict().items():
+        assert torch.equal(tensor, kept.state_dict()[name]), name
+    assert result["networks"][2]["accuracy"] == fl.evaluate(kept, task, split="test")["accuracy"]
+
+
+def test_what_is_finished_is_taken_as_it_is_and_what_differs_is_refused(call: Called, tmp_path: Path):
+    assert call("plan")[0] == 0
+    folder = tmp_path / "outputs" / "run"
+    before = (folder / "curves.parquet").stat().st_mtime_ns
+    code, said, _ = call("repair")
+    assert code == 0
+    assert "sweep: finished before\nplan: finished before\n" in said
+    assert (folder / "curves.parquet").stat().st_mtime_ns == before
+    # The same again.
+    code, said, errors = call("repair")
+    assert code == 2
+    assert "holds this run, and 'repair' is finished" in errors
+    assert "--set run.folder=..." in errors
+    assert call("repair", "--resume")[0] == 0
+    # A step that is not done yet may change; one that is done may not.
+    code, _, errors = call("prune", "--set", "plan.macs=0.5")
+    assert code == 2
+    assert "holds another run: of 'plan', plan.macs was 0.6, is 0.5" in errors
+    assert call("fit", "--set", "fit.epochs=1")[0] == 0
+    assert call("prune", "--set", "plan.macs=0.5", "--set", "run.folder=other")[0] == 0
+    assert (tmp_path / "other" / "pruned.safetensors").exists()
+    # What somebody has changed is not taken.
+    (folder / "plan.json").write_text("{}")
+    code, _, errors = call("export", "--set", "fit.epochs=1")
+    assert code == 2
+    assert "plan.json' is not there any more as 'plan' left it" in errors
+
+
+def test_a_failure_is_told_in_words_and_can_be_put_right(call: Called, tmp_path: Path):
+    code, said, errors = call("fit", "--set", "fit.lr=-1")
+    assert code == 1
+    assert errors == "fpgmlab: ValueError: lr must be a positive number; got -1.0\n"
+    assert "fit: failed: ValueError: lr must be" in said
+    assert json.loads((tmp_path / "outputs" / "run" / "result.json").read_text())["finished"] is False
+    assert call("fit")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("fit", "--set", "fit.epoch=3"), "fit.epoch: unknown key 'epoch': did you mean 'epochs'"),
+        (("fit", "--set", "run.folder=run.toml"), "'run.toml' is a file; run.folder must be a folder"),
+        (("fit", "--set", "run.folder=."), "holds no run, but other files ('run.toml')"),
+        (("fit", "--set", "task.builder=tests.runs.brought:no_task"), "is no task: it has no train_batches"),
+        (("fit", "--set", "task.holdout=3"), "has test data already"),
+        (("fit", "--set", "model.arguments={width='x'}"), "model.arguments.width must be a whole number; got 'x'"),
+    ],
+)
+def test_what_is_asked_wrongly_ends_before_anything_runs(call: Called, arguments: tuple[str, ...], told: str):
+    code, said, errors = call(*arguments)
+    assert code == 2
+    assert told in errors
+    assert said == ""
+    assert "Traceback" not in errors
+
+
+def test_a_command_without_its_section_is_told(call: Called, tmp_path: Path):
+    (tmp_path / "run.toml").write_text('model = "vgg16-fashion"\ntask = "fashion_mnist"')
+    for command, section in (("fit", "fit"), ("prune", "plan"), ("export", "export")):
+        assert call(command) == (
+            2,
+            "",
+            f"fpgmlab: run.toml: {command!r} needs a section [{section}], which may be empty\n",
+        )
+
+
+def test_help_tells_the_keys(capsys: pytest.CaptureFixture[str]):
+    for command, words in (("fit", "lr = 0.05"), ("sweep", "repair_samples = 512"), ("plan", "by_depth")):
+        with pytest.raises(SystemExit) as caught:
+            main([command, "--help"])
+        assert caught.value.code == 0
+        assert words in capsys.readouterr().out

@@ -1,0 +1,209 @@
+"""Run files: all of a run, checked before anything runs, and written by a notebook."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fpgmlab as fl
+from fpgmlab.runs import BadRun, read_run
+from fpgmlab.runs.making import kinds_of_extras
+from fpgmlab.runs.sections import HOW, SECTIONS
+
+SOUND = """
+model = "resnet20-fashion"
+task = "fashion_mnist"
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "run.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def mistakes_in(path: Path, *settings: str) -> list[str]:
+    with pytest.raises(BadRun) as caught:
+        read_run(path, settings)
+    return list(caught.value.mistakes)
+
+
+def test_all_mistakes_are_told_at_once_each_with_its_place_and_the_nearest_name(written):
+    found = mistakes_in(
+        written("""
+model = "resnet20-fashon"
+[task]
+kind = "fashion_mnst"
+[plans]
+[score]
+criterion = {kind = "fpgm", centre = "median"}
+[plan]
+how = "allocate"
+[repair]
+samples = "x"
+[fit]
+epoch = 1
+keep = "bets"
+lr = true
+extras = [{kind = "distil"}, {kind = "distill", wieght = 1}, 3]
+""")
+    )
+    starts = [
+        "plans: unknown section 'plans': did you mean 'plan'?",
+        "model.name: unknown network 'resnet20-fashon': did you mean 'resnet20-fashion'?",
+        "task.kind: unknown task 'fashion_mnst': did you mean 'fashion_mnist'?",
+        "score.criterion.centre: unknown key 'centre': did you mean 'center'?",
+        "plan: give exactly one of macs, params, bytes, latency; got none",
+        "repair.samples must be a whole number; got 'x'",
+        "fit.epoch: unknown key 'epoch': did you mean 'epochs'?",
+        "fit.keep must be one of 'best', 'last'; not 'bets'",
+        "fit.lr must be a number; got True",
+        "fit.extras[0]: unknown extra 'distil': did you mean 'distill'?",
+        "fit.extras[1].wieght: unknown key 'wieght': did you mean 'weight'?",
+        "fit.extras[2] must be one of 'ema', 'distill'",
+        "plan.how: 'allocate' needs curves: add a section [sweep]",
+    ]
+    assert len(found) == len(starts)
+    for mistake, start in zip(found, starts, strict=True):
+        assert mistake.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("model = ", "is not TOML: Invalid value (at"),
+        ("[fit]\n[fit]\n", "is not TOML"),
+        ('task = "trees"', "the section [model] is missing"),
+        (SOUND + "fit = 3", "fit must be a table; got 3"),
+        (SOUND + "[repair]", "repair: there is nothing to repair without a section [plan]"),
+        (SOUND + "[plan]\nmacs = 0.5", "plan: give 'how', one of 'uniform'"),
+        (SOUND + '[plan]\nhow = "uniform"\nmacs = 0.5\nratio = 0.5', "exactly one of ratio, macs, params, bytes; got"),
+        (SOUND + '[plan]\nhow = "file"', "plan: the key 'file' is missing"),
+        (SOUND + '[plan]\nhow = "allocate"\nlatency = 0.5\n[sweep]', "plan.latency: needs 'table'"),
+        (SOUND + '[export]\nformat = "onxx"', "export.format: unknown format 'onxx': did you mean 'onnx'?"),
+        (SOUND + "[fit]\nextras = 'distill'", "fit.extras must be a list; got 'distill'"),
+        ('task = "trees"\n[model]\nname = "vgg16"\nfile = "a.pt"', "model: give 'name' or 'file' or 'builder'"),
+        ('task = "trees"\nmodel = "nowhere_at_all:make"', "model.builder: 'nowhere_at_all' cannot be imported"),
+        ('task = "trees"\nmodel = "tests.runs.brought:netwrk"', "did you mean 'network'?"),
+        ('task = "trees"\n[model]\nbuilder = "tests.runs.brought:network"\narguments = {wdth = 3}', "'width'?"),
+        ('task = "trees"\n[model]\nbuilder = "networks"', "model.builder: must be 'module:function'"),
+        ('model = "vgg16"\n[task]\nkind = "trees"\nbuilder = "tests.runs.brought:task"', "task: give 'kind' ("),
+        ('model = "vgg16"\n[task]\nkind = "image_folder"', "task: the key 'path' is missing"),
+        ('model = "vgg16"\n[task]\nkind = "trees"\nsubset = {trian = 3}', "task.subset.trian: unknown key"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_told_in_words(written, text: str, told: str):
+    assert told in "\n".join(mistakes_in(written(text)))
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path):
+    assert mistakes_in(tmp_path / "run.toml") == ["there is no such file"]
+    (tmp_path / "run.toml").write_bytes(b'model = "\xff"')
+    assert mistakes_in(tmp_path / "run.toml") == ["is not UTF-8: byte 9 is 0xff"]
+    assert "cannot be read" in mistakes_in(tmp_path)[0]
+
+
+def test_the_keys_of_a_section_are_the_options_of_the_function():
+    for section, function in (("fit", fl.fit), ("repair", fl.repair), ("sweep", fl.sweep), ("benchmark", fl.benchmark)):
+        names = set(inspect.signature(function).parameters)
+        assert set(SECTIONS[section].options) - names <= {"extras", "file"}
+        plain = {
+            n for n, p in inspect.signature(function).parameters.items() if isinstance(p.default, int | float | str)
+        }
+        assert plain - {"progress"} <= set(SECTIONS[section].options)
+        for name, option in SECTIONS[section].options.items():
+            if name not in ("extras", "file"):
+                assert option.default == inspect.signature(function).parameters[name].default
+    assert set(HOW) >= {"uniform", "allocate", "by_depth", "file"}
+
+
+def test_every_extra_of_the_library_has_a_kind():
+    assert {"distill", "gamma_l1", "ema", "early_stop"} <= set(kinds_of_extras())
+    extras = [getattr(fl.recovery.extras, name) for name in fl.recovery.extras.__all__]
+    dataclasses = [extra for extra in extras if hasattr(extra, "__dataclass_fields__")]
+    assert sorted(map(repr, kinds_of_extras().values())) == sorted(map(repr, dataclasses))
+
+
+def test_defaults_are_written_out_and_seeds_are_the_runs(written):
+    plan = '[plan]\nhow = "uniform"\nmacs = 0.5\n'
+    file = read_run(written(f"{SOUND}{plan}[run]\nseed = 7\n[repair]\n[fit]\nseed = 3\nlr = 1"))
+    assert file.sections["repair"]["seed"] == 7
+    assert file.sections["score"] == {
+        "criterion": {"kind": "fpgm", "distance": "euclidean", "center": "sum"},
+        "seed": 7,
+    }
+    assert file.sections["fit"]["seed"] == 3
+    assert file.sections["fit"]["lr"] == 1.0
+    assert isinstance(file.sections["fit"]["lr"], float)
+    assert file.sections["fit"]["optimizer"] == "sgd"
+    assert file.folder == Path("outputs/run")
+    # What is written out in full says the same.
+    again = read_run(written(file.resolved))
+    assert again.sections == file.sections == tomllib.loads(file.resolved)
+
+
+@pytest.mark.parametrize(
+    ("setting", "section", "key", "value"),
+    [
+        ("fit.epochs=2", "fit", "epochs", 2),
+        ("fit.keep=last", "fit", "keep", "last"),
+        ('fit.keep = "last"', "fit", "keep", "last"),
+        ("run.folder=outputs/a b=c", "run", "folder", "outputs/a b=c"),
+        ("fit.extras=['ema']", "fit", "extras", [{"kind": "ema", "decay": 0.99}]),
+        ('plan.ratios."layer1.0.conv1"=0.25', "plan", "ratios", {"layer1.0.conv1": 0.25}),
+        ("task.subset.train=10", "task", "subset", {"train": 10, "val": 20, "seed": 0}),
+        ("sweep.dtype=bfloat16", "sweep", "dtype", "bfloat16"),
+    ],
+)
+def test_settings_change_the_file(written, setting: str, section: str, key: str, value: object):
+    task = '[task]\nkind = "fashion_mnist"\nsubset = {train = 5, val = 20}\n'
+    text = f'model = "vgg16-fashion"\n{task}[plan]\nhow = "from_ratios"\nratios = {{}}\n[fit]'
+    file = read_run(written(text), [setting])
+    assert file.sections[section][key] == value
+    assert file.text == text
+
+
+@pytest.mark.parametrize("setting", ["epochs=1", "fit.epochs", "=", "fit.=1", "fit..x=1"])
+def test_what_is_no_setting_is_told(written, setting: str):
+    assert mistakes_in(written(SOUND), setting) == [f"{setting!r} must be SECTION.KEY=VALUE, such as fit.epochs=1"]
+
+
+def test_a_notebook_writes_what_is_read(tmp_path: Path):
+    path = tmp_path / "run.toml"
+    fl.write_run(
+        path,
+        run={"folder": tmp_path / "out", "seed": 2},
+        model="resnet20-fashion",
+        task={"kind": "fashion_mnist", "holdout": 5000, "subset": {"train": 512}},
+        score={"criterion": {"kind": "fpgm", "center": "median"}},
+        plan={"how": "uniform", "macs": 0.5, "ratio": None, "protect": ("conv1",)},
+        repair={},
+        fit={"epochs": 3, "lr": 1, "extras": ["distill", {"kind": "ema", "decay": 0.9}]},
+        export="onnx",
+    )
+    assert tomllib.loads(path.read_text()) == {
+        "run": {"folder": str(tmp_path / "out"), "seed": 2},
+        "model": {"name": "resnet20-fashion"},
+        "task": {"kind": "fashion_mnist", "holdout": 5000, "subset": {"train": 512}},
+        "score": {"criterion": {"kind": "fpgm", "center": "median"}},
+        "plan": {"how": "uniform", "macs": 0.5, "protect": ["conv1"]},
+        "repair": {},
+        "fit": {"epochs": 3, "lr": 1.0, "extras": [{"kind": "distill"}, {"kind": "ema", "decay": 0.9}]},
+        "export": {"format": "onnx"},
+    }
+    assert read_run(path).given == tomllib.loads(path.read_text())
+
+
+def test_what_cannot_be_is_not_written(tmp_path: Path):
+    with pytest.raises(BadRun, match=r"run\.toml: fit\.epoch: unknown key 'epoch': did you mean 'epochs'"):
+        fl.write_run(tmp_path / "run.toml", model="vgg16-fashion", task="fashion_mnist", fit={"epoch": 1})
+    with pytest.raises(BadRun, match="evaluate"):
+        fl.write_run(tmp_path / "run.toml", model="vgg16-fashion", task="fashion_mnist", evaluate={"max_samples": 1.5})
+    assert not (tmp_path / "run.toml").exists()
