@@ -16,7 +16,8 @@ def available(repaired: bool = False) -> list[str]:
 
 
 def shipped(name: str, repaired: bool = False) -> Curves:
-    """Return a sweep of a shipped network, from ``data/sweeps``: all 10,000 test pictures, channels by FPGM.
+    """Return a sweep of a shipped network, from ``data/sweeps``: the 5,000 pictures held out of the training
+    data (``fl.tasks.fashion_mnist(holdout=5000)``), channels by FPGM.
 
     `fpgmlab.models.load` gives the network by the same name.
 

@@ -9,6 +9,11 @@ import fpgmlab as fl
 from fpgmlab.sensitivity.curves.shipped import available
 
 
+@pytest.fixture(scope="module")
+def held() -> fl.tasks.Classification:
+    return fl.tasks.fashion_mnist(holdout=5000)
+
+
 @pytest.mark.parametrize("repaired", [False, True])
 def test_each_is_of_its_network_and_its_scores(repaired: bool):
     assert available(repaired) == ["resnet20-fashion", "vgg16-fashion"]
@@ -19,29 +24,27 @@ def test_each_is_of_its_network_and_its_scores(repaired: bool):
         assert curves.complete
         assert list(curves.base) == ["accuracy", "loss", "agreement"]
         assert dict(curves.widths) == {n: g.channels for n, g in graph.items() if g.protected is None}
-        assert set(curves.frame["samples"]) == {10_000}
+        assert set(curves.frame["samples"]) == {5_000}
         scores = fl.score(graph, "fpgm")
         for group, score in curves.scores.items():
             torch.testing.assert_close(score, scores[group], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [1500, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_a_point_is_what_the_pruned_network_measures(
-    count: int, fashion: fl.tasks.Classification, graph: fl.ChannelGraph
-):
+@pytest.mark.parametrize("count", [1500, pytest.param(5_000, marks=pytest.mark.slow)])
+def test_a_point_is_what_the_pruned_network_measures(count: int, held: fl.tasks.Classification, graph: fl.ChannelGraph):
     curves = fl.sensitivity.shipped("resnet20-fashion")
     frame = curves.frame.query("group == 'layer2.1.conv1' and kept == 16").set_index("metric")["value"]
     plan = fl.Plan.from_ratios(graph, curves.scores, {"layer2.1.conv1": 0.5})
-    found = fl.evaluate(fl.prune(graph, plan), fashion.subset(val=count))
-    whole = count == 10_000  # a part is like the whole within three standard errors
+    found = fl.evaluate(fl.prune(graph, plan), held.subset(val=count))
+    whole = count == 5_000  # a part is like the whole within three standard errors
     assert found["accuracy"] == pytest.approx(frame["accuracy"], abs=3e-4 if whole else 0.03)
     assert found["loss"] == pytest.approx(frame["loss"], rel=1e-3 if whole else 0.25)
 
 
-def test_a_repaired_point_is_what_measuring_it_gives(fashion: fl.tasks.Classification, graph: fl.ChannelGraph):
+def test_a_repaired_point_is_what_measuring_it_gives(held: fl.tasks.Classification, graph: fl.ChannelGraph):
     curves = fl.sensitivity.shipped("resnet20-fashion", repaired=True)
     one = fl.trace(graph.model, graph.example_input, protect=[name for name in graph if name != "layer2.1.conv1"])
-    found = fl.sweep(one, curves.scores, fashion, ratios=(0.5,), max_samples=1000, repair=True, progress=False).frame
+    found = fl.sweep(one, curves.scores, held, ratios=(0.5,), max_samples=1000, repair=True, progress=False).frame
     before = curves.frame.query("group == 'layer2.1.conv1' and kept == 16").set_index("metric")["value"]
     now = found.query("kept == 16").set_index("metric")[
         "value"
