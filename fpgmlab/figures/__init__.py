@@ -25,6 +25,7 @@ from fpgmlab.figures.recovery import recovery
 from fpgmlab.figures.repair import repair_errors, repair_over, take_over
 from fpgmlab.figures.roofline import roofline
 from fpgmlab.figures.scores import score_bars, scores_by_layer
+from fpgmlab.figures.seconds import points_over_seconds
 from fpgmlab.figures.sensitivity import sensitivity_curves, sensitivity_map
 from fpgmlab.figures.slimming import slimming_curve
 from fpgmlab.figures.staircase import staircase
@@ -57,6 +58,7 @@ __all__ = [
     "pareto_front",
     "pictures",
     "plan_bars",
+    "points_over_seconds",
     "rank_agreement",
     "ranking_table",
     "receptive_fields",

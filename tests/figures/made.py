@@ -164,3 +164,16 @@ def staircase(fits: int = 4) -> pd.DataFrame:
 def stairs() -> pd.DataFrame:
     rows = [(name, c, k * (-(-c // 16))) for name, k in (("plain", 0.03), ("depthwise", 0.01)) for c in range(24, 50)]
     return pd.DataFrame(rows, columns=["name", "channels", "ms"])
+
+
+def recovered(ways: int) -> pd.DataFrame:
+    """Return networks of ways that lose less the longer they are recovered, three seeds each; the first not at all."""
+    rows = [{"way": "as cut", "seconds": 0.0, "points": -84.0 + seed, "setting": 0} for seed in range(3)]
+    for way in range(1, ways):
+        for setting, seconds in enumerate((3.0, 40.0, 400.0)):
+            points = -9.0 / way / 4**setting + 0.3
+            rows += [
+                {"way": f"way {way}", "seconds": seconds * way, "points": points + 0.1 * seed, "setting": setting}
+                for seed in range(3)
+            ]
+    return pd.DataFrame(rows)

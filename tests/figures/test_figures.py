@@ -28,6 +28,7 @@ from tests.figures.made import (
     looked,
     plan_frame,
     practised,
+    recovered,
     repaired,
     scores,
     slimming,
@@ -82,6 +83,10 @@ FIGURES: dict[str, Make] = {
     "recovery": lambda s: figures.recovery(stages(), style=s),
     "recovery, repaired": lambda s: figures.recovery(stages(("repaired", 0.929), ("distilled", 0.935)), style=s),
     "recovery, worse": lambda s: figures.recovery(stages(("repaired", 0.93), ("recovered", 0.93)), style=s),
+    "points over seconds": lambda s: figures.points_over_seconds(recovered(7), style=s),
+    "points over seconds, side by side": lambda s: figures.points_over_seconds(
+        pd.concat([recovered(4).assign(network=name) for name in "ab"]), panel="network", style=s
+    ),
     "taken over": lambda s: figures.take_over(taken_over(3), style=s),
     "taken over, cut off": lambda s: figures.take_over(taken_over(2), line="equal", cut_off=0.0, style=s),
     "repair errors": lambda s: figures.repair_errors(repaired(20), style=s),

@@ -1,0 +1,413 @@
+#!/usr/bin/env python
+"""What each step of recovery is worth: criteria, allocations and budgets after repair and after training.
+
+python tests/benchmarks/recovery.py                    # all of it: many hours on two CPU cores; goes on where it was
+python tests/benchmarks/recovery.py --part target      # ResNet-20 and VGG-16 at the budgets that papers name
+python tests/benchmarks/recovery.py --part seconds     # points lost over seconds of recovery, ways beside each other
+python tests/benchmarks/recovery.py --part grid        # criteria x allocations x budgets x ways x seeds
+python tests/benchmarks/recovery.py --part grid --network vgg16-fashion --seeds 1
+python tests/benchmarks/recovery.py --collect          # writes the tables of what was measured so far, trains nothing
+
+Each measured cell is a file in outputs/recovery/, written when it is done; several processes may work side by side,
+each with OMP_NUM_THREADS=1. Results: data/results/recovery.parquet (a row for each cell, with the answers to all 10,000
+test pictures, so that any two can be held against each other), recovery.json and recovery.tex.
+
+Networks and their epochs are chosen by the 5,000 held-out training pictures; each network sees the test pictures once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+import fpgmlab as fl
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OUTPUT, RESULTS = ROOT / "outputs" / "recovery", ROOT / "data" / "results"
+NETWORKS = ("vgg16-fashion", "resnet20-fashion")
+CRITERIA = ("fpgm", "l2", "random", "reconstruction", "bn_gamma")
+ALLOCATIONS = ("uniform", "allocated", "milliseconds")
+BUDGETS = (0.5, 0.35, 0.7)
+WAYS = ("repair", "repair, distilled", "repair, trained", "trained")
+GRID = 10_000  # training pictures of an epoch in the grid; all 55,000 in the other parts
+CURVES = {"max_samples": 1000, "metrics": ("loss", "accuracy"), "dtype": "bfloat16", "repair": True}
+RECIPE = {"lr": 0.05, "batch_size": 128, "amp": "bfloat16", "keep": "last", "progress": False}
+DISTILL = {"weight": 2.0, "temperature": 4.0}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured network: how it was cut and what was done to it then."""
+
+    network: str
+    way: str = "repair"
+    criterion: str = "fpgm"
+    allocation: str = "uniform"
+    macs: float = 0.5
+    seed: int = 0
+    epochs: int = 3
+    pictures: int = GRID
+
+    @property
+    def path(self) -> Path:
+        """Where its row is kept."""
+        trained = f"-{self.epochs}x{self.pictures}" if self.training else ""
+        stem = f"{self.criterion}-{self.allocation}-{self.macs}-{self.way.replace(', ', '+').replace(' ', '_')}"
+        return OUTPUT / self.network / f"{stem}{trained}-{self.seed}.json"
+
+    @property
+    def training(self) -> bool:
+        """Whether a gradient is computed."""
+        return self.way not in ("as cut", "recalibrated", "repair", "gradual, repaired")
+
+
+@cache
+def task() -> fl.tasks.Classification:
+    """Return the data: 55,000 pictures to train, 5,000 to choose by, 10,000 that are looked at once."""
+    return fl.tasks.fashion_mnist(holdout=5000)
+
+
+@cache
+def graph(network: str) -> fl.ChannelGraph:
+    return fl.trace(fl.models.load(network), task().example_input)
+
+
+def scores(network: str, criterion: str, seed: int) -> dict[str, torch.Tensor]:
+    """Return each group's scores; only those at random differ from seed to seed."""
+    rules = {
+        "random": fl.criteria.Random(seed=seed),
+        "reconstruction": fl.criteria.Reconstruction(task()),
+    }
+    return fl.score(graph(network), rules.get(criterion, criterion))
+
+
+def plan_of(cell: Cell) -> fl.Plan:
+    """Return the plan of a cell; made once, its curves and table kept."""
+    seed = cell.seed if cell.criterion == "random" else 0
+    path = OUTPUT / cell.network / "plans" / f"{cell.criterion}-{cell.allocation}-{cell.macs}-{seed}.json"
+    if path.exists():
+        return fl.Plan.from_json(path.read_text())
+    plan = _made(cell, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, plan.to_json())
+    return plan
+
+
+def _made(cell: Cell, seed: int) -> fl.Plan:
+    whole = graph(cell.network)
+    found = scores(cell.network, cell.criterion, seed)
+    if cell.allocation == "uniform":
+        return fl.Plan.uniform(whole, found, macs=cell.macs, multiple=1)
+    folder = OUTPUT / cell.network / "curves"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"{cell.criterion}-{seed}"
+    if not stem.with_suffix(".parquet").exists():
+        fl.sweep(whole, found, task(), path=stem, progress=False, **CURVES).save(stem.with_suffix(".parquet"))
+    curves = fl.Curves.load(stem.with_suffix(".parquet"))
+    if cell.allocation == "allocated":
+        return fl.allocate(whole, curves, macs=cell.macs, multiple=1)
+    return fastest(whole, curves, table_of(cell.network), cell.macs)
+
+
+def table_of(network: str) -> fl.LatencyTable:
+    """Return how long the network's layers take in ONNX Runtime, one thread; measured once, on a quiet machine."""
+    return fl.latency_table(graph(network), threads=1, path=OUTPUT / network / "latency.json", progress=False)
+
+
+def fastest(whole: fl.ChannelGraph, curves: fl.Curves, table: fl.LatencyTable, macs: float) -> fl.Plan:
+    """Return the plan within the most milliseconds that has as few MACs as asked, so that plans can be compared."""
+    low, high, best = 0.0, 1.0, None
+    for _ in range(12):
+        middle = (low + high) / 2
+        try:
+            plan = fl.allocate(whole, curves, latency=middle, table=table)
+        except ValueError:  # not so quick by any plan
+            low = middle
+            continue
+        if whole.cost(plan).macs <= macs * whole.cost().macs:
+            low, best = middle, plan
+        else:
+            high = middle
+    if best is None:
+        raise ValueError(f"no plan of the table keeps {macs:.0%} of the MACs")
+    return best
+
+
+def row_of(cell: Cell) -> dict:
+    """Return the measured row of a cell: read where it is there, else cut, recovered and evaluated now."""
+    if cell.path.exists():
+        return json.loads(cell.path.read_text())
+    whole, plan = graph(cell.network), plan_of(cell)
+    cost, all_of_it = whole.cost(plan), whole.cost()
+    model, spent = WAYS_THERE[cell.way](cell, whole, plan)
+    row = asdict(cell) | {
+        "macs_kept": cost.macs / all_of_it.macs,
+        "params_kept": cost.params / all_of_it.params,
+        "seconds": spent["seconds"],
+        "processor_seconds": spent["processor"],
+        "val": fl.evaluate(model, task())["accuracy"],
+        "right": answers(model),
+    }
+    row["test"] = float(np.mean(unpacked(row["right"])))
+    cell.path.parent.mkdir(parents=True, exist_ok=True)
+    _write(cell.path, json.dumps(row))
+    print(cell.path.relative_to(OUTPUT), f"{row['val']:.4f} {row['test']:.4f} {spent['processor']:.0f} s", flush=True)
+    return row
+
+
+class Clock:
+    """Adds up the seconds of recovery: on the wall, and of this process's one thread, which others do not disturb."""
+
+    def __init__(self) -> None:
+        self.spent = {"seconds": 0.0, "processor": 0.0}
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.spent["seconds"] += time.perf_counter() - self._begun[0]
+        self.spent["processor"] += time.process_time() - self._begun[1]
+
+
+def recovered(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan, repair: bool, extras: tuple) -> tuple[nn.Module, dict]:
+    """Return the network of a plan, repaired or not, after training with extras, and what that took."""
+    data, clock = task(), Clock()
+    if cell.pictures < len(data.train):
+        data = data.subset(train=cell.pictures, seed=cell.seed)
+    with clock:
+        model = fl.repair(whole, plan, task(), seed=cell.seed, progress=False) if repair else fl.prune(whole, plan)
+        if cell.training:
+            # What an epoch's end is judged by is no part of the recovery: one picture.
+            fl.fit(model, replace(data, val=_one(data)), cell.epochs, seed=cell.seed, extras=extras, **RECIPE)
+    return model, clock.spent
+
+
+def _one(data: fl.tasks.Classification) -> torch.utils.data.Subset:
+    return torch.utils.data.Subset(data.val, [0])
+
+
+def _cut(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Module, dict]:
+    with (clock := Clock()):
+        model = fl.prune(whole, plan)
+    return model, clock.spent
+
+
+def _recalibrated(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Module, dict]:
+    with (clock := Clock()):
+        model = fl.prune(whole, plan)
+        fl.recalibrate(model, task())
+    return model, clock.spent
+
+
+def _way(repair: bool, **distill: object) -> Callable[[Cell, fl.ChannelGraph, fl.Plan], tuple[nn.Module, dict]]:
+    def way(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Module, dict]:
+        extras = (fl.Distill(whole.model, **distill),) if distill else ()
+        return recovered(cell, whole, plan, repair, extras)
+
+    return way
+
+
+WAYS_THERE = {
+    "as cut": _cut,
+    "recalibrated": _recalibrated,
+    "repair": _way(True),
+    "trained": _way(False),
+    "distilled": _way(False, **DISTILL),
+    "repair, trained": _way(True),
+    "repair, distilled": _way(True, **DISTILL),
+}
+
+
+# What was measured: each network's answers to all test pictures, so that any two are held against each other on them.
+
+
+@torch.no_grad()
+def answers(model: nn.Module) -> str:
+    """Return which test pictures a network names rightly, a bit for each, in hexadecimal."""
+    model.eval()
+    right = [model(inputs).argmax(1) == targets for inputs, targets in task().test_batches(1000)]
+    return np.packbits(torch.cat(right).numpy()).tobytes().hex()
+
+
+def unpacked(right: str) -> np.ndarray:
+    """Return the answers as 0 and 1, (pictures,)."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(right), np.uint8))
+
+
+def difference(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean difference in points of two ways over the same seeds and pictures, and its 95 % interval.
+
+    Parameters
+    ----------
+    ours, theirs : ndarray
+        Answers, (seeds, pictures); one row of ``theirs`` stands for all seeds.
+
+    Notes
+    -----
+    Seeds and pictures are both samples. The variance of the mean is that of the seeds' means over their number, and
+    that of the pictures' means over theirs; the quantile is Student's, with Satterthwaite's degrees of freedom.
+    """
+    from scipy.stats import t
+
+    each = 100 * (ours.astype(float) - theirs)  # (seeds, pictures), points
+    seeds, pictures = each.shape
+    by_picture = each.mean(0).var(ddof=1) / pictures
+    by_seed = each.mean(1).var(ddof=1) / seeds if seeds > 1 else 0.0
+    total = by_picture + by_seed
+    if total == 0:
+        return float(each.mean()), float(each.mean()), float(each.mean())
+    freedom = total**2 / (by_picture**2 / (pictures - 1) + (by_seed**2 / (seeds - 1) if seeds > 1 else 0.0))
+    half = float(t.ppf(0.975, freedom) * np.sqrt(total))
+    mean = float(each.mean())
+    return mean, mean - half, mean + half
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each way and setting: mean test accuracy over seeds, and points beside the unpruned network."""
+    found = []
+    keys = ["network", "criterion", "allocation", "macs", "way", "epochs", "pictures"]
+    for setting, part in rows.groupby(keys, sort=False):
+        right = np.stack([unpacked(text) for text in part["right"]])
+        points, low, high = difference(right, unpacked(unpruned(setting[0]))[None])
+        means = part[["macs_kept", "params_kept", "seconds", "processor_seconds", "val", "test"]].mean()
+        found.append(dict(zip(keys, setting, strict=True)) | {"seeds": len(part)} | means.to_dict()
+                     | {"points": points, "low": low, "high": high})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def against_fpgm(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what another criterion gives instead of FPGM, all else alike, and whether that is more than noise."""
+    keys = ["network", "allocation", "macs", "way", "epochs", "pictures"]
+    found = []
+    for setting, part in rows.groupby(keys, sort=False):
+        by = {name: own.set_index("seed")["right"] for name, own in part.groupby("criterion", sort=False)}
+        for name, own in by.items():
+            if name == "fpgm" or "fpgm" not in by or not (both := own.index.intersection(by["fpgm"].index)).size:
+                continue
+            ours, theirs = (np.stack([unpacked(text) for text in side[both]]) for side in (own, by["fpgm"]))
+            points, low, high = difference(ours, theirs)
+            found.append(dict(zip(keys, setting, strict=True)) | {"criterion": name, "seeds": len(both)}
+                         | {"points": points, "low": low, "high": high, "noise": low <= 0 <= high})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+@cache
+def unpruned(network: str) -> str:
+    """Return the unpruned network's answers."""
+    path = OUTPUT / network / "unpruned.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, json.dumps(answers(graph(network).model)))
+    return json.loads(path.read_text())
+
+
+def collect() -> None:
+    """Write what was measured so far: Parquet, JSON, LaTeX."""
+    found = [json.loads(path.read_text()) for path in sorted(OUTPUT.glob("*/*.json")) if path.name.count("-") > 2]
+    rows = pd.DataFrame(found)
+    means, versus = table(rows), against_fpgm(rows)
+    rows["right"] = [bytes.fromhex(text) for text in rows["right"]]
+    rows.to_parquet(RESULTS / "recovery.parquet", index=False)
+    wanted = {cell.path for part in PARTS.values() for cell in part(NETWORKS, range(3))}
+    summary = {
+        "command": "python tests/benchmarks/recovery.py",
+        "machine": f"{platform.machine()}, torch {torch.__version__}, one thread",
+        "what": "points: test accuracy beside the unpruned network's, 95 % intervals over seeds and test pictures",
+        "measured": f"{len(wanted & set(map(_path_of, found)))} of {len(wanted)} cells",
+        "unpruned": {name: float(unpacked(unpruned(name)).mean()) for name in rows["network"].unique()},
+        "ways": json.loads(means.round(4).to_json(orient="records")),
+        "instead of fpgm": json.loads(versus.round(3).to_json(orient="records")),
+    }
+    _write(RESULTS / "recovery.json", json.dumps(summary, indent=1) + "\n")
+    _write(RESULTS / "recovery.tex", latex(means[means["pictures"] == GRID]))
+    print(summary["measured"])
+
+
+def _path_of(row: dict) -> Path:
+    return Cell(**{name: row[name] for name in Cell.__dataclass_fields__}).path
+
+
+def latex(means: pd.DataFrame) -> str:
+    """Return the grid as a table for a paper: points beside the unpruned network, with half the interval."""
+    means = means.assign(
+        cell=[f"${row.points:+.1f} \\pm {(row.high - row.low) / 2:.1f}$" for row in means.itertuples()],
+        budget=[f"{100 * macs:.0f}\\,\\%" for macs in means["macs"]],
+    )
+    index = ["network", "budget", "allocation", "criterion"]
+    wide = means.pivot_table("cell", index, "way", aggfunc="first", sort=False).fillna("--")
+    return wide[[way for way in WAYS if way in wide]].reset_index().to_latex(
+        index=False, escape=False, column_format="llll" + "r" * wide.shape[1], longtable=True,
+        caption="Points of test accuracy beside the unpruned network, with 95\\,\\% intervals over seeds and pictures.",
+        label="tab:recovery",
+    ).replace("_", "\\_").replace("bn\\\\_", "bn\\_")  # fmt: skip
+
+
+def grid(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
+    """Yield the comparison's cells, the first seed of all before the second."""
+    for seed, network, macs, allocation, way, criterion in product(
+        seeds, networks, BUDGETS, ALLOCATIONS, WAYS, CRITERIA
+    ):
+        yield Cell(network, way, criterion, allocation, macs, seed)
+
+
+def target(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
+    """Yield the cells at the budgets that papers name, trained on all pictures."""
+    every = len(task().train)
+    for seed, (network, macs), way in product(seeds, TARGETS, ("repair", "repair, distilled", "trained")):
+        if network in networks:
+            yield Cell(network, way, TARGET_CRITERION, TARGET_ALLOCATION, macs, seed, pictures=every)
+
+
+def seconds(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
+    """Yield one budget's ways of recovery, trainings in several lengths, each a whole schedule."""
+    every = len(task().train)
+    for seed, network in product(seeds, networks):
+        for way in ("as cut", "recalibrated", "repair"):
+            yield Cell(network, way, seed=seed, pictures=every)
+        for epochs, share in ((1, 1 / 8), (1, 1 / 2), (3, 1)):
+            for way in ("trained", "distilled", "repair, trained", "repair, distilled"):
+                yield Cell(network, way, seed=seed, epochs=epochs, pictures=round(share * every))
+
+
+TARGETS = (("resnet20-fashion", 0.5), ("resnet20-fashion", 0.35), ("vgg16-fashion", 0.35))
+TARGET_CRITERION, TARGET_ALLOCATION = "fpgm", "allocated"
+PARTS = {"target": target, "seconds": seconds, "grid": grid}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=list(PARTS))
+    parser.add_argument("--network", choices=NETWORKS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--collect", action="store_true")
+    asked = parser.parse_args()
+    networks = (asked.network,) if asked.network else NETWORKS
+    if not asked.collect:
+        for name, part in PARTS.items():
+            for cell in part(networks, range(asked.seeds)) if asked.part in (None, name) else ():
+                row_of(cell)
+    collect()
+
+
+if __name__ == "__main__":
+    main()
