@@ -134,7 +134,7 @@ def write_run(
         A network that ships, an architecture, a file, ``"module:function"``; or a table with ``name``, ``file`` or
         ``builder``, and options.
     task : str or mapping
-        Its ``kind``, or a table with it and options, such as ``{"kind": "fashion_mnist", "holdout": 5000}``.
+        Its name, or a table with ``name`` and options, such as ``{"name": "fashion_mnist", "holdout": 5000}``.
     run : str or mapping, optional
         The folder; or ``folder``, ``seed``, ``device``.
     score : str or mapping, optional

@@ -15,7 +15,7 @@ A run file, such as run.toml:
   model = "resnet20-fashion"      # that ships; or an architecture, a file, "module:function"
 
   [task]
-  kind = "fashion_mnist"          # or trees, image_folder, coco, data_yaml, a builder
+  name = "fashion_mnist"          # or trees, image_folder, coco, data_yaml, a builder
   holdout = 5000                  # to choose by; the test data are read at the end
 
   [plan]

@@ -29,14 +29,14 @@ PICKLES = (".pt", ".pth")
 WITH_BOXES = ("trees", "coco", "data_yaml")
 
 
-def kinds_of_extras() -> dict[str, Callable[..., Extra]]:
-    """Return the extras of the library by their kind, such as ``"gamma_l1"`` for `fpgmlab.GammaL1`."""
+def named_extras() -> dict[str, Callable[..., Extra]]:
+    """Return the extras of the library by their names in a file, such as ``"gamma_l1"`` for `fpgmlab.GammaL1`."""
     names = [name for name in extras.__all__ if is_dataclass(getattr(extras, name))]
     return {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(): getattr(extras, name) for name in names}
 
 
-def kinds_of_criteria() -> dict[str, Callable[..., Criterion]]:
-    """Return the criteria of the library by their kind."""
+def named_criteria() -> dict[str, Callable[..., Criterion]]:
+    """Return the criteria of the library by their names in a file."""
     return {**NAMED, "reconstruction": Reconstruction}
 
 
@@ -129,14 +129,14 @@ def is_trained(name: object) -> bool:
 
 def make_task(section: Section, model: nn.Module) -> Task:
     """Return the task of a section ``[task]``; that of a YOLOv5 knows its anchors."""
-    common = ("kind", "builder", "arguments", "holdout", "subset", "augment")
+    common = ("name", "builder", "arguments", "holdout", "subset", "augment")
     options = {key: value for key, value in section.items() if key not in common}
     if "builder" in section:
         made: Any = _built("task", section, object)
         if missing := [name for name in ("train_batches", "val_batches", "loss", "metric") if not hasattr(made, name)]:
             raise ValueError(f"task.builder: what {section['builder']!r} gives is no task: it has no {missing[0]}")
     else:
-        made = TASKS[section["kind"]](**options)
+        made = TASKS[section["name"]](**options)
     if isinstance(made, Detection):
         changes: dict[str, Any] = {"augment": BoxAugment(**section["augment"])} if "augment" in section else {}
         if isinstance(model, YOLOv5):
@@ -152,21 +152,21 @@ def make_task(section: Section, model: nn.Module) -> Task:
 def make_criterion(section: Section, task: Task) -> Criterion:
     """Return the criterion that a section ``[score]`` names, with its seed where that is random."""
     section, seed = section["criterion"], section["seed"]
-    if section["kind"] == "random":
+    if section["name"] == "random":
         return Random(seed)
-    options = {key: value for key, value in section.items() if key != "kind"}
-    if section["kind"] == "reconstruction":
+    options = {key: value for key, value in section.items() if key != "name"}
+    if section["name"] == "reconstruction":
         return Reconstruction(task, seed=seed, **options)
-    return kinds_of_criteria()[section["kind"]](**options)
+    return named_criteria()[section["name"]](**options)
 
 
 def make_extra(section: Section, teacher: nn.Module) -> Extra:
     """Return one of the extras of ``[fit]``; who has a teacher learns from the unpruned network or a file's."""
-    options = {key: value for key, value in section.items() if key not in ("kind", "teacher")}
-    if section["kind"] == "distill":
+    options = {key: value for key, value in section.items() if key not in ("name", "teacher")}
+    if section["name"] == "distill":
         given = load_file(section["teacher"]) if "teacher" in section else teacher
         options["teacher"] = given
-    return kinds_of_extras()[section["kind"]](**options)
+    return named_extras()[section["name"]](**options)
 
 
 def _built(place: str, section: Section, kind: type) -> Any:

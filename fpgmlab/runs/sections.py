@@ -16,9 +16,9 @@ from fpgmlab.models import available, yolov5
 from fpgmlab.models.zoo import architectures, build, load
 from fpgmlab.plans import Plan
 from fpgmlab.recovery import fit, repair
-from fpgmlab.runs.making import PICKLES, TASKS, WITH_BOXES, imported, is_trained, kinds_of_criteria, kinds_of_extras
+from fpgmlab.runs.making import PICKLES, TASKS, WITH_BOXES, imported, is_trained, named_criteria, named_extras
 from fpgmlab.runs.options import arguments_of, options_of
-from fpgmlab.runs.types import Kinds, Option, Table
+from fpgmlab.runs.types import Named, Option, Table
 from fpgmlab.sensitivity import sweep
 from fpgmlab.surgery import trace
 from fpgmlab.tasks import BoxAugment, Classification, evaluate
@@ -63,7 +63,7 @@ FORMATS: dict[str, tuple[Callable[..., object], str]] = {
 }
 # The key that a section can be given by alone: ``plan = "uniform"`` is ``[plan] how = "uniform"``.
 LEADING = {
-    "run": "folder", "model": "name", "task": "kind", "score": "criterion", "plan": "how", "export": "format",
+    "run": "folder", "model": "name", "task": "name", "score": "criterion", "plan": "how", "export": "format",
 }  # fmt: skip
 Given = Mapping[str, Any]
 BUILDER = Option("builder", str, None, text="'module:function': what makes one of your own, with its [.arguments].")
@@ -114,19 +114,19 @@ def _task(given: Given, mistakes: list[str]) -> Table | None:
         ),
         "subset": Option("subset", Table(options_of(Classification.subset)), None, text="A random part of the data."),
     }
-    kind = given.get("kind")
-    if ("kind" in given) == ("builder" in given) or not isinstance(kind, str | None):
+    name = given.get("name")
+    if ("name" in given) == ("builder" in given) or not isinstance(name, str | None):
         listed = ", ".join(map(repr, TASKS))
-        mistakes.append(f"task: give 'kind' ({listed}) or 'builder'; got {few(given) or 'none'}")
+        mistakes.append(f"task: give 'name' ({listed}) or 'builder'; got {few(given) or 'none'}")
         return None
-    if kind is None:
+    if name is None:
         return _built("task", given, common, mistakes)
-    if kind not in TASKS:
-        mistakes.append(f"task.kind: {unknown('task', kind, TASKS)}")
+    if name not in TASKS:
+        mistakes.append(f"task.name: {unknown('task', name, TASKS)}")
         return None
-    if kind in WITH_BOXES:
+    if name in WITH_BOXES:
         common["augment"] = Option("augment", Table(options_of(BoxAugment)), None, text="See fpgmlab.tasks.BoxAugment.")
-    return Table({"kind": Option("kind", str), **common, **options_of(TASKS[kind])})
+    return Table({**options_of(TASKS[name], ("name",)), "name": Option("name", str), **common})
 
 
 def _built(place: str, given: Given, more: Mapping[str, Option], mistakes: list[str]) -> Table | None:
@@ -174,22 +174,22 @@ def _export(given: Given, mistakes: list[str]) -> Table | None:
     return Table({**own, **options_of(FORMATS[kind][0], (*GIVEN, "model"))})
 
 
-def criteria() -> Kinds:
+def criteria() -> Named:
     """Return what ``score.criterion`` may be."""
-    tables = {kind: Table(options_of(found, (*GIVEN, "seed"))) for kind, found in kinds_of_criteria().items()}
-    return Kinds("criterion", tables)
+    tables = {name: Table(options_of(found, (*GIVEN, "seed"))) for name, found in named_criteria().items()}
+    return Named("criterion", tables)
 
 
-def extras() -> Kinds:
+def extras() -> Named:
     """Return what each of ``fit.extras`` may be."""
     teacher = Option("teacher", str, None, text="The file of another network to learn from than the unpruned one.")
-    tables = {kind: options_of(found) for kind, found in kinds_of_extras().items()}
+    tables = {name: options_of(found) for name, found in named_extras().items()}
     tables["distill"]["teacher"] = teacher
-    return Kinds("extra", {kind: Table(options) for kind, options in tables.items()})
+    return Named("extra", {name: Table(options) for name, options in tables.items()})
 
 
 def _score() -> Table:
-    criterion = Option("criterion", criteria(), "fpgm", text="A kind, or a table with 'kind' and its options.")
+    criterion = Option("criterion", criteria(), "fpgm", text="A name, or a table with 'name' and options.")
     return Table({**options_of(score, ("groups",)), "criterion": criterion})
 
 
@@ -200,7 +200,7 @@ def _sweep() -> Table:
 
 def _fit() -> Table:
     several = GenericAlias(list, (extras(),))
-    more = Option("extras", several, (), text="A list of kinds, or of tables with 'kind' and its options.")
+    more = Option("extras", several, (), text="A list of names, or of tables with 'name' and options.")
     return Table({**options_of(fit, (*GIVEN, "checkpoint")), "extras": more})
 
 

@@ -25,7 +25,7 @@ class Option:
     ----------
     name : str
     annotation : object
-        Its type: one that is written in a signature, a `Table` or `Kinds`.
+        Its type: one that is written in a signature, a `Table` or `Named`.
     default : object
         ``inspect.Parameter.empty`` for one that must be given.
     choices : tuple of str
@@ -90,33 +90,33 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
-class Kinds:
-    """The type of a thing of several kinds: the kind's name alone, or a table with ``kind`` and its options."""
+class Named:
+    """The type of what the library has by names: its name alone, or a table with ``name`` and its options."""
 
     what: str
     tables: Mapping[str, Table]
 
     def taken(self, value: object, place: str, mistakes: list[str]) -> dict[str, Any]:
         """Return it as a table; what is wrong goes to ``mistakes``."""
-        table = {"kind": value} if isinstance(value, str) else value
-        if not isinstance(table, Mapping) or not isinstance(kind := table.get("kind"), str):
+        table = {"name": value} if isinstance(value, str) else value
+        if not isinstance(table, Mapping) or not isinstance(name := table.get("name"), str):
             listed = ", ".join(map(repr, self.tables))
-            mistakes.append(f"{place} must be one of {listed} or a table with 'kind', one of these; got {value!r}")
+            mistakes.append(f"{place} must be one of {listed}, or a table with one of these as 'name'; got {value!r}")
             return {}
-        if kind not in self.tables:
-            mistakes.append(f"{place}: {unknown(self.what, kind, self.tables)}")
+        if name not in self.tables:
+            mistakes.append(f"{place}: {unknown(self.what, name, self.tables)}")
             return {}
-        rest = {key: each for key, each in table.items() if key != "kind"}
-        return {"kind": kind, **self.tables[kind].taken(rest, place, mistakes)}
+        rest = {key: each for key, each in table.items() if key != "name"}
+        return {"name": name, **self.tables[name].taken(rest, place, mistakes)}
 
     def filled(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """Return it with all defaults that a file can hold."""
-        return {"kind": value["kind"], **self.tables[value["kind"]].filled(value)} if value else {}
+        return {"name": value["name"], **self.tables[value["name"]].filled(value)} if value else {}
 
 
 def words(annotation: object) -> str:
     """Return what a value of a type is called; nothing for a type that no file holds."""
-    if isinstance(annotation, Table | Kinds):
+    if isinstance(annotation, Table | Named):
         return "a table" if isinstance(annotation, Table) else f"a {annotation.what}"
     if annotation in (Any, object):
         return "anything"
@@ -149,7 +149,7 @@ def taken(value: object, annotation: object, place: str, mistakes: list[str]) ->
     mistakes : list of str
         What is wrong is added, with its place.
     """
-    if isinstance(annotation, Table | Kinds):
+    if isinstance(annotation, Table | Named):
         return annotation.taken(value, place, mistakes)
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
@@ -169,7 +169,7 @@ def taken(value: object, annotation: object, place: str, mistakes: list[str]) ->
 
 def filled(value: Any, annotation: object) -> Any:
     """Return a value that `taken` gave, with the defaults of all tables in it."""
-    if isinstance(annotation, Table | Kinds):
+    if isinstance(annotation, Table | Named):
         return annotation.filled(value)
     if isinstance(value, list) and (inner := get_args(annotation)):
         return [filled(each, inner[0]) for each in value]

@@ -10,7 +10,7 @@ import pytest
 
 import fpgmlab as fl
 from fpgmlab.runs import BadRun, read_run
-from fpgmlab.runs.making import kinds_of_extras
+from fpgmlab.runs.making import named_extras
 from fpgmlab.runs.sections import HOW, SECTIONS
 
 SOUND = """
@@ -40,10 +40,10 @@ def test_all_mistakes_are_told_at_once_each_with_its_place_and_the_nearest_name(
         written("""
 model = "resnet20-fashon"
 [task]
-kind = "fashion_mnst"
+name = "fashion_mnst"
 [plans]
 [score]
-criterion = {kind = "fpgm", centre = "median"}
+criterion = {name = "fpgm", centre = "median"}
 [plan]
 how = "allocate"
 [repair]
@@ -52,13 +52,13 @@ samples = "x"
 epoch = 1
 keep = "bets"
 lr = true
-extras = [{kind = "distil"}, {kind = "distill", wieght = 1}, 3]
+extras = [{name = "distil"}, {name = "distill", wieght = 1}, 3]
 """)
     )
     starts = [
         "plans: unknown section 'plans': did you mean 'plan'?",
         "model.name: unknown network 'resnet20-fashon': did you mean 'resnet20-fashion'?",
-        "task.kind: unknown task 'fashion_mnst': did you mean 'fashion_mnist'?",
+        "task.name: unknown task 'fashion_mnst': did you mean 'fashion_mnist'?",
         "score.criterion.centre: unknown key 'centre': did you mean 'center'?",
         "plan: give exactly one of macs, params, bytes, latency; got none",
         "repair.samples must be a whole number; got 'x'",
@@ -94,9 +94,9 @@ extras = [{kind = "distil"}, {kind = "distill", wieght = 1}, 3]
         ('task = "trees"\nmodel = "tests.runs.brought:netwrk"', "did you mean 'network'?"),
         ('task = "trees"\n[model]\nbuilder = "tests.runs.brought:network"\narguments = {wdth = 3}', "'width'?"),
         ('task = "trees"\n[model]\nbuilder = "networks"', "model.builder: must be 'module:function'"),
-        ('model = "vgg16"\n[task]\nkind = "trees"\nbuilder = "tests.runs.brought:task"', "task: give 'kind' ("),
-        ('model = "vgg16"\n[task]\nkind = "image_folder"', "task: the key 'path' is missing"),
-        ('model = "vgg16"\n[task]\nkind = "trees"\nsubset = {trian = 3}', "task.subset.trian: unknown key"),
+        ('model = "vgg16"\n[task]\nname = "trees"\nbuilder = "tests.runs.brought:task"', "task: give 'name' ("),
+        ('model = "vgg16"\n[task]\nname = "image_folder"', "task: the key 'path' is missing"),
+        ('model = "vgg16"\n[task]\nname = "trees"\nsubset = {trian = 3}', "task.subset.trian: unknown key"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_told_in_words(written, text: str, told: str):
@@ -124,11 +124,11 @@ def test_the_keys_of_a_section_are_the_options_of_the_function():
     assert set(HOW) >= {"uniform", "allocate", "by_depth", "file"}
 
 
-def test_every_extra_of_the_library_has_a_kind():
-    assert {"distill", "gamma_l1", "ema", "early_stop"} <= set(kinds_of_extras())
+def test_every_extra_of_the_library_has_a_name():
+    assert {"distill", "gamma_l1", "ema", "early_stop"} <= set(named_extras())
     extras = [getattr(fl.recovery.extras, name) for name in fl.recovery.extras.__all__]
     dataclasses = [extra for extra in extras if hasattr(extra, "__dataclass_fields__")]
-    assert sorted(map(repr, kinds_of_extras().values())) == sorted(map(repr, dataclasses))
+    assert sorted(map(repr, named_extras().values())) == sorted(map(repr, dataclasses))
 
 
 def test_defaults_are_written_out_and_seeds_are_the_runs(written):
@@ -136,7 +136,7 @@ def test_defaults_are_written_out_and_seeds_are_the_runs(written):
     file = read_run(written(f"{SOUND}{plan}[run]\nseed = 7\n[repair]\n[fit]\nseed = 3\nlr = 1"))
     assert file.sections["repair"]["seed"] == 7
     assert file.sections["score"] == {
-        "criterion": {"kind": "fpgm", "distance": "euclidean", "center": "sum"},
+        "criterion": {"name": "fpgm", "distance": "euclidean", "center": "sum"},
         "seed": 7,
     }
     assert file.sections["fit"]["seed"] == 3
@@ -156,14 +156,14 @@ def test_defaults_are_written_out_and_seeds_are_the_runs(written):
         ("fit.keep=last", "fit", "keep", "last"),
         ('fit.keep = "last"', "fit", "keep", "last"),
         ("run.folder=outputs/a b=c", "run", "folder", "outputs/a b=c"),
-        ("fit.extras=['ema']", "fit", "extras", [{"kind": "ema", "decay": 0.99}]),
+        ("fit.extras=['ema']", "fit", "extras", [{"name": "ema", "decay": 0.99}]),
         ('plan.ratios."layer1.0.conv1"=0.25', "plan", "ratios", {"layer1.0.conv1": 0.25}),
         ("task.subset.train=10", "task", "subset", {"train": 10, "val": 20, "seed": 0}),
         ("sweep.dtype=bfloat16", "sweep", "dtype", "bfloat16"),
     ],
 )
 def test_settings_change_the_file(written, setting: str, section: str, key: str, value: object):
-    task = '[task]\nkind = "fashion_mnist"\nsubset = {train = 5, val = 20}\n'
+    task = '[task]\nname = "fashion_mnist"\nsubset = {train = 5, val = 20}\n'
     text = f'model = "vgg16-fashion"\n{task}[plan]\nhow = "from_ratios"\nratios = {{}}\n[fit]'
     file = read_run(written(text), [setting])
     assert file.sections[section][key] == value
@@ -181,21 +181,21 @@ def test_a_notebook_writes_what_is_read(tmp_path: Path):
         path,
         run={"folder": tmp_path / "out", "seed": 2},
         model="resnet20-fashion",
-        task={"kind": "fashion_mnist", "holdout": 5000, "subset": {"train": 512}},
-        score={"criterion": {"kind": "fpgm", "center": "median"}},
+        task={"name": "fashion_mnist", "holdout": 5000, "subset": {"train": 512}},
+        score={"criterion": {"name": "fpgm", "center": "median"}},
         plan={"how": "uniform", "macs": 0.5, "ratio": None, "protect": ("conv1",)},
         repair={},
-        fit={"epochs": 3, "lr": 1, "extras": ["distill", {"kind": "ema", "decay": 0.9}]},
+        fit={"epochs": 3, "lr": 1, "extras": ["distill", {"name": "ema", "decay": 0.9}]},
         export="onnx",
     )
     assert tomllib.loads(path.read_text()) == {
         "run": {"folder": str(tmp_path / "out"), "seed": 2},
         "model": {"name": "resnet20-fashion"},
-        "task": {"kind": "fashion_mnist", "holdout": 5000, "subset": {"train": 512}},
-        "score": {"criterion": {"kind": "fpgm", "center": "median"}},
+        "task": {"name": "fashion_mnist", "holdout": 5000, "subset": {"train": 512}},
+        "score": {"criterion": {"name": "fpgm", "center": "median"}},
         "plan": {"how": "uniform", "macs": 0.5, "protect": ["conv1"]},
         "repair": {},
-        "fit": {"epochs": 3, "lr": 1.0, "extras": [{"kind": "distill"}, {"kind": "ema", "decay": 0.9}]},
+        "fit": {"epochs": 3, "lr": 1.0, "extras": [{"name": "distill"}, {"name": "ema", "decay": 0.9}]},
         "export": {"format": "onnx"},
     }
     assert read_run(path).given == tomllib.loads(path.read_text())
