@@ -53,8 +53,11 @@ from .recovery import Distill as Distill
 from .recovery import EarlyStop as EarlyStop
 from .recovery import Extra as Extra
 from .recovery import GammaL1 as GammaL1
+from .recovery import GroupLasso as GroupLasso
 from .recovery import RunningExtra as RunningExtra
+from .recovery import SoftPruning as SoftPruning
 from .recovery import fit as fit
+from .recovery import plan_of_zeros as plan_of_zeros
 from .recovery import recalibrate as recalibrate
 from .recovery import repair as repair
 from .recovery import repair_report as repair_report

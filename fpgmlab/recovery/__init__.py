@@ -4,7 +4,17 @@ In: a pruned model and a task. Out: the same model with statistics estimated ane
 weights refitted by least squares (`repair`), or trained again (`fit`, with its extras).
 """
 
-from fpgmlab.recovery.extras import EMA, Distill, EarlyStop, Extra, GammaL1, RunningExtra
+from fpgmlab.recovery.extras import (
+    EMA,
+    Distill,
+    EarlyStop,
+    Extra,
+    GammaL1,
+    GroupLasso,
+    RunningExtra,
+    SoftPruning,
+    plan_of_zeros,
+)
 from fpgmlab.recovery.recalibration import recalibrate
 from fpgmlab.recovery.repairing import repair, repair_report
 from fpgmlab.recovery.training import fit
@@ -15,8 +25,11 @@ __all__ = [
     "EarlyStop",
     "Extra",
     "GammaL1",
+    "GroupLasso",
     "RunningExtra",
+    "SoftPruning",
     "fit",
+    "plan_of_zeros",
     "recalibrate",
     "repair",
     "repair_report",

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import nn
 
-from fpgmlab.errors import one_of
 from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.recovery.extras.strengths import check_strength, strength_at
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-# From 1 at the start of the sparse part of a training (0) to its end (1).
-SCHEDULES = {
-    "linear": lambda t: 1 - t,
-    "cosine": lambda t: 0.5 * (1 + math.cos(math.pi * t)),
-    "constant": lambda t: 1.0,
-}
 
 
 @dataclass(frozen=True)
@@ -42,19 +35,11 @@ class GammaL1(Extra):
     clean: float = 0.2
 
     def __post_init__(self) -> None:
-        if not (self.strength >= 0 and math.isfinite(self.strength)):
-            raise ValueError(f"strength must be a number >= 0; got {self.strength}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(one_of("schedule", self.schedule, SCHEDULES))
-        if not 0 <= self.clean <= 1:
-            raise ValueError(f"clean must be a share of the steps, 0 to 1; got {self.clean}")
+        check_strength(self.strength, self.schedule, self.clean)
 
     def strength_at(self, step: int, steps: int) -> float:
         """Return the strength in step number ``step`` of ``steps`` (from 1)."""
-        sparse = (1 - self.clean) * steps
-        if step > sparse:
-            return 0.0
-        return self.strength * SCHEDULES[self.schedule]((step - 1) / sparse)
+        return strength_at(self.strength, self.schedule, self.clean, step, steps)
 
     def before_step(self, model: nn.Module, step: int, steps: int) -> None:
         strength = self.strength_at(step, steps)
