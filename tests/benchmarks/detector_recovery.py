@@ -1,0 +1,242 @@
+#!/usr/bin/env python
+"""What a pruned detector loses once it is repaired and recovered: each of the 47 shipped tiles judged by networks that
+have not seen its picture, against the unpruned network trained as long again.
+
+python -m tests.benchmarks.detector_recovery                      # both networks: hours on one CPU core
+python -m tests.benchmarks.detector_recovery --network n --seeds 1 --fold 0   # a part of it
+python -m tests.benchmarks.detector_recovery --only-summary       # of what is there
+
+Stopped at any moment it goes on after the last finished training. It trains in outputs/ and writes
+data/results/detector_recovery.json, of the folds whose trainings are all there, beside it all detections (.parquet).
+Run it with OMP_NUM_THREADS=1; several at once with another --network or --fold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+import fpgmlab as fl
+from tests.benchmarks.paired import average_precision, difference, found_by, load, save, seconds_of, whole
+from tests.benchmarks.tree_folds import FOLDS, fold, longer
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OUTPUT, RESULT = ROOT / "outputs" / "detector_recovery", ROOT / "data" / "results" / "detector_recovery.json"
+JUDGED = ("0", "1", "2")
+MACS, PARAMS = 0.56, 0.53  # what may remain, as in detector.py
+SIZE = 416  # pixels, of the bases' training
+MOSAIC = fl.tasks.BoxAugment(flip_vertical=0.5, scale=0.5, shift=0.2, colour=0.5, mosaic=0.5)
+PLAIN = fl.tasks.BoxAugment(flip_vertical=0.5, scale=0.5, shift=0.2, colour=0.4)
+ALIKE: dict[str, Any] = {"batch_size": 8, "amp": "bfloat16", "keep": "last", "progress": False}
+WAYS = ("again", "repaired", "recovered", "unrepaired")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network gets its first weights, by options of `fit`, and how it is trained on, pruned or not."""
+
+    base: dict[str, Any]
+    base_passes: int
+    base_augment: fl.tasks.BoxAugment
+    size: int  # pixels, where it is trained on and judged
+    passes: int  # through the training tiles to recover, or as long again: 100 in detector.py
+    options: dict[str, Any]
+    distill: float = 1.0
+
+
+ADAMW = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.99}
+RECIPES = {
+    "n": Recipe(ADAMW, 200, MOSAIC, 320, 20, {"lr": 0.02, "average": 0.95}),
+    "s": Recipe({"lr": 0.08, "average": 0.99}, 100, PLAIN, SIZE, 33, {"lr": 0.02, "average": 0.95}),
+}
+
+
+class Bench:
+    """One network in one fold: its base, its plan, and what is made of them; all is kept in a folder."""
+
+    def __init__(self, network: str, name: str) -> None:
+        self.network, self.name, self.recipe = network, name, RECIPES[network]
+        self.folder = OUTPUT / network / f"fold{name}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        notes = self.folder / "recipe.txt"
+        if not notes.exists():
+            whole(notes, lambda part: part.write_text(repr(self.recipe)))
+        if notes.read_text() != repr(self.recipe):
+            raise SystemExit(f"{self.folder} holds trainings by {notes.read_text()}: move it away to begin anew")
+        self.task = fold(name, self.recipe.size, PLAIN)
+
+    @cached_property
+    def base(self) -> nn.Module:
+        """The network before pruning: the shipped one where it has not seen the fold's tiles, or trained here."""
+        if self.network == "n" and self.name == "0":
+            return fl.models.load("yolov5n-trees").eval()
+        path, recipe = self.folder / "base.pt", self.recipe
+        torch.manual_seed(0)
+        if self.network == "n":
+            model = fl.models.yolov5("n", classes=self.task.classes)
+        elif path.exists():
+            model = fl.models.yolov5("s", classes=self.task.classes)
+        else:
+            model = fl.models.yolov5(weights=fl.assets.fetch("yolov5s-coco"), classes=self.task.classes)
+        if path.exists():
+            model.load_state_dict(torch.load(path))
+        else:
+            task = longer(fold(self.name, SIZE, recipe.base_augment), recipe.base_passes)
+            fl.fit(model.to(memory_format=torch.channels_last), task, 1, seed=0, **ALIKE, **recipe.base)
+            whole(path, lambda part: torch.save(model.state_dict(), part))
+        return model.eval()
+
+    @cached_property
+    def graph(self) -> fl.ChannelGraph:
+        return fl.trace(self.base, self.task.example_input)
+
+    @cached_property
+    def plan(self) -> fl.Plan:
+        """The plan, made of the training tiles without their labels."""
+        path = self.folder / "plan.json"
+        if not path.exists():
+            plan = planned(self.graph, self.task)
+            whole(path, lambda part: part.write_text(plan.to_json()))
+        return fl.Plan.from_json(path.read_text())
+
+    def repaired(self, seed: int) -> nn.Module:
+        return fl.repair(self.graph, self.plan, self.task, samples=len(self.task.train), seed=seed, progress=False)
+
+    def network_of(self, way: str, seed: int) -> nn.Module:
+        """Return a network, trained where the way says so."""
+        if way in ("base", "repaired"):
+            return self.base if way == "base" else self.repaired(seed)
+        made: dict[str, Callable[[], nn.Module]] = {
+            "again": lambda: copy.deepcopy(self.base),
+            "recovered": lambda: self.repaired(seed),
+            "unrepaired": lambda: fl.prune(self.graph, self.plan),
+        }
+        return self.trained(made[way](), seed)
+
+    def trained(self, model: nn.Module, seed: int) -> nn.Module:
+        """Train on, with the base for a teacher; return the model."""
+        recipe = self.recipe
+        teacher = fl.Distill(self.base, weight=recipe.distill, compare=self.task.head.imitation)
+        task = longer(self.task, recipe.passes)
+        fl.fit(
+            model.to(memory_format=torch.channels_last), task, 1, seed=seed, extras=[teacher], **ALIKE, **recipe.options
+        )
+        return model
+
+    def found(self, way: str, seed: int) -> Path:
+        """Return the file of what a network finds in the fold's tiles, made where it is not there."""
+        path = self.folder / (f"{way}.npz" if way == "base" else f"{way}_{seed}.npz")
+        if not path.exists():
+            started = time.process_time()
+            model = self.network_of(way, seed).eval()
+            spent = time.process_time() - started
+            found = found_by(model, self.task)
+            whole(path, lambda part: save(part, found, spent))
+            print(f"{self.network} fold {self.name} {way} {seed}: {average_precision([found]):.4f}, "
+                  f"{spent:.0f} s of one core", flush=True)  # fmt: skip
+        return path
+
+
+def planned(graph: fl.ChannelGraph, task: fl.tasks.Detection) -> fl.Plan:
+    """Return the plan with the most MACs that meets both budgets."""
+    scores = fl.score(graph, fl.criteria.Reconstruction(task, samples=len(task.train)))
+    for budget in range(round(100 * MACS), 0, -1):
+        plan = fl.Plan.uniform(graph, scores, macs=budget / 100, multiple=1)
+        if graph.cost(plan).params <= PARAMS * graph.cost().params:
+            return plan
+    raise ValueError(f"no plan keeps {MACS:.0%} of the MACs and {PARAMS:.0%} of the parameters")
+
+
+def file_of(network: str, name: str, way: str, seed: int) -> Path:
+    return OUTPUT / network / f"fold{name}" / (f"{way}.npz" if way == "base" else f"{way}_{seed}.npz")
+
+
+def summary(network: str, seeds: int) -> dict[str, Any] | None:
+    """Return the figures of the folds whose trainings are all there; None when there is no such fold."""
+    wanted = [(way, seed) for way in ("base", *WAYS) for seed in range(seeds)]
+    folds = [name for name in JUDGED if all(file_of(network, name, *which).exists() for which in wanted)]
+    if not folds:
+        return None
+    files = {way: [[file_of(network, name, way, s) for s in range(seeds)] for name in folds] for way in ("base", *WAYS)}
+    found = {way: [[load(path) for path in row] for row in rows] for way, rows in files.items()}
+    objects = np.concatenate([row[0].objects for row in found["base"]])
+    table: dict[str, Any] = {}
+    for way, by_fold in found.items():
+        pooled = [average_precision([row[seed] for row in by_fold]) for seed in range(seeds)]
+        below = difference(by_fold, found["again"])
+        table[way] = {
+            "map50": round(float(np.mean(pooled)), 4),
+            "map50_by_seed": [round(value, 4) for value in pooled],
+            "map50_by_fold": [round(float(np.mean([average_precision([one]) for one in row])), 4) for row in by_fold],
+            "points": round(100 * below.value, 2),
+            "interval": [round(100 * below.low, 2), round(100 * below.high, 2)],
+            "half_width": round(50 * (below.high - below.low), 2),
+            "core_seconds": round(float(np.mean([seconds_of(path) for row in files[way] for path in row])), 1),
+        }
+    return {
+        "folds": folds, "tiles": len(objects), "boxes": int(objects.sum()), "seeds": seeds,
+        "kept": {name: kept(Bench(network, name)) for name in folds}, "recipe": repr(RECIPES[network]),
+        "networks": table,
+    }  # fmt: skip
+
+
+def kept(bench: Bench) -> dict[str, float]:
+    """Return which shares of MACs and parameters a plan keeps."""
+    cost, before = bench.graph.cost(bench.plan), bench.graph.cost()
+    return {kind: round(getattr(cost, kind) / getattr(before, kind), 4) for kind in ("macs", "params")}
+
+
+def detections() -> pd.DataFrame:
+    """Return every detection that is there, to be judged in another way, with the boxes of its tile."""
+    frames = []
+    for path in sorted(OUTPUT.glob("*/fold[0-9]/*.npz")):
+        way, _, seed = path.stem.partition("_")
+        found = load(path)
+        columns = {"tile": found.tile, "score": found.score.astype("float32"), "right": found.right}
+        where = {"network": path.parts[-3], "fold": path.parent.name, "way": way, "seed": int(seed or 0)}
+        frames.append(pd.DataFrame({**columns, "objects": found.objects[found.tile]}).assign(**where))
+    return pd.concat(frames, ignore_index=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=list(RECIPES), action="append")
+    parser.add_argument("--fold", choices=list(FOLDS), action="append", help="'recipe' is not reported")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--way", choices=WAYS, action="append", help="train these only")
+    parser.add_argument("--only-summary", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    for network in () if options.only_summary else options.network or RECIPES:
+        for name in options.fold or JUDGED:
+            bench = Bench(network, name)
+            for seed in range(options.seeds):
+                for way in ("base", *(options.way or WAYS)):
+                    bench.found(way, seed)
+    networks = {network: summary(network, options.seeds) for network in RECIPES}
+    result = {
+        "command": f"python -m tests.benchmarks.detector_recovery --seeds {options.seeds}",
+        "machine": f"{platform.machine()}, torch {torch.__version__}",
+        "what": "mean average precision at 0.5 of all folds' detections ranked together; points below 'again'",
+        "budgets": {"macs": MACS, "params": PARAMS},
+        "networks": {network: found for network, found in networks.items() if found is not None},
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    detections().to_parquet(RESULT.with_suffix(".parquet"), index=False)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
