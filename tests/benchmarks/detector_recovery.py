@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 OUTPUT, RESULT = ROOT / "outputs" / "detector_recovery", ROOT / "data" / "results" / "detector_recovery.json"
 JUDGED = ("0", "1", "2")
 MACS, PARAMS = 0.56, 0.53  # what may remain, as in detector.py
-SIZE = 416  # pixels, of the bases' training
+BASE_SIZE = 416  # pixels
 MOSAIC = fl.tasks.BoxAugment(flip_vertical=0.5, scale=0.5, shift=0.2, colour=0.5, mosaic=0.5)
 PLAIN = fl.tasks.BoxAugment(flip_vertical=0.5, scale=0.5, shift=0.2, colour=0.4)
 ALIKE: dict[str, Any] = {"batch_size": 8, "amp": "bfloat16", "keep": "last", "progress": False}
@@ -48,19 +48,23 @@ WAYS = ("again", "repaired", "recovered", "unrepaired")
 class Recipe:
     """How a network gets its first weights, by options of `fit`, and how it is trained on, pruned or not."""
 
+    size: int  # pixels, where it is settled, trained on and judged
     base: dict[str, Any]
-    base_passes: int
+    base_passes: int  # through the training tiles, at BASE_SIZE
     base_augment: fl.tasks.BoxAugment
-    size: int  # pixels, where it is trained on and judged
-    passes: int  # through the training tiles to recover, or as long again: 100 in detector.py
+    settle: dict[str, Any]  # the last part of the base's training, without mosaics and at its own size
+    settle_passes: int
     options: dict[str, Any]
+    passes: int  # to recover, or as long again: 100 in detector.py
     distill: float = 1.0
 
 
-ADAMW = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.99}
+SCRATCH = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.99}  # as of data/build.py
+# The learning rate to recover by is of the fold "recipe": 5e-4 of 5e-4, 1e-3, 2e-3 and SGD's 0.02.
+GENTLE = {"lr": 5e-4, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.95}
 RECIPES = {
-    "n": Recipe(ADAMW, 200, MOSAIC, 320, 20, {"lr": 0.02, "average": 0.95}),
-    "s": Recipe({"lr": 0.08, "average": 0.99}, 100, PLAIN, SIZE, 33, {"lr": 0.02, "average": 0.95}),
+    "n": Recipe(320, SCRATCH, 200, MOSAIC, {**GENTLE, "lr": 1e-3}, 20, GENTLE, 20),
+    "s": Recipe(416, {"lr": 0.08, "average": 0.99}, 100, PLAIN, {}, 0, GENTLE, 33),
 }
 
 
@@ -80,24 +84,34 @@ class Bench:
 
     @cached_property
     def base(self) -> nn.Module:
-        """The network before pruning: the shipped one where it has not seen the fold's tiles, or trained here."""
-        if self.network == "n" and self.name == "0":
-            return fl.models.load("yolov5n-trees").eval()
+        """The network before pruning, trained on the fold's training tiles alone."""
         path, recipe = self.folder / "base.pt", self.recipe
+        model = fl.models.yolov5(self.network, classes=self.task.classes)
+        if not path.exists():
+            first = self.first(path.with_name("first.pt"))
+            if recipe.settle_passes:
+                task = longer(self.task, recipe.settle_passes)
+                fl.fit(first.to(memory_format=torch.channels_last), task, 1, seed=0, **ALIKE, **recipe.settle)
+            whole(path, lambda part: torch.save(first.state_dict(), part))
+        model.load_state_dict(torch.load(path))
+        return model.eval()
+
+    def first(self, path: Path) -> nn.Module:
+        """Return the shipped network where it has not seen the fold's tiles, or one that is trained here."""
+        recipe = self.recipe
+        if self.network == "n" and self.name == "0":
+            return fl.models.load("yolov5n-trees")
         torch.manual_seed(0)
-        if self.network == "n":
-            model = fl.models.yolov5("n", classes=self.task.classes)
-        elif path.exists():
-            model = fl.models.yolov5("s", classes=self.task.classes)
-        else:
-            model = fl.models.yolov5(weights=fl.assets.fetch("yolov5s-coco"), classes=self.task.classes)
+        model = fl.models.yolov5(self.network, classes=self.task.classes)
         if path.exists():
             model.load_state_dict(torch.load(path))
-        else:
-            task = longer(fold(self.name, SIZE, recipe.base_augment), recipe.base_passes)
-            fl.fit(model.to(memory_format=torch.channels_last), task, 1, seed=0, **ALIKE, **recipe.base)
-            whole(path, lambda part: torch.save(model.state_dict(), part))
-        return model.eval()
+            return model
+        if self.network == "s":
+            model = fl.models.yolov5(weights=fl.assets.fetch("yolov5s-coco"), classes=self.task.classes)
+        task = longer(fold(self.name, BASE_SIZE, recipe.base_augment), recipe.base_passes)
+        fl.fit(model.to(memory_format=torch.channels_last), task, 1, seed=0, **ALIKE, **recipe.base)
+        whole(path, lambda part: torch.save(model.state_dict(), part))
+        return model
 
     @cached_property
     def graph(self) -> fl.ChannelGraph:
