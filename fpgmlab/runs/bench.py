@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,7 +55,10 @@ class Bench:
         self.sections, self.folder, self.note, self.progress = file.sections, folder, note, progress
         self.log = note
         device = self.sections["run"]["device"]
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        own = os.environ.get("LOCAL_RANK")  # of several processes each has a GPU of its own
+        self.device = f"{device}:{own}" if device == "cuda" and own is not None else device
 
     @cached_property
     def model(self) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -39,15 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     bars = not options.quiet and sys.stderr.isatty()
+    before = signal.signal(signal.SIGTERM, _interrupt)  # as clusters end a job: like Ctrl-C
     try:
         file = read_run(options.file, options.set)
-        run(options.command, file, resume=options.resume, progress=bars, say=_silent if options.quiet else _say)
+        say = _silent if options.quiet else _say
+        run(options.command, file, resume=options.resume, again=options.again, progress=bars, say=say)
     except (BadRun, Refused) as error:
         return _told(str(error), MISTAKEN)
     except KeyboardInterrupt:
         return _told(f"interrupted; what is finished is kept in {str(file.folder)!r}, --resume goes on", INTERRUPTED)
     except Exception as error:  # whatever a model, a data set or a runtime may raise
         return _told(f"{type(error).__name__}: {error}", FAILED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 
@@ -72,8 +77,13 @@ def _parser() -> argparse.ArgumentParser:
             help="change the file; may be repeated",
         )
         command.add_argument("--resume", action="store_true", help="go on with a run that was begun in this folder")
+        command.add_argument("--again", action="store_true", help="do anew what this folder has of another file")
         command.add_argument("--quiet", action="store_true", help="say nothing but errors; the log tells all")
     return parser
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _say(text: str) -> None:

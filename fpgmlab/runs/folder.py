@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +66,9 @@ class RunFolder:
                 ) from error
             except (ImportError, OSError):  # no such locks on this system
                 pass
+            for left in self.path.rglob(".*.*"):  # of a process that was killed while it wrote
+                if left.is_dir() and re.fullmatch(r"\..+\.\w{8}", left.name):
+                    shutil.rmtree(left, ignore_errors=True)
             yield
 
     def record(self, step: str) -> dict[str, Any] | None:
@@ -95,7 +99,10 @@ class RunFolder:
         return found
 
     def begin(self, step: str, config: Mapping[str, Any]) -> None:
-        """Note that a step has begun."""
+        """Note that a step has begun; what another configuration has left of it is forgotten."""
+        record = self.record(step)
+        if record is None or record["state"] == "finished" or differences(record["config"], plain(config)):
+            shutil.rmtree(self.progress(step), ignore_errors=True)
         self._write(step, {"state": "begun", "config": config, "since": now()})
 
     def finish(
@@ -126,6 +133,11 @@ class RunFolder:
 
     def _write(self, step: str, record: Mapping[str, Any]) -> None:
         self.write_json(f"{STEPS}/{step}.json", {"format": FORMAT, "step": step, **record})
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration as JSON gives it back."""
+    return dict(json.loads(json.dumps(config)))
 
 
 def differences(stored: Mapping[str, Any], config: Mapping[str, Any], place: str = "") -> list[str]:

@@ -14,10 +14,12 @@ from fpgmlab.common.files import write_text
 from fpgmlab.runs.bench import Bench
 from fpgmlab.runs.environment import environment
 from fpgmlab.runs.file import BadRun, RunFile
-from fpgmlab.runs.folder import Refused, RunFolder, differences, now
+from fpgmlab.runs.folder import Refused, RunFolder, differences, now, plain
+from fpgmlab.runs.processes import number, train_along
 from fpgmlab.runs.way import Way
 
 Say = Callable[[str], None]
+ELSEWHERE = "take another folder, --set run.folder=..."
 
 
 def run(
@@ -25,6 +27,7 @@ def run(
     file: RunFile,
     *,
     resume: bool = False,
+    again: bool = False,
     progress: bool = False,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
@@ -36,6 +39,8 @@ def run(
     file : RunFile
     resume : bool
         Go on with a run that was begun; one that is finished is returned.
+    again : bool
+        Do anew what the folder has of another configuration, what follows from it, and what the command asks for.
     progress : bool
         Show progress bars.
     say : callable
@@ -56,8 +61,11 @@ def run(
     bench = Bench(file, folder, say, progress)
     identity = _identity(bench, file)
     configs = {step: way.config(step, identity) for step in way.steps}
+    if number() > 0:  # of several processes
+        train_along(way, bench, configs, say)
+        return {}
     with folder.held():
-        done = _finished(folder, way, configs, command, resume)
+        done = _anew(folder, configs, command) if again else _finished(folder, configs, command, resume)
         write_text(folder / "run.toml", file.text)
         write_text(folder / "resolved.toml", file.resolved)
         _add_environment(folder, command)
@@ -68,7 +76,7 @@ def run(
                 if step in done:
                     note(f"{step}: finished before")
                 else:
-                    _take(step, way, bench, configs[step], command)
+                    _take(step, way, bench, configs[step])
                 folder.write_json("result.json", _result(folder, way, command))
         return _result(folder, way, command)
 
@@ -83,41 +91,45 @@ def _identity(bench: Bench, file: RunFile) -> dict[str, Any]:
     return bench.identity
 
 
-def _finished(
-    folder: RunFolder, way: Way, configs: Mapping[str, Mapping[str, Any]], command: str, resume: bool
-) -> set[str]:
+def _finished(folder: RunFolder, configs: Mapping[str, Mapping[str, Any]], command: str, resume: bool) -> set[str]:
     """Return the steps that need not be taken; `Refused` for what cannot go on."""
-    done, begun = set(), []
+    done, begun, where = set(), [], repr(str(folder.path))
     for step, config in configs.items():
         record = folder.record(step)
         if record is None:
             continue
-        other = differences(record["config"], json.loads(json.dumps(config)))
-        if other and step == "evaluate":
-            continue  # measured again in a moment
-        if other:
+        other = differences(record["config"], plain(config))
+        if other and step != "evaluate":  # which is measured again in a moment
+            more = f"; and {len(other) - 5} more" if len(other) > 5 else ""
             raise Refused(
-                f"{str(folder.path)!r} holds another run: of {step!r}, {'; '.join(other[:5])}"
-                f"{f'; and {len(other) - 5} more' if len(other) > 5 else ''}. Take another folder: --set run.folder=..."
+                f"{where} holds another run: of {step!r}, {'; '.join(other[:5])}{more}. {ELSEWHERE}, or do it anew "
+                "from there on, with --again"
             )
-        if folder.finished(step) is not None:
+        if not other and folder.finished(step) is not None:
             done.add(step)
         elif step != "evaluate":
             begun.append(step)
     if begun and not resume:
-        raise Refused(
-            f"{str(folder.path)!r} holds a run that was interrupted in {begun[0]!r}. Go on with --resume, or take "
-            "another folder: --set run.folder=..."
-        )
+        raise Refused(f"{where} holds a run that was interrupted in {begun[0]!r}. Go on with --resume. Or: {ELSEWHERE}")
     if command in done and not resume:
         raise Refused(
-            f"{str(folder.path)!r} holds this run, and {command!r} is finished: see its result.json. To do it again, "
-            "take another folder: --set run.folder=... (--resume takes it as it is)"
+            f"{where} holds this run, and {command!r} is finished: see its result.json. To do it again: --again. Or: "
+            f"{ELSEWHERE}. (--resume takes it as it is)"
         )
     return done
 
 
-def _take(step: str, way: Way, bench: Bench, config: Mapping[str, Any], command: str) -> None:
+def _anew(folder: RunFolder, configs: Mapping[str, Mapping[str, Any]], command: str) -> set[str]:
+    """Return the steps that are finished and of this configuration, but the command's own."""
+    same = {
+        step
+        for step, config in configs.items()
+        if (record := folder.record(step)) is not None and not differences(record["config"], plain(config))
+    }
+    return {step for step in same - {command} if folder.finished(step) is not None}
+
+
+def _take(step: str, way: Way, bench: Bench, config: Mapping[str, Any]) -> None:
     bench.folder.begin(step, config)
     started = time.perf_counter()
     try:

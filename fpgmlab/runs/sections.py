@@ -204,6 +204,12 @@ def _fit() -> Table:
     return Table({**options_of(fit, (*GIVEN, "checkpoint")), "extras": more})
 
 
+def _evaluate() -> Table:
+    options = options_of(evaluate, GIVEN)
+    text = "The test data where the task has some, else the validation data."
+    return Table({**options, "split": replace(options["split"], default=None, text=text)})
+
+
 SECTIONS: dict[str, Table | Callable[[Given, list[str]], Table | None]] = {
     "run": Table(options_of(Settings)),
     "model": _model,
@@ -214,7 +220,7 @@ SECTIONS: dict[str, Table | Callable[[Given, list[str]], Table | None]] = {
     "plan": _plan,
     "repair": Table(options_of(repair, GIVEN)),
     "fit": _fit(),
-    "evaluate": Table(options_of(evaluate, GIVEN)),
+    "evaluate": _evaluate(),
     "export": _export,
     "benchmark": Table(options_of(benchmark, GIVEN)),
 }

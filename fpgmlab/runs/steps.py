@@ -99,15 +99,16 @@ def judge_networks(bench: Bench, steps: Mapping[str, str | None]) -> Outcome:
     """Measure networks once each: on the test data where the task has some, else on the validation data."""
     import pandas as pd
 
-    options = dict(bench.sections["evaluate"])
-    rows = []
+    there = "val" if getattr(bench.task, "test", None) is None else "test"
+    options = {"split": there, **bench.sections["evaluate"]}
+    rows, metric = [], bench.task.metric_name
     for name, step in steps.items():
         network = bench.network(step)
         cost = (bench.graph if step is None else trace(network, bench.example_input)).cost()
         found = evaluate(network, bench.task, **options)
-        rows.append({"network": name, "macs": cost.macs, "params": cost.params, "bytes": cost.bytes, **found})
-        metric = bench.task.metric_name
-        bench.note(f"{name}: {metric} {found[metric]:.4f} on {found['samples']} examples, {cost.macs / 1e6:.2f} M MACs")
+        rows.append({"network": name, **asdict(cost), "split": options["split"], **found})
+        on = f"{found['samples']} {options['split']} examples"
+        bench.note(f"{name}: {metric} {found[metric]:.4f} on {on}, {cost.macs / 1e6:.2f} M MACs")
     return Outcome((bench.written("networks.csv", pd.DataFrame(rows)),), {"networks": rows})
 
 
