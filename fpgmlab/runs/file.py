@@ -14,8 +14,10 @@ import tomli_w
 
 from fpgmlab.common.files import write_text
 from fpgmlab.errors import unknown
+from fpgmlab.plans import Plan
 from fpgmlab.runs.making import PICKLES
 from fpgmlab.runs.sections import BY_CURVES, LEADING, SECTIONS, table_for
+from fpgmlab.runs.telling import told
 from fpgmlab.runs.types import Table
 
 ALWAYS = ("run", "trace", "score", "evaluate")  # a run has these also where the file does not name them
@@ -113,7 +115,7 @@ def write_run(
     trace: Mapping[str, Any] | None = None,
     score: str | Mapping[str, Any] | None = None,
     sweep: Mapping[str, Any] | None = None,
-    plan: str | Mapping[str, Any] | None = None,
+    plan: str | Plan | Mapping[str, Any] | None = None,
     repair: Mapping[str, Any] | None = None,
     fit: Mapping[str, Any] | None = None,
     evaluate: Mapping[str, Any] | None = None,
@@ -123,8 +125,11 @@ def write_run(
     """Write a run file from the parameters of a notebook: ``python -m fpgmlab`` runs the same where no notebook does.
 
     Each argument is a section of the file, a table of the options of the function of its name. What is None is not
-    written; ``{}`` is a step with its defaults. ``fpgmlab.write_run("run.toml", model="resnet20-fashion",
-    task="fashion_mnist", plan={"how": "uniform", "macs": 0.5}, repair={}, fit={"epochs": 3, "extras": ["distill"]})``.
+    written; ``{}`` is a step with its defaults. Criteria and extras may be the objects themselves; their teacher and
+    graph will be those of the run. ::
+
+        fl.write_run("run.toml", model="resnet20-fashion", task={"name": "fashion_mnist", "holdout": 5000},
+                     plan={"how": "uniform", "macs": 0.5}, repair={}, fit={"epochs": 3, "extras": [fl.Distill(model)]})
 
     Parameters
     ----------
@@ -139,8 +144,8 @@ def write_run(
         The folder; or ``folder``, ``seed``, ``device``.
     score : str or mapping, optional
         The criterion, or a table with it.
-    plan : str or mapping, optional
-        ``how``, or a table with it and its options.
+    plan : str, Plan or mapping, optional
+        ``how``, or a table with it and its options; or the plan itself, which is written beside the file.
     export : str or mapping, optional
         The format, or a table with it.
     trace, sweep, repair, fit, evaluate, benchmark : mapping, optional
@@ -151,12 +156,19 @@ def write_run(
     BadRun
         As when the file is read; nothing is written then.
     """
-    parts = {
+    parts: dict[str, Any] = {
         "run": run, "model": model, "task": task, "trace": trace, "score": score, "sweep": sweep, "plan": plan,
         "repair": repair, "fit": fit, "evaluate": evaluate, "export": export, "benchmark": benchmark,
     }  # fmt: skip
-    document = {section: _plain(value) for section, value in parts.items() if value is not None}
+    mistakes: list[str] = []
+    if isinstance(plan, Plan):
+        parts["plan"] = {"how": "file", "file": Path(path).with_suffix(".plan.json").as_posix()}
+    document = {section: told(value, section, mistakes) for section, value in parts.items() if value is not None}
+    if mistakes:
+        raise BadRun(str(path), mistakes)
     given, _ = checked(document, str(path))
+    if isinstance(plan, Plan):
+        plan.to_json(parts["plan"]["file"])
     write_text(path, tomli_w.dumps(given))
 
 
@@ -225,12 +237,3 @@ def _merge(document: dict[str, Any], change: Mapping[str, Any]) -> None:
             _merge(there, value)
         else:
             document[key] = value
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of a notebook as TOML has it: paths as texts, tuples as lists, without what is None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items() if each is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass, replace
@@ -13,8 +14,10 @@ import torch
 from torch import nn
 
 from fpgmlab import tasks
+from fpgmlab.common.modules import device_of
 from fpgmlab.criteria import NAMED, Criterion, Random, Reconstruction
 from fpgmlab.errors import unknown
+from fpgmlab.graph import ChannelGraph
 from fpgmlab.models import YOLOv5, available, yolov5
 from fpgmlab.models.saving import load as load_file
 from fpgmlab.models.zoo import build
@@ -26,6 +29,7 @@ from fpgmlab.tasks.task import Task
 
 Section = Mapping[str, Any]
 PICKLES = (".pt", ".pth")
+SUPPLIED = ("teacher", "graph", "task")  # of criteria and extras, by the run itself
 WITH_BOXES = ("trees", "coco", "data_yaml")
 
 
@@ -160,13 +164,26 @@ def make_criterion(section: Section, task: Task) -> Criterion:
     return named_criteria()[section["name"]](**options)
 
 
-def make_extra(section: Section, teacher: nn.Module) -> Extra:
-    """Return one of the extras of ``[fit]``; who has a teacher learns from the unpruned network or a file's."""
-    options = {key: value for key, value in section.items() if key not in ("name", "teacher")}
-    if section["name"] == "distill":
-        given = load_file(section["teacher"]) if "teacher" in section else teacher
-        options["teacher"] = given
-    return named_extras()[section["name"]](**options)
+def make_extra(section: Section, teacher: nn.Module, graph: Callable[[], ChannelGraph]) -> Extra:
+    """Return one of the extras of ``[fit]``.
+
+    Parameters
+    ----------
+    section : mapping
+    teacher : nn.Module
+        Who has one learns from it, or from the network in a file.
+    graph : callable
+        Gives the graph of the network that is trained to who asks for one.
+    """
+    options = {key: value for key, value in section.items() if key != "name"}
+    kind = named_extras()[section["name"]]
+    asked = inspect.signature(kind).parameters
+    if "teacher" in asked:
+        given = options.get("teacher")
+        options["teacher"] = teacher if given is None else load_file(given).to(device_of(teacher))
+    if "graph" in asked:
+        options["graph"] = graph()
+    return kind(**options)
 
 
 def _built(place: str, section: Section, kind: type) -> Any:

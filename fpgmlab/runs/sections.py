@@ -15,7 +15,7 @@ from fpgmlab.errors import few, unknown
 from fpgmlab.models import available, yolov5
 from fpgmlab.models.zoo import architectures, build, load
 from fpgmlab.plans import Plan
-from fpgmlab.recovery import fit, repair
+from fpgmlab.recovery import fit, plan_of_zeros, repair
 from fpgmlab.runs.making import PICKLES, TASKS, WITH_BOXES, imported, is_trained, named_criteria, named_extras
 from fpgmlab.runs.options import arguments_of, options_of
 from fpgmlab.runs.types import Named, Option, Table
@@ -53,6 +53,7 @@ HOW: dict[str, Callable[..., object]] = {
     "global_threshold": Plan.global_threshold,
     "by_depth": Plan.by_depth,
     "from_ratios": Plan.from_ratios,
+    "zeros": plan_of_zeros,
     "file": Plan.from_json,
 }
 FORMATS: dict[str, tuple[Callable[..., object], str]] = {

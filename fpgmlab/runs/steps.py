@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import torch
@@ -43,6 +44,8 @@ def choose_plan(bench: Bench) -> Outcome:
     function: Callable[..., Plan] = HOW[how]  # type: ignore[assignment]
     if how == "file":
         made = function(options["file"])
+    elif how == "zeros":
+        made = function(bench.graph)
     elif how in BY_CURVES:
         if "table" in options:
             options["table"] = LatencyTable.from_json(options["table"])
@@ -80,8 +83,9 @@ def repair_network(bench: Bench) -> Outcome:
 def fit_network(bench: Bench, before: str | None) -> Outcome:
     """Train what the steps before have left."""
     options = dict(bench.sections["fit"])
-    options["extras"] = [make_extra(each, bench.model) for each in options["extras"]]
     network, epochs = bench.network(before), options["epochs"]
+    graph = cache(lambda: trace(network, bench.example_input, **bench.sections["trace"]))
+    options["extras"] = [make_extra(each, bench.model, graph) for each in options["extras"]]
     metric = bench.task.metric_name
 
     def tell(row: Mapping[str, float]) -> None:

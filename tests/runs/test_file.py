@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 import fpgmlab as fl
 from fpgmlab.runs import BadRun, read_run
 from fpgmlab.runs.making import named_extras
 from fpgmlab.runs.sections import HOW, SECTIONS
+from fpgmlab.runs.types import Option
 
 SOUND = """
 model = "resnet20-fashion"
@@ -207,3 +212,79 @@ def test_what_cannot_be_is_not_written(tmp_path: Path):
     with pytest.raises(BadRun, match="evaluate"):
         fl.write_run(tmp_path / "run.toml", model="vgg16-fashion", task="fashion_mnist", evaluate={"max_samples": 1.5})
     assert not (tmp_path / "run.toml").exists()
+
+
+def test_a_notebook_hands_over_its_objects(tmp_path: Path, resnet, graph):
+    plan = fl.Plan.uniform(graph, fl.score(graph), 0.25)
+    distill = fl.Distill(resnet, kind="features", layers=["layer1"])
+    fl.write_run(
+        tmp_path / "run.toml",
+        model="resnet20-fashion",
+        task={"name": "trees", "augment": fl.tasks.BoxAugment(mosaic=0.5)},
+        score={"criterion": fl.criteria.FPGM(center="median")},
+        plan=plan,
+        fit={
+            "extras": [fl.Distill(resnet, kind="features", layers=["layer1"]), fl.EMA(0.9), fl.GroupLasso(graph, 0.01)]
+        },
+    )
+    given = read_run(tmp_path / "run.toml").given
+    assert given["task"] == {"name": "trees", "augment": {"mosaic": 0.5}}
+    assert given["score"] == {"criterion": {"name": "fpgm", "center": "median"}}
+    assert fl.Plan.from_json(given["plan"]["file"]) == plan
+    assert given["fit"]["extras"] == [
+        {"name": "distill", "kind": "features", "weight": 0.5, "layers": ["layer1"]},
+        {"name": "ema", "decay": 0.9},
+        {"name": "group_lasso", "strength": 0.01},
+    ]
+    distill = fl.Distill(resnet, compare=lambda outputs, wanted: outputs.mean())
+    with pytest.raises(BadRun, match=r"fit\.extras\[0\]: compare= of Distill cannot be told in a file"):
+        fl.write_run(tmp_path / "no.toml", model="vgg16", task="trees", fit={"extras": [distill]})
+
+
+def values(option: Option) -> st.SearchStrategy:
+    """Return values that an option takes."""
+    texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    known = {bool: st.booleans(), int: st.integers(-(2**53), 2**53), str: texts}
+    known[float] = st.floats(allow_nan=False)
+    if option.choices:
+        return st.sampled_from(option.choices)
+    for member in (option.annotation, *get_args(option.annotation)):
+        if member in known:
+            return known[member]
+        if get_origin(member) is Sequence:
+            return st.lists(known[get_args(member)[0]], max_size=3)
+    return st.nothing()
+
+
+@st.composite
+def sections(draw: st.DrawFn) -> dict[str, dict[str, object]]:
+    found = {}
+    for name in draw(st.sets(st.sampled_from(["fit", "sweep", "benchmark", "evaluate", "trace"]))):
+        able = [option for option in SECTIONS[name].options.values() if not values(option).is_empty]
+        chosen = draw(st.lists(st.sampled_from(able), unique=True))
+        found[name] = {option.name: draw(values(option)) for option in chosen}
+    return found
+
+
+@given(sections())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_written_is_read_to_the_bit(tmp_path: Path, parts: dict[str, dict[str, object]]):
+    fl.write_run(tmp_path / "run.toml", model="resnet20-fashion", task="fashion_mnist", **parts)
+    found = read_run(tmp_path / "run.toml")
+    assert {name: dict(found.given[name]) for name in parts} == parts
+    (tmp_path / "again.toml").write_text(found.resolved)
+    assert read_run(tmp_path / "again.toml").sections == found.sections
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_slip_of_the_pen_is_told_what_was_meant(tmp_path: Path, data: st.DataObject):
+    section = data.draw(st.sampled_from(["fit", "sweep", "repair", "benchmark"]))
+    key = data.draw(st.sampled_from([name for name in SECTIONS[section].options if len(name) > 4]))
+    place = data.draw(st.integers(0, len(key) - 2))
+    slip = key[:place] + key[place + 1] + key[place] + key[place + 2 :]  # two letters exchanged
+    assume(slip not in SECTIONS[section].options)
+    path = tmp_path / "run.toml"
+    path.write_text(f'{SOUND}[plan]\nhow = "uniform"\nratio = 0.5\n[{section}]\n{slip} = 1')
+    (mistake,) = mistakes_in(path)
+    assert mistake.startswith(f"{section}.{slip}: unknown key {slip!r}: did you mean {key!r}?")
