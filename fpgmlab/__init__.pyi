@@ -14,8 +14,11 @@ from . import sensitivity as sensitivity
 from . import surgery as surgery
 from . import tasks as tasks
 from . import widgets as widgets
+from .allocation import Fit as Fit
+from .allocation import Repair as Repair
 from .allocation import additivity as additivity
 from .allocation import allocate as allocate
+from .allocation import prune_gradually as prune_gradually
 from .checkpoints import assets as assets
 from .criteria import compare_criteria as compare_criteria
 from .criteria import gammas as gammas

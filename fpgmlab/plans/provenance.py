@@ -55,6 +55,13 @@ def add_plan(model: nn.Module, plan: Plan, numbers: Mapping[str, int | tuple[int
     set_provenance(model, replace(record, plans=plans, repaired=repaired, numbers={**record.numbers, **numbers}))
 
 
+def join_plans(model: nn.Module, before: Provenance, plan: Plan, repaired: bool) -> None:
+    """Note that a model is another one, whose record was ``before``, pruned by one plan, in however many steps."""
+    numbers = {**before.numbers, **provenance(model).numbers}
+    plans, mended = (*before.plans, plan), (*before.repaired, repaired)
+    set_provenance(model, replace(before, plans=plans, repaired=mended, numbers=numbers))
+
+
 def note_repaired(model: nn.Module) -> None:
     """Note that a model's weights were refitted after its last plan."""
     record = provenance(model)

@@ -85,9 +85,16 @@ class Repairs:
     def of(
         self, plan: Plan, *, path: str | os.PathLike[str] | None = None, stop: Callable[[], bool] | None = None,
         on_layer: Callable[[dict[str, Any]], None] | None = None, progress: bool = False,
+        start: nn.Module | None = None,
     ) -> nn.Module:  # fmt: skip
-        """Return the pruned network with refitted weights; arguments as for `fpgmlab.repair`."""
+        """Return the pruned network with refitted weights; arguments as for `fpgmlab.repair`.
+
+        With ``start``, a network of the same shape, its layers' weights are those to begin with, as they were repaired
+        or trained meanwhile; only where there are not ``many`` plans.
+        """
         pruned = prune(self._graph, plan)
+        if start is not None:
+            self._begin_with(start, pruned)
         cuts, options = self._cuts(plan, pruned), self._options
         made_from = _made_from(self._graph.model, plan, self._batches, options) if path is not None else {}
         store, ask = Progress(path, made_from), _asking(stop)
@@ -118,6 +125,12 @@ class Repairs:
         if rows:
             note_repaired(pruned)
         return pruned
+
+    def _begin_with(self, start: nn.Module, pruned: nn.Module) -> None:
+        # Not its batch norms: a layer shall give what the whole network's batch norm expects.
+        theirs = start.state_dict()
+        wanted = {f"{layer.name}.{key}" if layer.name else key for layer in self._layers for key in ("weight", "bias")}
+        pruned.load_state_dict({name: theirs[name] for name in wanted if name in theirs}, strict=False)
 
     def _cuts(self, plan: Plan, pruned: nn.Module) -> dict[str, Cut]:
         keep = torch.from_numpy(self._graph.keep(plan))
