@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+import textwrap
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import onnxruntime
 import pandas as pd
 import pytest
 import torch
 
 import fpgmlab as fl
+from fpgmlab.runs import read_run
 from fpgmlab.runs.command import main
+from fpgmlab.runs.help import EXAMPLE
 from tests.runs import brought
+
+ROOT = Path(__file__).resolve().parents[2]
 
 WHOLE = """
 [run]
@@ -51,7 +60,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Give what calls a command in a folder of its own, with ``run.toml`` there: exit code, output, errors."""
     (tmp_path / "run.toml").write_text(WHOLE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])
+    monkeypatch.syspath_prepend(ROOT)
 
     def called(command: str, *more: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -181,3 +190,45 @@ def test_help_tells_the_keys(capsys: pytest.CaptureFixture[str]):
             main([command, "--help"])
         assert caught.value.code == 0
         assert words in capsys.readouterr().out
+
+
+def test_the_run_files_that_are_shown_are_sound(tmp_path: Path):
+    pages = [(ROOT / "README.md").read_text(), EXAMPLE]
+    shown = [text for page in pages for text in re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)]
+    shown += [textwrap.dedent(EXAMPLE.split("\n\n", 1)[1].split("\n\nEach")[0])]
+    shown += [path.read_text() for path in (ROOT / "data" / "runs").glob("*.toml")]
+    assert len(shown) == 3
+    for text in shown:
+        (tmp_path / "run.toml").write_text(text)
+        file = read_run(tmp_path / "run.toml")
+        assert {"plan", "repair", "fit", "export"} <= set(file.sections)
+
+
+@pytest.mark.slow
+def test_the_shipped_run_file_ends_with_a_checked_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    folder = tmp_path / "run"
+    small = ("train=2000", "val=500", "test=500")
+    changes = [f"run.folder={folder}", "fit.epochs=1", *(f"task.subset.{size}" for size in small)]
+    settings = [part for change in changes for part in ("--set", change)]
+    assert main(["export", "data/runs/fashion.toml", *settings, "--quiet"]) == 0
+    result = json.loads((folder / "result.json").read_text())
+    unpruned, repaired, fitted = result["networks"]
+    assert fitted["macs"] <= 0.5 * unpruned["macs"]
+    assert unpruned["split"] == "test"
+    assert repaired["accuracy"] > unpruned["accuracy"] - 0.05
+    assert fitted["accuracy"] > unpruned["accuracy"] - 0.05
+    assert fl.check_export(folder / "network.onnx").repaired == (True,)
+    # The file is the network that was trained.
+    network, images = fl.load(folder / "fitted.safetensors"), next(fl.tasks.fashion_mnist().val_batches(64, 64))[0]
+    session = onnxruntime.InferenceSession(folder / "network.onnx")
+    (found,) = session.run(None, {"input": images.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), network(images), atol=1e-3, rtol=1e-3)
+
+
+def test_python_m_runs_it(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "fpgmlab", "fit", "nowhere.toml"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "fpgmlab: nowhere.toml: there is no such file\n")
