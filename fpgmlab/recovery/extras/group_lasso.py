@@ -26,8 +26,9 @@ class GroupLasso(Extra):
     `ChannelGraph`, whose layers are tied, as in Fang et al., *DepGraph*, CVPR 2023. Each step is followed by its
     proximal operator, ``w * max(0, 1 - t / |w|)`` for the weights ``w`` of a channel, so that channels become exactly
     zero and `plan_of_zeros` finds them. ``t`` is the strength times the learning rate, over ``1 - momentum``, as a
-    gradient is worth so much in SGD with momentum: it comes to rest where loss and penalty together are least. Train with
-    ``keep="last"``: the best epoch may be one before the zeros.
+    gradient is worth so much in SGD with momentum: it comes to rest where loss and penalty together are least. In the
+    clean steps at the end what is zero stays so, and the rest is trained without a pull. Train with ``keep="last"``:
+    the best epoch may be one before the zeros.
 
     Parameters
     ----------
@@ -35,8 +36,8 @@ class GroupLasso(Extra):
         Of the model that is trained, or of one with its names and shapes. Protected groups are left alone.
     strength : float
         At the start.
-    schedule : {"linear", "cosine", "constant"}
-        How it falls from there.
+    schedule : {"constant", "linear", "cosine"}
+        How it goes on from there, or falls: with the pull goes what holds channels at zero that a gradient leads away.
     clean : float
         Share of the steps, at the end, in which it is zero.
     side : {"makers", "readers"}
@@ -51,7 +52,7 @@ class GroupLasso(Extra):
 
     graph: ChannelGraph
     strength: float = 1e-3
-    schedule: str = "linear"
+    schedule: str = "constant"
     clean: float = 0.2
     side: str = "makers"
 
@@ -83,7 +84,8 @@ class _Pulling(RunningExtra):
         device = self._slices[0].tensor.device if self._slices else None
         self._free = free_channels(graph).to(device)
         self._optimizer: torch.optim.Optimizer | None = None
-        self._rate = 0.0
+        self._threshold = 0.0
+        self._zero = torch.zeros(0, dtype=torch.bool)
 
     def optimized_by(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
@@ -92,12 +94,15 @@ class _Pulling(RunningExtra):
         if self._optimizer is None:
             raise RuntimeError("GroupLasso needs to know the optimizer, as in fpgmlab.fit")
         group = self._optimizer.param_groups[0]
-        self._rate = group["lr"] / (1 - group.get("momentum", 0.0))
+        self._threshold = self._options.strength_at(step, steps) * group["lr"] / (1 - group.get("momentum", 0.0))
+        if not self._threshold:
+            self._zero = F.pad(self._free, (0, 1)) & (sums_by_channel(self._slices, len(self._free)) == 0)
 
     def after_step(self, model: nn.Module, step: int, steps: int) -> None:
-        threshold = self._rate * self._options.strength_at(step, steps)
-        if threshold:
-            shrink(self._slices, self._free, threshold)
+        if self._threshold:
+            shrink(self._slices, self._free, self._threshold)
+        else:  # momentum would lead away from zero
+            scale(self._slices, torch.where(self._zero, 0.0, 1.0))
 
 
 def shrink(slices: Sequence[Slices], free: Tensor, threshold: float) -> None:
@@ -112,6 +117,10 @@ def shrink(slices: Sequence[Slices], free: Tensor, threshold: float) -> None:
     """
     norms = sums_by_channel(slices, len(free)).sqrt()
     factors = torch.where(norms > threshold, 1 - threshold / norms, 0.0)  # where 0 / 0 is not taken
-    factors = torch.where(F.pad(free, (0, 1)), factors, 1.0)
+    scale(slices, torch.where(F.pad(free, (0, 1)), factors, 1.0))
+
+
+def scale(slices: Sequence[Slices], factors: Tensor) -> None:
+    """Multiply the weights of each channel by its factor, (channels + 1,)."""
     for one in slices:
         one.scale(factors[one.channels].to(one.tensor))

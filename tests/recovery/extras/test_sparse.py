@@ -375,5 +375,5 @@ def test_options_out_of_range_are_named(other_graph: fl.ChannelGraph, make, word
 def test_they_can_be_read(other_graph: fl.ChannelGraph):
     assert repr(fl.SoftPruning(other_graph, 0.5)) == ("SoftPruning(graph=ResNet, ratio=0.5, criterion='fpgm', every=1)")
     assert repr(fl.GroupLasso(other_graph)) == (
-        "GroupLasso(graph=ResNet, strength=0.001, schedule='linear', clean=0.2, side='makers')"
+        "GroupLasso(graph=ResNet, strength=0.001, schedule='constant', clean=0.2, side='makers')"
     )
