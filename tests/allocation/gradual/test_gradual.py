@@ -197,6 +197,22 @@ def test_on_step_sees_the_history_grow_and_stop_ends_it():
     assert same(early, gradually(steps=3, between=[training], stop=None, on_step=stop_after(1))[0])
 
 
+@pytest.mark.parametrize("options", [{"between": [fl.Repair(samples=32)]}, {"allocate": True}], ids=["repair", "sweep"])
+def test_stopped_within_a_step_it_is_what_it_was_before(options: dict):
+    model, asked = network(), []
+
+    def stop() -> bool:
+        asked.append(True)
+        return len(asked) > 1
+
+    small, history = gradually(model, stop=stop, **options)
+    assert len(asked) == 2
+    assert history.attrs["interrupted"]
+    assert list(history["stage"]) == ["unpruned"]
+    assert same(small, model)
+    assert small is not model
+
+
 def stop_after(step: int) -> Any:
     def on_step(frame: Any) -> None:
         if frame["step"].iloc[-1] == step:
