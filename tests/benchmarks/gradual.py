@@ -30,11 +30,12 @@ REPAIRED: dict[str, tuple[int, str, str]] = {  # cuts, towards, schedule
     "5 cuts, towards the whole network": (5, "whole", "cubic"),
     "5 cuts, linear": (5, "step", "linear"),
 }
-TRAINED = {  # cuts, epochs after each, whether repaired before them
-    "one cut, repaired, 3 epochs": (1, 3, True),
-    "3 cuts, repaired, an epoch each": (3, 1, True),
-    "one cut, 3 epochs": (1, 3, False),
-    "3 cuts, an epoch each": (3, 1, False),
+TRAINED: dict[str, tuple[int, int, str | None]] = {  # cuts, epochs after each, towards what repaired before them
+    "one cut, repaired, 3 epochs": (1, 3, "step"),
+    "3 cuts, repaired, an epoch each": (3, 1, "step"),
+    "3 cuts, repaired towards the whole network, an epoch each": (3, 1, "whole"),
+    "one cut, 3 epochs": (1, 3, None),
+    "3 cuts, an epoch each": (3, 1, None),
 }
 SEEDS = 3
 PICTURES = 10_000  # to train on
@@ -53,9 +54,9 @@ def repair() -> Iterator[tuple[str, str, float, int, dict[str, Any]]]:
 def training() -> Iterator[tuple[str, str, float, int, dict[str, Any]]]:
     """As many epochs in all, at the end or after each cut."""
     for seed in range(SEEDS):
-        for way, (steps, epochs, repaired) in TRAINED.items():
+        for way, (steps, epochs, towards) in TRAINED.items():
             fit = fl.Fit(epochs=epochs, lr=0.02, seed=100 * seed)
-            between = [fl.Repair(seed=100 * seed), fit] if repaired else [fit]
+            between = [fit] if towards is None else [fl.Repair(seed=100 * seed, towards=towards), fit]
             yield "resnet20-fashion", way, 0.35, seed, {"steps": steps, "between": between}
 
 
