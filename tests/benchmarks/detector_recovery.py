@@ -48,14 +48,12 @@ WAYS = ("again", "repaired", "recovered", "unrepaired")
 class Recipe:
     """How a network gets its first weights, by options of `fit`, and how it is trained on, pruned or not."""
 
-    size: int  # pixels, where it is settled, trained on and judged
+    augment: fl.tasks.BoxAugment  # of both: without the mosaics of its base a network overfits to its few pictures
     base: dict[str, Any]
     base_passes: int  # through the training tiles, at BASE_SIZE
-    base_augment: fl.tasks.BoxAugment
-    settle: dict[str, Any]  # the last part of the base's training, without mosaics and at its own size
-    settle_passes: int
+    size: int  # pixels, where it is trained on and judged
     options: dict[str, Any]
-    passes: int  # to recover, or as long again: 100 in detector.py
+    passes: int = 33  # to recover, or as long again: 100 in detector.py
     distill: float = 1.0
 
 
@@ -63,8 +61,8 @@ SCRATCH = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.
 # The learning rate to recover by is of the fold "recipe": 5e-4 of 5e-4, 1e-3, 2e-3 and SGD's 0.02.
 GENTLE = {"lr": 5e-4, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.95}
 RECIPES = {
-    "n": Recipe(320, SCRATCH, 200, MOSAIC, {**GENTLE, "lr": 1e-3}, 20, GENTLE, 20),
-    "s": Recipe(416, {"lr": 0.08, "average": 0.99}, 100, PLAIN, {}, 0, GENTLE, 33),
+    "n": Recipe(MOSAIC, SCRATCH, 200, 320, GENTLE),
+    "s": Recipe(PLAIN, {"lr": 0.08, "average": 0.99}, 100, 416, GENTLE),
 }
 
 
@@ -80,38 +78,26 @@ class Bench:
             whole(notes, lambda part: part.write_text(repr(self.recipe)))
         if notes.read_text() != repr(self.recipe):
             raise SystemExit(f"{self.folder} holds trainings by {notes.read_text()}: move it away to begin anew")
-        self.task = fold(name, self.recipe.size, PLAIN)
+        self.task = fold(name, self.recipe.size, self.recipe.augment)
 
     @cached_property
     def base(self) -> nn.Module:
-        """The network before pruning, trained on the fold's training tiles alone."""
-        path, recipe = self.folder / "base.pt", self.recipe
-        model = fl.models.yolov5(self.network, classes=self.task.classes)
-        if not path.exists():
-            first = self.first(path.with_name("first.pt"))
-            if recipe.settle_passes:
-                task = longer(self.task, recipe.settle_passes)
-                fl.fit(first.to(memory_format=torch.channels_last), task, 1, seed=0, **ALIKE, **recipe.settle)
-            whole(path, lambda part: torch.save(first.state_dict(), part))
-        model.load_state_dict(torch.load(path))
-        return model.eval()
-
-    def first(self, path: Path) -> nn.Module:
-        """Return the shipped network where it has not seen the fold's tiles, or one that is trained here."""
-        recipe = self.recipe
+        """The network before pruning: the shipped one where it has not seen the fold's tiles, or one trained here."""
         if self.network == "n" and self.name == "0":
-            return fl.models.load("yolov5n-trees")
+            return fl.models.load("yolov5n-trees").eval()
+        path, recipe = self.folder / "base.pt", self.recipe
         torch.manual_seed(0)
-        model = fl.models.yolov5(self.network, classes=self.task.classes)
+        if self.network == "n" or path.exists():
+            model = fl.models.yolov5(self.network, classes=self.task.classes)
+        else:
+            model = fl.models.yolov5(weights=fl.assets.fetch("yolov5s-coco"), classes=self.task.classes)
         if path.exists():
             model.load_state_dict(torch.load(path))
-            return model
-        if self.network == "s":
-            model = fl.models.yolov5(weights=fl.assets.fetch("yolov5s-coco"), classes=self.task.classes)
-        task = longer(fold(self.name, BASE_SIZE, recipe.base_augment), recipe.base_passes)
-        fl.fit(model.to(memory_format=torch.channels_last), task, 1, seed=0, **ALIKE, **recipe.base)
-        whole(path, lambda part: torch.save(model.state_dict(), part))
-        return model
+        else:
+            task = longer(fold(self.name, BASE_SIZE, recipe.augment), recipe.base_passes)
+            fl.fit(model.to(memory_format=torch.channels_last), task, 1, seed=0, **ALIKE, **recipe.base)
+            whole(path, lambda part: torch.save(model.state_dict(), part))
+        return model.eval()
 
     @cached_property
     def graph(self) -> fl.ChannelGraph:
@@ -179,12 +165,16 @@ def file_of(network: str, name: str, way: str, seed: int) -> Path:
 
 
 def summary(network: str, seeds: int) -> dict[str, Any] | None:
-    """Return the figures of the folds whose trainings are all there; None when there is no such fold."""
-    wanted = [(way, seed) for way in ("base", *WAYS) for seed in range(seeds)]
-    folds = [name for name in JUDGED if all(file_of(network, name, *which).exists() for which in wanted)]
+    """Return the figures of the folds whose trainings are there; None when there is no such fold."""
+
+    def there(name: str, way: str) -> bool:
+        return all(file_of(network, name, way, seed).exists() for seed in range(seeds))
+
+    folds = [name for name in JUDGED if there(name, "base") and there(name, "again") and there(name, "recovered")]
     if not folds:
         return None
-    files = {way: [[file_of(network, name, way, s) for s in range(seeds)] for name in folds] for way in ("base", *WAYS)}
+    ways = [way for way in ("base", *WAYS) if all(there(name, way) for name in folds)]
+    files = {way: [[file_of(network, name, way, s) for s in range(seeds)] for name in folds] for way in ways}
     found = {way: [[load(path) for path in row] for row in rows] for way, rows in files.items()}
     objects = np.concatenate([row[0].objects for row in found["base"]])
     table: dict[str, Any] = {}
