@@ -24,11 +24,10 @@ import fpgmlab as fl
 
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "gradual.json"
 NETWORKS = ("resnet20-fashion", "vgg16-fashion")
-REPAIRED: dict[str, tuple[int, str, str]] = {  # cuts, towards, schedule
-    "one cut": (1, "step", "cubic"),
-    "5 cuts": (5, "step", "cubic"),
-    "5 cuts, towards the whole network": (5, "whole", "cubic"),
-    "5 cuts, linear": (5, "step", "linear"),
+REPAIRED: dict[str, tuple[int, str]] = {  # cuts, towards
+    "one cut": (1, "step"),
+    "3 cuts": (3, "step"),
+    "3 cuts, towards the whole network": (3, "whole"),
 }
 TRAINED: dict[str, tuple[int, int, str | None]] = {  # cuts, epochs after each, towards what repaired before them
     "one cut, repaired, 3 epochs": (1, 3, "step"),
@@ -46,9 +45,9 @@ def repair() -> Iterator[tuple[str, str, float, int, dict[str, Any]]]:
     for seed in range(SEEDS):
         for name in NETWORKS:
             for budget in (0.35, 0.5):
-                for way, (steps, towards, schedule) in REPAIRED.items():
+                for way, (steps, towards) in REPAIRED.items():
                     between = [fl.Repair(seed=100 * seed, towards=towards)]
-                    yield name, way, budget, seed, {"steps": steps, "schedule": schedule, "between": between}
+                    yield name, way, budget, seed, {"steps": steps, "between": between}
 
 
 def training() -> Iterator[tuple[str, str, float, int, dict[str, Any]]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from fpgmlab.checkpoints.weights import read_weights
@@ -119,9 +121,21 @@ class Folder:
         return State(number, network.to(device_of(self._model)), gone, rows)
 
     def save(self, state: State) -> None:
-        """Write a finished step; at any moment it is there whole or not at all."""
-        notes = {"step": state.number, "history": list(state.rows)}
-        save(state.network, self.path / f"step-{state.number:03}.safetensors", notes)
+        """Write a finished step; at any moment it is there whole or not at all.
+
+        When the disk is full, a warning says so, and the steps before are still there; not for the first file, which
+        shows whether anything can be written.
+        """
+        path, notes = self.path / f"step-{state.number:03}.safetensors", {"step": state.number}
+        try:
+            save(state.network, path, notes | {"history": list(state.rows)})
+        except (OSError, SafetensorError) as error:
+            if not state.number:
+                raise
+            warnings.warn(
+                f"{str(path)!r} could not be written: {error}. The pruning goes on; killed, it would go on from a step "
+                "before.", UserWarning, stacklevel=2,
+            )  # fmt: skip
 
     @property
     def _cure(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from fpgmlab.allocation.gradual.between import Fit, Function, Repair, parts_of
@@ -17,8 +18,8 @@ from fpgmlab.allocation.gradual.schedules import SCHEDULES, remaining
 from fpgmlab.allocation.gradual.steps import Steps
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.numbers import whole_number
-from fpgmlab.criteria import score
 from fpgmlab.criteria.rules import Criterion
+from fpgmlab.criteria.scoring import resolve
 from fpgmlab.errors import one_of, unknown
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Multiple, check_names
@@ -139,7 +140,9 @@ def prune_gradually(
     swept = _swept(allocate, sweep, max_samples, any(isinstance(part, Repair) for part in parts))
     graph = trace(model, example_input)
     asked: dict[str, Any] = {kind: value}
-    Plan.uniform(graph, score(graph, criterion), **asked, multiple=multiple, protect=protect)  # can it be reached?
+    resolve(criterion)
+    flat = {name: torch.zeros(group.channels) for name, group in graph.items()}
+    Plan.uniform(graph, flat, **asked, multiple=multiple, protect=protect)  # can it be reached?
     for part in parts:
         part.check(task)
     cutter = Cutter(graph, task, criterion, kind, multiple, check_names(graph, protect), swept, stop, progress)

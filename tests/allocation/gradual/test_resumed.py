@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 from torch import nn
 
 import fpgmlab as fl
@@ -84,6 +85,25 @@ def test_ctrl_c_leaves_a_folder_from_which_it_goes_on(tmp_path: Path, where: str
     assert not same(early, late) or sum(p.numel() for p in early.parameters()) > sum(
         p.numel() for p in late.parameters()
     )
+
+
+def test_a_full_disk_is_told_and_costs_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole, _ = prune()
+    write = safetensors.torch.save_file
+
+    def full(tensors: object, path: Path, **options: Any) -> None:
+        if "step-002" in str(path):
+            raise OSError(28, "No space left on device")
+        write(tensors, path, **options)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.warns(UserWarning, match=r"step-002.* could not be written: .*No space left.*goes on"):
+        small, _ = prune(tmp_path)
+    assert same(small, whole)
+    assert sorted(p.name for p in tmp_path.glob("step*")) == [f"step-00{n}.safetensors" for n in (0, 1, 3)]
+    again, history = prune(tmp_path)
+    assert same(again, whole)
+    assert set(history["step"]) == {0, 1, 2, 3}
 
 
 def changed(index: int) -> Callable[[], nn.Module]:
