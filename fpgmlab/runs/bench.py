@@ -27,7 +27,12 @@ from fpgmlab.tasks.task import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-NETWORKS = {"prune": "pruned.safetensors", "repair": "repaired.safetensors", "fit": "fitted.safetensors"}
+NETWORKS = {
+    "prune": "pruned.safetensors",
+    "repair": "repaired.safetensors",
+    "gradual": "gradual.safetensors",
+    "fit": "fitted.safetensors",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Bench:
         """The channels' scores."""
         section = self.sections["score"]
         options = {key: value for key, value in section.items() if key != "criterion"}
-        return score(self.graph, make_criterion(section, self.task), **options)
+        return score(self.graph, make_criterion(section["criterion"], self.task, section["seed"]), **options)
 
     def network(self, step: str | None) -> nn.Module:
         """Return the network that a step has left, in eval mode; None is the one that the run begins with."""

@@ -16,7 +16,7 @@ from fpgmlab.runs.running import run
 COMMANDS = {
     "sweep": "measure how each channel group bears pruning: curves.parquet, curves.csv",
     "plan": "choose which channels go: plan.json, plan.csv",
-    "prune": "cut them out: pruned.safetensors",
+    "prune": "cut them out (or, with a section [gradual], step by step): pruned.safetensors",
     "repair": "cut them out and refit what stays by least squares: repaired.safetensors, repair.csv",
     "fit": "train what prune or repair gave (without a plan: the network itself): fitted.safetensors, history.csv",
     "export": "write the last network for another runtime: network.onnx and its like",

@@ -117,6 +117,7 @@ def write_run(
     sweep: Mapping[str, Any] | None = None,
     plan: str | Plan | Mapping[str, Any] | None = None,
     repair: Mapping[str, Any] | None = None,
+    gradual: Mapping[str, Any] | None = None,
     fit: Mapping[str, Any] | None = None,
     evaluate: Mapping[str, Any] | None = None,
     export: str | Mapping[str, Any] | None = None,
@@ -148,6 +149,8 @@ def write_run(
         ``how``, or a table with it and its options; or the plan itself, which is written beside the file.
     export : str or mapping, optional
         The format, or a table with it.
+    gradual : mapping, optional
+        Options of `fpgmlab.prune_gradually`, in place of a plan and a repair.
     trace, sweep, repair, fit, evaluate, benchmark : mapping, optional
         Options of `fpgmlab.trace`, `fpgmlab.sweep` and so on.
 
@@ -158,7 +161,8 @@ def write_run(
     """
     parts: dict[str, Any] = {
         "run": run, "model": model, "task": task, "trace": trace, "score": score, "sweep": sweep, "plan": plan,
-        "repair": repair, "fit": fit, "evaluate": evaluate, "export": export, "benchmark": benchmark,
+        "repair": repair, "gradual": gradual, "fit": fit, "evaluate": evaluate, "export": export,
+        "benchmark": benchmark,
     }  # fmt: skip
     mistakes: list[str] = []
     if isinstance(plan, Plan):
@@ -199,6 +203,8 @@ def _between(document: Mapping[str, Any], sections: Mapping[str, Mapping[str, An
     wrong = []
     if "repair" in document and "plan" not in document:
         wrong.append("repair: there is nothing to repair without a section [plan]")
+    if "gradual" in document and (other := [name for name in ("plan", "repair") if name in document]):
+        wrong.append(f"gradual: plans and repairs itself; leave out [{other[0]}]")
     if (how := sections.get("plan", {}).get("how")) in BY_CURVES and "sweep" not in document:
         wrong.append(f"plan.how: {how!r} needs curves: add a section [sweep], which may be empty, or name its 'file'")
     if "latency" in sections.get("plan", {}) and "table" not in sections["plan"]:

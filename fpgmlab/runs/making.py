@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from fpgmlab import tasks
+from fpgmlab.allocation import Fit, Repair
 from fpgmlab.common.modules import device_of
 from fpgmlab.criteria import NAMED, Criterion, Random, Reconstruction
 from fpgmlab.errors import unknown
@@ -22,7 +23,7 @@ from fpgmlab.models import YOLOv5, available, yolov5
 from fpgmlab.models.saving import load as load_file
 from fpgmlab.models.zoo import build
 from fpgmlab.models.zoo import load as load_named
-from fpgmlab.recovery import extras
+from fpgmlab.recovery import extras, recalibrate
 from fpgmlab.recovery.extras import Extra
 from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
 from fpgmlab.tasks.task import Task
@@ -30,6 +31,7 @@ from fpgmlab.tasks.task import Task
 Section = Mapping[str, Any]
 PICKLES = (".pt", ".pth")
 SUPPLIED = ("teacher", "graph", "task")  # of criteria and extras, by the run itself
+WITH_GRAPH = ("group_lasso", "soft_pruning")
 WITH_BOXES = ("trees", "coco", "data_yaml")
 
 
@@ -153,9 +155,8 @@ def make_task(section: Section, model: nn.Module) -> Task:
     return made
 
 
-def make_criterion(section: Section, task: Task) -> Criterion:
-    """Return the criterion that a section ``[score]`` names, with its seed where that is random."""
-    section, seed = section["criterion"], section["seed"]
+def make_criterion(section: Section, task: Task, seed: int) -> Criterion:
+    """Return the criterion that a section names, with a seed where it is random."""
     if section["name"] == "random":
         return Random(seed)
     options = {key: value for key, value in section.items() if key != "name"}
@@ -164,7 +165,17 @@ def make_criterion(section: Section, task: Task) -> Criterion:
     return named_criteria()[section["name"]](**options)
 
 
-def make_extra(section: Section, teacher: nn.Module, graph: Callable[[], ChannelGraph]) -> Extra:
+def make_between(section: Section, teacher: nn.Module, seed: int) -> Any:
+    """Return what ``gradual.between`` names: a repair, a training with its extras, the statistics anew."""
+    options = {key: value for key, value in section.items() if key != "name"}
+    if section["name"] == "recalibrate":
+        return recalibrate
+    if section["name"] == "repair":
+        return Repair(**{**options, "seed": seed})
+    return Fit(**{**options, "seed": seed, "extras": [make_extra(each, teacher, None) for each in options["extras"]]})
+
+
+def make_extra(section: Section, teacher: nn.Module, graph: Callable[[], ChannelGraph] | None) -> Extra:
     """Return one of the extras of ``[fit]``.
 
     Parameters
@@ -181,7 +192,7 @@ def make_extra(section: Section, teacher: nn.Module, graph: Callable[[], Channel
     if "teacher" in asked:
         given = options.get("teacher")
         options["teacher"] = teacher if given is None else load_file(given).to(device_of(teacher))
-    if "graph" in asked:
+    if "graph" in asked and graph is not None:
         options["graph"] = graph()
     return kind(**options)
 

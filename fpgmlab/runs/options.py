@@ -47,14 +47,25 @@ def _options(function: Callable[..., object]) -> dict[str, Option]:
     return found
 
 
-class _Foreign:
-    """What stands for a type that is imported for type checkers alone: nothing that a file could hold."""
+class _Package(type):
+    """A class that has all that it is asked for, as a package that is not imported might."""
+
+    def __getattr__(cls, name: str) -> type:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _Foreign
+
+
+class _Foreign(metaclass=_Package):
+    """What stands for a type, or a package, that is imported for type checkers alone: no file could hold it."""
 
 
 class _Names(dict[str, Any]):
     """The names that a function's annotations may use; those that are not there while it runs are foreign."""
 
     def __missing__(self, name: str) -> type:
+        if name.startswith("__"):  # asked for by a debugger
+            raise KeyError(name)
         return _Foreign
 
 

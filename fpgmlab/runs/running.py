@@ -65,7 +65,7 @@ def run(
         train_along(way, bench, configs, say)
         return {}
     with folder.held():
-        done = _anew(folder, configs, command) if again else _finished(folder, configs, command, resume)
+        done = _anew(folder, configs, way.goal) if again else _finished(folder, configs, way.goal, resume)
         write_text(folder / "run.toml", file.text)
         write_text(folder / "resolved.toml", file.resolved)
         _add_environment(folder, command)
@@ -91,7 +91,7 @@ def _identity(bench: Bench, file: RunFile) -> dict[str, Any]:
     return bench.identity
 
 
-def _finished(folder: RunFolder, configs: Mapping[str, Mapping[str, Any]], command: str, resume: bool) -> set[str]:
+def _finished(folder: RunFolder, configs: Mapping[str, Mapping[str, Any]], goal: str, resume: bool) -> set[str]:
     """Return the steps that need not be taken; `Refused` for what cannot go on."""
     done, begun, where = set(), [], repr(str(folder.path))
     for step, config in configs.items():
@@ -111,22 +111,22 @@ def _finished(folder: RunFolder, configs: Mapping[str, Mapping[str, Any]], comma
             begun.append(step)
     if begun and not resume:
         raise Refused(f"{where} holds a run that was interrupted in {begun[0]!r}. Go on with --resume. Or: {ELSEWHERE}")
-    if command in done and not resume:
+    if goal in done and not resume:
         raise Refused(
-            f"{where} holds this run, and {command!r} is finished: see its result.json. To do it again: --again. Or: "
+            f"{where} holds this run, and {goal!r} is finished: see its result.json. To do it again: --again. Or: "
             f"{ELSEWHERE}. (--resume takes it as it is)"
         )
     return done
 
 
-def _anew(folder: RunFolder, configs: Mapping[str, Mapping[str, Any]], command: str) -> set[str]:
-    """Return the steps that are finished and of this configuration, but the command's own."""
+def _anew(folder: RunFolder, configs: Mapping[str, Mapping[str, Any]], goal: str) -> set[str]:
+    """Return the steps that are finished and of this configuration, but the one asked for."""
     same = {
         step
         for step, config in configs.items()
         if (record := folder.record(step)) is not None and not differences(record["config"], plain(config))
     }
-    return {step for step in same - {command} if folder.finished(step) is not None}
+    return {step for step in same - {goal} if folder.finished(step) is not None}
 
 
 def _take(step: str, way: Way, bench: Bench, config: Mapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ def _result(folder: RunFolder, way: Way, command: str) -> dict[str, Any]:
     records = {step: record for step in way.steps if (record := folder.finished(step)) is not None}
     return {
         "command": command,
-        "finished": command in records,
+        "finished": way.goal in records,
         "at": now(),
         "networks": records.get("evaluate", {}).get("facts", {}).get("networks", []),
         "steps": {

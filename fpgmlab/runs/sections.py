@@ -8,7 +8,7 @@ from pathlib import Path
 from types import GenericAlias
 from typing import Any
 
-from fpgmlab.allocation import allocate, equal_loss
+from fpgmlab.allocation import Fit, Repair, allocate, equal_loss, prune_gradually
 from fpgmlab.criteria import score
 from fpgmlab.deployment import benchmark, export_executorch, export_ncnn, export_onnx, export_openvino
 from fpgmlab.errors import few, unknown
@@ -16,7 +16,16 @@ from fpgmlab.models import available, yolov5
 from fpgmlab.models.zoo import architectures, build, load
 from fpgmlab.plans import Plan
 from fpgmlab.recovery import fit, plan_of_zeros, repair
-from fpgmlab.runs.making import PICKLES, TASKS, WITH_BOXES, imported, is_trained, named_criteria, named_extras
+from fpgmlab.runs.making import (
+    PICKLES,
+    TASKS,
+    WITH_BOXES,
+    WITH_GRAPH,
+    imported,
+    is_trained,
+    named_criteria,
+    named_extras,
+)
 from fpgmlab.runs.options import arguments_of, options_of
 from fpgmlab.runs.types import Named, Option, Table
 from fpgmlab.sensitivity import sweep
@@ -205,6 +214,19 @@ def _fit() -> Table:
     return Table({**options_of(fit, (*GIVEN, "checkpoint")), "extras": more})
 
 
+def _gradual() -> Table:
+    tables = {"repair": options_of(Repair), "fit": options_of(Fit), "recalibrate": {}}
+    no_graph = extras().without(WITH_GRAPH)  # which changes with each step
+    tables["fit"]["extras"] = Option("extras", GenericAlias(list, (no_graph,)), (), text="As of [fit].")
+    between = Named("part", {name: Table(options) for name, options in tables.items()})
+    own = {
+        "criterion": Option("criterion", criteria(), "fpgm", text="As of [score]."),
+        "between": Option("between", GenericAlias(list, (between,)), ("repair",), text="What is done after each cut."),
+        "sweep": Option("sweep", Table(options_of(sweep, GIVEN)), None, text="As [sweep], with allocate = true."),
+    }
+    return Table({**options_of(prune_gradually, GIVEN), **own})
+
+
 def _evaluate() -> Table:
     options = options_of(evaluate, GIVEN)
     text = "The test data where the task has some, else the validation data."
@@ -220,6 +242,7 @@ SECTIONS: dict[str, Table | Callable[[Given, list[str]], Table | None]] = {
     "sweep": _sweep(),
     "plan": _plan,
     "repair": Table(options_of(repair, GIVEN)),
+    "gradual": _gradual(),
     "fit": _fit(),
     "evaluate": _evaluate(),
     "export": _export,

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fpgmlab.allocation import prune_gradually
 from fpgmlab.deployment import LatencyTable, benchmark
 from fpgmlab.models.boxes import Decoded
 from fpgmlab.models.saving import save
 from fpgmlab.plans import Plan
 from fpgmlab.recovery import fit, repair, repair_report
 from fpgmlab.runs.bench import NETWORKS, Bench, Outcome
-from fpgmlab.runs.making import make_extra
+from fpgmlab.runs.making import make_between, make_criterion, make_extra
 from fpgmlab.runs.sections import BY_CURVES, FORMATS, HOW
 from fpgmlab.sensitivity import Curves, sweep
 from fpgmlab.surgery import prune, trace
 from fpgmlab.tasks import evaluate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def sweep_groups(bench: Bench) -> Outcome:
@@ -80,6 +84,27 @@ def repair_network(bench: Bench) -> Outcome:
     return Outcome((NETWORKS["repair"], bench.written("repair.csv", report)))
 
 
+def prune_step_by_step(bench: Bench) -> Outcome:
+    """Prune it gradually, repaired or trained in between."""
+    options, seed = dict(bench.sections["gradual"]), bench.sections["run"]["seed"]
+    options["criterion"] = make_criterion(options["criterion"], bench.task, seed)
+    options["between"] = [make_between(each, bench.model, seed) for each in options["between"]]
+    metric = bench.task.metric_name
+
+    def tell(history: pd.DataFrame) -> None:
+        row = history.iloc[-1]
+        bench.note(f"gradual: step {row['step']}, {row['macs']:.1%} of the macs, {metric} {row[metric]:.4f}")
+
+    small, history = prune_gradually(
+        bench.model, bench.task, **options, example_input=bench.example_input, path=bench.folder.progress("gradual"),
+        on_step=tell, progress=bench.progress,
+    )  # fmt: skip
+    if history.attrs["interrupted"]:
+        raise KeyboardInterrupt
+    save(small, bench.folder / NETWORKS["gradual"])
+    return Outcome((NETWORKS["gradual"], bench.written("gradual.csv", history)))
+
+
 def fit_network(bench: Bench, before: str | None) -> Outcome:
     """Train what the steps before have left."""
     options = dict(bench.sections["fit"])
@@ -101,7 +126,7 @@ def fit_network(bench: Bench, before: str | None) -> Outcome:
 
 def judge_networks(bench: Bench, steps: Mapping[str, str | None]) -> Outcome:
     """Measure networks once each: on the test data where the task has some, else on the validation data."""
-    import pandas as pd
+    from pandas import DataFrame
 
     there = "val" if getattr(bench.task, "test", None) is None else "test"
     options = {"split": there, **bench.sections["evaluate"]}
@@ -113,7 +138,7 @@ def judge_networks(bench: Bench, steps: Mapping[str, str | None]) -> Outcome:
         rows.append({"network": name, **asdict(cost), "split": options["split"], **found})
         on = f"{found['samples']} {options['split']} examples"
         bench.note(f"{name}: {metric} {found[metric]:.4f} on {on}, {cost.macs / 1e6:.2f} M MACs")
-    return Outcome((bench.written("networks.csv", pd.DataFrame(rows)),), {"networks": rows})
+    return Outcome((bench.written("networks.csv", DataFrame(rows)),), {"networks": rows})
 
 
 def export_network(bench: Bench, last: str | None) -> Outcome:

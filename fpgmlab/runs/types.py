@@ -109,6 +109,10 @@ class Named:
         rest = {key: each for key, each in table.items() if key != "name"}
         return {"name": name, **self.tables[name].taken(rest, place, mistakes)}
 
+    def without(self, names: Sequence[str]) -> Named:
+        """Return the same without some of the names."""
+        return Named(self.what, {name: table for name, table in self.tables.items() if name not in names})
+
     def filled(self, value: Mapping[str, Any]) -> dict[str, Any]:
         """Return it with all defaults that a file can hold."""
         return {"name": value["name"], **self.tables[value["name"]].filled(value)} if value else {}

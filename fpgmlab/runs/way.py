@@ -16,12 +16,12 @@ from fpgmlab.runs.steps import (
     fit_network,
     judge_networks,
     prune_network,
+    prune_step_by_step,
     repair_network,
     sweep_groups,
 )
 
-SECTION = {"prune": "plan"}  # of a command without a section of its own
-NAMES = {"prune": "as cut", "repair": "repaired", "fit": "fitted"}
+NAMES = {"prune": "as cut", "repair": "repaired", "gradual": "gradual", "fit": "fitted"}
 
 
 class Way:
@@ -40,18 +40,26 @@ class Way:
     """
 
     def __init__(self, file: RunFile, command: str) -> None:
-        needed = SECTION.get(command, command)
-        if needed not in file.sections:
-            raise BadRun(str(file.path), [f"{command!r} needs a section [{needed}], which may be empty"])
+        if command == "prune" and not {"plan", "gradual"} & set(file.sections):
+            raise BadRun(str(file.path), ["'prune' needs a section [plan] or [gradual]"])
+        if command != "prune" and command not in file.sections:
+            raise BadRun(str(file.path), [f"{command!r} needs a section [{command}], which may be empty"])
         self._sections, self._command = file.sections, command
+
+    @property
+    def goal(self) -> str:
+        """The step that the command is for."""
+        return "gradual" if self._command == "prune" and "gradual" in self._sections else self._command
 
     @property
     def networks(self) -> list[str]:
         """The steps that give networks, in order."""
+        fitted = "fit" in self._sections and self._command in ("fit", "export", "benchmark")
         planned = "plan" in self._sections
+        if "gradual" in self._sections:
+            return ["gradual", *(["fit"] if fitted else [])]
         found = ["prune"] if planned and (self._command == "prune" or "repair" not in self._sections) else []
         found += ["repair"] if "repair" in self._sections and self._command != "prune" else []
-        fitted = "fit" in self._sections and self._command in ("fit", "export", "benchmark")
         return found + (["fit"] if fitted else [])
 
     @property
@@ -102,6 +110,7 @@ class Way:
             "plan": choose_plan,
             "prune": prune_network,
             "repair": repair_network,
+            "gradual": prune_step_by_step,
             "fit": partial(fit_network, before=last),
             "evaluate": partial(judge_networks, steps=names),
             "export": partial(export_network, last=last),

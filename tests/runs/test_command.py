@@ -48,7 +48,8 @@ extras = ["distill"]
 split = "test"
 [export]
 [benchmark]
-runtimes = ["onnxruntime"]
+runtimes = ["torch"]
+threads = 1
 rounds = 2
 memory = false
 """
@@ -94,7 +95,7 @@ def test_a_run_leaves_all_of_it_in_one_folder(call: Called, tmp_path: Path):
     assert [row["network"] for row in result["networks"]] == ["unpruned", "repaired", "fitted"]
     assert {row["samples"] for row in result["networks"]} == {60}  # the test data
     assert list(result["steps"]) == ["sweep", "plan", "repair", "fit", "benchmark"]
-    assert result["steps"]["benchmark"]["rows"][0]["runtime"] == "onnxruntime"
+    assert result["steps"]["benchmark"]["rows"][0]["runtime"] == "torch"
     logged = [line.split(" ", 2)[2] for line in (folder / "log.txt").read_text().splitlines()]
     assert logged == said.splitlines()
     # It is what the same calls in a notebook give.
@@ -176,12 +177,59 @@ def test_what_is_asked_wrongly_ends_before_anything_runs(call: Called, arguments
 
 def test_a_command_without_its_section_is_told(call: Called, tmp_path: Path):
     (tmp_path / "run.toml").write_text('model = "vgg16-fashion"\ntask = "fashion_mnist"')
-    for command, section in (("fit", "fit"), ("prune", "plan"), ("export", "export")):
+    for command, section in (("fit", "fit"), ("plan", "plan"), ("export", "export")):
         assert call(command) == (
             2,
             "",
             f"fpgmlab: run.toml: {command!r} needs a section [{section}], which may be empty\n",
         )
+
+
+PARTS = """
+model = "tests.runs.brought:network"
+[task]
+builder = "tests.runs.brought:task"
+"""
+
+
+def test_gradual_pruning_from_a_file(call: Called, tmp_path: Path):
+    gradual = (
+        '[gradual]\ntarget = 0.6\nsteps = 2\nmultiple = 1\nbetween = [{name = "repair", samples = 64}, "fit"]\n[fit]\n'
+    )
+    (tmp_path / "run.toml").write_text(PARTS + gradual)
+    code, said, _ = call("prune")
+    assert code == 0
+    assert re.search(r"gradual: step 2, 5\d\.\d% of the macs, accuracy", said)
+    task, model = brought.task(), brought.network().eval()
+    model.load_state_dict(_first_weights())
+    parts = [fl.Repair(samples=64), fl.Fit()]
+    small, _ = fl.prune_gradually(model, task, target=0.6, steps=2, multiple=1, between=parts, progress=False)
+    kept = fl.load(tmp_path / "outputs" / "run" / "gradual.safetensors", model=model)
+    for name, tensor in small.state_dict().items():
+        assert torch.equal(tensor, kept.state_dict()[name]), name
+    assert call("fit")[0] == 0
+    assert call("prune")[0] == 2
+    (tmp_path / "run.toml").write_text(PARTS + gradual + "[repair]\n[plan]\nhow = 'zeros'")
+    assert "gradual: plans and repairs itself; leave out [plan]" in call("fit")[2]
+
+
+def test_trained_to_zeros_then_cut(call: Called, tmp_path: Path):
+    lasso = 'extras = [{name = "group_lasso", strength = 0.5, clean = 0.0}]'
+    (tmp_path / "run.toml").write_text(f'{PARTS}[fit]\nepochs = 4\nbatch_size = 16\nkeep = "last"\n{lasso}')
+    assert call("fit")[0] == 0
+    made = '[model]\nbuilder = "tests.runs.brought:network"\nfile = "outputs/run/fitted.safetensors"\n'
+    task = '[task]\nbuilder = "tests.runs.brought:task"\n'
+    (tmp_path / "run.toml").write_text(f'{made}{task}[plan]\nhow = "zeros"')
+    assert call("prune", "--set", "run.folder=cut")[0] == 0
+    whole, small = json.loads((tmp_path / "cut" / "result.json").read_text())["networks"]
+    assert small["macs"] < whole["macs"]
+    assert small["accuracy"] == whole["accuracy"]
+
+
+def _first_weights() -> dict[str, torch.Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return brought.network().state_dict()
 
 
 def test_help_tells_the_keys(capsys: pytest.CaptureFixture[str]):
