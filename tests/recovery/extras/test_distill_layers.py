@@ -453,3 +453,17 @@ def test_a_teacher_elsewhere_is_told(tiny: nn.Module, task: fl.tasks.Classificat
     away = copy.deepcopy(tiny).to("meta")
     with pytest.raises(ValueError, match=r"the student is on cpu, its teacher on meta: .*teacher.to\('cpu'\)"):
         fl.fit(tiny, task, extras=[fl.Distill(away)], **QUIET)
+
+
+def test_a_real_network_is_taught_by_the_channels_that_it_still_has(
+    resnet: nn.Module, graph: fl.ChannelGraph, fashion: fl.tasks.Classification
+):
+    some = fashion.subset(640, 500)
+    small = fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "fpgm"), 0.4))
+    inputs = next(iter(some.val_batches(64)))[0]
+    before = distance(small, resnet, inputs, kind="features"), fl.evaluate(small, some)["loss"]
+    extras = [fl.Distill(resnet), fl.Distill(resnet, kind="features", adapters="never")]
+    fl.fit(small, some, 1, lr=0.01, batch_size=32, extras=extras, keep="last", progress=False)
+    after = distance(small, resnet, inputs, kind="features"), fl.evaluate(small, some)["loss"]
+    assert after[0] < 0.9 * before[0]
+    assert after[1] < 0.5 * before[1]
