@@ -78,7 +78,8 @@ class Bench:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What the sections do not tell of network and data: digest and sizes."""
-        sizes = {split: len(data) for split in ("train", "val", "test") if (data := getattr(self.task, split, None))}
+        data = {split: getattr(self.task, split, None) for split in ("train", "val", "test")}
+        sizes = {split: len(examples) for split, examples in data.items() if examples is not None}
         return {"weights": digest(self.model.state_dict()), "examples": sizes}
 
     @cached_property

@@ -7,7 +7,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fpgmlab.runs.file import BadRun, read_run
+from fpgmlab.runs.checking import BadRun
+from fpgmlab.runs.file import read_run
 from fpgmlab.runs.folder import Refused
 from fpgmlab.runs.help import EXAMPLE, section_help
 from fpgmlab.runs.running import run

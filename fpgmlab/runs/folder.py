@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -126,13 +127,27 @@ class RunFolder:
 
     def write_json(self, name: str, content: object) -> None:
         """Write a file of the run, whole or not at all."""
-        write_text(self.path / name, json.dumps(content, indent=1, default=str) + "\n")
+        write_text(self.path / name, json.dumps(content, indent=1, default=_said) + "\n")
 
     def _record(self, step: str) -> Path:
         return self.path / STEPS / f"{step}.json"
 
     def _write(self, step: str, record: Mapping[str, Any]) -> None:
         self.write_json(f"{STEPS}/{step}.json", {"format": FORMAT, "step": step, **record})
+
+
+def finite(content: Any) -> Any:
+    """Return tables and lists with None for what is no number: JSON has no word for it."""
+    if isinstance(content, Mapping):
+        return {key: finite(each) for key, each in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(each) for each in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _said(value: Any) -> Any:
+    """Return what JSON does not know as something that it knows: numbers of NumPy, texts."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import textwrap
 
-from fpgmlab.runs.options import options_of
-from fpgmlab.runs.sections import FORMATS, GIVEN, HOW, SECTIONS
-from fpgmlab.runs.types import Option, Table, words
+from fpgmlab.runs.sections import FORMATS, HOW, table_for
+from fpgmlab.runs.types import Option, words
 
 EXAMPLE = """\
 A run file, such as run.toml:
@@ -40,18 +39,25 @@ WIDTH = 100
 
 def section_help(command: str) -> str:
     """Return what the help of a command says of its section in the run file."""
-    section = "plan" if command == "prune" else command
-    if section == "plan":
-        kinds = {how: Table(options_of(function, ("source",))) for how, function in HOW.items()}
-        keys = [f"  {how:<17} {', '.join(kinds[how].options) or 'file'}" for how in HOW]
-        return "\n".join(["section [plan]: how = one of these, and its keys", *keys])
-    if section == "export":
-        kinds = {name: Table(options_of(function, (*GIVEN, "model"))) for name, (function, _) in FORMATS.items()}
-        keys = [f"  {name:<17} {', '.join(['decoded', *kinds[name].options])}" for name in FORMATS]
+    if command in ("plan", "prune"):
+        keys = [f"  {how:<17} {_keys('plan', 'how', how)}" for how in HOW]
+        more = ["", *_lines("gradual", ", in place of [plan] and [repair]")] if command == "prune" else []
+        return "\n".join(["section [plan]: how = one of these, and its keys", *keys, *more])
+    if command == "export":
+        keys = [f"  {kind:<17} {_keys('export', 'format', kind)}" for kind in FORMATS]
         return "\n".join(["section [export]: format = one of these, and its keys", *keys])
-    table = SECTIONS[section]
-    assert isinstance(table, Table)
-    return "\n".join([f"section [{section}], with defaults:", *map(_line, table.options.values())])
+    return "\n".join(_lines(command))
+
+
+def _keys(section: str, leading: str, value: str) -> str:
+    table = table_for(section, {leading: value}, [])
+    return ", ".join(name for name in table.options if name != leading) if table is not None else ""
+
+
+def _lines(section: str, more: str = "") -> list[str]:
+    table = table_for(section, {}, [])
+    assert table is not None
+    return [f"section [{section}]{more}; keys with defaults:", *map(_line, table.options.values())]
 
 
 def _line(option: Option) -> str:

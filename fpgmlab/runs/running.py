@@ -12,9 +12,10 @@ from typing import Any
 
 from fpgmlab.common.files import write_text
 from fpgmlab.runs.bench import Bench
+from fpgmlab.runs.checking import BadRun
 from fpgmlab.runs.environment import environment
-from fpgmlab.runs.file import BadRun, RunFile
-from fpgmlab.runs.folder import Refused, RunFolder, differences, now, plain
+from fpgmlab.runs.file import RunFile
+from fpgmlab.runs.folder import Refused, RunFolder, differences, finite, now, plain
 from fpgmlab.runs.processes import number, train_along
 from fpgmlab.runs.way import Way
 
@@ -77,7 +78,7 @@ def run(
                     note(f"{step}: finished before")
                 else:
                     _take(step, way, bench, configs[step])
-                folder.write_json("result.json", _result(folder, way, command))
+                folder.write_json("result.json", finite(_result(folder, way, command)))
         return _result(folder, way, command)
 
 

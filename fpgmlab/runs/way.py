@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from fpgmlab.runs.bench import Bench, Outcome
-from fpgmlab.runs.file import BadRun, RunFile
+from fpgmlab.runs.checking import BadRun
+from fpgmlab.runs.file import RunFile
 from fpgmlab.runs.sections import BY_CURVES
 from fpgmlab.runs.steps import (
     benchmark_networks,
