@@ -16,7 +16,7 @@ $(READY): pyproject.toml
 	  { echo "fpgmlab needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[lab,detect,deploy,cluster,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[lab,detect,deploy,cluster,accelerate,test]'
 	touch $@
 
 # Only to test: other people's detectors (ultralytics is AGPL-3.0), all runtimes.

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-import math
-import time
+import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-import torch
 from torch import nn
 
 from fpgmlab.common.modules import device_of
-from fpgmlab.errors import one_of
 from fpgmlab.recovery.extras.ema import EMA
-from fpgmlab.recovery.extras.extra import Extra, begun
-from fpgmlab.recovery.steps import Steps
-from fpgmlab.tasks.evaluation import evaluate
+from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.recovery.fitting.loop import Around, Loop
+from fpgmlab.recovery.fitting.options import Options
+from fpgmlab.recovery.fitting.processes import launched
 from fpgmlab.tasks.task import Task, train_batch_size
 
 if TYPE_CHECKING:
     import pandas as pd
-    from tqdm.auto import tqdm
 
 FROZEN = 0.01  # least share of the weights that is told of; some networks hold a few constants as parameters
 _told: WeakSet[nn.Module] = WeakSet()  # models whose frozen weights have been told of
@@ -44,6 +39,10 @@ def fit(
     amp: str = "auto",
     keep: str = "best",
     average: float = 0.0,
+    accumulate: int = 1,
+    workers: int | str = 0,
+    compile: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = True,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     on_step: Callable[[dict[str, float]], None] | None = None,
@@ -69,17 +68,31 @@ def fit(
     weight_decay : float
         L2 penalty (SGD) or decoupled decay (AdamW) on all parameters.
     batch_size : int, optional
-        Examples in a step; when left out, the task's ``train_batch_size``, or 128. Fewer when there are not so many.
+        Examples in a batch, of all processes together; when left out, the task's ``train_batch_size``, or 128. Fewer
+        when there are not so many.
     extras : sequence of Extra
         Each adds a loss term or acts around a step or an epoch, such as `fpgmlab.Distill`.
     seed : int
         Of the order of the data, the augmentation and dropout. The same seed gives the same model.
-    amp : {"auto", "off", "bfloat16"}
-        Mixed precision: ``"auto"`` uses it on a GPU only.
+    amp : {"auto", "off", "bfloat16", "float16"}
+        Mixed precision: ``"auto"`` uses it on a GPU only, or as ``accelerate launch --mixed_precision`` says. In
+        float16 the loss is scaled, and a step whose gradients overflow is left out.
     keep : {"best", "last"}
         The weights kept at the end: of the epoch with the best validation metric, or of the last epoch.
     average : float
         0 <= average < 1: a short way for one more extra, ``fpgmlab.EMA(average)``. 0 is none.
+    accumulate : int
+        So many batches make a step, passed through one after the other: as with one batch of all their examples, except
+        that batch norms see each by itself, and that the loss is the mean of theirs.
+    workers : int or "auto"
+        Processes that read and augment batches ahead; the batches are the same for any number. ``"auto"``: one for each
+        core, 8 at most; to train on a CPU one, if it has more than one core. 0 reads them in between.
+    compile : bool
+        Let ``torch.compile`` compile the forward pass, which pays in long trainings; a warning tells where it cannot.
+    checkpoint : path-like, optional
+        A file, written after each epoch, whole or not at all. Called again with the same arguments, a training that was
+        killed or stopped goes on after its last epoch and ends with the same weights, to the bit on a CPU. The
+        checkpoint of another training is refused. Only tensors, numbers and texts are read from it.
     progress : bool
         Show a progress bar, in a terminal or in a notebook.
     on_epoch : callable, optional
@@ -93,115 +106,58 @@ def fit(
     -------
     pandas.DataFrame
         A row for each finished epoch: epoch, train_loss, loss, <task.metric_name>, lr, seconds.
-        ``attrs["interrupted"]`` tells whether it was stopped early, ``attrs["kept"]`` the epoch of the weights.
+        ``attrs["interrupted"]`` tells whether it was stopped early, ``attrs["kept"]`` the epoch of the weights,
+        ``attrs["resumed"]`` the epoch after which it went on from a checkpoint, or 0.
 
     Raises
     ------
     FloatingPointError
         When the loss is NaN or infinite, with epoch and step; the model has the last good weights.
     ValueError
-        For options out of range, and when no parameter requires a gradient.
+        For options out of range, when no parameter requires a gradient, for the checkpoint of another training, with
+        what differs, and for more processes than examples in a batch.
+    OSError
+        When no checkpoint can be written; a disk that is full later is only warned of.
 
     Warns
     -----
     UserWarning
-        Once for a model of whose weights a hundredth or more require no gradient, with their share.
+        Once for a model of whose weights a hundredth or more require no gradient, with their share; for a network that
+        cannot be compiled, and a checkpoint that could not be written.
+
+    Notes
+    -----
+    Launched in several processes, by ``accelerate launch`` or ``torchrun``, each trains on a part of each batch, and
+    gradients are averaged, as are the statistics of batch norms: the result is that of one process up to rounding,
+    where neither dropout nor a data set draws. Only the first process evaluates, writes, shows progress and calls
+    ``on_epoch`` and ``on_step``; ``stop`` is asked in each. It needs ``fpgmlab[accelerate]``.
     """
     import pandas as pd
 
     batch_size = train_batch_size(task, batch_size)
-    _check(epochs, lr, optimizer, batch_size, amp, keep, average)
+    options = Options(epochs, lr, optimizer, weight_decay, batch_size, accumulate, seed, amp, keep)
+    if not 0 <= average < 1:
+        raise ValueError(f"average must be at least 0 and less than 1, such as 0.99; got {average}")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(
             f"{type(model).__name__} has no parameter that requires a gradient: nothing to train. "
             "To thaw them: model.requires_grad_(True)"
         )
-    _warn_of_frozen(model)
-    device = device_of(model)
-    modes = {module: module.training for module in model.modules()}
-    batches = max(1, len(task.train) // batch_size)
-    total = epochs * batches
-    extras = [*extras, EMA(average)] if average else extras
-    rows: list[dict[str, float]] = []
-    best: float | None = None
-    good, kept, interrupted = copy.deepcopy(model.state_dict()), 0, False
-
-    try:
-        with (
-            _seeded(seed, device),
-            begun(extras, model, task, epochs, total) as running,
-            _bar(total, progress) as bar,
-        ):
-            steps = Steps(model, task, running, total, optimizer, lr, weight_decay, amp)
-            for epoch in range(1, epochs + 1):
-                started, losses, step = time.perf_counter(), torch.zeros((), device=device), 0
-                model.train()
-                for step, (inputs, targets) in enumerate(task.train_batches(batch_size, seed=seed * 10007 + epoch), 1):
-                    if stop is not None and stop():
-                        raise KeyboardInterrupt
-                    now = (epoch - 1) * batches + step
-                    loss = steps.loss(inputs, targets)
-                    if not torch.isfinite(loss):
-                        since = f"after epoch {kept}" if kept else "from before the training"
-                        raise FloatingPointError(
-                            f"the loss is {loss.item()} in epoch {epoch}, step {step}; the model has its weights "
-                            f"{since} again. Lower lr (now {lr:g})."
-                        )
-                    steps.step(loss, now)
-                    losses += loss.detach()
-                    if on_step is not None:
-                        on_step({"epoch": epoch, "step": now, "steps": total, "loss": loss.item()})
-                    bar.update()
-                    if step % 10 == 0:
-                        bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {losses.item() / step:.3f}", refresh=False)
-                if not step:
-                    raise ValueError(f"task.train_batches({batch_size}) gave no batch: choose a smaller batch_size")
-                for extra in running:
-                    extra.before_judging(model, steps.judged)
-                row = {"epoch": epoch, "train_loss": losses.item() / step} | evaluate(steps.judged, task)
-                row |= {"lr": steps.lr, "seconds": time.perf_counter() - started}
-                row.pop("samples")
-                rows.append(row)
-                value = row[task.metric_name] if task.higher_is_better else -row[task.metric_name]
-                if keep == "last" or best is None or value > best:
-                    good, kept, best = copy.deepcopy(steps.judged.state_dict()), epoch, value
-                if on_epoch is not None:
-                    on_epoch(row)
-                if any([extra.after_epoch(model, row) for extra in running]):  # each is asked
-                    break
-        model.load_state_dict(good)
-    except KeyboardInterrupt:
-        interrupted = True
-        if kept:
-            model.load_state_dict(good)
-    except FloatingPointError:
-        model.load_state_dict(good)
-        raise
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    processes = launched(device_of(model))
+    if processes.count > min(batch_size, len(task.train)):
+        raise ValueError(
+            f"{processes.count} processes are more than the examples of a batch: batch_size is {batch_size}, and there "
+            f"are {len(task.train)} examples to train on. Launch fewer, or choose a larger batch_size."
+        )
+    if processes.main:
+        _warn_of_frozen(model)
+    around = Around(workers, compile, checkpoint, progress, on_epoch, on_step, stop)
+    loop = Loop(model, task, [*extras, EMA(average)] if average else extras, options, around, processes)
+    loop.run()
     columns = ["epoch", "train_loss", "loss", task.metric_name, "lr", "seconds"]
-    history = pd.DataFrame(rows, columns=columns)
-    history.attrs.update(interrupted=interrupted, kept=kept)
+    history = pd.DataFrame(loop.rows, columns=columns)
+    history.attrs.update(interrupted=loop.interrupted, kept=loop.kept, resumed=loop.resumed)
     return history
-
-
-def _check(epochs: int, lr: float, optimizer: str, batch_size: int, amp: str, keep: str, average: float) -> None:
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1; got {epochs}")
-    if not (lr > 0 and math.isfinite(lr)):
-        raise ValueError(f"lr must be a positive number; got {lr}")
-    if not 0 <= average < 1:
-        raise ValueError(f"average must be at least 0 and less than 1, such as 0.99; got {average}")
-    if batch_size < 2:
-        raise ValueError(f"batch_size must be at least 2 (batch norm); got {batch_size}")
-    for name, value, allowed in (
-        ("optimizer", optimizer, ("sgd", "adamw")),
-        ("amp", amp, ("auto", "off", "bfloat16")),
-        ("keep", keep, ("best", "last")),
-    ):
-        if value not in allowed:
-            raise ValueError(one_of(name, value, allowed))
 
 
 def _warn_of_frozen(model: nn.Module) -> None:
@@ -218,17 +174,3 @@ def _warn_of_frozen(model: nn.Module) -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators (dropout draws from them); they are as before on exit."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-def _bar(steps: int, progress: bool) -> tqdm:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=steps, disable=not progress, unit="batch", desc="fit", leave=False)

@@ -1,0 +1,135 @@
+#!/usr/bin/env python
+"""Is `fit` as fast as a loop that somebody writes for one network, with a DataLoader?
+
+python tests/benchmarks/fitting.py                    # 3 minutes on 2 cores; writes data/results/fitting.json
+python tests/benchmarks/fitting.py --network yolov5s  # one of resnet20, yolov5n, yolov5s
+
+Both train the same steps on the same data with the same augmentation, layout in memory, number of workers and one
+evaluation at the end, in turns; what is stored is the ratio in each turn. The machine must have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+import fpgmlab as fl
+from fpgmlab.common.batches import on_device
+from fpgmlab.recovery.steps import _warm_cosine
+from fpgmlab.tasks.detection.task import _stacked
+
+OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "fitting.json"
+TURNS = 3
+GENERATOR = torch.Generator()
+
+
+def augmented(examples: list) -> tuple[Tensor, Tensor]:
+    """Collate and augment a batch of Fashion-MNIST, in the worker."""
+    images, labels = torch.utils.data.default_collate(examples)
+    return fl.tasks.shift_and_flip(2)(images, GENERATOR), labels
+
+
+class Augmented(Dataset):
+    """The tiles, each augmented, in the worker."""
+
+    def __init__(self, task: fl.tasks.Detection) -> None:
+        self._data, self._augment, self._size = task.train, task.augment, task.size
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        return self._augment(self._data[number], self._size, GENERATOR)
+
+
+def fashion() -> tuple[fl.tasks.Task, Dataset, Callable, int]:
+    task = fl.tasks.fashion_mnist().subset(train=128 * 48, val=128)
+    return task, task.train, augmented, 128
+
+
+def trees() -> tuple[fl.tasks.Task, Dataset, Callable, int]:
+    task = fl.tasks.trees().subset(val=1)
+    return task, Augmented(task), _stacked, 8
+
+
+NETWORKS = {
+    "resnet20": (lambda: fl.models.build("resnet20", channels=1), fashion),
+    "yolov5n": (lambda: fl.models.build("yolov5n", classes=1), trees),
+    "yolov5s": (lambda: fl.models.build("yolov5s", classes=1), trees),
+}
+
+
+def bare(model: nn.Module, task: fl.tasks.Task, data: Dataset, collate: Callable, size: int, workers: int) -> None:
+    loader = DataLoader(data, size, shuffle=True, drop_last=True, num_workers=workers, collate_fn=collate)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warm_cosine(len(loader)))
+    model.train()
+    for inputs, targets in loader:
+        inputs = on_device(inputs, torch.device("cpu"), channels_last=True)
+        optimizer.zero_grad()
+        task.loss(model(inputs), targets).backward()
+        optimizer.step()
+        schedule.step()
+    fl.evaluate(model, task)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def measured(name: str, turns: int) -> dict[str, object]:
+    build, make = NETWORKS[name]
+    task, data, collate, size = make()
+    options = {"lr": 0.01, "batch_size": size, "progress": False}
+    examples = len(task.train) // size * size
+    ways: dict[str, Callable[[], object]] = {
+        "bare": lambda: bare(build(), task, data, collate, size, 1),
+        "fit": lambda: fl.fit(build(), task, workers=1, **options),
+        "fit without workers": lambda: fl.fit(build(), task, **options),
+    }
+    found: dict[str, list[float]] = {way: [] for way in ways}
+    fl.fit(build(), task.subset(train=2 * size), **options)  # what is done once
+    for turn in range(turns):
+        for way in list(ways) if turn % 2 else reversed(list(ways)):
+            found[way].append(seconds(ways[way]))
+            print(name, way, f"{examples / found[way][-1]:.1f} examples/s", flush=True)
+    ratios = [one / other for one, other in zip(found["bare"], found["fit"], strict=True)]
+    return {
+        "examples": examples,
+        "examples_per_second": {way: round(examples / statistics.median(times), 2) for way, times in found.items()},
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=list(NETWORKS), help="all when left out")
+    parser.add_argument("--turns", type=int, default=TURNS)
+    options = parser.parse_args()
+    result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    for name in [options.network] if options.network else NETWORKS:
+        torch.manual_seed(0)
+        result[name] = {
+            "command": f"python tests/benchmarks/fitting.py --network {name}",
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, 1 worker, "
+            f"torch {torch.__version__}",
+        } | measured(name, options.turns)
+        print(name, json.dumps(result[name]), flush=True)
+    OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
