@@ -79,7 +79,7 @@ class GroupLasso(Extra):
 
 class _Pulling(RunningExtra):
     def __init__(self, options: GroupLasso, graph: ChannelGraph) -> None:
-        self._options = options
+        self._options, self._graph = options, graph
         self._slices = [one for one in slices_of(graph, options.side) if one.tensor.requires_grad]
         device = self._slices[0].tensor.device if self._slices else None
         self._free = free_channels(graph).to(device)
@@ -96,13 +96,22 @@ class _Pulling(RunningExtra):
         group = self._optimizer.param_groups[0]
         self._threshold = self._options.strength_at(step, steps) * group["lr"] / (1 - group.get("momentum", 0.0))
         if not self._threshold:
-            self._zero = F.pad(self._free, (0, 1)) & (sums_by_channel(self._slices, len(self._free)) == 0)
+            self._zero = self._zeros()
 
     def after_step(self, model: nn.Module, step: int, steps: int) -> None:
         if self._threshold:
             shrink(self._slices, self._free, self._threshold)
         else:  # momentum would lead away from zero
             scale(self._slices, torch.where(self._zero, 0.0, 1.0))
+
+    def before_judging(self, model: nn.Module, judged: nn.Module) -> None:
+        if judged is not model:  # an average remembers what channels were
+            theirs = slices_of(of_network(self._graph, judged), self._options.side)
+            scale(theirs, torch.where(self._zeros(), 0.0, 1.0))
+
+    def _zeros(self) -> Tensor:
+        """Return which channels are zero, (channels + 1,) bool."""
+        return F.pad(self._free, (0, 1)) & (sums_by_channel(self._slices, len(self._free)) == 0)
 
 
 def shrink(slices: Sequence[Slices], free: Tensor, threshold: float) -> None:
