@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import nn
@@ -14,11 +14,12 @@ from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.recovery.fitting.options import Options
 from fpgmlab.recovery.recalibration import recalibrate
 from fpgmlab.recovery.repairing import Repairs, repair, repair_report
 from fpgmlab.recovery.repairing.whole import checked_options
 from fpgmlab.recovery.training import fit
-from fpgmlab.tasks.task import Task
+from fpgmlab.tasks.task import Task, train_batch_size
 
 Function = Callable[[ChannelGraph, Plan, nn.Module, Task], nn.Module | None]
 
@@ -38,8 +39,8 @@ class Cut:
     task : task
     stop : callable or None
         What ends the work as Ctrl-C does.
-    folder : path-like or None
-        Where progress within the step may be kept.
+    checkpoint : Path or None
+        Where a training's progress may be kept.
     progress : bool
         Whether bars are shown.
     """
@@ -51,7 +52,7 @@ class Cut:
     gone: Plan
     task: Task
     stop: Callable[[], bool] | None
-    folder: str | os.PathLike[str] | None
+    checkpoint: Path | None
     progress: bool
 
 
@@ -110,7 +111,7 @@ class Fit:
 
     Attributes
     ----------
-    epochs, lr, optimizer, weight_decay, batch_size, extras, amp, keep, average
+    epochs, lr, optimizer, weight_decay, batch_size, extras, amp, keep, average, accumulate, workers, compile
         As for `fpgmlab.fit`.
     seed : int
         As well; one more at each step.
@@ -126,17 +127,25 @@ class Fit:
     amp: str = "auto"
     keep: str = "best"
     average: float = 0.0
+    accumulate: int = 1
+    workers: int | str = 0
+    compile: bool = False
 
     stage = "recovered"
 
     def check(self, task: Task) -> None:
-        """Do nothing: `fpgmlab.fit` looks at its options before it trains."""
+        """Raise a `ValueError` for options out of range."""
+        size = train_batch_size(task, self.batch_size)
+        Options(
+            self.epochs, self.lr, self.optimizer, self.weight_decay, size, self.accumulate, self.seed, self.amp,
+            self.keep,
+        )  # fmt: skip
 
     def after(self, cut: Cut, network: nn.Module) -> nn.Module:
         """Return the network trained."""
         options = {field.name: getattr(self, field.name) for field in fields(self)}
         options["seed"] += cut.number - 1
-        history = fit(network, cut.task, **options, stop=cut.stop, progress=cut.progress)
+        history = fit(network, cut.task, **options, checkpoint=cut.checkpoint, stop=cut.stop, progress=cut.progress)
         if history.attrs["interrupted"]:
             raise KeyboardInterrupt
         return network

@@ -98,8 +98,8 @@ def prune_gradually(
         The history is measured on the first so many validation examples; on all when left out.
     path : path-like, optional
         A folder that gets the network and the history of each step, whole or not at all. Killed at any moment and
-        called again with the same arguments, the pruning goes on after its last finished step and ends with the
-        identical network. `fpgmlab.load` reads ``step-003.safetensors``.
+        called again with the same arguments, the pruning goes on after its last finished step, and within a step
+        after the last epoch, and ends with the identical network. `fpgmlab.load` reads ``step-003.safetensors``.
     stop : callable, optional
         Asked as often as `fpgmlab.fit` and its like ask it; when it returns True, the pruning ends as by Ctrl-C.
     on_step : callable, optional

@@ -88,7 +88,7 @@ class Steps:
         rows = [*state.rows, self._row(number, "as cut", network, gone, time.perf_counter() - started)]
         for place, part in enumerate(self.parts):
             started = time.perf_counter()
-            where = None if inner is None else inner / f"{place}"
+            where = None if inner is None else inner / f"fit-{place}.pt"
             cut = Cut(number, before, plan, cutter.origin, gone, cutter.task, cutter.stop, where, cutter.progress)
             network = part.after(cut, network)
             mended = mended or _mended(network)
@@ -99,6 +99,10 @@ class Steps:
     def _kept(self, state: State) -> State:
         if self.folder is not None:
             self.folder.save(state)
+            for left in self.folder.path.glob(f"step-{state.number:03}/fit-*.pt"):
+                left.unlink()
+                if not any(left.parent.iterdir()):
+                    left.parent.rmdir()
         return state
 
     @property

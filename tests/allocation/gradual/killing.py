@@ -34,7 +34,7 @@ def on_call(number: int, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def in_the_training() -> None:
-    torch.optim.SGD.step = on_call(4, torch.optim.SGD.step)  # the second step's second batch
+    torch.optim.SGD.step = on_call(8, torch.optim.SGD.step)  # the second epoch of the second step
 
 
 def in_a_repair() -> None:
@@ -59,7 +59,8 @@ def main(folder: Path) -> dict[str, dict[str, Any]]:
     torch.set_num_threads(1)
     whole, _ = prune(folder / "whole", between=BETWEEN)
     moments = {
-        "head": partial(before_writing, 1), "unpruned": partial(before_writing, 2), "last": partial(before_writing, 5),
+        "head": partial(before_writing, 1), "unpruned": partial(before_writing, 2),
+        "checkpoint": partial(before_writing, 10), "last": partial(before_writing, 11),
         "training": in_the_training, "repair": in_a_repair, "file": within_a_file,
     }  # fmt: skip
     kills = {}
@@ -67,6 +68,7 @@ def main(folder: Path) -> dict[str, dict[str, Any]]:
         path = folder / name
         entry: dict[str, Any] = {"status": status(child(lambda: (moment(), prune(path))))}  # noqa: B023
         entry["files"] = len(list(path.glob("*.safetensors")))
+        entry["checkpoints"] = len(list(path.glob("step-*/fit-*.pt")))
         entry["resumed"] = status(child(lambda: prune(path)))  # noqa: B023
         small = fl.load(path / "step-003.safetensors", network())
         entry["identical"] = same(small, whole) and fl.provenance(small) == fl.provenance(whole)

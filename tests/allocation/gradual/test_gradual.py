@@ -147,7 +147,6 @@ def test_options_are_those_of_the_function(made: object, function: Any):
         "on_step",
         "on_layer",
     }
-    left |= {"accumulate", "workers", "compile"}
     assert set(theirs) - set(ours) <= left
 
 

@@ -21,7 +21,7 @@ from tests.allocation.gradual.test_gradual import stop_after
 
 ROOT = Path(__file__).resolve().parents[3]
 GIVEN = {"target": 0.5, "steps": 3, "multiple": 1, "progress": False}
-BETWEEN = [fl.Repair(samples=32), fl.Fit(epochs=1, lr=0.01, batch_size=16)]
+BETWEEN = [fl.Repair(samples=32), fl.Fit(epochs=2, lr=0.01, batch_size=16)]
 
 
 def prune(path: Path | None = None, model: nn.Module | None = None, **options: Any) -> tuple[nn.Module, Any]:
@@ -42,6 +42,7 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path: Path):
         assert kill["identical"], name
         assert kill["left"] == ["gradual.json", *(f"step-{n:03}.safetensors" for n in range(4))], name
     assert {kill["files"] for kill in kills.values()} == {0, 1, 2, 3}
+    assert kills["training"]["checkpoints"] == kills["checkpoint"]["checkpoints"] == 1  # an epoch is not trained again
 
 
 def test_it_is_the_same_with_a_folder_and_without(tmp_path: Path):
@@ -124,8 +125,14 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path):
         ({"steps": 4}, "steps: stored 3, now 4"),
         ({"criterion": fl.criteria.L2()}, "criterion: stored 'fpgm', now 'L2'"),
         ({"between": BETWEEN[:1]}, r"between: stored '2 of them', now '1 of them'"),
-        ({"between": [BETWEEN[0], fl.Fit(lr=0.02, batch_size=16)]}, r"between\[1\].lr: stored 0.01, now 0.02"),
-        ({"between": [BETWEEN[0], fl.Fit(lr=0.01, batch_size=16, extras=[fl.Distill(network(1))])]}, "Distill"),
+        (
+            {"between": [BETWEEN[0], fl.Fit(epochs=2, lr=0.02, batch_size=16)]},
+            r"between\[1\].lr: stored 0.01, now 0.02",
+        ),
+        (
+            {"between": [BETWEEN[0], fl.Fit(epochs=2, lr=0.01, batch_size=16, extras=[fl.Distill(network(1))])]},
+            "Distill",
+        ),
         ({"task": task(40)}, "train examples: stored '32', now '40'"),
         ({"schedule": "linear"}, "schedule: stored 'cubic', now 'linear'"),
     ):
