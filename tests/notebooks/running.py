@@ -21,22 +21,23 @@ FORGET = "%reset -f\n%cd -q {folder}\nimport torch\ntorch.manual_seed(0)\ndel to
 SMALL: dict[str, dict[str, object]] = {
     "00_quickstart": {
         "train_samples": 2000,
-        "val_samples": 600,
+        "val_samples": 300,
+        "test_samples": 600,
         "sweep_samples": 200,
         "epochs": 1,
         "exporter": "torchscript",
     },
     "01_filter_geometry": {"val_samples": 100, "repair_samples": 128, "draws": 3, "judge_samples": 1000},
-    "02_bn_gamma": {"train_samples": 1000, "val_samples": 500},
+    "02_bn_gamma": {"train_samples": 1000, "val_samples": 500, "test_samples": 500},
     "03_sensitivity": {
         **{"samples": 200, "few": [50, 100], "judge_samples": 200, "close_samples": 60},
         "budgets": [0.8, 0.7],
     },
-    "04_plan_editor": {"train_samples": 1200, "val_samples": 600, "repair_samples": 128},
+    "04_plan_editor": {"train_samples": 1200, "val_samples": 600, "test_samples": 600, "repair_samples": 128},
     "05_classroom_desk": {"train_samples": 200, "val_samples": 100},
     "06_repair": {
         **{"samples": 128, "counts": [16, 64], "budgets": [0.5, 0.2]},
-        **{"val_samples": 500, "train_samples": 1500},
+        **{"val_samples": 500, "test_samples": 500, "train_samples": 1500},
     },
     "07_yolov5": {
         "size": 224,
@@ -52,7 +53,7 @@ SMALL: dict[str, dict[str, object]] = {
         "pixels": 128,
     },
     "09_deployment": {
-        **{"val_samples": 500, "samples": 128, "int8_samples": 64, "rounds": 20},
+        **{"val_samples": 500, "test_samples": 500, "samples": 128, "int8_samples": 64, "rounds": 20},
         "macs_budgets": [0.6],
         "ms_budgets": [0.6],
         "int8_budgets": [0.9, 0.1],  # the last cannot be reached, which is said
