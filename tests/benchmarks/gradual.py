@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """What pruning step by step is worth: repaired between the cuts, or repaired and trained, against one cut.
 
-python tests/benchmarks/gradual.py                   # 20 minutes on a core; writes data/results/gradual.json
-python tests/benchmarks/gradual.py --part repair     # one of repair, training
+python tests/benchmarks/gradual.py                # half an hour on a core; writes data/results/gradual.json
+python tests/benchmarks/gradual.py --part repair  # one of repair, training
 
 Uniform cuts by FPGM with as many channels at the end, whatever the steps. Repaired by 512 training pictures, in the
 history looked at by 2,000 held-out ones, judged by all test pictures. What is in the file already is not done again.

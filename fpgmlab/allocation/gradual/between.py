@@ -68,7 +68,8 @@ class Repair:
         Of the pictures and positions; one more at each step, so that every step is repaired by others.
     towards : {"step", "whole"}
         Whose layers the remaining ones shall equal: those of the network before this step, as it was repaired and
-        trained until then, or those of the whole network before the first step.
+        trained until then, or those of the whole network before the first step, with its batch norms: with nothing
+        trained about as good, after trainings worse (``data/results/gradual.json``).
     """
 
     samples: int = 512
