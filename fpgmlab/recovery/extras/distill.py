@@ -18,7 +18,7 @@ from fpgmlab.recovery.extras.distilling.teacher import teacher_of
 from fpgmlab.recovery.extras.extra import Extra, RunningExtra
 from fpgmlab.tasks.task import Task, head_of
 
-WEIGHTS = {"logits": 0.5, "features": 0.5, "attention": 10.0, "detector": 0.5}  # by kind
+WEIGHTS = {"logits": 0.5, "features": 5.0, "attention": 10.0, "detector": 0.5}  # by kind
 ADAPTERS = ("auto", "always", "never")
 
 
