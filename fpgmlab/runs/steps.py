@@ -116,12 +116,13 @@ def fit_network(bench: Bench, before: str | None) -> Outcome:
     def tell(row: Mapping[str, float]) -> None:
         bench.note(f"fit: epoch {row['epoch']:g}/{epochs}, loss {row['train_loss']:.4f}, {metric} {row[metric]:.4f}")
 
-    history = fit(network, bench.task, **options, progress=bench.progress, on_epoch=tell)
+    kept = bench.folder.progress("fit") / "checkpoint.pt"
+    history = fit(network, bench.task, **options, checkpoint=kept, progress=bench.progress, on_epoch=tell)
     if history.attrs["interrupted"]:
         raise KeyboardInterrupt
     save(network, bench.folder / NETWORKS["fit"])
     files = (NETWORKS["fit"], bench.written("history.csv", history))
-    return Outcome(files, {"epochs": len(history), "kept": history.attrs["kept"]})
+    return Outcome(files, {name: history.attrs[name] for name in ("kept", "resumed")} | {"epochs": len(history)})
 
 
 def judge_networks(bench: Bench, steps: Mapping[str, str | None]) -> Outcome:

@@ -22,6 +22,7 @@ from fpgmlab.runs.steps import (
     sweep_groups,
 )
 
+WITHOUT_EFFECT = ("workers",)  # of the options of fit, on what it gives
 NAMES = {"prune": "as cut", "repair": "repaired", "gradual": "gradual", "fit": "fitted"}
 
 
@@ -91,6 +92,8 @@ class Way:
         elif step == "plan" and self._sections["plan"]["how"] != "file":
             names |= {"score"} | ({"sweep"} if self._sections["plan"]["how"] in BY_CURVES else set())
         found |= {name: self._sections[name] for name in self._sections if name in names}
+        if "fit" in found:
+            found["fit"] = {name: value for name, value in found["fit"].items() if name not in WITHOUT_EFFECT}
         found["found"] = dict(identity)
         if step in ("prune", "repair"):
             found = self.config("plan", identity) | found
