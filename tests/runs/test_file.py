@@ -232,7 +232,7 @@ def test_a_notebook_hands_over_its_objects(tmp_path: Path, resnet, graph):
     assert given["score"] == {"criterion": {"name": "fpgm", "center": "median"}}
     assert fl.Plan.from_json(given["plan"]["file"]) == plan
     assert given["fit"]["extras"] == [
-        {"name": "distill", "kind": "features", "weight": 0.5, "layers": ["layer1"]},
+        {"name": "distill", "kind": "features", "weight": distill.weight, "layers": ["layer1"]},
         {"name": "ema", "decay": 0.9},
         {"name": "group_lasso", "strength": 0.01},
     ]
