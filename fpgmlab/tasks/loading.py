@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from fpgmlab.common.interrupts import held_back
 from fpgmlab.tasks.shuffling import WHOLE, Batch, Share, Shuffled, part_of
 from fpgmlab.tasks.task import Task
 
@@ -197,7 +198,14 @@ def _started(task: Task, batch_size: int, seeds: Sequence[int], workers: int, sh
             # Data and code are there at once, also what lives in a notebook.
             multiprocessing_context="fork" if sys.platform == "linux" else None,
         )
-        return iter(loader)
+        iterator: Any = None
+        try:
+            with held_back():  # in the middle of a fork it would be lost
+                iterator = iter(loader)
+        except KeyboardInterrupt:
+            iterator._shutdown_workers()
+            raise
+        return iterator
 
 
 class _Reader:

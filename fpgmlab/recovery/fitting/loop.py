@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from fpgmlab.common.interrupts import held_back
 from fpgmlab.common.modules import device_of
 from fpgmlab.recovery.extras.extra import Extra, RunningExtra, begun
 from fpgmlab.recovery.fitting.checkpoint import Checkpoint, of_generators, set_generators
 from fpgmlab.recovery.fitting.identity import identity
-from fpgmlab.recovery.fitting.interrupts import held_back
 from fpgmlab.recovery.fitting.losses import EVERY, Losses
 from fpgmlab.recovery.fitting.norms import synchronised
 from fpgmlab.recovery.fitting.options import Options
@@ -104,7 +104,7 @@ class Loop:
             restore = True
             raise
         finally:
-            with held_back() as noted:
+            with held_back(deliver=False) as noted:
                 if restore:
                     self._model.load_state_dict(self._good)
                 for module, mode in modes.items():
@@ -116,7 +116,7 @@ class Loop:
         total = options.epochs * self._per_epoch
         with ExitStack() as stack:
             if processes.count > 1:
-                self._noted = stack.enter_context(held_back())
+                self._noted = stack.enter_context(held_back(deliver=False))
             processes.same([*model.parameters(), *model.buffers()])
             if self._around.checkpoint is not None:
                 stored = processes.from_main(self._stored)
@@ -172,11 +172,8 @@ class Loop:
         row = {"epoch": epoch, "train_loss": losses.mean} | found
         row |= {"lr": steps.lr, "seconds": time.perf_counter() - started}
         row.pop("samples")
-        with held_back() as noted:  # what is kept is what the checkpoint says
+        with held_back():  # what is kept is what the checkpoint says
             self._close(row, steps, running)
-        self._noted += noted
-        if noted and self._processes.count == 1:
-            raise KeyboardInterrupt
         if around.on_epoch is not None and self._processes.main:
             around.on_epoch(row)
 

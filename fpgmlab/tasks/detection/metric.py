@@ -112,6 +112,7 @@ class BoxPrecision(Metric):
             rec_thresholds=RECALLS,
             max_detection_thresholds=[1, min(10, self.detections), self.detections],  # the last counts for precision
             backend="faster_coco_eval",
+            sync_on_compute=False,  # what there is to gather of other processes has been
         )
         metric.warn_on_many_detections = False
         metric.update(

@@ -9,8 +9,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def held_back() -> Iterator[list[object]]:
-    """Note Ctrl-C instead of raising, in the list that is given; nothing is done in threads, where none arrives."""
+def held_back(*, deliver: bool = True) -> Iterator[list[object]]:
+    """Hold Ctrl-C back until the end of the block; nothing is done in other threads, where none arrives.
+
+    Parameters
+    ----------
+    deliver : bool
+        Whether it is delivered then. Else the list that is given tells, in the block and after it.
+    """
     noted: list[object] = []
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
@@ -21,3 +27,5 @@ def held_back() -> Iterator[list[object]]:
         yield noted
     finally:
         signal.signal(signal.SIGINT, before)
+    if noted and deliver:
+        before(signal.SIGINT, None)
