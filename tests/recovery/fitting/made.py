@@ -80,4 +80,6 @@ class Own:
 def assert_near(state: dict, other: dict, tolerance: float) -> None:
     assert state.keys() == other.keys()
     for name, tensor in state.items():
-        torch.testing.assert_close(tensor, other[name], atol=tolerance, rtol=tolerance, msg=lambda said, n=name: f"{n}: {said}")
+        torch.testing.assert_close(
+            tensor, other[name], atol=tolerance, rtol=tolerance, msg=lambda said, n=name: f"{n}: {said}"
+        )
