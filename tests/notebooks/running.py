@@ -30,7 +30,7 @@ SMALL: dict[str, dict[str, object]] = {
     "01_filter_geometry": {"val_samples": 100, "repair_samples": 128, "draws": 3, "judge_samples": 1000},
     "02_bn_gamma": {"train_samples": 1000, "val_samples": 500, "test_samples": 500},
     "03_sensitivity": {
-        **{"samples": 200, "few": [50, 100], "judge_samples": 200, "close_samples": 60},
+        **{"samples": 200, "few": [50, 100], "judge_samples": 200, "close_samples": 200},
         "budgets": [0.8, 0.7],
     },
     "04_plan_editor": {"train_samples": 1200, "val_samples": 600, "test_samples": 600, "repair_samples": 128},

@@ -68,17 +68,17 @@ def test_the_simulation_is_the_cut_and_the_mask_is_not(report: dict):
     assert difference["fl.simulate"].max() < 1e-4
     assert difference["filters zeroed"].min() > 1
     assert (ways["accuracy"]["fl.simulate"].to_numpy() == ways["accuracy"]["fl.prune"].to_numpy()).all()
-    assert (ways["accuracy"]["filters zeroed"].to_numpy() < ways["accuracy"]["fl.prune"].to_numpy()).all()
+    apart = ways["accuracy"]["filters zeroed"].to_numpy() - ways["accuracy"]["fl.prune"].to_numpy()
+    assert apart.max() > 0.2 > 0 > apart.min(), "it is no bound of the cut, neither way"
     assert max(report["surgery"].values()) < 1e-4
 
 
 def test_most_of_the_streams_drop_is_stale_statistics(report: dict):
     curves = pd.DataFrame(report["recalibrated"])
-    for group in STREAMS & set(curves["group"]):
-        mine = curves[(curves["group"] == group) & curves["ratio"].between(0.35, 0.65)]
-        drop = report["base"]["accuracy"] - mine.groupby("statistics")["value"].mean()
-        assert drop["recalibrated"] < 0.5 * drop["stale"]
-        assert drop["repaired"] < drop["recalibrated"] + 0.01  # of few pictures
+    mine = curves[curves["group"].isin(STREAMS) & curves["ratio"].between(0.35, 0.65)]
+    drops = report["base"]["accuracy"] - mine.pivot_table(index="group", columns="statistics", values="value")
+    assert (drops["recalibrated"] < 0.5 * drops["stale"]).all()
+    assert drops["repaired"].mean() < drops["recalibrated"].mean() + 0.01  # of few pictures
 
 
 def test_label_free_metrics_rank_large_drops_as_accuracy_does(report: dict):
