@@ -86,7 +86,8 @@ def fit(
         that batch norms see each by itself, and that the loss is the mean of theirs.
     workers : int or "auto"
         Processes that read and augment batches ahead; the batches are the same for any number. ``"auto"``: one for each
-        core, 8 at most; to train on a CPU one, if it has more than one core. 0 reads them in between.
+        core, 8 at most; to train on a CPU one, if torch leaves a core free (``torch.set_num_threads``), since workers
+        on the cores that train make it slower. 0 reads them in between.
     compile : bool
         Let ``torch.compile`` compile the forward pass, which pays in long trainings; a warning tells where it cannot.
     checkpoint : path-like, optional

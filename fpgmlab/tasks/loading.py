@@ -81,7 +81,7 @@ def reading(
 
 
 def number_of_workers(workers: int | str, device: torch.device, processes: int = 1) -> int:
-    """Return how many workers shall read; "auto" is one for each core, on a CPU one where there are cores to spare.
+    """Return how many workers shall read; "auto" is one for each core, on a CPU one where torch leaves a core free.
 
     Raises
     ------
@@ -95,7 +95,8 @@ def number_of_workers(workers: int | str, device: torch.device, processes: int =
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if multiprocessing.current_process().daemon:
         return 0
-    free = cores // processes if device.type != "cpu" else min(1, cores // processes - 1)
+    # A core that both a worker and a thread of torch want makes all threads wait for that one.
+    free = cores // processes if device.type != "cpu" else min(1, cores // processes - torch.get_num_threads())
     return max(0, min(MOST, free))
 
 
