@@ -18,6 +18,7 @@ Networks and their epochs are chosen by the 5,000 held-out training pictures; ea
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -44,8 +45,11 @@ BUDGETS = (0.5, 0.35, 0.7)
 WAYS = ("repair", "repair, distilled", "repair, trained", "trained")
 GRID = 10_000  # training pictures of an epoch in the grid; all 55,000 in the other parts
 CURVES = {"max_samples": 1000, "metrics": ("loss", "accuracy"), "dtype": "bfloat16", "repair": True}
-RECIPE = {"lr": 0.05, "batch_size": 128, "amp": "bfloat16", "keep": "last", "progress": False}
-DISTILL = {"weight": 2.0, "temperature": 4.0}
+RECIPE = {"batch_size": 128, "amp": "bfloat16", "keep": "last", "progress": False}
+# Highest learning rates, by the held-out pictures: of a repaired network, of one as cut; less for less training.
+SHORT = (0.01, 0.02)
+LONG = {"vgg16-fashion": (0.02, 0.05), "resnet20-fashion": (0.03, 0.05)}
+DISTILL = {"logits": {"weight": 0.5, "temperature": 4.0}, "features": {"weight": 0.5}}
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,15 @@ class Cell:
     @property
     def path(self) -> Path:
         """Where its row is kept."""
-        trained = f"-{self.epochs}x{self.pictures}" if self.training else ""
+        trained = f"-{self.epochs}x{self.pictures}" if self.training or self.way.startswith("gradual") else ""
         stem = f"{self.criterion}-{self.allocation}-{self.macs}-{self.way.replace(', ', '+').replace(' ', '_')}"
         return OUTPUT / self.network / f"{stem}{trained}-{self.seed}.json"
+
+    @property
+    def lr(self) -> float:
+        """The highest learning rate."""
+        repaired, as_cut = SHORT if self.epochs * self.pictures < 60_000 else LONG[self.network]
+        return as_cut if self.way in ("trained", "soft pruning") else repaired
 
     @property
     def training(self) -> bool:
@@ -191,7 +201,9 @@ def recovered(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan, repair: bool, e
         model = fl.repair(whole, plan, task(), seed=cell.seed, progress=False) if repair else fl.prune(whole, plan)
         if cell.training:
             # What an epoch's end is judged by is no part of the recovery: one picture.
-            fl.fit(model, replace(data, val=_one(data)), cell.epochs, seed=cell.seed, extras=extras, **RECIPE)
+            fl.fit(
+                model, replace(data, val=_one(data)), cell.epochs, lr=cell.lr, seed=cell.seed, extras=extras, **RECIPE
+            )
     return model, clock.spent
 
 
@@ -212,9 +224,40 @@ def _recalibrated(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn
     return model, clock.spent
 
 
-def _way(repair: bool, **distill: object) -> Callable[[Cell, fl.ChannelGraph, fl.Plan], tuple[nn.Module, dict]]:
+def _softly(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Module, dict]:
+    """Train the whole network, at each epoch's end as many channels zero as the plan removes, the lowest by FPGM."""
+    data = task()
+    graph = fl.trace(copy.deepcopy(whole.model), data.example_input)
+    with (clock := Clock()):
+        extras = (fl.SoftPruning(graph, plan=plan),)
+        fl.fit(
+            graph.model, replace(data, val=_one(data)), cell.epochs, lr=cell.lr, seed=cell.seed, extras=extras, **RECIPE
+        )
+        model = fl.prune(graph, fl.plan_of_zeros(graph))
+    return model, clock.spent
+
+
+def _gradually(train: bool) -> Callable[[Cell, fl.ChannelGraph, fl.Plan], tuple[nn.Module, dict]]:
     def way(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Module, dict]:
-        extras = (fl.Distill(whole.model, **distill),) if distill else ()
+        data = task()
+        between = [fl.Repair(seed=cell.seed)]
+        if train:
+            options = {name: RECIPE[name] for name in ("batch_size", "amp", "keep")}
+            extras = (fl.Distill(whole.model, **DISTILL["logits"]),)
+            between.append(fl.Fit(epochs=1, lr=cell.lr, seed=cell.seed, extras=extras, **options))
+        with (clock := Clock()):
+            model, _ = fl.prune_gradually(
+                whole.model, replace(data, val=_one(data)), target=cell.macs, steps=cell.epochs, multiple=1,
+                criterion=fl.criteria.Reconstruction(data), between=between, progress=False,
+            )  # fmt: skip
+        return model, clock.spent
+
+    return way
+
+
+def _way(repair: bool, *kinds: str) -> Callable[[Cell, fl.ChannelGraph, fl.Plan], tuple[nn.Module, dict]]:
+    def way(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Module, dict]:
+        extras = tuple(fl.Distill(whole.model, kind=kind, **DISTILL[kind]) for kind in kinds)
         return recovered(cell, whole, plan, repair, extras)
 
     return way
@@ -225,9 +268,12 @@ WAYS_THERE = {
     "recalibrated": _recalibrated,
     "repair": _way(True),
     "trained": _way(False),
-    "distilled": _way(False, **DISTILL),
     "repair, trained": _way(True),
-    "repair, distilled": _way(True, **DISTILL),
+    "repair, distilled": _way(True, "logits"),
+    "repair, distilled, features": _way(True, "logits", "features"),
+    "gradual, repaired": _gradually(train=False),
+    "gradual, repaired and distilled": _gradually(train=True),
+    "soft pruning": _softly,
 }
 
 
@@ -304,6 +350,34 @@ def against_fpgm(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what one way gives beside another, trained as long with the same seeds; whether it is more than noise."""
+    longest = rows[(rows["criterion"] == BEST[0]) & (rows["allocation"] == BEST[1]) & (rows["pictures"] > GRID)]
+    found = []
+    for (network, macs), part in longest.groupby(["network", "macs"], sort=False):
+        whole = part[(part["epochs"] * part["pictures"]).eq(3 * part["pictures"].max()) | ~part["way"].isin(TRAINED)]
+        by = {way: own.set_index("seed")["right"] for way, own in whole.groupby("way", sort=False)}
+        for way, beside in PAIRS:
+            if way not in by or beside not in by or not (both := by[way].index.intersection(by[beside].index)).size:
+                continue
+            ours, theirs = (np.stack([unpacked(text) for text in by[side][both]]) for side in (way, beside))
+            points, low, high = difference(ours, theirs)
+            found.append({"network": network, "macs": macs, "way": way, "beside": beside, "seeds": len(both)}
+                         | {"points": points, "low": low, "high": high, "noise": low <= 0 <= high})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def soonest(rows: pd.DataFrame, share: float = 0.99) -> pd.DataFrame:
+    """Return the least seconds after which a way's mean test accuracy is a share of the unpruned network's."""
+    found = []
+    for (network, macs, way), part in rows.groupby(["network", "macs", "way"], sort=False):
+        goal = share * part["unpruned"].iloc[0]
+        means = part.groupby(["epochs", "pictures"])[["processor_seconds", "test"]].mean()
+        there = means[means["test"] >= goal]["processor_seconds"].min()
+        found.append({"network": network, "macs": macs, "way": way, "seconds": there, "longest": means["test"].max()})
+    return pd.DataFrame(found)
+
+
 @cache
 def unpruned(network: str) -> str:
     """Return the unpruned network's answers."""
@@ -318,22 +392,42 @@ def collect() -> None:
     """Write what was measured so far: Parquet, JSON, LaTeX."""
     found = [json.loads(path.read_text()) for path in sorted(OUTPUT.glob("*/*.json")) if path.name.count("-") > 2]
     rows = pd.DataFrame(found)
-    means, versus = table(rows), against_fpgm(rows)
+    rows["unpruned"] = [float(unpacked(unpruned(network)).mean()) for network in rows["network"]]
+    means, versus, beside = table(rows), against_fpgm(rows), pairs(rows)
+    quick = soonest(rows[(rows["criterion"] == BEST[0]) & (rows["allocation"] == BEST[1]) & (rows["pictures"] != GRID)])
     rows["right"] = [bytes.fromhex(text) for text in rows["right"]]
     rows.to_parquet(RESULTS / "recovery.parquet", index=False)
     wanted = {cell.path for part in PARTS.values() for cell in part(NETWORKS, range(3))}
     summary = {
         "command": "python tests/benchmarks/recovery.py",
         "machine": f"{platform.machine()}, torch {torch.__version__}, one thread",
-        "what": "points: test accuracy beside the unpruned network's, 95 % intervals over seeds and test pictures",
+        "what": "points: test accuracy beside the unpruned network's; 95 % intervals over seeds and test pictures, "
+        "with one seed over pictures alone",
         "measured": f"{len(wanted & set(map(_path_of, found)))} of {len(wanted)} cells",
         "unpruned": {name: float(unpacked(unpruned(name)).mean()) for name in rows["network"].unique()},
         "ways": json.loads(means.round(4).to_json(orient="records")),
+        "ways against each other": json.loads(beside.round(3).to_json(orient="records")),
+        "seconds to 99 % of the unpruned accuracy": json.loads(quick.round(4).to_json(orient="records")),
         "instead of fpgm": json.loads(versus.round(3).to_json(orient="records")),
     }
     _write(RESULTS / "recovery.json", json.dumps(summary, indent=1) + "\n")
     _write(RESULTS / "recovery.tex", latex(means[means["pictures"] == GRID]))
+    figure = fl.figures.points_over_seconds(shown(rows), panel="network")
+    fl.figures.save_figure(figure, None, RESULTS / "recovery_seconds", of="data/results/recovery.parquet")
     print(summary["measured"])
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the figure: one budget of each network, every length of each way."""
+    part = rows[(rows["criterion"] == BEST[0]) & (rows["allocation"] == BEST[1]) & (rows["pictures"] != GRID)]
+    part = part[[pair in SHOWN for pair in zip(part["network"], part["macs"], strict=True)]]
+    part = part.sort_values("way", key=lambda ways: ways.map(list(WAYS_THERE).index), kind="stable")
+    return part.assign(
+        points=100 * (part["test"] - part["unpruned"]),
+        seconds=part["processor_seconds"].where(part["way"] != "as cut", 0.0),
+        setting=part["epochs"] * part["pictures"],
+        network=part["network"] + part["macs"].map(", {:.0%} of the MACs".format),
+    )
 
 
 def _path_of(row: dict) -> Path:
@@ -365,25 +459,41 @@ def grid(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
 
 def target(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
     """Yield the cells at the budgets that papers name, trained on all pictures."""
-    every = len(task().train)
-    for seed, (network, macs), way in product(seeds, TARGETS, ("repair", "repair, distilled", "trained")):
+    for seed, (network, macs), way in product(seeds, TARGETS, ("repair", "repair, distilled")):
         if network in networks:
-            yield Cell(network, way, TARGET_CRITERION, TARGET_ALLOCATION, macs, seed, pictures=every)
+            yield Cell(network, way, *BEST, macs, seed, pictures=len(task().train))
 
 
 def seconds(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
     """Yield one budget's ways of recovery, trainings in several lengths, each a whole schedule."""
     every = len(task().train)
-    for seed, network in product(seeds, networks):
+    for seed, (network, macs) in product(seeds, TARGETS):
+        if network not in networks or (network, macs) not in SHOWN:
+            continue
         for way in ("as cut", "recalibrated", "repair"):
-            yield Cell(network, way, seed=seed, pictures=every)
-        for epochs, share in ((1, 1 / 8), (1, 1 / 2), (3, 1)):
-            for way in ("trained", "distilled", "repair, trained", "repair, distilled"):
-                yield Cell(network, way, seed=seed, epochs=epochs, pictures=round(share * every))
+            yield Cell(network, way, *BEST, macs, seed, pictures=every)
+        for way in ("repair, distilled, features", "soft pruning", "gradual, repaired and distilled"):
+            yield Cell(network, way, *BEST, macs, seed, pictures=every)
+        yield Cell(network, "gradual, repaired", *BEST, macs, seed, 5, every)
+        for epochs, share in LENGTHS:
+            for way in ("trained", "repair, trained", "repair, distilled"):
+                yield Cell(network, way, *BEST, macs, seed, epochs, round(share * every))
 
 
-TARGETS = (("resnet20-fashion", 0.5), ("resnet20-fashion", 0.35), ("vgg16-fashion", 0.35))
-TARGET_CRITERION, TARGET_ALLOCATION = "fpgm", "allocated"
+BEST = ("reconstruction", "allocated")  # the criterion and the allocation of which most is left after repair
+TARGETS = (("resnet20-fashion", 0.5), ("vgg16-fashion", 0.35), ("resnet20-fashion", 0.35))
+SHOWN = TARGETS[:2]
+LENGTHS = ((1, 1 / 32), (1, 1 / 8), (1, 1 / 2), (1, 1), (3, 1))  # epochs, share of the training pictures in each
+TRAINED = ("trained", "repair, trained", "repair, distilled", "repair, distilled, features", "soft pruning")
+PAIRS = (
+    ("repair, trained", "trained"),
+    ("repair, distilled", "repair, trained"),
+    ("repair, distilled, features", "repair, distilled"),
+    ("gradual, repaired", "repair"),
+    ("gradual, repaired and distilled", "repair, distilled"),
+    ("soft pruning", "trained"),
+    ("soft pruning", "repair, distilled"),
+)
 PARTS = {"target": target, "seconds": seconds, "grid": grid}
 
 
