@@ -11,9 +11,10 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from fpgmlab.errors import few
 from fpgmlab.figures.parts import legend_above
-from fpgmlab.figures.style import CYCLE, GREY, Style, new_figure
+from fpgmlab.figures.style import CYCLE, GREY, YELLOW, Style, new_figure
 
 COLUMNS = ("way", "seconds", "points")
+COLOURS = tuple(colour for colour in CYCLE if colour != YELLOW)  # which is too light for dots
 MARKERS = "osD^vP*X"
 STRAIGHT = 1.0  # points around zero that are drawn to scale; beyond, the logarithm
 TICKS = (2, 1, 0.5, 0, -0.5, -1, -2, -5, -10, -20, -50, -100)
@@ -45,7 +46,8 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
     if missing or frame.empty:
         raise ValueError(f"the frame must have rows and the columns {few(COLUMNS)}; missing: {missing or 'rows'}")
     ways = list(frame["way"].unique())
-    looks = {way: (CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]) for i, way in enumerate(ways)}
+    # Of more ways than colours the second round has other markers.
+    looks = {way: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, way in enumerate(ways)}
     parts = list(frame.groupby(panel, sort=False)) if panel else [("", frame)]
     with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6, style) as figure:
         axes = figure.subplots(1, len(parts), sharey=True, squeeze=False).ravel()

@@ -52,6 +52,13 @@ SMALL: dict[str, dict[str, object]] = {
         "networks": ["resnet18", "mobilenet_v2"],
         "pixels": 128,
     },
+    "10_recovery": {
+        "train_samples": 1000,
+        "val_samples": 500,
+        "test_samples": 500,
+        "steps": 2,
+        "seeds": [0],
+    },
     "09_deployment": {
         **{"val_samples": 500, "test_samples": 500, "samples": 128, "int8_samples": 64, "rounds": 20},
         "macs_budgets": [0.6],
