@@ -148,7 +148,7 @@ class Loop:
         model.train()
         step = 0
         for step, (inputs, targets) in enumerate(batches, 1):
-            halt = bool(self._noted) or (around.stop is not None and around.stop())
+            halt = bool(self._noted) or (around.stop is not None and bool(around.stop()))
             if halt and self._processes.count == 1:
                 raise KeyboardInterrupt
             loss, halt = steps.gradients(inputs, targets, halt)

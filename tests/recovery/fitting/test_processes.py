@@ -117,6 +117,7 @@ CASE
         ),
         (
             "import os, signal\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def stop():\n"
             "    seen.append(0)\n"
             "    if number == 1 and len(seen) == 6:\n"
