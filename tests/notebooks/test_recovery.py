@@ -12,6 +12,8 @@ import pytest
 import fpgmlab as fl
 from tests.notebooks.running import check_every_cell_ran, check_figures
 
+pytestmark = pytest.mark.slow  # each way of recovery, and gradual pruning twice
+
 
 @pytest.fixture(scope="module")
 def folder(run: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
