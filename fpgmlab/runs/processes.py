@@ -9,7 +9,7 @@ from typing import Any
 
 from fpgmlab.runs.bench import Bench
 from fpgmlab.runs.folder import differences, plain
-from fpgmlab.runs.steps import fit_network
+from fpgmlab.runs.steps import trained
 from fpgmlab.runs.way import Way
 
 PAUSE = 0.2  # seconds from one look to the next
@@ -32,7 +32,7 @@ def train_along(way: Way, bench: Bench, configs: Mapping[str, Mapping[str, Any]]
     for step in steps[: steps.index("fit") + 1]:
         state = _awaited(step, way, bench, configs[step], say)
     if state == "begun":
-        fit_network(bench, way.before("fit"))
+        trained(bench, way.before("fit"))
 
 
 def _awaited(step: str, way: Way, bench: Bench, config: Mapping[str, Any], say: Callable[[str], None]) -> str:

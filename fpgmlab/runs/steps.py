@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from fpgmlab.allocation import prune_gradually
 from fpgmlab.deployment import LatencyTable, benchmark
@@ -105,8 +106,8 @@ def prune_step_by_step(bench: Bench) -> Outcome:
     return Outcome((NETWORKS["gradual"], bench.written("gradual.csv", history)))
 
 
-def fit_network(bench: Bench, before: str | None) -> Outcome:
-    """Train what the steps before have left."""
+def trained(bench: Bench, before: str | None) -> tuple[nn.Module, pd.DataFrame]:
+    """Train what the steps before have left; every process of several does, and nothing is written but checkpoints."""
     options = dict(bench.sections["fit"])
     network, epochs = bench.network(before), options["epochs"]
     graph = cache(lambda: trace(network, bench.example_input, **bench.sections["trace"]))
@@ -120,6 +121,12 @@ def fit_network(bench: Bench, before: str | None) -> Outcome:
     history = fit(network, bench.task, **options, checkpoint=kept, progress=bench.progress, on_epoch=tell)
     if history.attrs["interrupted"]:
         raise KeyboardInterrupt
+    return network, history
+
+
+def fit_network(bench: Bench, before: str | None) -> Outcome:
+    """Train what the steps before have left, and write it."""
+    network, history = trained(bench, before)
     save(network, bench.folder / NETWORKS["fit"])
     files = (NETWORKS["fit"], bench.written("history.csv", history))
     return Outcome(files, {name: history.attrs[name] for name in ("kept", "resumed")} | {"epochs": len(history)})
