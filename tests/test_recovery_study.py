@@ -1,0 +1,39 @@
+"""The study of recovery: its intervals, and that no two of its cells share a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tests.benchmarks.recovery import NETWORKS, Cell, difference, grid, unpacked
+
+
+def test_with_one_seed_the_interval_is_that_of_paired_pictures():
+    ours, theirs = np.random.default_rng(0).integers(0, 2, (2, 1, 500))
+    mean, low, high = difference(ours, theirs)
+    each = 100.0 * (ours - theirs)[0]
+    expected = stats.t.interval(0.95, len(each) - 1, each.mean(), stats.sem(each))
+    assert (low, high) == pytest.approx(expected)
+    assert mean == pytest.approx(each.mean())
+
+
+def test_seeds_that_differ_widen_it_and_networks_that_are_one_have_none():
+    rng = np.random.default_rng(1)
+    theirs = rng.integers(0, 2, (1, 4000))
+    ours = np.stack([np.where(rng.random(4000) < share, 1, theirs[0]) for share in (0.0, 0.1, 0.2)])
+    _, low, high = difference(ours, theirs)
+    _, one_low, one_high = difference(ours[1:2], theirs)
+    assert high - low > 2 * (one_high - one_low)
+    assert difference(theirs, theirs) == (0.0, 0.0, 0.0)
+
+
+def test_each_cell_of_the_grid_has_a_file_of_its_own():
+    cells = list(grid(NETWORKS, range(3)))
+    assert len(cells) == 1080 == len({cell.path for cell in cells})
+    assert all(isinstance(cell, Cell) for cell in cells)
+
+
+def test_answers_are_kept_bit_by_bit():
+    right = np.random.default_rng(2).integers(0, 2, 10_000, dtype=np.uint8)
+    assert (unpacked(np.packbits(right).tobytes().hex()) == right).all()
