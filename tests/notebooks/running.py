@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -17,56 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FORGET = "%reset -f\n%cd -q {folder}\nimport torch\ntorch.manual_seed(0)\ndel torch"
 
 
-# What each notebook runs with here: as small as lets its text be true.
-SMALL: dict[str, dict[str, object]] = {
-    "00_quickstart": {
-        "train_samples": 2000,
-        "val_samples": 300,
-        "test_samples": 600,
-        "sweep_samples": 200,
-        "epochs": 1,
-        "exporter": "torchscript",
-    },
-    "01_filter_geometry": {"val_samples": 100, "repair_samples": 128, "draws": 3, "judge_samples": 1000},
-    "02_bn_gamma": {"train_samples": 1000, "val_samples": 500, "test_samples": 500},
-    "03_sensitivity": {
-        **{"samples": 200, "few": [50, 100], "judge_samples": 200, "close_samples": 200},
-        "budgets": [0.8, 0.7],
-    },
-    "04_plan_editor": {"train_samples": 1200, "val_samples": 600, "test_samples": 600, "repair_samples": 128},
-    "05_classroom_desk": {"train_samples": 200, "val_samples": 100},
-    "06_repair": {
-        **{"samples": 128, "counts": [16, 64], "budgets": [0.5, 0.2]},
-        **{"val_samples": 500, "test_samples": 500, "train_samples": 1500},
-    },
-    "07_yolov5": {
-        "size": 224,
-        "sweep_pictures": 4,
-        "ratios": [0.3, 0.7],
-        "epochs": 1,
-        "lr": 0.01,
-        "exporter": "torchscript",
-    },
-    "08_efficient_convolutions": {
-        "counts": [24, 31, 32, 48],
-        "networks": ["resnet18", "mobilenet_v2"],
-        "pixels": 128,
-    },
-    "10_recovery": {
-        "train_samples": 1000,
-        "val_samples": 500,
-        "test_samples": 500,
-        "steps": 2,
-        "seeds": [0],
-    },
-    "09_deployment": {
-        **{"val_samples": 500, "test_samples": 500, "samples": 128, "int8_samples": 64, "rounds": 20},
-        "macs_budgets": [0.6],
-        "ms_budgets": [0.6],
-        "int8_budgets": [0.9, 0.1],  # the last cannot be reached, which is said
-        "runtimes": ["torch", "onnxruntime", "openvino", "ncnn", "executorch"],
-    },
-}
+# What each notebook runs with here.
+SMALL: dict[str, dict[str, object]] = tomllib.loads((ROOT / "notebooks" / "small.toml").read_text())
 
 
 def run_afresh(name: str, output: Path) -> None:
