@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +49,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         for left in Path(folder).iterdir():
             left.unlink()
         os.rmdir(folder)
+
+
+def is_free(folder: str | os.PathLike[str]) -> bool:
+    """Return whether a folder is not there, or holds nothing but what killed processes have left half-written."""
+    path = Path(folder)
+    return not path.exists() or (path.is_dir() and all(map(_is_unfinished, path.iterdir())))
+
+
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Remove what processes that were killed while they wrote have left in a folder and below it.
+
+    For a folder that is known to be one's own, where nobody else is writing; it need not be there.
+    """
+    for left in Path(folder).rglob(".*.*"):
+        if _is_unfinished(left):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_unfinished(path: Path) -> bool:
+    return path.is_dir() and re.fullmatch(r"\..+\.\w{8}", path.name) is not None  # as `atomic_path` names its folder
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fpgmlab.common.files import write_text
+from fpgmlab.common.files import remove_unfinished, write_text
 
 STEPS = "steps"  # a record of each step, and how far one has come that is not finished
 FORMAT = "fpgmlab-run/1"
@@ -67,9 +66,7 @@ class RunFolder:
                 ) from error
             except (ImportError, OSError):  # no such locks on this system
                 pass
-            for left in self.path.rglob(".*.*"):  # of a process that was killed while it wrote
-                if left.is_dir() and re.fullmatch(r"\..+\.\w{8}", left.name):
-                    shutil.rmtree(left, ignore_errors=True)
+            remove_unfinished(self.path)
             yield
 
     def record(self, step: str) -> dict[str, Any] | None:

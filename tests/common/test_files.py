@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fpgmlab.common.files import atomic_path, data_dir, data_file
+from fpgmlab.common.files import atomic_path, data_dir, data_file, is_free, remove_unfinished
 
 
 def test_a_finished_file_is_renamed_and_nothing_else_is_left(tmp_path: Path):
@@ -26,6 +26,22 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, error: type[BaseException
         raise error
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_what_a_killed_process_left_is_told_from_other_files(tmp_path: Path):
+    assert is_free(tmp_path / "nowhere")
+    assert is_free(tmp_path)
+    (tmp_path / ".a.txt.abcd_123").mkdir()  # as `atomic_path` names it
+    (tmp_path / ".a.txt.abcd_123" / "a.txt").write_text("half")
+    kept = tmp_path / ".config" / "mine.txt"
+    assert is_free(tmp_path)
+    kept.parent.mkdir()
+    kept.touch()
+    assert not is_free(tmp_path)
+    assert not is_free(kept)
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".config"]
+    assert kept.exists()
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path: Path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from fpgmlab.checkpoints.weights import read_weights
 from fpgmlab.common.digests import described, digest
-from fpgmlab.common.files import write_text
+from fpgmlab.common.files import is_free, remove_unfinished, write_text
 from fpgmlab.common.modules import device_of, tensors_in
 from fpgmlab.models.saving import load, save
 from fpgmlab.plans.plan import Plan
@@ -78,13 +77,12 @@ class Folder:
     ) -> None:
         self.path, self._model = Path(path), model
         head = self.path / _HEAD
-        for left in (*self.path.glob(".gradual.json.*"), *self.path.glob(".step-*.safetensors.*")):
-            shutil.rmtree(left)  # of a process killed while it wrote
         words = {key: text for name, value in options.items() for key, text in told(name, value)}
         now = json.loads(json.dumps(identity(model, {}, {}, words | data_of(task))))
+        if not head.exists() and not is_free(self.path):
+            raise ValueError(f"{str(path)!r} is there and holds no gradual pruning. Choose a new folder.")
+        remove_unfinished(self.path)
         if not head.exists():
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-                raise ValueError(f"{str(path)!r} is there and holds no gradual pruning. Choose a new folder.")
             write_text(head, json.dumps({"format": FORMAT, **now}, indent=1))
             return
         try:

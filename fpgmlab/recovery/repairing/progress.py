@@ -11,7 +11,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fpgmlab.common.files import atomic_path, write_text
+from fpgmlab.common.files import atomic_path, is_free, remove_unfinished, write_text
 
 
 class Progress:
@@ -36,9 +36,10 @@ class Progress:
             return
         head = self._folder / "repair.json"
         made_from = json.loads(json.dumps(dict(made_from)))
+        if not head.exists() and not is_free(self._folder):
+            raise ValueError(f"{str(self._folder)!r} is there and holds no repair. Choose a new folder.")
+        remove_unfinished(self._folder)
         if not head.exists():
-            if self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir())):
-                raise ValueError(f"{str(self._folder)!r} is there and holds no repair. Choose a new folder.")
             write_text(head, json.dumps(made_from, indent=1))
             return
         try:
