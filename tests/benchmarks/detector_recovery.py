@@ -61,8 +61,8 @@ class Recipe:
 SCRATCH = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.99}  # as of data/build.py
 # Of two seeds in the fold "recipe", YOLOv5n repaired: 5e-4 recovers as well as 1.5e-3 or better; plans of one ratio for
 # all groups, by FPGM and by Reconstruction, end 1.3 to 1.6 points below the unpruned network trained as long, plans
-# allocated by the loss 0.1, by the change of outputs 0.6. That mosaics stay was seen in fold 0, of the unpruned network:
-# 20 passes without them, at 1e-3, took it from 38.0 to 33.6.
+# allocated by the loss 0.1, by the change of outputs 0.6. That mosaics stay was seen in fold 0, of the unpruned
+# network: 20 passes without them, at 1e-3, took it from 38.0 to 33.6.
 GENTLE = {"lr": 5e-4, "optimizer": "adamw", "weight_decay": 0.02, "average": 0.95}
 RECIPES = {
     "n": Recipe(MOSAIC, SCRATCH, 200, 320, GENTLE),
