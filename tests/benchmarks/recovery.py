@@ -49,6 +49,12 @@ RECIPE = {"batch_size": 128, "amp": "bfloat16", "keep": "last", "progress": Fals
 # Highest learning rates, by the held-out pictures: of a repaired network, of one as cut; less for less training.
 SHORT = (0.01, 0.02)
 LONG = {"vgg16-fashion": (0.02, 0.05), "resnet20-fashion": (0.03, 0.05)}
+# How the networks were made: options of `build` and the learning rate, as of data/build.py.
+BUILT = {
+    "vgg16-fashion": {"architecture": "vgg16", "channels": 1, "width": 0.25},
+    "resnet20-fashion": {"architecture": "resnet20", "channels": 1},
+}
+FROM_SCRATCH = 0.1
 DISTILL = {"logits": {"weight": 0.5, "temperature": 4.0}, "features": {"weight": 0.5}}
 
 
@@ -75,6 +81,8 @@ class Cell:
     @property
     def lr(self) -> float:
         """The highest learning rate."""
+        if self.way == "from scratch":
+            return FROM_SCRATCH
         repaired, as_cut = SHORT if self.epochs * self.pictures < 60_000 else LONG[self.network]
         return as_cut if self.way in ("trained", "soft pruning") else repaired
 
@@ -224,6 +232,13 @@ def _recalibrated(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn
     return model, clock.spent
 
 
+def _from_scratch(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Module, dict]:
+    """Train what the plan leaves from random weights (Liu et al., *Rethinking the Value of Network Pruning*)."""
+    torch.manual_seed(cell.seed)
+    fresh = fl.trace(fl.models.build(**BUILT[cell.network]), task().example_input)
+    return recovered(cell, fresh, plan, False, ())
+
+
 def _softly(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Module, dict]:
     """Train the whole network, at each epoch's end as many channels zero as the plan removes, the lowest by FPGM."""
     data = task()
@@ -271,6 +286,7 @@ WAYS_THERE = {
     "repair, trained": _way(True),
     "repair, distilled": _way(True, "logits"),
     "repair, distilled, features": _way(True, "logits", "features"),
+    "from scratch": _from_scratch,
     "gradual, repaired": _gradually(train=False),
     "gradual, repaired and distilled": _gradually(train=True),
     "soft pruning": _softly,
@@ -475,6 +491,8 @@ def seconds(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
         for way in ("repair, distilled, features", "soft pruning", "gradual, repaired and distilled"):
             yield Cell(network, way, *BEST, macs, seed, pictures=every)
         yield Cell(network, "gradual, repaired", *BEST, macs, seed, 5, every)
+        for epochs in (1, 3, 15):  # 15: what the unpruned network got
+            yield Cell(network, "from scratch", *BEST, macs, seed, epochs, every)
         for epochs, share in LENGTHS:
             for way in ("trained", "repair, trained", "repair, distilled"):
                 yield Cell(network, way, *BEST, macs, seed, epochs, round(share * every))
@@ -484,13 +502,15 @@ BEST = ("reconstruction", "allocated")  # the criterion and the allocation of wh
 TARGETS = (("resnet20-fashion", 0.5), ("vgg16-fashion", 0.35), ("resnet20-fashion", 0.35))
 SHOWN = TARGETS[:2]
 LENGTHS = ((1, 1 / 32), (1, 1 / 8), (1, 1 / 2), (1, 1), (3, 1))  # epochs, share of the training pictures in each
-TRAINED = ("trained", "repair, trained", "repair, distilled", "repair, distilled, features", "soft pruning")
+TRAINED = ("trained", "repair, trained", "repair, distilled", "repair, distilled, features", "soft pruning",
+           "from scratch")  # fmt: skip
 PAIRS = (
     ("repair, trained", "trained"),
     ("repair, distilled", "repair, trained"),
     ("repair, distilled, features", "repair, distilled"),
     ("gradual, repaired", "repair"),
     ("gradual, repaired and distilled", "repair, distilled"),
+    ("from scratch", "trained"),
     ("soft pruning", "trained"),
     ("soft pruning", "repair, distilled"),
 )
