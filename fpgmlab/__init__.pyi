@@ -11,6 +11,7 @@ from . import plans as plans
 from . import recovery as recovery
 from . import runs as runs
 from . import sensitivity as sensitivity
+from . import studies as studies
 from . import surgery as surgery
 from . import tasks as tasks
 from . import widgets as widgets
@@ -67,6 +68,7 @@ from .recovery import repair_report as repair_report
 from .runs import write_run as write_run
 from .sensitivity import Curves as Curves
 from .sensitivity import sweep as sweep
+from .studies import results as results
 from .surgery import agreement as agreement
 from .surgery import prune as prune
 from .surgery import simulate as simulate

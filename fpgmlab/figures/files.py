@@ -14,7 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fpgmlab.common.files import atomic_path
-from fpgmlab.figures.record import git_state, readable, versions
+from fpgmlab.common.repository import git_state
+from fpgmlab.figures.record import readable, versions
 from fpgmlab.figures.style import settings
 from fpgmlab.figures.style import style as default_style
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,7 @@ from fpgmlab.allocation.forecast import forecast
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity.curves.intervals import Paired
 
+TITLE = "What plans from curves are worth, as cut and repaired, how well losses are foretold, how long planning takes"
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "allocation.json"
 BUDGETS = (0.7, 0.5, 0.35)
 CHECKPOINTS = ("resnet20-fashion", "vgg16-fashion")
@@ -239,9 +239,8 @@ def main() -> None:
 
     task = fl.tasks.fashion_mnist()
     result = json.loads(OUTPUT.read_text()) if options.part != "all" else {}
-    result |= {
-        "command": f"python tests/benchmarks/allocation.py --samples {options.samples} --rounds {options.rounds}",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+    command = f"python tests/benchmarks/allocation.py --samples {options.samples} --rounds {options.rounds}"
+    result |= fl.studies.record("allocation", title=TITLE, command=command) | {
         "curves": f"the first {options.samples} training pictures, FPGM, bfloat16",
         "judged on": "all validation pictures, not fine-tuned, bfloat16; repaired by 512 training pictures",
     }

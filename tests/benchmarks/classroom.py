@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
+import fpgmlab as fl  # noqa: E402
 from tests.browser.conftest import QUIET  # noqa: E402
 from tests.widgets.classroom.visitors import Visitor, board, classroom, kernels, memory  # noqa: E402
 
@@ -172,8 +173,13 @@ async def run(url: str, process: object) -> dict:
 def main() -> None:
     with classroom(ROOT / "notebooks" / "05_classroom_desk.ipynb") as (url, process):
         found = asyncio.run(run(url, process))
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs"
-    result = {"command": "python tests/benchmarks/classroom.py", "machine": machine, **found}
+    head = fl.studies.record(
+        "classroom",
+        title="A class of thirty at the desk on one machine",
+        command="python tests/benchmarks/classroom.py",
+        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
+    )
+    result = {**head, **found}
     output = Path(os.environ.get("FPGMLAB_CLASSROOM_RESULTS", OUTPUT))
     output.write_text(json.dumps(result, indent=1) + "\n")
     print(output.read_text())

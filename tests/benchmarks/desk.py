@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import fpgmlab as fl
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTPUT = ROOT / "data" / "results" / "desk.json"
 
@@ -23,11 +25,13 @@ OUTPUT = ROOT / "data" / "results" / "desk.json"
 def main() -> None:
     os.environ |= {"FPGMLAB_DESK_RESULTS": str(OUTPUT), "FPGMLAB_REQUIRE_BROWSER": "1"}
     os.environ["FPGMLAB_LAB_THREADS"] = str(os.cpu_count())  # as a reader's kernel has them
-    OUTPUT.write_text(
-        json.dumps(
-            {"command": "python tests/benchmarks/desk.py", "machine": f"{platform.machine()}, {os.cpu_count()} CPUs"}
-        )
+    head = fl.studies.record(
+        "desk",
+        title="How quick the plan editor answers in a real JupyterLab",
+        command="python tests/benchmarks/desk.py",
+        machine=f"{platform.machine()}, {os.cpu_count()} CPUs",
     )
+    OUTPUT.write_text(json.dumps(head))
     files = [str(ROOT / "tests" / "browser" / name) for name in ("test_desk_speed.py", "test_desk_live.py")]
     code = pytest.main([*files, "-q", "-n", "0"])
     print(OUTPUT.read_text())

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -171,8 +170,11 @@ def main() -> None:
     for seed, found in enumerate(seeds):
         found["adapted, as long again"] = control(seed)
     result = {
-        "command": f"python tests/benchmarks/detector.py --seeds {options.seeds} --runs {options.runs}",
-        "machine": f"{platform.machine()}, torch {torch.__version__}",
+        **fl.studies.record(
+            "detector",
+            title="YOLOv5s on trees, cut to budgets in four ways and recovered",
+            command=f"python tests/benchmarks/detector.py --seeds {options.seeds} --runs {options.runs}",
+        ),
         "what": f"YOLOv5s from COCO on trees, {SIZE} px, 10 validation pictures with 346 boxes",
         "training": {"adapt": ADAPT * PASSES, "recover": RECOVER * PASSES, "augment": repr(trees().augment), **RECIPE},
         "budgets": {"macs": MACS, "params": PARAMS},

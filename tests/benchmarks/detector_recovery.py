@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -238,8 +237,11 @@ def main() -> None:
                     bench.found(way, seed)
     networks = {network: summary(network, options.seeds) for network in RECIPES}
     result = {
-        "command": f"python -m tests.benchmarks.detector_recovery --seeds {options.seeds}",
-        "machine": f"{platform.machine()}, torch {torch.__version__}",
+        **fl.studies.record(
+            "detector_recovery",
+            title="Pruned detectors repaired and recovered, judged on tiles that they have not seen",
+            command=f"python -m tests.benchmarks.detector_recovery --seeds {options.seeds}",
+        ),
         "what": "mean average precision at 0.5 of all folds' detections ranked together; points below 'again'",
         "budgets": {"macs": MACS, "params": PARAMS},
         "networks": {network: found for network, found in networks.items() if found is not None},

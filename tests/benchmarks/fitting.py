@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from fpgmlab.common.batches import on_device
 from fpgmlab.recovery.steps import _warm_cosine
 from fpgmlab.tasks.detection.task import _stacked
 
+TITLE, COMMAND = "How fast fit trains beside a loop written for one network", "python tests/benchmarks/fitting.py"
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "fitting.json"
 TURNS, EPOCHS = 2, 4  # what a training does once, a tenth of a second, shall not count for much
 GENERATOR = torch.Generator()
@@ -129,10 +129,9 @@ def main() -> None:
     result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
     for name in [options.network] if options.network else NETWORKS:
         torch.manual_seed(0)
-        result[name] = {
-            "command": f"python tests/benchmarks/fitting.py --network {name}",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
-        } | measured(name, TURNS)
+        here = fl.studies.part(f"{COMMAND} --network {name}", machine=fl.studies.machine(threads=os.cpu_count()))
+        result |= fl.studies.record("fitting", title=TITLE, command=COMMAND, machine=here["machine"])
+        result[name] = here | measured(name, TURNS)
         OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
 
 

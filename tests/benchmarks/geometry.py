@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -166,8 +165,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     result = {
-        "command": "python tests/benchmarks/geometry.py",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        **fl.studies.record(
+            "geometry",
+            title="How fast scores of FPGM and exact medians are, against scipy",
+            command="python tests/benchmarks/geometry.py",
+        ),
         "resnet152": measure(resnet152_shapes(), rounds),
         "yolov5l": measure(yolov5l_shapes(), rounds),
         "trained": trained_layers(),

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import fpgmlab as fl
 
+TITLE, COMMAND = "What pruning step by step is worth against one cut", "python tests/benchmarks/gradual.py"
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "gradual.json"
 NETWORKS = ("resnet20-fashion", "vgg16-fashion")
 REPAIRED: dict[str, tuple[int, str]] = {  # cuts, towards
@@ -72,9 +70,10 @@ def main() -> None:
     for part, runs in PARTS.items():
         if options.part not in ("all", part):
             continue
-        machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-        found = result.setdefault(part, {"command": f"python tests/benchmarks/gradual.py --part {part}", "runs": []})
-        found["machine"] = machine
+        result |= fl.studies.record("gradual", title=TITLE, command=COMMAND)
+        found = result[part] = fl.studies.part(f"{COMMAND} --part {part}") | {
+            "runs": result.get(part, {"runs": []})["runs"]
+        }
         done = {(run["network"], run["way"], run["budget"], run["seed"]) for run in found["runs"]}
         for name, way, budget, seed, given in runs():
             model = fl.models.load(name)

@@ -28,6 +28,8 @@ from fpgmlab.deployment.staircases import variants as made
 from fpgmlab.deployment.staircases.variants import Variants
 from tests.allocation.made import curves_of, rising
 
+TITLE = "How well latency tables foretell, and plans by milliseconds beside plans by MACs"
+COMMAND = "python -m tests.benchmarks.latency"
 OUTPUT = Path(__file__).resolve().parents[2] / "data" / "results" / "latency.json"
 ROUNDS = 8  # as tables are measured
 # Counts that plans keep: whole blocks, quarters of them, and any.
@@ -173,9 +175,15 @@ if __name__ == "__main__":
     for part in [asked.part] if asked.part else PARTS:
         arguments = (asked.threads, asked.networks) if part == "predictions" else (asked.threads,)
         result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+        here = Machine.here("onnxruntime", asked.threads)
+        words = f"{here.processor}, {fl.studies.machine(f'onnxruntime {here.version}', threads=asked.threads)}"
+        command = f"{COMMAND} --part {part} --threads {asked.threads}"
+        result |= fl.studies.record(
+            "latency", title=TITLE, command=f"{COMMAND} --threads {asked.threads}", machine=words
+        )
         result[part] = {
-            "command": f"python -m tests.benchmarks.latency --part {part} --threads {asked.threads}",
-            "machine": asdict(Machine.here("onnxruntime", asked.threads)),
+            **fl.studies.part(command),
+            "machine": asdict(here),
             "rows": PARTS[part](*arguments),
         }
         OUTPUT.write_text(json.dumps(result, indent=1) + "\n")

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 import warnings
 from pathlib import Path
 
@@ -28,6 +27,8 @@ from torch import Tensor, nn
 import fpgmlab as fl
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+TITLE = "INT8 of whole and of pruned networks: accuracy, bytes and time"
+COMMAND = "python tests/benchmarks/quantization.py"
 OUTPUT, RESULT = ROOT / "outputs" / "quantization", ROOT / "data" / "results" / "quantization.json"
 NETWORKS = {"resnet20": "resnet20-fashion", "vgg16": "vgg16-fashion", "trees": "yolov5n-trees"}
 KEPT, MULTIPLE = 0.5, 4  # INT8 has steps of 4 channels, float32 of 16
@@ -210,11 +211,12 @@ def main() -> None:
             continue
         import onnxruntime
 
-        result[key] = {
-            "command": f"python tests/benchmarks/quantization.py --network {network} --by {options.by}",
-            "machine": f"{platform.machine()}, one thread, torch {torch.__version__}, "
-            f"onnxruntime {onnxruntime.__version__}",
-        } | timed(network, options.by, rows)
+        here = fl.studies.part(
+            f"{COMMAND} --network {network} --by {options.by}",
+            machine=fl.studies.machine(f"onnxruntime {onnxruntime.__version__}", threads=1),
+        )
+        result |= fl.studies.record("quantization", title=TITLE, command=COMMAND, machine=here["machine"])
+        result[key] = here | timed(network, options.by, rows)
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 

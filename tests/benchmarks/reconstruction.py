@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -92,8 +91,11 @@ def main() -> None:
     draws = parser.parse_args().draws
     task = fl.tasks.fashion_mnist()
     result = {
-        "command": "python tests/benchmarks/reconstruction.py",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        **fl.studies.record(
+            "reconstruction",
+            title="What criteria are worth after repair",
+            command="python tests/benchmarks/reconstruction.py",
+        ),
         "pictures": {"to_score_and_repair": SAMPLES, "to_judge": len(task.val), "draws": draws},
         "networks": {name: measure(name, task, draws) for name in CHECKPOINTS},
     }

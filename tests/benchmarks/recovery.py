@@ -21,7 +21,6 @@ import argparse
 import copy
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -411,12 +410,17 @@ def collect() -> None:
     rows["unpruned"] = [float(unpacked(unpruned(network)).mean()) for network in rows["network"]]
     means, versus, beside = table(rows), against_fpgm(rows), pairs(rows)
     quick = soonest(rows[(rows["criterion"] == BEST[0]) & (rows["allocation"] == BEST[1]) & (rows["pictures"] != GRID)])
+    head = fl.studies.record(
+        "recovery",
+        title="What each step of recovery is worth, over criteria, allocations, budgets and seconds",
+        command="python tests/benchmarks/recovery.py",
+        machine=fl.studies.machine(threads=1),
+    )  # before files change
     rows["right"] = [bytes.fromhex(text) for text in rows["right"]]
     rows.to_parquet(RESULTS / "recovery.parquet", index=False)
     wanted = {cell.path for part in PARTS.values() for cell in part(NETWORKS, range(3))}
     summary = {
-        "command": "python tests/benchmarks/recovery.py",
-        "machine": f"{platform.machine()}, torch {torch.__version__}, one thread",
+        **head,
         "what": "points: test accuracy beside the unpruned network's; 95 % intervals over seeds and test pictures, "
         "with one seed over pictures alone",
         "measured": f"{len(wanted & set(map(_path_of, found)))} of {len(wanted)} cells",

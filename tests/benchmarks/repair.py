@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 import re
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 
+TITLE, COMMAND = "What repair gives back, of classifiers and detectors", "python tests/benchmarks/repair.py"
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "repair.json"
 DRAWS = 3
 PHOTOGRAPHS = (
@@ -301,8 +301,8 @@ def main() -> None:
     for name, part in PARTS.items():
         if options.part not in ("all", name):
             continue
-        machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-        result[name] = {"command": f"python tests/benchmarks/repair.py --part {name}", "machine": machine}
+        result |= fl.studies.record("repair", title=TITLE, command=COMMAND)
+        result[name] = fl.studies.part(f"{COMMAND} --part {name}")
         for what, found in part():
             print(what, json.dumps(found), flush=True)
             result[name][what] = found

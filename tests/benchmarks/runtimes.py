@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -26,8 +25,10 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 
+TITLE = "Pruned networks in each runtime: the same answers, time over MACs"
+COMMAND = "python tests/benchmarks/runtimes.py"
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "runtimes.json"
-PACKAGES = ("torch", "onnxruntime", "openvino", "ncnn", "executorch")
+PACKAGES = ("onnxruntime", "openvino", "ncnn", "executorch")
 RATIOS = (0.1, 0.3, 0.5)
 Given = tuple[nn.Module, Tensor]
 
@@ -155,10 +156,9 @@ def main() -> None:
             continue
         versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
         torch.manual_seed(0)
-        result[name] = (result.get(name, {}) if options.network else {}) | {
-            "command": f"python tests/benchmarks/runtimes.py --part {name}",
-            "machine": f"{platform.machine()}, 1 thread, {versions}",
-        }
+        here = fl.studies.part(f"{COMMAND} --part {name}", machine=fl.studies.machine(versions, threads=1))
+        result |= fl.studies.record("runtimes", title=TITLE, command=COMMAND, machine=here["machine"])
+        result[name] = (result.get(name, {}) if options.network else {}) | here
         for what, found in part(options.network) if part is slower else part():
             print(what, json.dumps(found), flush=True)
             result[name][what] = found

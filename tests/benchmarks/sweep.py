@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import platform
 import re
 import subprocess
 import sys
@@ -28,6 +27,8 @@ from torch.utils.data import TensorDataset
 import fpgmlab as fl
 from fpgmlab.sensitivity.replay.points import RATIOS, Point, points
 
+TITLE = "How fast sweeps are, and what they need, against the loops that one writes"
+COMMAND = "python tests/benchmarks/sweep.py"
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "sweep.json"
 PIXELS, BATCH = 64, 128  # of part a
 FIRST = 64  # samples of the first complete picture
@@ -298,9 +299,9 @@ def main() -> None:
         print(measure_memory(options.memory))
         return
     result = json.loads(OUTPUT.read_text()) if options.part != "all" and OUTPUT.exists() else {}
-    result["machine"] = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     for part, name, found in parts(options.part, options.every):
-        result[name] = {"command": f"python tests/benchmarks/sweep.py --part {part} --every {options.every}"} | found
+        result |= fl.studies.record("sweep", title=TITLE, command=COMMAND)
+        result[name] = fl.studies.part(f"{COMMAND} --part {part} --every {options.every}") | found
         print(name, json.dumps(found, indent=2), flush=True)
         OUTPUT.parent.mkdir(exist_ok=True)
         OUTPUT.write_text(json.dumps(result, indent=2) + "\n")

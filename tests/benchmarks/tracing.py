@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    import fpgmlab as fl
     from tests.surgery.test_brought import TIMM
 
     workers = {"then": started(options.against.resolve()), "now": started(ROOT)}
@@ -75,7 +76,12 @@ def main() -> None:
         print(f"{name:28} {1e3 * times[name]['then']:7.1f} {1e3 * times[name]['now']:7.1f} ms", flush=True)
     then, now = (np.array([each[key] for each in times.values()]) for key in ("then", "now"))
     result = {
-        "command": "python tests/benchmarks/tracing.py --against PATH (the version before)",
+        **fl.studies.record(
+            "tracing",
+            title="How long tracing takes, against the version before",
+            command="python tests/benchmarks/tracing.py --against PATH",
+            machine=fl.studies.machine(threads=1),
+        ),
         "networks": len(times),
         "seconds then": round(float(then.sum()), 3),
         "seconds now": round(float(now.sum()), 3),

@@ -26,9 +26,14 @@ def report(folder: Path) -> dict[str, object]:
     images = [line.split(maxsplit=1) for line in (folder / "sizes").read_text().splitlines()]
     tools = re.findall(r"^(\w+).*? (\d\S*)", (folder / "tools").read_text(), re.MULTILINE)
     return {
-        "command": "tests/container/build.sh",
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} processors",
+        "study": {  # as `fpgmlab.studies.record` has it
+            "name": "container",
+            "title": "The container image built and tried",
+            "command": "tests/container/build.sh",
+            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} processors",
+            "date": datetime.date.today().isoformat(),
+            "version": contents["versions"]["fpgmlab"],
+        },
         "load in the last minutes": round(os.getloadavg()[2], 1),  # of others as well: what the seconds are worth
         "tools": dict(tools),
         "versions": contents["versions"],

@@ -69,7 +69,8 @@ def test_a_report_is_of_the_form_of_the_stored_one(tmp_path: Path):
     written = report(tmp_path)
     assert set(written) == set(RUN)
     assert written["tools"] == {"buildah": "1.28.2", "debootstrap": "1.0.128+nmu2"}
-    for name in set(RUN) - {"date", "machine", "load in the last minutes", "tools"}:
+    assert list(written["study"]) == list(RUN["study"])
+    for name in set(RUN) - {"study", "load in the last minutes", "tools"}:
         assert written[name] == RUN[name], name
 
 

@@ -17,8 +17,9 @@ import torch
 from matplotlib.figure import Figure
 
 import fpgmlab as fl
+from fpgmlab.common.repository import git_state
 from fpgmlab.figures import save_figure, score_bars, style
-from fpgmlab.figures.record import git_state, readable
+from fpgmlab.figures.record import readable
 
 FRAME = pd.DataFrame({"channel": [0, 1], "score": [0.1 + 0.2, np.nan]})
 

@@ -1,0 +1,68 @@
+"""The table of claims on a page: generated, between two comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from fpgmlab.common.files import write_text
+from fpgmlab.studies.claims import Claim, read_claims
+from fpgmlab.studies.files import load
+from fpgmlab.studies.places import Step, found, written
+
+BEGIN, END = "<!-- claims: written by python -m fpgmlab.studies -->", "<!-- end of claims -->"
+
+
+def claims_table(claims: Iterable[Claim] | None = None, results: str = "data/results") -> str:
+    """Return the claims and where they were measured as a table in Markdown.
+
+    Parameters
+    ----------
+    claims : iterable of Claim, optional
+        All of ``claims.toml`` when left out.
+    results : str
+        The folder of the studies, as seen from the page.
+    """
+    lines = ["| claim | where it was measured | date | command |", "|---|---|---|---|"]
+    for claim in read_claims() if claims is None else claims:
+        study = load(claim.study)
+        place = common([figure.place for figure in claim.figures])
+        there = found(study, place)
+        where = f"[{claim.study}]({results}/{claim.study}.json)" + (f" `{written(place)}`" if place else "")
+        date, command = there.date or study["study"]["date"], there.command or study["study"]["command"]
+        lines.append(f"| {claim.said(study)} | {where} | {date} | `{command}` |")
+    return "\n".join(lines)
+
+
+def common(places: list[tuple[Step, ...]]) -> tuple[Step, ...]:
+    """Return the steps that all places begin with; of one place alone all but ``"*"`` and what follows it."""
+    steps = []
+    for group in zip(*places, strict=False):
+        if any(step != group[0] for step in group) or group[0] == "*":
+            break
+        steps.append(group[0])
+    return tuple(steps)
+
+
+def with_table(text: str, table: str) -> str:
+    """Return a page with the table between its two comments.
+
+    Raises
+    ------
+    ValueError
+        When it has not both of them once.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"the page must have {BEGIN!r} and {END!r} once each, where the table shall be")
+    between = re.compile(re.escape(BEGIN) + ".*" + re.escape(END), re.DOTALL)
+    return between.sub(lambda _: f"{BEGIN}\n\n{table}\n\n{END}", text)
+
+
+def update(page: Path) -> bool:
+    """Write the table of claims into a page; return whether the page has changed."""
+    before = page.read_text(encoding="utf-8")
+    after = with_table(before, claims_table())
+    if after != before:
+        write_text(page, after)
+    return after != before
