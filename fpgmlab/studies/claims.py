@@ -22,6 +22,7 @@ AS: dict[str, Callable[[float], float]] = {
     "gone": lambda x: 100 * (1 - x),
     "less": lambda x: -x,
     "thousandth": lambda x: x / 1000,
+    "inverse": lambda x: 1 / x,
 }
 # What is said of several.
 OF: dict[str, Callable[[list[float]], float]] = {

@@ -11,7 +11,7 @@ from fpgmlab.studies.claims import Claim, read_claims
 from fpgmlab.studies.files import load
 from fpgmlab.studies.places import Step, found, written
 
-BEGIN, END = "<!-- claims: written by python -m fpgmlab.studies -->", "<!-- end of claims -->"
+BEGIN, END = "<!-- claims: written by python -m fpgmlab.studies README.md -->", "<!-- end of claims -->"
 
 
 def claims_table(claims: Iterable[Claim] | None = None, results: str = "data/results") -> str:
