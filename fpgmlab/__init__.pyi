@@ -1,6 +1,7 @@
 from . import allocation as allocation
 from . import checkpoints as checkpoints
 from . import common as common
+from . import course as course
 from . import criteria as criteria
 from . import deployment as deployment
 from . import figures as figures
@@ -21,6 +22,7 @@ from .allocation import additivity as additivity
 from .allocation import allocate as allocate
 from .allocation import prune_gradually as prune_gradually
 from .checkpoints import assets as assets
+from .course import exercises as exercises
 from .criteria import compare_criteria as compare_criteria
 from .criteria import gammas as gammas
 from .criteria import score as score

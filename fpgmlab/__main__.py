@@ -1,8 +1,11 @@
-"""``python -m fpgmlab``: see `fpgmlab.runs`."""
+"""``python -m fpgmlab``: see `fpgmlab.runs`, and for the notebooks `fpgmlab.course`."""
 
 import sys
 
-from fpgmlab.runs.command import main
+from fpgmlab.course.copying import add_arguments, command
+from fpgmlab.runs.command import Other, main
+
+OTHERS = {"notebooks": Other("copy the course's notebooks into a folder to work in", add_arguments, command)}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(others=OTHERS))

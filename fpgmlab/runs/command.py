@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from fpgmlab.runs.checking import BadRun
 from fpgmlab.runs.file import read_run
@@ -26,20 +27,44 @@ COMMANDS = {
 FAILED, MISTAKEN, INTERRUPTED = 1, 2, 130  # exit codes
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Other:
+    """A command that reads no run file.
+
+    Attributes
+    ----------
+    help : str
+        What it is for, in a line.
+    add_arguments : callable
+        Given its parser, adds what it takes.
+    do : callable
+        Given the parsed arguments, does it. An `OSError` is told to the user as something asked wrongly.
+    """
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    do: Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None, others: Mapping[str, Other] | None = None) -> int:
     """Do a command.
 
     Parameters
     ----------
     arguments : sequence of str, optional
         Those of this process when left out.
+    others : mapping of str to Other, optional
+        Commands beside those of runs, from rooms that come after this one.
 
     Returns
     -------
     int
         The exit code: 0, 1 when something failed, 2 for what was asked wrongly (nothing ran), 130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    others = others or {}
+    options = _parser(others).parse_args(arguments)
+    if options.command in others:
+        return _other(others[options.command], options)
     bars = not options.quiet and sys.stderr.isatty()
     before = signal.signal(signal.SIGTERM, _interrupt)  # as clusters end a job: like Ctrl-C
     try:
@@ -57,7 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _other(command: Other, options: argparse.Namespace) -> int:
+    try:
+        command.do(options)
+    except OSError as error:
+        return _told(str(error), MISTAKEN)
+    return 0
+
+
+def _parser(others: Mapping[str, Other]) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="python -m fpgmlab",
@@ -80,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--resume", action="store_true", help="go on with a run that was begun in this folder")
         command.add_argument("--again", action="store_true", help="do anew what this folder has of another file")
         command.add_argument("--quiet", action="store_true", help="say nothing but errors; the log tells all")
+    for name, other in others.items():
+        about = f"{other.help[0].upper()}{other.help[1:]}."
+        other.add_arguments(below.add_parser(name, help=other.help, description=about))
     return parser
 
 
