@@ -42,6 +42,7 @@ from .deployment import latency_table as latency_table
 from .deployment import machine_roof as machine_roof
 from .deployment import quantize as quantize
 from .deployment import theory_and_practice as theory_and_practice
+from .figures.paper import paper as paper
 from .graph import ChannelGraph as ChannelGraph
 from .graph import ChannelGroup as ChannelGroup
 from .graph import Cost as Cost

@@ -20,7 +20,7 @@ Detections = Sequence[Mapping[str, Tensor]]
 ROW = 3  # pictures of a single network in a row
 LOOKS: dict[str, tuple[str, LineStyleType]] = {
     "right": (SKY, "-"),
-    "wrong": (ORANGE, "-"),
+    "wrong": (ORANGE, (0, (1, 0.8))),
     "missed": (RED, (0, (2, 1.5))),
 }
 

@@ -6,16 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from fpgmlab.errors import few
+from fpgmlab.figures.looks import Look, looks
 from fpgmlab.figures.parts import legend_above
-from fpgmlab.figures.style import CYCLE, GREY, YELLOW, Style, new_figure
+from fpgmlab.figures.style import GREY, Style, new_figure
 
 COLUMNS = ("way", "seconds", "points")
-COLOURS = tuple(colour for colour in CYCLE if colour != YELLOW)  # which is too light for dots
-MARKERS = "osD^vP*X"
 STRAIGHT = 1.0  # points around zero that are drawn to scale; beyond, the logarithm
 TICKS = (2, 1, 0.5, 0, -0.5, -1, -2, -5, -10, -20, -50, -100)
 TIMES = (0.01, 0.1, 1, 10, 60, 600, 3600, 36000)
@@ -45,37 +43,33 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
     missing = [name for name in (*COLUMNS, *([panel] if panel else [])) if name not in frame]
     if missing or frame.empty:
         raise ValueError(f"the frame must have rows and the columns {few(COLUMNS)}; missing: {missing or 'rows'}")
-    ways = list(frame["way"].unique())
-    # Of more ways than colours the second round has other markers.
-    looks = {way: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, way in enumerate(ways)}
+    found = looks(str(way) for way in frame["way"].unique())
     parts = list(frame.groupby(panel, sort=False)) if panel else [("", frame)]
-    with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6, style) as figure:
+    with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6 if len(parts) == 1 else 3.2, style) as figure:
         axes = figure.subplots(1, len(parts), sharey=True, squeeze=False).ravel()
         for axis, (name, part) in zip(axes, parts, strict=True):
-            _draw(axis, part, looks)
+            _draw(axis, part, found)
             if panel:
                 axis.set_title(str(name))
         axes[0].set_ylabel("points beside the unpruned network")
-        handles = [
-            Line2D([], [], color=colour, marker=marker, markersize=4, lw=1.2, label=way)
-            for way, (colour, marker) in looks.items()
-        ]
-        legend_above(figure, handles)
+        legend_above(figure, [look.handle(way) for way, look in found.items()], handlelength=2.4)
     return figure
 
 
-def _draw(axis: Axes, part: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+def _draw(axis: Axes, part: pd.DataFrame, found: dict[str, Look]) -> None:
     spent = part["seconds"][part["seconds"] > 0]
     first = 10 ** np.floor(np.log10(spent.min())) if len(spent) else 1.0
-    for way, (colour, marker) in looks.items():
+    for way, look in found.items():
         own = part[part["way"] == way]
         if own.empty:
             continue
         seconds = own["seconds"].clip(lower=first * 0.5)  # none: at the left edge
-        axis.plot(seconds, own["points"], marker, color=colour, markersize=3.5, mew=0, alpha=0.75, clip_on=False)
+        axis.plot(
+            seconds, own["points"], look.marker, color=look.colour, markersize=3.5, mew=0, alpha=0.75, clip_on=False
+        )
         by = own["setting"] if "setting" in own else own["seconds"]
         means = own.assign(seconds=seconds).groupby(by, sort=False)[["seconds", "points"]].mean().sort_values("seconds")
-        axis.plot(means["seconds"], means["points"], "-", color=colour, lw=1.2)
+        axis.plot(means["seconds"], means["points"], ls=look.dashes, color=look.colour, lw=1.1)
     axis.axhline(0, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=1)
     axis.set_xscale("log")
     axis.set_yscale("symlog", linthresh=STRAIGHT, linscale=1.0)

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from fpgmlab.figures.parts import NOT_MEASURABLE, hatch, hatched, legend_above, name_rows, rows, shortened
-from fpgmlab.figures.style import BLUE, Style, new_figure, small
+from fpgmlab.figures.style import BLUE, SLATE, Style, new_figure, small
 from fpgmlab.sensitivity.curves.frame import (
     checked_groups,
     is_higher_better,
@@ -35,6 +35,7 @@ def sensitivity_curves(
     metric: str | None = None,
     *,
     unmeasurable: Collection[str] = (),
+    repaired: pd.DataFrame | None = None,
     style: Style | None = None,
 ) -> Figure:
     """Show one small panel for each group: the metric against the ratio, its interval as a band, the unpruned value.
@@ -49,6 +50,8 @@ def sensitivity_curves(
         Which; the first when left out.
     unmeasurable : collection of str
         ``curves.unmeasurable``: groups whose removal changed no output. They are hatched, and have no curve.
+    repaired : pandas.DataFrame, optional
+        The frame of a second sweep of the same groups, with ``repair=True``: drawn beside the first, as cut.
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
@@ -61,6 +64,7 @@ def sensitivity_curves(
     metric, frame = one_metric(frame, metric)
     groups = list(dict.fromkeys(frame["group"]))
     blind = checked_groups(unmeasurable, groups)
+    mended = None if repaired is None else one_metric(repaired, metric)[1]
 
     def height(width: float, text: float) -> float:
         columns = _columns(width, text, len(groups))
@@ -72,7 +76,10 @@ def sensitivity_curves(
         columns = _columns(width, small() / 72, len(groups))
         axes = figure.subplots(-(-len(groups) // columns), columns, sharex=True, sharey=True, squeeze=False)
         for axis, group in zip(axes.ravel(), groups, strict=False):
-            _draw_curve(axis, frame[frame["group"] == group], measurable=group not in blind)
+            first = BLUE if mended is None else SLATE
+            _draw_curve(axis, frame[frame["group"] == group], first, measurable=group not in blind)
+            if mended is not None and group not in blind:
+                _draw_line(axis, mended[mended["group"] == group], BLUE, "D")
             axis.set_title(
                 shortened(group, (72 * width - 6 * small()) / columns - 2 * small()), fontsize=small(), pad=2
             )
@@ -85,8 +92,14 @@ def sensitivity_curves(
         figure.supylabel(metric, fontsize=small() + 1)
         handles = [
             Line2D([], [], color="0.25", lw=0.7, ls=(0, (3, 2)), label="unpruned network"),
-            Patch(facecolor=BLUE, alpha=0.3, lw=0, label="95 % interval"),
+            Patch(facecolor=BLUE if repaired is None else "0.6", alpha=0.3, lw=0, label="95 % interval"),
         ]
+        if mended is not None:
+            looks = {"as cut": (SLATE, "o"), "repaired": (BLUE, "D")}
+            handles = [
+                Line2D([], [], color=colour, marker=marker, markersize=1.9, lw=1.0, mew=0, label=name)
+                for name, (colour, marker) in looks.items()
+            ] + handles
         legend_above(figure, [*handles, hatched()] if blind else handles)
     return figure
 
@@ -154,15 +167,19 @@ def _columns(width: float, text: float, groups: int) -> int:
     return max(1, min(groups, 8 if narrow else 6, int(width / (0.79 if narrow else 0.98))))
 
 
-def _draw_curve(axis: Axes, mine: pd.DataFrame, measurable: bool) -> None:
+def _draw_curve(axis: Axes, mine: pd.DataFrame, colour: str, measurable: bool) -> None:
     axis.axhline(mine["value"].iloc[0], color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1.5)
     if not measurable:
         hatch(axis, (0, 0), (1, 1), axis.transAxes)
         axis.text(0.5, 0.4, NOT_MEASURABLE.replace(" ", "\n"), transform=axis.transAxes, ha="center", va="center",
                   fontsize=small(), linespacing=1.0, bbox={"facecolor": "white", "pad": 1, "lw": 0})  # fmt: skip
         return
-    axis.fill_between(mine["ratio"], mine["low"], mine["high"], color=BLUE, alpha=0.3, lw=0)
-    axis.plot(mine["ratio"], mine["value"], color=BLUE, marker="o", markersize=1.9, lw=1.0, mew=0)
+    _draw_line(axis, mine, colour, "o")
+
+
+def _draw_line(axis: Axes, mine: pd.DataFrame, colour: str, marker: str) -> None:
+    axis.fill_between(mine["ratio"], mine["low"], mine["high"], color=colour, alpha=0.3, lw=0)
+    axis.plot(mine["ratio"], mine["value"], color=colour, marker=marker, markersize=1.9, lw=1.0, mew=0)
 
 
 def _set_axes(axis: Axes, frame: pd.DataFrame) -> None:

@@ -17,7 +17,7 @@ from fpgmlab.errors import one_of
 # Okabe & Ito's palette: told apart with any common colour vision.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8A8A"
 SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
-LIGHT = "#D9D9D9"
+LIGHT, SLATE, BLACK = "#D9D9D9", "#666666", "#000000"
 CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY, YELLOW)
 
 VENUES = ("screen", "cvpr", "neurips", "ieee")

@@ -1,0 +1,149 @@
+"""Methods beside each other with their intervals: a value over what it costs, a panel for each network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.transforms import ScaledTranslation
+
+from fpgmlab.errors import few
+from fpgmlab.figures.looks import Look, looks
+from fpgmlab.figures.parts import legend_above, mark
+from fpgmlab.figures.style import Style, new_figure
+
+_LABELS = {
+    "macs": "MACs that remain",
+    "time": "time that remains",
+    "ms": "milliseconds of one call",
+}
+_SIZES = {"*": 6.5, "X": 4.5, "P": 4.8, "D": 3.7}  # points, so that markers look alike in size
+_APART = 1.6  # points between methods that stand at the same cost
+_NARROWEST = 1.6  # inches of a panel
+
+
+def comparison(
+    frame: pd.DataFrame,
+    x: str = "macs",
+    *,
+    panel: str | None = None,
+    unpruned: Mapping[str, float] | float | None = None,
+    labels: tuple[str | None, str] = (None, "accuracy"),
+    diagonal: bool = False,
+    style: Style | None = None,
+) -> Figure:
+    """Show a value of several methods over its cost, with intervals: what a paper's main figure shows.
+
+    Methods at the same cost stand a little apart from each other, so that their intervals are seen. Each has its own
+    colour, marker and dashes, the same ones in all figures (`fpgmlab.figures.looks`).
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        A row for each network: ``method``, the cost, ``value``; if known ``low`` and ``high``, the ends of its
+        interval. Where ``open`` is true it is an unpruned network, and the marker is hollow.
+    x : str
+        The column of the cost: ``"macs"`` and ``"time"`` are fractions of the unpruned network's, ``"ms"`` are
+        milliseconds.
+    panel : str, optional
+        A column by whose values there is one panel each.
+    unpruned : mapping or float, optional
+        The unpruned network's value, by panel or for all: a dashed line.
+    labels : tuple
+        Of the axes; None for that of a known cost.
+    diagonal : bool
+        Whether to draw where cost and value are equal.
+    style : mapping, optional
+        From `fpgmlab.figures.style`.
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows or these columns.
+    """
+    needed = ["method", x, "value", *([panel] if panel else [])]
+    missing = [name for name in needed if name not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"the frame must have rows and the columns {few(needed)}; missing: {missing or 'rows'}")
+    parts = {str(name): part for name, part in frame.groupby(panel, sort=False)} if panel else {"": frame}
+    found = looks(str(name) for name in frame["method"])
+    whole = unpruned if isinstance(unpruned, Mapping) else dict.fromkeys(parts, unpruned)
+
+    def height(width: float, text: float) -> float:
+        down = -(-len(parts) // _across(width, len(parts)))
+        return down * (min(2.1, 0.62 * width / _across(width, len(parts))) + 3.5 * text) + 2.5 * text
+
+    with new_figure(min(3.4 * len(parts), 10.0) if len(parts) > 1 else 4.6, height, style) as figure:
+        across = _across(figure.get_figwidth(), len(parts))
+        axes = figure.subplots(-(-len(parts) // across), across, squeeze=False)
+        for axis, (name, part) in zip(axes.ravel(), parts.items(), strict=False):
+            _draw(figure, axis, part, x, found)
+            if whole.get(name) is not None:
+                axis.axhline(float(whole[name] or 0), color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
+            if diagonal:
+                axis.axline((0, 0), slope=1, color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
+            _scale(axis, part, x, diagonal)
+            axis.set_title(name)
+            axis.set_xlabel(_LABELS.get(x, x) if labels[0] is None else labels[0])
+        for axis in axes.ravel()[len(parts) :]:
+            axis.set_axis_off()
+        for axis in axes[:, 0]:
+            axis.set_ylabel(labels[1])
+        handles = [look.handle(name, _SIZES.get(look.marker, 4.2)) for name, look in found.items()]
+        if unpruned is not None:
+            handles.append(_dashed("unpruned network"))
+        if "open" in frame and frame["open"].any():
+            handles.append(mark("hollow: unpruned network", "0.4", mfc="white", markersize=4.2, mew=0.8))
+        if diagonal:
+            handles.append(_dashed("as promised"))
+        legend_above(figure, handles, handlelength=2.4)
+    return figure
+
+
+def _dashed(label: str) -> Line2D:
+    return Line2D([], [], color="0.25", lw=0.7, ls=(0, (3, 2)), label=label)
+
+
+def _across(width: float, count: int) -> int:
+    return max(1, min(count, int(width / _NARROWEST)))
+
+
+def _draw(figure: Figure, axis: Axes, part: pd.DataFrame, x: str, found: Mapping[str, Look]) -> None:
+    here = [name for name in found if (part["method"] == name).any()]
+    crowded = part.duplicated(x).any() or part[x].round(2).duplicated().any()
+    for number, name in enumerate(here):
+        own, look = part[part["method"] == name].sort_values(x), found[name]
+        shift = (number - (len(here) - 1) / 2) * _APART / 72 if crowded else 0.0
+        place = axis.transData + ScaledTranslation(shift, 0, figure.dpi_scale_trans)
+        size = _SIZES.get(look.marker, 4.2)
+        axis.plot(own[x], own["value"], ls=look.dashes, lw=0.9, color=look.colour, transform=place, zorder=3)
+        hollow = own["open"].to_numpy(bool) if "open" in own else own["value"].isna().to_numpy()
+        for which, face in ((~hollow, look.colour), (hollow, "white")):
+            axis.plot(own[x][which], own["value"][which], look.marker, color=look.colour, mfc=face, markersize=size,
+                      mew=0.8 if face == "white" else 0, transform=place, zorder=4)  # fmt: skip
+        if {"low", "high"} <= set(own):
+            axis.vlines(own[x], own["low"], own["high"], color=look.colour, lw=0.9, transform=place, zorder=2.5)
+        ends = [column for column in ("value", "low", "high") if column in own]
+        axis.update_datalim([(cost, value) for column in ends for cost, value in own[[x, column]].dropna().to_numpy()])
+    axis.autoscale_view()
+
+
+def _scale(axis: Axes, part: pd.DataFrame, x: str, diagonal: bool) -> None:
+    axis.margins(x=0.09, y=0.09)
+    if diagonal:
+        axis.set(xlim=(0, None), ylim=(0, None))
+    axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    if x != "ms" and part[x].between(0, 1.5).all():
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    elif x == "ms":
+        axis.set_xlim(left=0)
+    if part["value"].between(0, 1.5).all():
+        low, high = axis.get_ylim()
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1 if high - low < 0.03 else 0))
+    axis.grid(axis="y", color="0.93", lw=0.6)
+    axis.set_axisbelow(True)

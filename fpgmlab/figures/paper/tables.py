@@ -1,0 +1,183 @@
+"""Tables of a paper: value and half-width of its interval, to the digits that the interval leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fpgmlab.figures.paper.item import Item, Missing, Request, label, stored
+from fpgmlab.figures.paper.latex import escaped, parted, plus_minus, sentence, share, spanned, tabular
+from fpgmlab.figures.paper.measured import GRID, PICTURES, after_repair
+from fpgmlab.figures.paper.sources import interval, wilson
+
+_SHORT = {"repair": "repair", "repair, trained": "+ training", "repair, distilled": "+ distillation"}
+
+
+def criteria(request: Request) -> Item | Missing:
+    frame = after_repair(request.sources)
+    if frame.empty:
+        return Missing("no study 'reconstruction' and no rows of your own")
+    budgets = sorted(frame["macs"].unique(), reverse=True)
+    rows = []
+    for (network, method), part in frame.groupby(["network", "method"], sort=False):
+        by = part.set_index("macs")
+        cells = {"network": escaped(str(network)), "method": escaped(str(method))}
+        for budget in budgets:
+            there = budget in by.index
+            cells[f"{budget}"] = _percent(by.loc[budget].to_dict()) if there else "--"
+        rows.append(cells)
+    shown = pd.DataFrame(rows).sort_values("network", kind="stable")
+    heads = [["criterion", *map(share, budgets)]]
+    tex = tabular("l" + "r" * len(budgets), heads, spanned(shown, "network", ["method", *map(str, budgets)]))
+    caption = (
+        "Accuracy in percent after repair, by criterion and by the MACs that remain, with 95 % intervals over draws."
+    )
+    source = stored(request.sources, "reconstruction") if request.sources.study("reconstruction") else ""
+    return Item(tex, frame, sentence(caption), source, "reconstruction")
+
+
+def recovered(request: Request) -> Item | Missing:
+    rows = pd.DataFrame(request.sources.study("recovery").get("ways", []))
+    if rows.empty:
+        return Missing("no study 'recovery'")
+    rows = rows[rows["pictures"].eq(GRID) & rows["way"].isin(_SHORT) & rows["epochs"].eq(3)]
+    keys = ["network", "allocation", "macs", "criterion"]
+    cells = []
+    for setting, part in rows.groupby(keys, sort=False):
+        by = part.set_index("way")
+        cells.append(dict(zip(keys, setting, strict=True)) | {"seeds": int(part["seeds"].min())} | {
+            way: plus_minus(by.loc[way, "points"], (by.loc[way, "high"] - by.loc[way, "low"]) / 2) if way in by.index
+            else "--" for way in _SHORT})  # fmt: skip
+    if not cells:
+        return Missing("no criteria compared after training in study 'recovery'")
+    shown = pd.DataFrame(cells).sort_values(
+        ["network", "allocation", "macs"], ascending=[True, True, False], kind="stable"
+    )
+    shown["setting"] = [sentence(f"{r.network}, {r.allocation}, {r.macs:.0%} of the MACs") for r in shown.itertuples()]
+    shown["criterion"] = [escaped(label(name)) for name in shown["criterion"]]
+    tex = tabular("l" + "r" * len(_SHORT), [["criterion", *_SHORT.values()]],
+                  spanned(shown, "setting", ["criterion", *_SHORT]))  # fmt: skip
+    low, high = shown["seeds"].min(), shown["seeds"].max()
+    seeds = f"{low}" if low == high else f"{low} to {high}"
+    caption = (
+        "Points of test accuracy beside the unpruned network by criterion, after repair alone and after training or "
+        f"distillation from there (three epochs of 10,000 pictures). 95 % intervals over pictures and {seeds} "
+        f"seed{'' if high == 1 else 's'}."
+    )
+    return Item(tex, rows.reset_index(drop=True), sentence(caption),
+                stored(request.sources, "recovery", samples=request.sources.study("recovery").get("measured", "")),
+                "recovery")  # fmt: skip
+
+
+def budgets(request: Request) -> Item | Missing:
+    rows = []
+    for name, found in request.sources.study("repair", "classifiers").items():
+        if not isinstance(found, dict) or "repaired" not in found:
+            continue
+        network, budget, allocation, criterion = name.split(", ")
+        draws = 100 * np.array(found["repaired"]["draws"])
+        low, high = interval(draws)
+        row = {"network": network, "budget": float(budget.rstrip("%")) / 100, "macs": found["macs"]}
+        row |= {"plan": f"{allocation}, {label(criterion)}", "repaired": draws.mean(), "low": low, "high": high}
+        row |= {stage: 100 * found[stage] for stage in ("as cut", "recalibrated")}
+        rows.append(row | {"draws": len(draws)})
+    if not rows:
+        return Missing("no study 'repair'")
+    frame = pd.DataFrame(rows)
+    cells = frame.assign(
+        plan=frame["plan"].map(escaped),
+        budget=frame["budget"].map(share),
+        repaired=[plus_minus(row.repaired, (row.high - row.low) / 2) for row in frame.itertuples()],
+        **{stage: frame[stage].map("${:.1f}$".format) for stage in ("as cut", "recalibrated")},
+    )
+    shown = ["budget", "plan", "as cut", "recalibrated", "repaired"]
+    tex = tabular("lrlrrr", [["network", "MACs", *shown[1:]]], parted(cells, "network", shown))
+    caption = (
+        "Accuracy in percent at several budgets: as cut, with recalibrated batch norms, and repaired, with 95 % "
+        f"intervals over {int(frame['draws'].max())} draws of pictures to repair with."
+    )
+    return Item(tex, frame, sentence(caption), stored(request.sources, "repair", "classifiers"), "repair", "page")
+
+
+def deployment(request: Request) -> Item | Missing:
+    study = request.sources.study("quantization")
+    # Of settings of one network those that were timed on a quiet machine.
+    quiet = {part.partition(",")[0] for part, found in study.items() if "unpruned" in found and "note" not in found}
+    rows = []
+    for part, found in study.items():
+        network = part.partition(",")[0]
+        if "unpruned" not in found or ("note" in found and network in quiet):
+            continue
+        for state, kind in product(("unpruned", "repaired"), ("float32", "int8")):
+            here, other = found[state][kind], found[state]["float32" if kind == "float32" else "int8 of NNCF"]
+            metric = "accuracy" if "accuracy" in here else "map50"
+            low, high = wilson(here[metric], PICTURES) if metric == "accuracy" else (np.nan, np.nan)
+            row = {"network": network, "state": state, "macs": found["macs"] if state == "repaired" else 1.0}
+            row |= {"format": "INT8" if kind == "int8" else kind, "kB": here["bytes"] / 1000, "metric": metric}
+            row |= {"onnxruntime": here["ms in onnxruntime"], "openvino": other["ms in openvino"]}
+            rows.append(row | {"value": here[metric], "low": low, "high": high, "note": found.get("note", "")})
+    if not rows:
+        return Missing("no study 'quantization'")
+    frame = pd.DataFrame(rows)
+    busy = frame["note"] != ""
+    cells = frame.assign(
+        network=frame["network"].where(~busy, frame["network"] + "*"),
+        macs=frame["macs"].map(share),
+        value=[_percent(row) for row in frame.to_dict("records")],
+        kB=frame["kB"].map("{:,.0f}".format),
+        **{name: frame[name].map("{:.1f}".format) for name in ("onnxruntime", "openvino")},
+    )
+    shown = ["state", "macs", "format", "kB", "onnxruntime", "openvino", "value"]
+    heads = [["network", "", "MACs", "", "kB", "ONNX Runtime", "OpenVINO", r"\%"]]
+    tex = tabular("llrlrrrr", heads, parted(cells, "network", shown))
+    caption = (
+        "What is shipped: size of the file, milliseconds of one call in two runtimes, accuracy in percent with 95 % "
+        "intervals over the pictures (of the detector: mean average precision at 0.5), in float32 and in INT8 "
+        "(OpenVINO's by NNCF)."
+    )
+    if busy.any():
+        caption += f" *: {frame['note'][busy].iloc[0]}."
+    part = next(part for part, found in study.items() if "unpruned" in found)
+    source = stored(request.sources, "quantization", part, note=False)
+    return Item(tex, frame, sentence(caption), source, "quantization", "page")
+
+
+def detector(request: Request) -> Item | Missing:
+    study = request.sources.study("detector")
+    if not study:
+        return Missing("no study 'detector'")
+    rows = []
+    for name, found in study["networks"].items():
+        seeds = 100 * np.array(found["map50_by_seed"])
+        times = study["latency"].get(name, {})
+        faster = [value for key, value in times.items() if key.startswith("faster")]
+        low, high = interval(seeds)
+        row = {"network": name, "macs": found.get("macs", 1.0), "params": found.get("params", 1.0), "seeds": len(seeds)}
+        row |= {"faster": np.mean(faster) if faster else np.nan, "map50": seeds.mean(), "low": low, "high": high}
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    lines = [
+        [
+            escaped(row.network.replace("fpgm", "FPGM").replace("l1", "L1")),
+            share(row.macs),
+            share(row.params),
+            "--" if np.isnan(row.faster) else rf"${row.faster:.2f}\times$",
+            plus_minus(row.map50, (row.high - row.low) / 2),
+        ]
+        for row in frame.itertuples()
+    ]
+    tex = tabular("lrrrr", [["network", "MACs", "params", "faster", "mAP"]], [lines])
+    caption = (
+        f"A detector, pruned and trained again ({study.get('what', 'YOLOv5s')}): share of MACs and parameters, speed, "
+        "and mean average precision at 0.5 in percent, with 95 % intervals over "
+        f"{int(frame['seeds'].max())} seeds."
+    )
+    return Item(tex, frame, sentence(caption), stored(request.sources, "detector"), "detector")
+
+
+def _percent(row: Mapping[Hashable, Any]) -> str:
+    return plus_minus(100 * row["value"], 50 * (row["high"] - row["low"]))
