@@ -19,9 +19,9 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[lab,detect,deploy,cluster,accelerate,test]'
 	touch $@
 
-# Only to test: other people's detectors (ultralytics is AGPL-3.0), all runtimes.
+# Only to test and to make the book: other people's detectors (ultralytics is AGPL-3.0), all runtimes, Sphinx.
 $(TESTABLE): $(READY)
-	$(BIN)/python -m pip install --quiet --editable '.[ultralytics,ppyoloe,openvino,ncnn,executorch,nncf]'
+	$(BIN)/python -m pip install --quiet --editable '.[ultralytics,ppyoloe,openvino,ncnn,executorch,nncf,book]'
 	touch $@
 
 venv: $(READY)  ## build .venv with everything in it
@@ -46,8 +46,14 @@ test-slow: $(TESTABLE)  ## run the tests that cannot be quick: every network, ev
 demo: $(READY)  ## run the quickstart headless into outputs/quickstart/
 	$(BIN)/python notebooks/run.py 00_quickstart
 
+book: $(TESTABLE)  ## make the book: run all chapters at small settings, write outputs/book/site
+	OMP_NUM_THREADS=1 $(BIN)/python -m book $(BOOK_FLAGS)
+
+book-quick: $(TESTABLE)  ## the same without running chapters again
+	OMP_NUM_THREADS=1 $(BIN)/python -m book --quick $(BOOK_FLAGS)
+
 clean:  ## remove what the other commands have made
 	rm -rf $(VENV) outputs build dist .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv lab classroom lint test test-slow demo clean
+.PHONY: help venv lab classroom lint test test-slow demo book book-quick clean

@@ -1,0 +1,98 @@
+"""Run the notebooks at small settings, several at once; one whose content was run before is not run again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import time
+import tomllib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+EXECUTED = "executed"  # the folder of notebooks that were run, within the book's
+LONGEST = ("07_yolov5", "03_sensitivity", "04_plan_editor", "06_repair")  # so that no processor waits at the end
+TIMED = ("08_efficient_convolutions", "09_deployment")  # they measure times: one after the other, with none beside
+
+
+def small_settings() -> dict[str, dict[str, object]]:
+    """Return what each notebook runs with, by its name without ending."""
+    return tomllib.loads((NOTEBOOKS / "small.toml").read_text())
+
+
+def execute(names: Iterable[str], folder: Path, workers: int = 2) -> dict[str, float]:
+    """Run notebooks into a folder, and return the seconds of each that was run.
+
+    Raises
+    ------
+    RuntimeError
+        If cells raise; the message names the notebooks. The others are run all the same.
+    """
+    missing = [name for name in names if recorded(name, folder) != key(name)]
+    seconds, failures = {}, []
+    timed = [name for name in missing if name in TIMED]
+    first = sorted(set(missing) - set(timed), key=lambda name: (name not in LONGEST, name))
+    for batch, at_once in ((first, workers), (timed, 1)):
+        with ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context("spawn")) as pool:
+            running = {pool.submit(run, name, folder): name for name in batch}
+            for done in as_completed(running):
+                name = running[done]
+                if done.exception():
+                    failures.append(f"{name}: {done.exception()}")
+                else:
+                    seconds[name] = done.result()
+                    print(f"{name}: {seconds[name]:.0f} s", flush=True)
+    if failures:
+        raise RuntimeError("\n".join(failures))
+    return seconds
+
+
+def run(name: str, folder: Path) -> float:
+    """Run one notebook; it and its key are there afterwards, or neither. Return the seconds."""
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it guesses parameters, and says which it did not find
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the kernel that is started from here
+    started, asked = time.perf_counter(), key(name)
+    result = folder / EXECUTED / f"{name}.ipynb"
+    result.parent.mkdir(parents=True, exist_ok=True)
+    record(result).unlink(missing_ok=True)
+    output = folder / "runs" / name.partition("_")[2]
+    parameters = small_settings()[name] | {"output": os.path.relpath(output, NOTEBOOKS)}
+    output.mkdir(parents=True, exist_ok=True)
+    papermill.execute_notebook(
+        NOTEBOOKS / f"{name}.ipynb", result, parameters, cwd=NOTEBOOKS, kernel_name="python3", progress_bar=False
+    )
+    seconds = time.perf_counter() - started
+    record(result).write_text(json.dumps({"key": asked, "seconds": round(seconds, 1)}) + "\n")
+    return seconds
+
+
+def record(result: Path) -> Path:
+    return result.with_suffix(".json")
+
+
+def recorded(name: str, folder: Path) -> str | None:
+    """Return the key that a notebook was run with last, if it ran to its end."""
+    path = record(folder / EXECUTED / f"{name}.ipynb")
+    return json.loads(path.read_text())["key"] if path.is_file() else None
+
+
+def key(name: str) -> str:
+    """Return a hash of all that a run depends on: the notebook, its settings, the library, stored results."""
+    digest = hashlib.sha256((NOTEBOOKS / f"{name}.ipynb").read_bytes())
+    digest.update(json.dumps(small_settings()[name], sort_keys=True).encode())
+    for path in _sources():
+        digest.update(path.relative_to(ROOT).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources() -> Iterator[Path]:
+    yield from sorted((ROOT / "fpgmlab").rglob("*.py"))
+    yield from sorted(path for path in (ROOT / "data" / "results").iterdir() if path.is_file())
