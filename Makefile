@@ -52,8 +52,12 @@ book: $(TESTABLE)  ## make the book: run all chapters at small settings, write o
 book-quick: $(TESTABLE)  ## the same without running chapters again
 	OMP_NUM_THREADS=1 $(BIN)/python -m book --quick $(BOOK_FLAGS)
 
+wheels: $(READY)  ## build the wheels of fpgmlab and of its data and notebooks into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . ./data
+	ls -l dist
+
 clean:  ## remove what the other commands have made
 	rm -rf $(VENV) outputs build dist .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv lab classroom lint test test-slow demo book book-quick clean
+.PHONY: help venv lab classroom lint test test-slow demo book book-quick wheels clean

@@ -65,7 +65,7 @@ def test_every_room_is_in_the_picture():
 def test_each_command_exists_and_is_listed_by_help():
     code = "\n".join(re.findall(r"```sh\n.*?```|`make [^`]*`", "\n".join(PAGES.values()), re.DOTALL))
     named = set(re.findall(r"\bmake (?:[A-Z_]+='[^']*' )?([a-z-]+)", code))
-    assert named == {"venv", "lint", "test", "test-slow", "lab", "demo", "classroom", "book", "book-quick"}
+    assert named == {"venv", "lint", "test", "test-slow", "lab", "demo", "classroom", "book", "book-quick", "wheels"}
     shown = subprocess.run(
         ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     )

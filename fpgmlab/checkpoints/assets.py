@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fpgmlab.checkpoints.sources import Url, Wheel
 from fpgmlab.checkpoints.unpickling import read_checkpoint, tensors_of
-from fpgmlab.common.files import atomic_path, data_dir
+from fpgmlab.common.files import atomic_path, cache_dir
 from fpgmlab.errors import unknown
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def fetch(name: str, *, progress: bool = True, folder: str | os.PathLike[str] | 
     progress : bool
         Show a bar.
     folder : path-like, optional
-        The cache; ``$FPGMLAB_CACHE`` when left out, else ``cache/`` in the project's data folder.
+        The cache; when left out, as `fpgmlab.common.files.cache_dir` has it: ``$FPGMLAB_CACHE``, else ``cache/`` in the
+        project's data folder, or the user's folder for caches where that folder is an installed package.
 
     Raises
     ------
@@ -169,8 +170,7 @@ def _asset(name: str) -> Asset:
 
 
 def _folder(folder: str | os.PathLike[str] | None) -> Path:
-    named = folder or os.environ.get("FPGMLAB_CACHE")
-    return Path(named) if named else data_dir() / "cache"
+    return Path(folder) if folder else cache_dir()
 
 
 def _is_whole(path: Path, asset: Asset) -> bool:

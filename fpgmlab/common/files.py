@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -85,24 +86,52 @@ def json_text(source: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def data_dir() -> Path:
-    """Return the folder with the project's data sets and checkpoints.
+    """Return the folder with the project's data sets, checkpoints and stored studies.
 
-    It is ``$FPGMLAB_DATA`` when that is set, else ``data/`` of the checkout that this package lies in.
+    It is ``$FPGMLAB_DATA`` when that is set, else ``data/`` of the checkout that this package lies in, else that of the
+    installed package ``fpgmlab-data``.
 
     Raises
     ------
     FileNotFoundError
-        When neither exists.
+        When none of them is there.
     """
-    named = os.environ.get("FPGMLAB_DATA")
-    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "data"
-    if (folder / "README.md").is_file():
-        return folder
-    where = f"FPGMLAB_DATA={named!r}" if named else f"no checkout around {str(Path(__file__).parent)!r}"
-    raise FileNotFoundError(
-        f"the data folder of fpgmlab was not found ({where}). The data sets and checkpoints come with the source "
-        "repository, not with the installed package: clone it and set FPGMLAB_DATA to its data/ folder."
+    named, checkout = os.environ.get("FPGMLAB_DATA"), Path(__file__).resolve().parents[2] / "data"
+    found = (Path(named),) if named else (checkout, installed_data())
+    for folder in found:
+        if folder is not None and (folder / "README.md").is_file():
+            return folder
+    where = (
+        f"FPGMLAB_DATA={named!r} is no such folder"
+        if named
+        else f"FPGMLAB_DATA is not set, {str(checkout)!r} of a checkout is not there, fpgmlab-data is not installed"
     )
+    raise FileNotFoundError(
+        f"the data folder of fpgmlab was not found: {where}. Data sets and checkpoints come with the package "
+        "fpgmlab-data, pip install 'fpgmlab[data]', or with the source repository: clone it and set FPGMLAB_DATA to "
+        "its data/ folder."
+    )
+
+
+def installed_data() -> Path | None:
+    """Return the folder of the installed package ``fpgmlab-data``: data and notebooks; None where it is not."""
+    spec = importlib.util.find_spec("fpgmlab_data")
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+def cache_dir() -> Path:
+    """Return the folder for what is fetched on request; it need not be there.
+
+    It is ``$FPGMLAB_CACHE`` when that is set, else ``cache/`` in the data folder, but nothing is written into an
+    installed package: then it is ``fpgmlab/`` in the user's folder for caches.
+    """
+    named = os.environ.get("FPGMLAB_CACHE")
+    if named:
+        return Path(named)
+    folder = data_dir()
+    if folder != installed_data():
+        return folder / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fpgmlab"
 
 
 def data_file(*parts: str) -> Path:
@@ -116,7 +145,7 @@ def data_file(*parts: str) -> Path:
     path = data_dir().joinpath(*parts)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{str(path)!r} is missing from the data folder. Restore it with 'git checkout -- data', "
-            "or rebuild it with 'python data/build.py' (see data/README.md)."
+            f"{str(path)!r} is missing from the data folder. Restore it with 'git checkout -- data', or rebuild it "
+            "with 'python data/build.py' (see data/README.md); where it was installed, install fpgmlab-data again."
         )
     return path

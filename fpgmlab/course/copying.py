@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from fpgmlab.common.files import installed_data
+
 _SUFFIXES = (".ipynb", ".png")
 
 
@@ -55,21 +57,20 @@ def copy_notebooks(folder: str | os.PathLike[str], *, overwrite: bool = False) -
 
 
 def notebooks_dir() -> Path:
-    """Return the folder that holds the course's notebooks: of the checkout around this package, or the package's own.
+    """Return the folder that holds the course's notebooks: of the checkout around this package, or of fpgmlab-data.
 
     Raises
     ------
     FileNotFoundError
         When neither is there.
     """
-    package = Path(__file__).resolve().parents[1]
-    places = (package.parent / "notebooks", package / "course" / "notebooks")
-    for folder in places:
-        if (folder / "00_quickstart.ipynb").is_file():
+    checkout, installed = Path(__file__).resolve().parents[2] / "notebooks", installed_data()
+    for folder in (checkout, installed and installed / "notebooks"):
+        if folder is not None and (folder / "00_quickstart.ipynb").is_file():
             return folder
     raise FileNotFoundError(
-        f"the notebooks were not found, neither in {str(places[0])!r} nor in {str(places[1])!r}. They come with the "
-        "source repository: clone it, and run this from there."
+        f"the notebooks were not found: {str(checkout)!r} of a checkout is not there, fpgmlab-data is not installed. "
+        "Get them with pip install 'fpgmlab[data]', or clone the source repository and run this from there."
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
 import pytest
 
-from fpgmlab.common.files import atomic_path, data_dir, data_file, is_free, remove_unfinished
+from fpgmlab.common import files
+from fpgmlab.common.files import atomic_path, cache_dir, data_dir, data_file, is_free, remove_unfinished
 
 
 def test_a_finished_file_is_renamed_and_nothing_else_is_left(tmp_path: Path):
@@ -70,6 +72,38 @@ def test_data_is_found_from_the_checkout_and_through_the_environment(monkeypatch
     monkeypatch.setenv("FPGMLAB_DATA", os.fspath(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"FPGMLAB_DATA=.*clone it"):
         data_dir()
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """As if fpgmlab lay in no checkout; the folder of fpgmlab-data, which is empty."""
+    for name in ("FPGMLAB_DATA", "FPGMLAB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "site" / "fpgmlab" / "common" / "files.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    (tmp_path / "site").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return tmp_path / "site" / "fpgmlab_data"
+
+
+def test_without_a_checkout_the_installed_data_are_found_and_nothing_is_written_there(installed: Path):
+    with pytest.raises(
+        FileNotFoundError, match=r"FPGMLAB_DATA is not set, .*site/data' of a checkout .*fpgmlab\[data\]"
+    ):
+        data_dir()
+    installed.mkdir()
+    for name in ("__init__.py", "README.md"):
+        (installed / name).touch()
+    importlib.invalidate_caches()
+    assert data_dir() == installed
+    assert cache_dir() == installed.parents[1] / "caches" / "fpgmlab"
+
+
+def test_what_is_fetched_lies_beside_the_data_or_where_one_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("FPGMLAB_CACHE", raising=False)
+    assert cache_dir() == data_dir() / "cache"
+    monkeypatch.setenv("FPGMLAB_CACHE", str(tmp_path))
+    assert cache_dir() == tmp_path
 
 
 def test_a_missing_data_file_says_how_to_get_it():
