@@ -7,10 +7,4 @@ import fpgmlab as fl
 
 def claims_table() -> str:
     """Return the registry's table of claims in Markdown."""
-    if not hasattr(fl, "studies"):
-        return ""
-    frame = fl.studies.claims()
-    rows = ["| " + " | ".join(map(str, frame.columns)) + " |", "|---" * len(frame.columns) + "|"]
-    for row in frame.astype(str).itertuples(index=False):
-        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |")
-    return "\n".join(rows)
+    return fl.studies.claims_table(results=None)

@@ -6,7 +6,8 @@ each figure read from its study, and the head that every study is written with.
 
 from fpgmlab.studies.claims import claims
 from fpgmlab.studies.files import folder, load
+from fpgmlab.studies.page import claims_table
 from fpgmlab.studies.recording import machine, part, record
 from fpgmlab.studies.tables import frame, results, table
 
-__all__ = ["claims", "folder", "frame", "load", "machine", "part", "record", "results", "table"]
+__all__ = ["claims", "claims_table", "folder", "frame", "load", "machine", "part", "record", "results", "table"]

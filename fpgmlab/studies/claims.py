@@ -54,6 +54,8 @@ class Measured:
         A key of `OF`, where at the place are several.
     interval : tuple or None
         The places of the ends of its interval, or that of both.
+    minus : tuple or None
+        The place of what is taken off.
     """
 
     name: str
@@ -63,12 +65,14 @@ class Measured:
     how: str = "itself"
     of: str | None = None
     interval: tuple[tuple[Step, ...], ...] | None = None
+    minus: tuple[Step, ...] | None = None
 
     def value(self, study: Mapping[str, object]) -> float:
         """Return it as it is said, not yet rounded."""
         there = found(study, self.place).value
         if self.of is None:
-            return AS[self.how](_number(there, self.place))
+            less = 0.0 if self.minus is None else _number(found(study, self.minus).value, self.minus)
+            return AS[self.how](_number(there, self.place) - less)
         values = there if isinstance(there, list) else [there]
         return AS[self.how](OF[self.of]([_number(value, self.place) for value in values]))
 
@@ -177,12 +181,13 @@ def _measured(name: str, given: dict, base: tuple[Step, ...]) -> Measured:
     interval = given.get("interval")
     if interval is not None:
         interval = tuple((*base, *end) for end in interval)
+    minus = (*base, *given["minus"]) if "minus" in given else None
     how, of = given.get("as", "itself"), given.get("of")
     if how not in AS:
         raise ValueError(f"{written(place)}: {one_of('as', how, AS)}")
     if of is not None and of not in OF:
         raise ValueError(f"{written(place)}: {one_of('of', of, OF)}")
-    return Measured(name, place, given.get("unit", ""), given.get("digits", 0), how, of, interval)
+    return Measured(name, place, given.get("unit", ""), given.get("digits", 0), how, of, interval, minus)
 
 
 def _number(value: object, place: tuple[Step, ...]) -> float:

@@ -14,22 +14,23 @@ from fpgmlab.studies.places import Step, found, written
 BEGIN, END = "<!-- claims: written by python -m fpgmlab.studies README.md -->", "<!-- end of claims -->"
 
 
-def claims_table(claims: Iterable[Claim] | None = None, results: str = "data/results") -> str:
+def claims_table(claims: Iterable[Claim] | None = None, results: str | None = "data/results") -> str:
     """Return the claims and where they were measured as a table in Markdown.
 
     Parameters
     ----------
     claims : iterable of Claim, optional
         All of ``claims.toml`` when left out.
-    results : str
-        The folder of the studies, as seen from the page.
+    results : str, optional
+        The folder of the studies, as seen from the page; without one they are named and not linked.
     """
     lines = ["| claim | where it was measured | date | command |", "|---|---|---|---|"]
     for claim in read_claims() if claims is None else claims:
         study = load(claim.study)
         place = common([figure.place for figure in claim.figures])
         there = found(study, place)
-        where = f"[{claim.study}]({results}/{claim.study}.json)" + (f" `{written(place)}`" if place else "")
+        name = f"`{claim.study}`" if results is None else f"[{claim.study}]({results}/{claim.study}.json)"
+        where = f"{name} `{written(place)}`" if place else name
         date, command = there.date or study["study"]["date"], there.command or study["study"]["command"]
         lines.append(f"| {claim.said(study)} | {where} | {date} | `{command}` |")
     return "\n".join(lines)

@@ -132,7 +132,7 @@ def prune_gradually(
     Notes
     -----
     Several cuts with nothing but repairs between them give ResNet-20 a little more at a third of its MACs than one cut
-    that is repaired (0.2 to 0.4 points, two draws), and nothing elsewhere; in the one run that was measured, three
+    that is repaired (0.3 to 0.4 points, two draws), and nothing elsewhere; in the one run that was measured, three
     epochs were worth more in one piece after a single cut than spread over three (``data/results/gradual.json``).
     """
     kind, value = _target(target)
