@@ -33,7 +33,7 @@ def execute(names: Iterable[str], folder: Path, workers: int = 2) -> dict[str, f
     RuntimeError
         If cells raise; the message names the notebooks. The others are run all the same.
     """
-    missing = [name for name in names if recorded(name, folder) != key(name)]
+    missing = [name for name in names if recorded(name, folder).get("all") != key(name)]
     seconds, failures = {}, []
     timed = [name for name in missing if name in TIMED]
     first = sorted(set(missing) - set(timed), key=lambda name: (name not in LONGEST, name))
@@ -58,7 +58,7 @@ def run(name: str, folder: Path) -> float:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it guesses parameters, and says which it did not find
     os.environ["OMP_NUM_THREADS"] = "1"  # for the kernel that is started from here
-    started, asked = time.perf_counter(), key(name)
+    started, keys = time.perf_counter(), {"content": content(name), "all": key(name)}
     result = folder / EXECUTED / f"{name}.ipynb"
     result.parent.mkdir(parents=True, exist_ok=True)
     record(result).unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def run(name: str, folder: Path) -> float:
         NOTEBOOKS / f"{name}.ipynb", result, parameters, cwd=NOTEBOOKS, kernel_name="python3", progress_bar=False
     )
     seconds = time.perf_counter() - started
-    record(result).write_text(json.dumps({"key": asked, "seconds": round(seconds, 1)}) + "\n")
+    record(result).write_text(json.dumps(keys | {"seconds": round(seconds, 1)}) + "\n")
     return seconds
 
 
@@ -77,16 +77,22 @@ def record(result: Path) -> Path:
     return result.with_suffix(".json")
 
 
-def recorded(name: str, folder: Path) -> str | None:
-    """Return the key that a notebook was run with last, if it ran to its end."""
+def recorded(name: str, folder: Path) -> dict[str, str]:
+    """Return the keys that a notebook was run with last; none if it did not run to its end."""
     path = record(folder / EXECUTED / f"{name}.ipynb")
-    return json.loads(path.read_text())["key"] if path.is_file() else None
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def content(name: str) -> str:
+    """Return a hash of a notebook's code and its settings: what was run with another has other outputs."""
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return hashlib.sha256(json.dumps([code, small_settings()[name]], sort_keys=True).encode()).hexdigest()
 
 
 def key(name: str) -> str:
-    """Return a hash of all that a run depends on: the notebook, its settings, the library, stored results."""
-    digest = hashlib.sha256((NOTEBOOKS / f"{name}.ipynb").read_bytes())
-    digest.update(json.dumps(small_settings()[name], sort_keys=True).encode())
+    """Return a hash of all that a run depends on: its content, the library, stored results."""
+    digest = hashlib.sha256(content(name).encode())
     for path in _sources():
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(path.read_bytes())

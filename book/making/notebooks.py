@@ -12,6 +12,7 @@ from nbformat.v4 import new_markdown_cell, new_output
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"
+INJECTED = "injected-parameters"  # papermill's tag
 PANEL = (
     "*A panel, here as a picture. To use it, run this chapter in JupyterLab: `make lab`, or "
     "`jupyter lab notebooks/{name}.ipynb`.*"
@@ -42,6 +43,18 @@ def opening(notebook: NotebookNode) -> Opening:
     return Opening(title[1].strip(), said("Needs"), said("Gives"), said("You will learn"))
 
 
+def fill(notebook: NotebookNode, executed: NotebookNode) -> None:
+    """Put the outputs of the same code into a notebook, whose text may have changed since, and the settings it had."""
+    ran = [cell for cell in executed.cells if cell.cell_type == "code"]
+    given = [cell for cell in ran if INJECTED in cell.metadata.get("tags", [])]
+    mine = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell, other in zip(mine, [cell for cell in ran if cell not in given], strict=True):
+        cell.outputs, cell.execution_count = other.outputs, other.execution_count
+    places = [n for n, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    if places:
+        notebook.cells[places[0] + 1 : places[0] + 1] = given
+
+
 def page(notebook: NotebookNode, name: str) -> NotebookNode:
     """Return a notebook, executed or not, as the book shows it."""
     cells = []
@@ -53,15 +66,18 @@ def page(notebook: NotebookNode, name: str) -> NotebookNode:
         tags = cell.metadata.get("tags", [])
         cell.metadata = {"tags": tags}
         if cell.cell_type == "code":
-            if "injected-parameters" in tags:
+            if INJECTED in tags:
                 cells.append(new_markdown_cell(_settings(cell.source)))
                 continue
+            desk = any("PlanEditor" in text and not picture for text, picture in _panels(cell.outputs))
             cell.outputs, panels = _shown(cell.outputs)
             caption = _caption(follows.source) if follows is not None and follows.cell_type == "markdown" else ""
             words = "A panel as a picture" if panels else caption or "Figure; the text below tells what to see in it"
             cell.metadata["mystnb"] = {"image": {"alt": words}}
             cells.append(cell)
-            if panels:
+            if desk:
+                cells.append(new_markdown_cell("![The plan editor](overview.png)"))
+            if panels or desk:
                 cells.append(new_markdown_cell(PANEL.format(name=name)))
         else:
             cells.append(cell)
@@ -69,6 +85,12 @@ def page(notebook: NotebookNode, name: str) -> NotebookNode:
         cell["id"] = str(number)
     notebook.cells = cells
     return notebook
+
+
+def _panels(outputs: list[NotebookNode]) -> list[tuple[str, bool]]:
+    """Return what is said of each widget, and whether it brings a picture."""
+    data = [output.get("data", {}) for output in outputs]
+    return [(each.get("text/plain", ""), "image/png" in each) for each in data if WIDGET in each]
 
 
 def _shown(outputs: list[NotebookNode]) -> tuple[list[NotebookNode], int]:

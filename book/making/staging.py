@@ -10,10 +10,10 @@ import nbformat
 from nbformat import NotebookNode
 
 from book.making.api import index_page, room_page, rooms
-from book.making.claims import claims_table
-from book.making.executing import EXECUTED, key, recorded
+from book.making.claims import claims, studies
+from book.making.executing import EXECUTED, content, recorded
 from book.making.linking import relink
-from book.making.notebooks import opening, page
+from book.making.notebooks import fill, opening, page
 from book.making.references import addresses, bibliography, citing, references
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,8 @@ def stage(folder: Path) -> Path:
         "chaptertree": lambda: "\n".join(f"notebooks/{name}" for name in notebooks),
         "projecttree": lambda: "\n".join(places[path].removesuffix(".md") for path in texts if path[:5] != "book/"),
         "references": lambda: bibliography(entries, _cited_in(notebooks, texts, places, cited)),
-        "claims": claims_table,
+        "claims": claims,
+        "studies": studies,
     }
     for path, text in texts.items():
         whole = _MADE.sub(lambda match: made[match[1]](), relink(text, path, places[path], places, cited))
@@ -87,10 +88,11 @@ def _cell(text: str) -> str:
 
 
 def _read(name: str, folder: Path) -> NotebookNode:
-    """Return a notebook as it was run with what it is now, or without outputs."""
-    fresh = recorded(name, folder) == key(name)
-    path = folder / EXECUTED / f"{name}.ipynb" if fresh else chapters()[name]
-    return nbformat.read(path, as_version=4)
+    """Return a notebook with what its cells gave when they were run last; without, if they were others then."""
+    notebook = nbformat.read(chapters()[name], as_version=4)
+    if recorded(name, folder).get("content") == content(name):
+        fill(notebook, nbformat.read(folder / EXECUTED / f"{name}.ipynb", as_version=4))
+    return notebook
 
 
 def _places(texts: Mapping[str, str]) -> dict[str, str]:
@@ -129,8 +131,8 @@ def _write(files: Mapping[str, str | bytes], folder: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_file() and path.relative_to(folder).as_posix() not in files:
             path.unlink()
-    for place, content in files.items():
-        data = content.encode() if isinstance(content, str) else content
+    for place, text in files.items():
+        data = text.encode() if isinstance(text, str) else text
         path = folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_bytes() != data:

@@ -88,7 +88,7 @@ def test_a_notebook_that_was_run_as_it_is_now_is_not_run_again(tmp_path: Path):
     name = "05_classroom_desk"
     result = tmp_path / "executed" / f"{name}.ipynb"
     result.parent.mkdir()
-    record(result).write_text(f'{{"key": "{key(name)}"}}')
+    record(result).write_text(f'{{"all": "{key(name)}"}}')
     assert execute([name], tmp_path) == {}
     assert not result.exists()
 

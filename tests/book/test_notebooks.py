@@ -8,7 +8,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from book.making.notebooks import WIDGET, opening, page
+from book.making.notebooks import INJECTED, WIDGET, fill, opening, page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +45,7 @@ def test_a_caption_is_what_is_read_out_in_place_of_its_figure():
 
 
 def test_smaller_settings_are_told():
-    cell = new_code_cell('samples = 128\noutput = "../x"', metadata={"tags": ["injected-parameters"]})
+    cell = new_code_cell('samples = 128\noutput = "../x"', metadata={"tags": [INJECTED]})
     (box,) = page(new_notebook(cells=[cell]), "06_repair").cells
     assert box.cell_type == "markdown"
     assert "samples = 128" in box.source
@@ -61,3 +61,20 @@ def test_an_opening_says_what_a_chapter_needs_and_gives():
     assert said.learn == "it"
     with pytest.raises(ValueError, match="begins with its title"):
         opening(new_notebook(cells=[new_markdown_cell("Repair")]))
+
+
+def test_text_that_changed_since_a_run_keeps_what_the_code_gave():
+    now = [new_code_cell("a = 2", metadata={"tags": ["parameters"]}), new_markdown_cell("new"), new_code_cell("a")]
+    one = new_output("execute_result", data={"text/plain": "1"})
+    then = [now[0], new_code_cell("a = 1", metadata={"tags": [INJECTED]}), new_code_cell("a", outputs=[one])]
+    notebook = new_notebook(cells=now)
+    fill(notebook, new_notebook(cells=then))
+    assert [cell.source for cell in notebook.cells] == ["a = 2", "a = 1", "new", "a"]
+    assert notebook.cells[-1].outputs == [one]
+
+
+def test_a_desk_that_brings_no_picture_has_the_projects_own():
+    cells = shown(new_output("display_data", data={WIDGET: {"model_id": "1"}, "text/plain": "VBox(PlanEditor)"}))
+    assert not cells[1].outputs
+    assert "overview.png" in cells[2].source
+    assert "make lab" in cells[3].source
