@@ -40,6 +40,10 @@ def equal_loss(
     metric : str, optional
         Whose drop is meant; accuracy when left out, or where the curves have none what `fpgmlab.allocate` goes by.
 
+    Returns
+    -------
+    Plan
+
     Raises
     ------
     ValueError

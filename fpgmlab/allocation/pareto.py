@@ -6,8 +6,9 @@ import numpy as np
 
 
 def pareto_front(cost: np.ndarray, value: np.ndarray, higher_is_better: bool = True) -> np.ndarray:
-    """Return which points no other one beats: none costs at most as much and is at least as good, and one of the two
-    really better.
+    """Return which points no other one beats.
+
+    None costs at most as much and is at least as good, and one of the two really better.
 
     Parameters
     ----------
@@ -20,6 +21,11 @@ def pareto_front(cost: np.ndarray, value: np.ndarray, higher_is_better: bool = T
     -------
     ndarray, (n,)
         bool; of equal points all or none.
+
+    Raises
+    ------
+    ValueError
+        For numbers that are not finite, or not as many of both.
     """
     cost, value = np.asarray(cost, float), np.asarray(value, float)
     if cost.ndim != 1 or cost.shape != value.shape or not (np.isfinite(cost).all() and np.isfinite(value).all()):

@@ -19,14 +19,32 @@ _KEY = "fpgmlab"  # one key: the order of several is not stable in the file
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What a file holds: tensors by name, and the record that was written with them (empty in a foreign file)."""
+    """What a file holds.
+
+    Attributes
+    ----------
+    tensors : mapping of str to Tensor
+        By name.
+    record : mapping
+        What was written with them; empty in a foreign file.
+    """
 
     tensors: Mapping[str, Tensor]
     record: Mapping[str, Any]
 
 
 def write_weights(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON record to a safetensors file; the same input gives the same bytes."""
+    """Write tensors and a JSON record to a safetensors file; the same input gives the same bytes.
+
+    Parameters
+    ----------
+    path : path-like
+        Written whole or not at all.
+    tensors : mapping of str to Tensor
+        By name.
+    record : mapping
+        What JSON can hold.
+    """
     from safetensors.torch import save_file
 
     text = json.dumps({"format": FORMAT, **record}, sort_keys=True)
@@ -36,7 +54,7 @@ def write_weights(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], r
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
-    """Read a safetensors file.
+    """Read a safetensors file at a path, and return what it holds.
 
     Raises
     ------

@@ -17,7 +17,7 @@ class _Norm(Protocol):
 
 
 def match_attributes(module: nn.Module) -> None:
-    """Set a layer's own record of its channels to what its tensors have."""
+    """Set a module's own record of its channels to what its tensors have."""
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         filters, read = module.weight.shape[:2]
         if module.groups == module.in_channels and module.groups > 1:  # depthwise

@@ -24,6 +24,11 @@ def on_device(batch: T, device: torch.device, *, channels_last: bool | None = No
         Lay 4-D tensors out with the channels last, which convolutions in training, or of weights laid out alike,
         prefer; or with the channels before the pixels, which some models' code wants, see
         `fpgmlab.common.layout.bears_channels_last`. As they are when left out.
+
+    Returns
+    -------
+    object
+        The batch, built alike.
     """
 
     def moved(tensor: Tensor) -> Tensor:

@@ -13,7 +13,14 @@ from fpgmlab.common.modules import eval_mode, tensors_in
 
 
 def call(model: nn.Module, example_input: object) -> object:
-    """Call a model with one tensor or list, a tuple of positional or a dict of keyword arguments."""
+    """Return what a model gives for an example input.
+
+    Parameters
+    ----------
+    model : nn.Module
+    example_input : object
+        One tensor or list, a tuple of positional or a dict of keyword arguments.
+    """
     if isinstance(example_input, dict):
         return model(**example_input)
     if isinstance(example_input, tuple):
@@ -23,7 +30,7 @@ def call(model: nn.Module, example_input: object) -> object:
 
 @contextmanager
 def left_as_it_is(model: nn.Module) -> Iterator[None]:
-    """Undo on exit what a forward pass writes to a model.
+    """Undo on exit what a forward pass writes to a model; yields nothing.
 
     Attributes, the contents of containers in attributes and of those that hooks hold, new values of parameters and
     buffers; of buffers also in place.

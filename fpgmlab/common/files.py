@@ -135,7 +135,7 @@ def cache_dir() -> Path:
 
 
 def data_file(*parts: str) -> Path:
-    """Return the path of a file below `data_dir`.
+    """Return the path of a file below `data_dir`, from the parts of its path.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def eval_mode(model: nn.Module, training: bool = False) -> Iterator[nn.Module]:
-    """Put a model into eval mode, or into training mode; on exit each module is in the mode it had."""
+    """Put a model into eval mode and yield it, or into ``training`` mode; on exit each module is in the mode it had."""
     modes = {module: module.training for module in model.modules()}
     model.train(training)
     try:
@@ -26,6 +26,11 @@ def channels_last(model: nn.Module, wanted: bool = True) -> Iterator[nn.Module]:
     """Lay a model's 4-D weights out with channels last, which convolutions on CPUs prefer; on exit as they were.
 
     Not ``wanted``, they stay as they are; see `fpgmlab.common.layout.bears_channels_last`.
+
+    Yields
+    ------
+    nn.Module
+        The model itself.
     """
     before = [(p, p.data) for p in model.parameters() if p.ndim == 4 and wanted]
     try:
@@ -43,7 +48,18 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def tensor_of(module: nn.Module, name: str) -> Tensor:
-    """Return a module's own parameter or buffer of a name, which type checkers know as ``Tensor | Module``."""
+    """Return a module's own parameter or buffer of a name, which type checkers know as ``Tensor | Module``.
+
+    Returns
+    -------
+    Tensor
+        Of any shape.
+
+    Raises
+    ------
+    TypeError
+        For the name of something else.
+    """
     tensor = getattr(module, name)
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name!r} of {type(module).__name__} must be a tensor; it is {type(tensor).__name__}")
@@ -51,7 +67,7 @@ def tensor_of(module: nn.Module, name: str) -> Tensor:
 
 
 def named_tensors(model: nn.Module) -> dict[int, str]:
-    """Return ``{id(tensor): dotted name}`` of all parameters and buffers; a shared tensor has its first name."""
+    """Return ``{id(tensor): dotted name}`` of a model's parameters and buffers; a shared one has its first name."""
     names: dict[int, str] = {}
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         names.setdefault(id(tensor), name)
@@ -59,7 +75,13 @@ def named_tensors(model: nn.Module) -> dict[int, str]:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split ``"layer1.0.conv1.weight"`` into the module's name and the tensor's: ``("layer1.0.conv1", "weight")``."""
+    """Return the module's name and the tensor's own, of a tensor's dotted name.
+
+    Examples
+    --------
+    >>> fl.common.split_name("layer1.0.conv1.weight")
+    ('layer1.0.conv1', 'weight')
+    """
     module, _, tensor = name.rpartition(".")
     return module, tensor
 
@@ -76,7 +98,7 @@ def stage(name: str) -> str:
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists, dicts and objects with attributes, in order."""
+    """Yield the tensors of a value, in order: in nested tuples, lists, dicts and objects with attributes."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):

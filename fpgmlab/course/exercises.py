@@ -46,7 +46,7 @@ def check(name: str, answer: object) -> None:
 
 
 def right(name: str, answer: object) -> bool:
-    """Return whether an exercise's answer is right; as `check`, without a word.
+    """Return whether an answer to the exercise of this name is right; as `check`, without a word.
 
     >>> from fpgmlab.course.exercises import right
     >>> right("06-2", None)

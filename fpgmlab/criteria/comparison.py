@@ -54,6 +54,8 @@ def compare_criteria(
     ------
     ValueError
         For fewer than two criteria, two of the same label, a ratio out of range, or as `fpgmlab.score`.
+    TypeError
+        For a criterion that is neither a name nor a rule.
     """
     import pandas as pd
     from scipy.stats import kendalltau, rankdata

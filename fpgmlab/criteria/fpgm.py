@@ -97,6 +97,11 @@ class FPGMMix(Criterion):
         Share of the filters removed by their euclidean norm.
     distance_ratio : float
         Share removed by the sum of distances to the other survivors.
+
+    Raises
+    ------
+    ValueError
+        For shares below 0, or that are together 1 or more.
     """
 
     norm_ratio: float = 0.1

@@ -32,7 +32,8 @@ class Reconstruction(GraphCriterion):
     computes on some pictures without labels, the channels of a group go one after the other, each time the one whose
     absence changes the outputs of all layers that read the group least, the weights of what stays refitted by least
     squares. A score is the error by the time when a channel goes: squared, as a share of the outputs' variance, added
-    up over the layers. It is what `fpgmlab.repair` can make up for that does not count.
+    up over the layers. It is what `fpgmlab.repair` can make up for that does not count. ThiNet (Luo, Wu & Lin, ICCV
+    2017, arXiv:1707.06342) goes by the outputs of the next layer too, but refits once all channels are chosen.
 
     A linear layer that reads several positions of a channel, and more features than there are pictures, is taken
     position by position: so few equations say nothing of how one position follows from the others.
@@ -67,7 +68,13 @@ class Reconstruction(GraphCriterion):
             raise ValueError(f"ridge must be a number above 0, such as {USUAL}; got {self.ridge}")
 
     def of_graph(self, graph: ChannelGraph, names: Sequence[str]) -> dict[str, Tensor]:
-        """Return the scores (channels,) of these groups; those that no layer with weights reads are left out."""
+        """Return the scores (channels,) of these groups; those that no layer with weights reads are left out.
+
+        Raises
+        ------
+        ValueError
+            As the class.
+        """
         readers = {name: found for name in names if (found := _readers(graph, name))}
         every = {reader.layer.name: reader for reader in chain.from_iterable(readers.values())}
         for layer, reader in every.items():
@@ -98,7 +105,7 @@ class Reconstruction(GraphCriterion):
         return "no convolution or linear layer reads it"
 
     def scores(self, filters: Tensor) -> Tensor:
-        """Raise a `ValueError`: of weights alone nothing follows."""
+        """Raise a `ValueError`, whatever the filters (n, dim) are: of weights alone no score follows to return."""
         raise ValueError("it needs a graph, not weights alone: what can be taken over depends on what the layers read")
 
 

@@ -90,6 +90,12 @@ class GraphCriterion(Criterion, Protocol):
         """Return the scores (channels,) of these groups, float64 on the CPU; without those to which it does not apply.
 
         What it says of a group does not depend on which others are asked for.
+
+        Parameters
+        ----------
+        graph : ChannelGraph
+        names : sequence of str
+            The groups to score.
         """
         raise NotImplementedError
 

@@ -64,6 +64,8 @@ def score(
     ValueError
         For an unknown criterion or reduction, NaN or infinite weights (with the layer), or a group to which the
         criterion does not apply.
+    TypeError
+        For a criterion that is neither a name nor a rule.
     """
     criterion = resolve(criterion, seed)
     reduce = criterion.reduce if reduce is None else reduce

@@ -30,6 +30,11 @@ def score_table(graph: ChannelGraph, scores: Mapping[str, Tensor], plan: Plan) -
     -------
     pandas.DataFrame
         Columns group, channel, score, removed, protected (the reason, or empty).
+
+    Raises
+    ------
+    ValueError
+        For a plan that does not fit the graph, scores of wrong length, and when no group has any.
     """
     import pandas as pd
 

@@ -124,6 +124,8 @@ def export_onnx(
     ------
     ImportError
         Without onnx, onnxscript and onnxruntime: install ``fpgmlab[deploy]``.
+    ValueError
+        For an unknown exporter or dtype, and an opset that is no whole number.
     RuntimeError
         When the model cannot be exported, is random, or the result differs by more than ``tolerance`` or has another
         opset than the one asked for; with an opset that can be written.

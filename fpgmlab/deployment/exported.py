@@ -37,7 +37,7 @@ def latency(
     ----------
     paths : mapping of str to path-like
         Files by the name to show.
-    example_input : Tensor
+    example_input : Tensor, (batch, ...)
         What to run; its batch size is that of the measurement.
     runs, warmup : int
         Measured rounds, and runs before them. What takes less than a millisecond runs several times in each round.
@@ -48,6 +48,11 @@ def latency(
     -------
     pandas.DataFrame
         name, median_ms, low_ms, high_ms (the 10th and 90th percentile), relative (median over the first one's), runs.
+
+    Raises
+    ------
+    ValueError
+        For fewer runs than one.
     """
     import pandas as pd
 

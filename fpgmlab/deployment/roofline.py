@@ -25,6 +25,8 @@ ROUNDS = 12
 class Roof:
     """What a machine can do at most, in one runtime with so many threads.
 
+    The two sides of a roofline (Williams, Waterman & Patterson, Comm. ACM 52, 2009).
+
     Attributes
     ----------
     runtime : str
@@ -47,7 +49,7 @@ class Roof:
         return self.bandwidths[-1]
 
     def milliseconds(self, macs: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the least time for so many MACs, and for moving so many bytes."""
+        """Return the least milliseconds for so many MACs, and for so many bytes that are moved; (n,) each, as given."""
         speed = np.exp(np.interp(np.log(np.maximum(moved, 1)), np.log(self.sizes), np.log(self.bandwidths)))
         return 1e3 * macs / self.peak, 1e3 * moved / speed
 
@@ -55,12 +57,18 @@ class Roof:
 def machine_roof(runtime: str = "onnxruntime", *, threads: int | None = 1) -> Roof:
     """Measure the roof of this machine's processor: a product of large matrices, sums of arrays of several sizes.
 
+    A roofline as by Williams, Waterman & Patterson (Comm. ACM 52, 2009).
+
     Parameters
     ----------
     runtime : str
         What multiplies the matrices, in float32: one that runs single layers.
     threads : int, optional
         All processors that the process may use when left out.
+
+    Returns
+    -------
+    Roof
 
     Raises
     ------

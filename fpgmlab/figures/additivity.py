@@ -31,6 +31,10 @@ def additivity(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError

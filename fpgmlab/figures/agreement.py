@@ -40,6 +40,15 @@ def rank_agreement(frame: pd.DataFrame, value: str = "overlap", *, style: Style 
         The column to show.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For another value, and a frame without rows or the columns of `fpgmlab.compare_criteria`.
     """
     if value not in VALUES:
         raise ValueError(one_of("value", value, VALUES))

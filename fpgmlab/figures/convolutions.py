@@ -36,6 +36,10 @@ def receptive_fields(
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError
@@ -76,6 +80,10 @@ def channel_reach(reach: Mapping[str, Tensor], *, style: Style | None = None) ->
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError
@@ -101,6 +109,10 @@ def macs_and_time(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
         A row for each: name, macs and time, in any units; the first is what the others are compared with.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------
@@ -141,6 +153,10 @@ def time_over_channels(frame: pd.DataFrame, block: int = 16, *, style: Style | N
         Channels that a runtime computes at once.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------

@@ -29,6 +29,15 @@ def theory_and_practice(frame: pd.DataFrame, *, style: Style | None = None) -> F
         From `fpgmlab.theory_and_practice`.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame that is not from `fpgmlab.theory_and_practice`.
     """
     layers, whole = _parts(frame)
     with new_figure(min(10.0, 0.22 * len(layers) + 4.0), lambda _, text: 2.0 + 10 * text, style) as figure:
@@ -62,6 +71,15 @@ def layers_under_roof(frame: pd.DataFrame, roof: Roof, *, style: Style | None = 
         From `fpgmlab.machine_roof`.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame that is not from `fpgmlab.theory_and_practice`.
     """
     layers, _ = _parts(frame)
     layers = layers[(layers[["ms", "ms_before", "macs", "macs_before"]] > 0).all(axis=1)]

@@ -37,6 +37,15 @@ def distance_matrix(
         What the distance is.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        As `fpgmlab.figures.clustered_order`.
     """
     matrix = as_distances(distances)
     tree = cluster_tree(matrix)

@@ -45,6 +45,15 @@ def filter_tiles(
         Tiles in a row; 8, or 16 from 65 filters on, when left out.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For filters that are not (n, channels, height, width) of at least one, and scores that are not (n,).
     """
     if filters.ndim != 4 or len(filters) == 0 or scores.shape != filters.shape[:1]:
         raise ValueError(

@@ -27,6 +27,15 @@ def gamma_ridgeline(frame: pd.DataFrame, dead: float = 0.01, *, style: Style | N
         Scales below it count as dead: a full row of red is a layer in which all are.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows or the columns of `fpgmlab.gammas`.
     """
     layers = _by_layer(frame)
     top = max(1.06 * max(values.max() for values in layers.values()), 2 * dead)
@@ -73,6 +82,15 @@ def gamma_histogram(
         Whether counts are shown on a logarithmic axis.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows or the columns of `fpgmlab.gammas`.
     """
     values = np.concatenate(list(_by_layer(frame).values()))
     top = float(values.max()) or 1.0
@@ -106,6 +124,15 @@ def gamma_summary(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
         From `fpgmlab.gammas`.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows or the columns of `fpgmlab.gammas`.
     """
     layers = _by_layer(frame)
     place = np.arange(len(layers))
@@ -146,6 +173,15 @@ def gamma_before_after(
         What the two are called.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For frames without rows or the columns of `fpgmlab.gammas`, another ``by``, and by layer for different layers.
     """
     if by not in BY:
         raise ValueError(one_of("by", by, BY))

@@ -50,7 +50,14 @@ class Look:
     dashes: LineStyleType
 
     def handle(self, label: str, markersize: float = 4.0, lw: float = 1.1) -> Line2D:
-        """Return a legend's entry."""
+        """Return a legend's entry.
+
+        Parameters
+        ----------
+        label : str
+        markersize, lw : float
+            In points.
+        """
         return Line2D([], [], color=self.colour, marker=self.marker, ls=self.dashes, markersize=markersize, lw=lw,
                       mew=0, label=label)  # fmt: skip
 

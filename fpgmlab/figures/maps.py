@@ -44,6 +44,15 @@ def filter_map(
         Principal components, or classical scaling of the distances.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For an unknown method, and points that are not (filters, ...) of at least one filter.
     """
     if method not in METHODS:
         raise ValueError(one_of("method", method, METHODS))

@@ -35,6 +35,15 @@ def norm_distributions(
         Four spread over the depth when left out.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame without the columns of `fpgmlab.criteria.norms_and_distances`, and an unknown layer.
     """
     shares = relative_norms(frame)
     known = list(dict.fromkeys(shares["layer"]))
@@ -69,6 +78,15 @@ def norm_requirements(frame: pd.DataFrame, *, style: Style | None = None) -> Fig
         From `fpgmlab.criteria.norms_and_distances`.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows or the columns of `fpgmlab.criteria.norms_and_distances`.
     """
     each = relative_norms(frame).groupby("layer", sort=False)["relative"]
     spread, least = each.std(ddof=0).to_numpy(), each.min().to_numpy()

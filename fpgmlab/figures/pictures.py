@@ -33,6 +33,15 @@ def pictures(
         Images in a row; 8, or as many as the labels leave room for, when left out.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For images that are not (n, channels, height, width) of at least one, or not as many labels and guesses.
     """
     guesses = labels if guesses is None else guesses
     if images.ndim != 4 or len(images) == 0 or not len(images) == len(labels) == len(guesses):

@@ -19,6 +19,10 @@ def plan_bars(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
         From ``plan.frame(graph)``.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
     """
     place = np.arange(len(frame))
     protected = is_protected(frame["protected"])

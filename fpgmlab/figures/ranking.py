@@ -41,6 +41,15 @@ def sensitivity_ranking(
         As in `fpgmlab.sensitivity.ranking_table`.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        As `fpgmlab.sensitivity.ranking_table`.
     """
     metric, frame = one_metric(frame, metric)
     table = ranking_table(

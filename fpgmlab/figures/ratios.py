@@ -24,6 +24,10 @@ def plan_ratios(frames: Mapping[str, pd.DataFrame], *, style: Style | None = Non
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError

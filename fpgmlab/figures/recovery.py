@@ -21,6 +21,10 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
         The column to show.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
     """
     macs, values = stages["macs"] / 1e6, stages[metric]
     colours = [GREY, RED, BLUE, ORANGE]

@@ -49,6 +49,10 @@ def take_over(
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError
@@ -108,6 +112,10 @@ def repair_errors(
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError
@@ -161,6 +169,10 @@ def repair_over(
         Of the unpruned network: a dashed line.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
 
     Raises
     ------

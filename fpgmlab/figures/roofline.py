@@ -30,6 +30,10 @@ def roofline(frame: pd.DataFrame, peak: float, bandwidth: float, *, style: Style
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError

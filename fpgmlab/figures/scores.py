@@ -31,6 +31,15 @@ def score_bars(
         What the score is, with its unit if it has one.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For scores that are not (channels,) of at least one channel.
     """
     if scores.ndim != 1 or len(scores) == 0:
         raise ValueError(f"scores must be (channels,) of at least one channel; got {tuple(scores.shape)}")
@@ -68,6 +77,15 @@ def scores_by_layer(frame: pd.DataFrame, label: str = "score", *, style: Style |
         What the score is.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows or the columns of `fpgmlab.criteria.score_table`.
     """
     missing = [name for name in ("group", "score", "removed", "protected") if name not in frame]
     if missing or frame.empty:

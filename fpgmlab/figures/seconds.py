@@ -35,6 +35,10 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError

@@ -55,6 +55,10 @@ def sensitivity_curves(
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError
@@ -123,6 +127,15 @@ def sensitivity_map(
         As in `sensitivity_curves`.
     higher_is_better : bool, optional
         Of a metric of which the frame does not know it.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        As `sensitivity_curves`; when it is not known of the metric which values are better.
     """
     metric, frame = one_metric(frame, metric)
     groups = list(dict.fromkeys(frame["group"]))

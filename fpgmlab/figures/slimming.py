@@ -36,6 +36,15 @@ def slimming_curve(
         The column with the metric, a fraction such as "accuracy"; the only further one when left out.
     style : mapping, optional
         From `fpgmlab.figures.style`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        For a frame without rows, the columns network and ratio or a metric; without ``metric``, for several.
     """
     rest = [name for name in frame.columns if name not in ("network", "ratio", "stage")]
     metric = rest[0] if metric is None and len(rest) == 1 else metric

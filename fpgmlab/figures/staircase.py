@@ -27,6 +27,10 @@ def staircase(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError

@@ -23,6 +23,11 @@ def clustered_order(distances: Tensor | np.ndarray, *, optimal: bool = True) -> 
     -------
     ndarray, (n,)
         Numbers of the filters.
+
+    Raises
+    ------
+    ValueError
+        For distances that are not (n, n), finite and symmetric.
     """
     return leaves(cluster_tree(as_distances(distances), optimal))
 

@@ -74,6 +74,11 @@ def distance_sums(points: Tensor, distance: Distance = "euclidean") -> Tensor:
     -------
     Tensor, (..., n)
         float64. Identical points have exactly the same sum.
+
+    Raises
+    ------
+    ValueError
+        As `pairwise_distances`.
     """
     if minkowski_order(distance) != 2:
         return pairwise_distances(points, distance).sum(dim=-1)

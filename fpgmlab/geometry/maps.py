@@ -38,6 +38,8 @@ class PCA:
 def pca(points: Tensor, dims: int = 2) -> PCA:
     """Return the principal components of points, the sign of each such that its largest coordinate is positive.
 
+    After Pearson (Phil. Mag. 2, 1901), by eigenvectors of the smaller of the two matrices of products.
+
     Parameters
     ----------
     points : Tensor, (n, dim)
@@ -78,6 +80,11 @@ def classical_mds(distances: Tensor, dims: int = 2) -> tuple[Tensor, Tensor]:
         The sign of each column is such that its largest entry is positive.
     shares : Tensor, (dims,)
         Of the sum of the absolute eigenvalues.
+
+    Raises
+    ------
+    ValueError
+        For distances that are not (n, n).
     """
     distances = as_points(distances)
     if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:

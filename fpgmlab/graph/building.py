@@ -17,7 +17,7 @@ from fpgmlab.graph.tracing.passes import trace_labels
 
 
 def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
-    """Return the graph that tracing alone gives; parameters and errors are those of `fpgmlab.trace`."""
+    """Return the graph that tracing alone gives, of a model and an input that it takes as `fpgmlab.trace` does."""
     if isinstance(protect, str):
         protect = [protect]
     modules = dict(model.named_modules())

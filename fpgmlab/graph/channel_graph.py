@@ -194,7 +194,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
                     )
 
     def keep(self, plan: HasRemoved) -> np.ndarray:
-        """Return which channels of all groups stay, (all channels,) bool, in the numbering of ``layers``."""
+        """Return which channels of all groups stay under a plan, (channels,) bool, in the numbering of ``layers``."""
         self.check(plan)
         return self._mask(plan)
 
@@ -205,7 +205,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         return mask
 
     def channels_of(self, name: str) -> slice:
-        """Return where a group's channels lie in the numbering of ``layers``."""
+        """Return where the channels of the group of a name lie in the numbering of ``layers``."""
         return self._slices[self[name].name]
 
     def protecting(self, reasons: Mapping[str, str]) -> ChannelGraph:

@@ -81,17 +81,27 @@ class ChannelShuffle(nn.Module):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the channels of x, (batch, channels, height, width), in their new order.
+
+        Raises
+        ------
+        ValueError
+            When the channels are no multiple of the groups.
+        """
         parts = x.chunk(self.groups, 1)  # each (batch, channels / groups, height, width)
         if len(parts) != self.groups:
             raise ValueError(f"{self.groups} groups cannot share {x.shape[1]} channels alike")
         return torch.stack(parts, 2).flatten(1, 2)  # (batch, channels, height, width)
 
     def extra_repr(self) -> str:
+        """Return what the module's ``repr`` says of it."""
         return f"groups={self.groups}"
 
 
 class ShuffledGrouped(nn.Module):
     """A grouped convolution and a channel shuffle behind it: k·k·inputs·outputs / groups weights.
+
+    The unit of ShuffleNet without its pointwise ends (Zhang et al., CVPR 2018, arXiv:1707.01083).
 
     Parameters
     ----------
@@ -108,6 +118,7 @@ class ShuffledGrouped(nn.Module):
         self.shuffle = ChannelShuffle(self.conv.groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs for x, (batch, inputs, height, width) -> (batch, outputs, rows, columns)."""
         return self.shuffle(self.conv(x))
 
 
@@ -134,6 +145,7 @@ class DepthwiseSeparable(nn.Module):
         self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs for x, (batch, inputs, height, width) -> (batch, outputs, rows, columns)."""
         return self.pointwise(self.depthwise(x))
 
 
@@ -173,10 +185,25 @@ def convolution(
 def weights_of(kind: str, inputs: int, outputs: int, kernel_size: int = 3, groups: int = 4) -> int:
     """Return the formula's number of weights, without a bias; times the positions of the output it is that of MACs.
 
+    Parameters
+    ----------
+    kind : {"plain", "dilated", "grouped", "shuffled", "depthwise_separable"}
+    inputs, outputs : int
+        Channels.
+    kernel_size : int
+        Of both sides.
+    groups : int
+        Of grouped and shuffled ones.
+
     Raises
     ------
     ValueError
         For another kind, and groups that do not divide the channels.
+
+    Examples
+    --------
+    >>> fl.models.weights_of("plain", 64, 64), fl.models.weights_of("depthwise_separable", 64, 64)
+    (36864, 4672)
     """
     if kind not in KINDS:
         raise ValueError(one_of("kind", kind, KINDS))

@@ -21,7 +21,9 @@ def receptive_field_size(layers: Sequence[tuple[int, int, int]]) -> int:
     layers : sequence of (int, int, int)
         Kernel size, stride and dilation of each, from the input on.
 
-    >>> receptive_field_size([(3, 1, 1), (3, 1, 2), (3, 1, 4)])
+    Examples
+    --------
+    >>> fl.models.receptive_field_size([(3, 1, 1), (3, 1, 2), (3, 1, 4)])
     15
     """
     size, step = 1, 1
@@ -35,7 +37,8 @@ def receptive_field(model: nn.Module, images: Tensor, layer: str | None = None) 
     """Return how much the middle of a layer's output depends on each pixel: the mean absolute gradient.
 
     Where it is 0 the position does not look, at least at these pictures: a ReLU that is shut passes no gradient, and a
-    maximum only that of one pixel. The model is run in eval mode on a copy.
+    maximum only that of one pixel. The model is run in eval mode on a copy. After Luo et al., *Understanding the
+    effective receptive field in deep convolutional neural networks*, NeurIPS 2016, arXiv:1701.04128.
 
     Parameters
     ----------

@@ -63,6 +63,11 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     model : nn.Module, optional
         For a network of your own: a fresh, unpruned instance. It is left as it is; the loaded model is a copy.
 
+    Returns
+    -------
+    nn.Module
+        With its provenance.
+
     Raises
     ------
     FileNotFoundError

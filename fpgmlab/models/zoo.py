@@ -25,27 +25,40 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def resnet20(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:
-    """Return an untrained ResNet-20: 0.27 M parameters at width 1; see `ResNet`."""
+    """Return an untrained ResNet-20 for small images, 0.27 M parameters at width 1 (He et al., CVPR 2016).
+
+    Parameters
+    ----------
+    classes, channels : int
+        Outputs, and channels of the input image.
+    width : float
+        Factor on every layer's channels.
+
+    Raises
+    ------
+    ValueError
+        For classes that are not a number.
+    """
     return _build(ResNet, "resnet20", classes, channels, width)
 
 
 def resnet32(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:
-    """Return an untrained ResNet-32: 0.46 M parameters at width 1; see `ResNet`."""
+    """Return an untrained ResNet-32 as `resnet20` does: 0.46 M parameters at width 1 (He et al., CVPR 2016)."""
     return _build(ResNet, "resnet32", classes, channels, width)
 
 
 def resnet56(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:
-    """Return an untrained ResNet-56: 0.86 M parameters at width 1; see `ResNet`."""
+    """Return an untrained ResNet-56 as `resnet20` does: 0.86 M parameters at width 1 (He et al., CVPR 2016)."""
     return _build(ResNet, "resnet56", classes, channels, width)
 
 
 def resnet110(classes: int = 10, channels: int = 3, width: float = 1.0) -> ResNet:
-    """Return an untrained ResNet-110: 1.7 M parameters at width 1; see `ResNet`."""
+    """Return an untrained ResNet-110 as `resnet20` does: 1.7 M parameters at width 1 (He et al., CVPR 2016)."""
     return _build(ResNet, "resnet110", classes, channels, width)
 
 
 def vgg16(classes: int = 10, channels: int = 3, width: float = 1.0) -> VGG:
-    """Return an untrained VGG-16 with batch norm: 14.7 M parameters at width 1; see `VGG`."""
+    """Return an untrained VGG-16 with batch norm as `resnet20` does: 14.7 M parameters (Simonyan & Zisserman, 2015)."""
     return _build(VGG, "vgg16", classes, channels, width)
 
 
@@ -58,7 +71,7 @@ def yolov5(
     width: float = 1.0,
     release: str | None = None,
 ) -> YOLOv5:
-    """Return a YOLOv5, untrained or with the weights of an official checkpoint, its names and anchors.
+    """Return a YOLOv5 (Jocher, 2020), untrained or with the weights of an official checkpoint, its names and anchors.
 
     Parameters
     ----------

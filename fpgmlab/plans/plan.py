@@ -55,6 +55,10 @@ class Plan(Removal):
         max_ratio : float
             No group loses more than this fraction.
 
+        Returns
+        -------
+        Plan
+
         Raises
         ------
         ValueError
@@ -92,11 +96,24 @@ class Plan(Removal):
     ) -> Plan:
         """Remove the same fraction of every group that is not protected.
 
-        Give either the ``ratio``, or one budget (``macs``, ``params`` or ``bytes``: what may remain, as a fraction of
-        the original); then the smallest ratio that meets it is taken. The groups named in ``protect`` stay whole as
-        well. The other parameters are those of `from_ratios`. When nothing is said of ``multiple``, groups keep numbers
-        of channels that runtimes do not waste here: a network pruned to any numbers can take twice the time of the
-        whole one (``data/results/runtimes.json``); ``multiple=1`` takes the ratio as it is.
+        Parameters
+        ----------
+        graph, scores, max_ratio
+            As in `from_ratios`.
+        ratio : float
+            0 <= ratio < 1.
+        macs, params, bytes : float
+            Or one budget: what may remain, as a fraction of the original; the smallest ratio that meets it is taken.
+        multiple : int or "runtime"
+            As in `from_ratios`. When left out, groups keep numbers of channels that runtimes do not waste here: a
+            network pruned to any numbers can take twice the time of the whole one (``data/results/runtimes.json``);
+            1 takes the ratio as it is.
+        protect : sequence of str
+            Names of groups that stay whole as well.
+
+        Returns
+        -------
+        Plan
 
         Raises
         ------
@@ -148,6 +165,10 @@ class Plan(Removal):
         protect : sequence of str
             Names of groups that stay whole as well, and are not among those compared.
 
+        Returns
+        -------
+        Plan
+
         Raises
         ------
         ValueError
@@ -181,8 +202,23 @@ class Plan(Removal):
     ) -> Plan:
         """Remove a fraction that depends on depth: of the first, the middle and the last third of the prunable groups.
 
-        The groups named in ``protect`` stay whole; practice leaves the first one alone. The other parameters are those
-        of `from_ratios`.
+        Parameters
+        ----------
+        graph, scores, multiple, max_ratio
+            As in `uniform`.
+        shallow, middle, deep : float
+            0 <= ratio < 1, of each third.
+        protect : sequence of str
+            Names of groups that stay whole as well; practice leaves the first one alone.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        ValueError
+            As `from_ratios`.
         """
         free = prunable(graph, protect)
         thirds = np.array_split(np.array(free, dtype=object), 3)

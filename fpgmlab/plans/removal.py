@@ -74,7 +74,7 @@ class Removal:
 
     @classmethod
     def from_json(cls, source: str | os.PathLike[str]) -> Self:
-        """Read a plan from a file, or from JSON text.
+        """Return a plan from a source: the path of a file, or JSON text.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Removal:
         return table
 
     def diff(self, other: Removal) -> pd.DataFrame:
-        """Return the groups in which two plans differ: group, channels, kept, other_kept, only_here, only_there.
+        """Return where the other plan differs: group, channels, kept, other_kept, only_here, only_there.
 
         ``only_here`` and ``only_there`` are tuples of the channels that just one of the plans removes.
         """

@@ -45,6 +45,11 @@ def global_cut(graph: ChannelGraph, scores: Scores, ratio: float, protect: Seque
         0 <= ratio <= 1. Of equal scores those of earlier groups go below first.
     protect : sequence of str
         Names of groups that are left out as well.
+
+    Raises
+    ------
+    ValueError
+        For an unknown group, scores that are missing, of wrong length or NaN, and when all groups are protected.
     """
     names, owner, values = _pooled(graph, scores, protect)
     order = np.argsort(values, kind="stable")
@@ -71,6 +76,11 @@ def floors(graph: ChannelGraph, scores: Scores, floor: float = 0.0) -> pd.DataFr
     pandas.DataFrame
         Columns group, channels, least (how many it keeps at its floor), ratio (the global ratio at which the
         threshold reaches the first channel that the floor holds back), by ascending ratio.
+
+    Raises
+    ------
+    ValueError
+        As `global_cut`.
     """
     import pandas as pd
 

@@ -119,6 +119,8 @@ def fit(
         what differs, and for more processes than examples in a batch.
     OSError
         When no checkpoint can be written; a disk that is full later is only warned of.
+    ImportError
+        In one of several processes without Accelerate: install ``fpgmlab[accelerate]``.
 
     Warns
     -----

@@ -59,6 +59,10 @@ def read_run(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> RunF
         Changes such as ``"fit.epochs=1"``: a key with its section, and a value as TOML has it (a text may stand without
         quotes).
 
+    Returns
+    -------
+    RunFile
+
     Raises
     ------
     BadRun

@@ -67,7 +67,13 @@ class Classification(Splits):
 
     @cached_property
     def example_input(self) -> Tensor:
-        """One validation image, (1, channels, height, width)."""
+        """One validation image, (1, channels, height, width).
+
+        Raises
+        ------
+        TypeError
+            When the data set gives something else.
+        """
         image = self.val[0][0]
         if not isinstance(image, Tensor) or image.ndim != 3 or not image.is_floating_point():
             found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
@@ -78,14 +84,29 @@ class Classification(Splits):
         return image.unsqueeze(0)
 
     def train_batches(self, batch_size: int = 128, seed: int = 0, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the training data once, shuffled and augmented: ``(batch, c, h, w)``, ``(batch,)``.
+        """Yield the training data once, shuffled and augmented: images (batch, c, h, w), labels (batch,).
 
-        Read ahead by so many worker processes; the batches are the same for any number.
+        Parameters
+        ----------
+        batch_size : int
+            Images in a batch; a smaller last one is left out, unless it is the only one.
+        seed : int
+            Of the order and the augmentation.
+        workers : int
+            Processes that read ahead; the batches are the same for any number.
         """
         return in_order(self, batch_size, seed, workers)
 
     def shuffled(self, batch_size: int, seed: int, share: Share = WHOLE) -> Shuffled:
-        """Return the batches of `train_batches` by their number, or a share of each."""
+        """Return the batches of `train_batches` by their number.
+
+        Parameters
+        ----------
+        batch_size, seed
+            As of `train_batches`.
+        share : Share
+            Which part of each batch, where several processes share it; all of it when left out.
+        """
         generator = torch.Generator().manual_seed(seed)
         torch.empty((), dtype=torch.int64).random_(generator=generator)  # the order that a DataLoader would have
         order = torch.randperm(len(self.train), generator=generator).tolist()
@@ -103,7 +124,7 @@ class Classification(Splits):
         return images, labels
 
     def val_batches(self, batch_size: int = 256, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the validation data in order, or its first ``max_samples`` examples."""
+        """Yield the validation data in order, ``batch_size`` at a time, or its first ``max_samples`` examples."""
         return self._in_order(self.val, batch_size, max_samples)
 
     def _in_order(self, data: Examples, batch_size: int, max_samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -123,7 +144,26 @@ class Classification(Splits):
             )
 
     def loss(self, outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-        """Cross entropy of logits ``(batch, classes)`` against labels ``(batch,)``, in nats."""
+        """Return the cross entropy, in nats.
+
+        Parameters
+        ----------
+        outputs : Tensor, (batch, classes)
+            Logits.
+        targets : Tensor, (batch,)
+            Labels.
+        reduction : {"mean", "none", "sum"}
+
+        Returns
+        -------
+        Tensor
+            A scalar, or with ``"none"`` (batch,).
+
+        Raises
+        ------
+        ValueError
+            For outputs of another shape.
+        """
         if outputs.ndim != 2 or outputs.shape[1] != len(self._names):
             raise ValueError(
                 f"{self.name}: the model must give logits (batch, {len(self._names)}); got {tuple(outputs.shape)}"
@@ -163,7 +203,7 @@ class ShiftAndFlip:
 
 
 def shift_and_flip(pixels: int = 2, flip: bool = True) -> ShiftAndFlip:
-    """Return an augmentation that shifts each image by up to ``pixels`` and mirrors half of them."""
+    """Return an augmentation that shifts each image by up to ``pixels`` and, with ``flip``, mirrors half of them."""
     return ShiftAndFlip(pixels, flip)
 
 

@@ -33,6 +33,10 @@ def image_folder(
         So many of the pictures to train on are to validate, and what would validate is to test with; see
         `Classification.holdout`.
 
+    Returns
+    -------
+    Classification
+
     Raises
     ------
     FileNotFoundError

@@ -96,6 +96,11 @@ class Splits(ABC):
             How many examples to keep; all of what is left out.
         seed : int
             Of the draw.
+
+        Raises
+        ------
+        ValueError
+            For more examples than there are, or none.
         """
         name = _name_of(self)
         return replace(
@@ -106,7 +111,15 @@ class Splits(ABC):
         )
 
     def test_batches(self, batch_size: int | None = None, max_samples: int | None = None) -> Iterator[Any]:
-        """Yield the test data in order, or its first ``max_samples`` examples, as ``val_batches`` does with its own."""
+        """Yield the test data in order, or its first ``max_samples`` examples, as ``val_batches`` does with its own.
+
+        Without ``batch_size``, ``eval_batch_size`` at a time.
+
+        Raises
+        ------
+        ValueError
+            When the task has none.
+        """
         return self._in_order(_test_of(self), self.eval_batch_size if batch_size is None else batch_size, max_samples)
 
     @abstractmethod

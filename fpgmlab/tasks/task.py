@@ -57,13 +57,41 @@ class Task(Protocol):
         """The validation data."""
 
     def train_batches(self, batch_size: int, seed: int) -> Iterator[tuple[object, object]]:
-        """Yield inputs and targets of the training data once, in an order (and augmented) by the seed."""
+        """Yield inputs and targets of the training data once.
+
+        Parameters
+        ----------
+        batch_size : int
+            Examples in a batch; a last one with fewer may be left out.
+        seed : int
+            Of the order, and of the augmentation.
+        """
 
     def val_batches(self, batch_size: int, max_samples: int | None) -> Iterator[tuple[object, object]]:
-        """Yield inputs and targets of the validation data in order, or of its first ``max_samples`` examples."""
+        """Yield inputs and targets of the validation data in order.
+
+        Parameters
+        ----------
+        batch_size : int
+            Examples in a batch.
+        max_samples : int or None
+            Only the first so many examples.
+        """
 
     def loss(self, outputs: Any, targets: Any, reduction: str = "mean") -> Tensor:
-        """Return the loss of a batch, a scalar, or with ``reduction="none"`` of each example, (batch,)."""
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        outputs, targets : object
+            What the network gave for a batch, and what the batch came with.
+        reduction : {"mean", "none"}
+
+        Returns
+        -------
+        Tensor
+            A scalar, or with ``"none"`` the loss of each example, (batch,).
+        """
 
     def metric(self) -> Metric:
         """Return a fresh torchmetrics metric, updated with outputs and targets."""

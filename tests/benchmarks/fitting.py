@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 import fpgmlab as fl
 from fpgmlab.common.batches import on_device
 from fpgmlab.recovery.steps import _warm_cosine
-from fpgmlab.tasks.detection.task import _stacked
+from fpgmlab.tasks.detection.items import stacked
 
 TITLE, COMMAND = "How fast fit trains beside a loop written for one network", "python tests/benchmarks/fitting.py"
 OUTPUT = Path(__file__).resolve().parent.parent.parent / "data" / "results" / "fitting.json"
@@ -60,7 +60,7 @@ def fashion() -> tuple[fl.tasks.Task, Dataset, Callable, int]:
 
 def trees() -> tuple[fl.tasks.Task, Dataset, Callable, int]:
     task = fl.tasks.trees().subset(val=1)
-    return task, Augmented(task), _stacked, 8
+    return task, Augmented(task), stacked, 8
 
 
 NETWORKS = {

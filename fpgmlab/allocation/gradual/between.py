@@ -90,7 +90,7 @@ class Repair:
         inputs_of(task, 1, 0)
 
     def after(self, cut: Cut, network: nn.Module) -> nn.Module:
-        """Return the network repaired; nothing is to be done where nothing was cut."""
+        """Return the network repaired, as it is where nothing was cut; a `ValueError` without pictures to repair by."""
         if not any(cut.plan.removed.values()):
             return network
         graph, plan = (cut.before, cut.plan) if self.towards == "step" else (cut.origin, cut.gone)
@@ -135,7 +135,7 @@ class Fit:
     stage = "recovered"
 
     def check(self, task: Task) -> None:
-        """Raise a `ValueError` for options out of range."""
+        """Raise a `ValueError` for options out of range; the task gives the batch size that is left out."""
         size = train_batch_size(task, self.batch_size)
         Options(
             self.epochs, self.lr, self.optimizer, self.weight_decay, size, self.accumulate, self.seed, self.amp,
@@ -143,7 +143,7 @@ class Fit:
         )  # fmt: skip
 
     def after(self, cut: Cut, network: nn.Module) -> nn.Module:
-        """Return the network trained."""
+        """Return the network trained; of the cut its task, number, checkpoint and stop are looked at."""
         options = {field.name: getattr(self, field.name) for field in fields(self)}
         options["seed"] += cut.number - 1
         history = fit(network, cut.task, **options, checkpoint=cut.checkpoint, stop=cut.stop, progress=cut.progress)

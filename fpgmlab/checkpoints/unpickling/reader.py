@@ -32,7 +32,7 @@ _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that checkpo
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> object:
-    """Read a file of ``torch.save`` without running anything that it names.
+    """Return what a file of ``torch.save`` at a path holds, without running anything that it names.
 
     Dicts, lists, tuples, sets, strings, bytes and numbers come back as themselves (an OrderedDict as a dict, a
     ``torch.Size`` as a tuple, a device as a string), parameters and tensors as plain tensors on the CPU without

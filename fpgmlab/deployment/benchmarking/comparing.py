@@ -93,6 +93,8 @@ def benchmark(
         For a file that is not there.
     ImportError
         For a runtime that is not installed, with the extra that installs it.
+    TypeError
+        For a network that is neither a model nor a path.
     """
     threads = _checked(networks, runtimes, batch, threads, {"rounds": rounds, "warmup": warmup})
     versions = {name: RUNTIMES[name].awake() for name in runtimes}

@@ -38,6 +38,8 @@ def export_executorch(
         Without ExecuTorch: install ``fpgmlab[executorch]``.
     RuntimeError
         When the model cannot be exported, or the result differs by more than ``tolerance``.
+    ValueError
+        For a path with another ending.
     """
     target = ending(path, ".pte")
     needed("executorch")

@@ -68,6 +68,8 @@ def export_ncnn(
     RuntimeError
         When the model cannot be converted, with the operations that ncnn does not have, or the result differs by more
         than ``tolerance``.
+    ValueError
+        For a path with another ending.
     """
     target = ending(path, ".ncnn.param")
     needed("ncnn")

@@ -48,6 +48,8 @@ def export_openvino(
         Without OpenVINO: install ``fpgmlab[openvino]``.
     RuntimeError
         When the model cannot be exported, or the result differs by more than ``tolerance``.
+    ValueError
+        For a path with another ending.
     """
     target = ending(path, ".xml")
     needed("openvino")

@@ -67,7 +67,7 @@ class Runtime:
         layer : nn.Module
             A convolution, transposed or not, of one to three dimensions, padded with zeros, or a linear layer; with a
             bias, in eval mode.
-        example : Tensor
+        example : Tensor, (batch, ...)
             Its input; its shape is fixed.
         threads : int, optional
             Within one operation; the runtime chooses when left out.
@@ -89,7 +89,7 @@ class Runtime:
         raise NotImplementedError(f"{type(self).__name__} runs single layers only")
 
     def threads(self, count: int | None) -> AbstractContextManager[None]:
-        """Hold around a measurement: here a runtime sets threads that are the same for all its sessions."""
+        """Return what is held around a measurement: here a runtime sets the count of threads of all its sessions."""
         return nullcontext()
 
     def awake(self) -> str:

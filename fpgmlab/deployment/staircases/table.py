@@ -110,6 +110,8 @@ class LatencyTable:
     def steps(self, layer: str) -> pd.DataFrame:
         """Return a layer's time over its channels, on one side and then the other, the other side whole.
 
+        A `ValueError` for a layer that the table does not have.
+
         Returns
         -------
         pandas.DataFrame
@@ -136,7 +138,7 @@ class LatencyTable:
         return pd.concat(parts, ignore_index=True)
 
     def latency(self, graph: ChannelGraph, plan: Plan | None = None) -> float:
-        """Return the network's latency under a plan, in ms.
+        """Return the latency of a graph's network under a plan, in ms.
 
         Raises
         ------
@@ -147,7 +149,7 @@ class LatencyTable:
         return float(self.milliseconds(graph, (graph.costs.counts @ kept)[None])[0])
 
     def by_layer(self, graph: ChannelGraph, plan: Plan | None = None) -> dict[str, float]:
-        """Return the milliseconds of each layer under a plan."""
+        """Return the milliseconds of each layer of a graph under a plan."""
         kept = graph.costs.vector(None if plan is None else graph.keep(plan))
         widths = self._widths(graph, (graph.costs.counts @ kept)[None])
         return {name: float(widths.milliseconds(name, self.layers)[0]) for name in self.layers}
@@ -163,7 +165,7 @@ class LatencyTable:
         return Widths(sides, self.kernels)
 
     def form(self, graph: ChannelGraph) -> np.ndarray:
-        """Return the nearest quadratic form, as `CostModel.form` has for MACs: it leads the search."""
+        """Return the nearest quadratic form, (n, n), as `graph.costs.form` has for MACs: it leads the search."""
         counts = graph.costs.counts
         sides = np.zeros((len(counts),) * 2)
         for i, name in self.places(graph):
@@ -189,7 +191,7 @@ class LatencyTable:
         return np.linalg.lstsq(terms, ms, rcond=None)[0].reshape(2, 2)
 
     def places(self, graph: ChannelGraph) -> list[tuple[int, str]]:
-        """Return each layer of the table with its position among the graph's; refuse the table of another network."""
+        """Return each layer with its position among the graph's; a `ValueError` for the table of another network."""
         at = {layer.name: i for i, layer in enumerate(graph.layers)}
         for name, staircase in self.layers.items():
             if name not in at:
@@ -225,7 +227,7 @@ class LatencyTable:
 
     @classmethod
     def from_json(cls, source: str | os.PathLike[str]) -> LatencyTable:
-        """Read a table from a file, or from JSON text.
+        """Return a table from a source: the path of a file, or JSON text.
 
         Raises
         ------

@@ -77,6 +77,10 @@ def desk(
     style : mapping, optional
         From `fpgmlab.figures.style`.
 
+    Returns
+    -------
+    Figure
+
     Raises
     ------
     ValueError

@@ -77,9 +77,12 @@ def _made(part: _Part, channels_in: int, channels: int, depth: int) -> nn.Module
 class YOLOv5(nn.Module):
     """A detector that gives its head's raw maps, in training and in evaluation; `boxes.decode` makes boxes of them.
 
+    YOLOv5 of Ultralytics (Jocher, 2020, doi:10.5281/zenodo.3908559), module by module as there.
+
     Parameters
     ----------
     size : {"n", "s", "m", "l", "x"}
+        Of the family, from 1.9 M to 87 M parameters for COCO.
     classes : int or sequence of str
         How many, or their names.
     channels : int
@@ -96,6 +99,11 @@ class YOLOv5(nn.Module):
         Of the classes.
     strides : tuple of int
         Pixels from cell to cell, by level.
+
+    Raises
+    ------
+    ValueError
+        For an unknown size or release.
     """
 
     strides = STRIDES
@@ -144,6 +152,11 @@ class YOLOv5(nn.Module):
         -------
         tuple of Tensor, (batch, anchors * (5 + classes), height / stride, width / stride)
             For each anchor x, y, width, height, objectness and classes, before the sigmoid.
+
+        Raises
+        ------
+        ValueError
+            When height or width is no multiple of 32.
         """
         if not torch.jit.is_tracing() and any(size % self.strides[-1] for size in x.shape[-2:]):
             raise ValueError(

@@ -70,6 +70,8 @@ class Distill(Extra):
         For options out of range or of another kind; as a training begins for layers that do not exist, do not run or
         differ in size, with their names and shapes, for a task without such a head, and for a teacher on another
         device.
+    TypeError
+        For a ``compare`` that is no function.
     """
 
     teacher: nn.Module
@@ -138,7 +140,18 @@ class Distill(Extra):
         return relative_difference(outputs, wanted)
 
     def begin(self, model: nn.Module, task: Task, epochs: int, steps: int) -> RunningExtra:
-        """Return the distillation of one training."""
+        """Return the distillation of one training.
+
+        Parameters
+        ----------
+        model, task, epochs, steps
+            As of `fpgmlab.recovery.Extra`.
+
+        Raises
+        ------
+        ValueError
+            As the class.
+        """
         distance: Callable[[object, object], Tensor] = self._distance
         if self.kind == "detector":
             imitation = getattr(head_of(task), "imitation", None)

@@ -25,6 +25,11 @@ class EarlyStop(Extra):
         Epochs in a row without a better value after which it ends.
     min_delta : float
         How much better than the best before a value must be to count; in units of the task's metric.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range.
     """
 
     patience: int = 3
@@ -37,7 +42,13 @@ class EarlyStop(Extra):
             raise ValueError(f"min_delta must be >= 0; got {self.min_delta}")
 
     def begin(self, model: nn.Module, task: Task, epochs: int, steps: int) -> RunningExtra:
-        """Return the count of one training."""
+        """Return the count of one training.
+
+        Parameters
+        ----------
+        model, task, epochs, steps
+            As of `fpgmlab.recovery.Extra`.
+        """
         return _Waiting(self, task)
 
 

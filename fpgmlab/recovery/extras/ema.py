@@ -25,6 +25,11 @@ class EMA(Extra):
     ----------
     decay : float
         0 < decay < 1.
+
+    Raises
+    ------
+    ValueError
+        For a decay out of range.
     """
 
     decay: float = 0.99
@@ -34,7 +39,13 @@ class EMA(Extra):
             raise ValueError(f"decay must be greater than 0 and less than 1, such as 0.99; got {self.decay}")
 
     def begin(self, model: nn.Module, task: Task, epochs: int, steps: int) -> RunningExtra:
-        """Return the average of one training."""
+        """Return the average of one training.
+
+        Parameters
+        ----------
+        model, task, epochs, steps
+            As of `fpgmlab.recovery.Extra`.
+        """
         return _Averaging(model, self.decay)
 
 

@@ -25,15 +25,41 @@ class Extra(Protocol):
     """
 
     def loss(self, model: nn.Module, inputs: Any, outputs: Any, targets: Any) -> Tensor | float:
-        """Return a term to add to the task's loss of this batch."""
+        """Return a term to add to the task's loss of this batch.
+
+        Parameters
+        ----------
+        model : nn.Module
+            In training mode.
+        inputs, outputs, targets : object
+            Of the batch, as the task gives them and the model has answered.
+
+        Returns
+        -------
+        Tensor or float
+            A scalar.
+        """
         return 0.0
 
     def before_step(self, model: nn.Module, step: int, steps: int) -> None:
-        """Act on the gradients before the optimizer's step number ``step`` of ``steps`` (from 1)."""
+        """Act on the gradients before a step of the optimizer.
+
+        Parameters
+        ----------
+        model : nn.Module
+        step, steps : int
+            The number of the step, from 1, and how many there are in all.
+        """
         return None
 
     def after_step(self, model: nn.Module, step: int, steps: int) -> None:
-        """Act on the weights after the optimizer's step number ``step`` of ``steps`` (from 1)."""
+        """Act on the weights after a step of the optimizer.
+
+        Parameters
+        ----------
+        model, step, steps
+            As of `before_step`.
+        """
         return None
 
 
@@ -60,7 +86,7 @@ class RunningExtra(Extra):
         return None
 
     def after_epoch(self, model: nn.Module, row: Mapping[str, float]) -> bool | None:
-        """Return True to end the training after this epoch, whose row of the history this is."""
+        """Return True to end the training of the model after this epoch, whose row of the history this is."""
         return None
 
     def state_dict(self) -> dict[str, Any]:

@@ -28,6 +28,11 @@ class GammaL1(Extra):
         How it falls from there.
     clean : float
         Share of the steps, at the end, in which it is zero.
+
+    Raises
+    ------
+    ValueError
+        For options out of range.
     """
 
     strength: float = 1e-3

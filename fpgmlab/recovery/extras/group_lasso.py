@@ -73,7 +73,18 @@ class GroupLasso(Extra):
         return strength_at(self.strength, self.schedule, self.clean, step, steps)
 
     def begin(self, model: nn.Module, task: Task, epochs: int, steps: int) -> RunningExtra:
-        """Return the pull in one training."""
+        """Return the pull in one training.
+
+        Parameters
+        ----------
+        model, task, epochs, steps
+            As of `fpgmlab.recovery.Extra`.
+
+        Raises
+        ------
+        ValueError
+            As the class.
+        """
         return _Pulling(self, of_network(self.graph, model))
 
 

@@ -53,6 +53,8 @@ class SoftPruning(Extra):
     ValueError
         For options out of range, unless one of ratio and plan is given, and for a layer that normalises over channels
         of which some would go; as a training begins, for a graph of another network.
+    TypeError
+        For a criterion that is neither a name nor a rule.
     """
 
     graph: ChannelGraph
@@ -94,7 +96,18 @@ class SoftPruning(Extra):
         return bool(((layer.outputs >= where.start) & (layer.outputs < where.stop)).any())
 
     def begin(self, model: nn.Module, task: Task, epochs: int, steps: int) -> RunningExtra:
-        """Return the soft pruning of one training."""
+        """Return the soft pruning of one training.
+
+        Parameters
+        ----------
+        model, task, epochs, steps
+            As of `fpgmlab.recovery.Extra`.
+
+        Raises
+        ------
+        ValueError
+            As the class.
+        """
         return _Softly(self, of_network(self.graph, model), self._counts(), epochs)
 
 

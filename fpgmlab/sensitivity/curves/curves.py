@@ -118,6 +118,11 @@ class Curves:
         *others : Curves
             Each sample must be in one of them only.
 
+        Returns
+        -------
+        Curves
+            Of all samples together.
+
         Raises
         ------
         ValueError
@@ -170,6 +175,10 @@ class Curves:
             Gives the metrics of its own again. Needed for these alone, and only to `merge`, or when the sweep was
             stopped before its end.
 
+        Returns
+        -------
+        Curves
+
         Raises
         ------
         FileNotFoundError
@@ -181,7 +190,13 @@ class Curves:
         return curves if task is None else curves.with_metrics_of(task)
 
     def with_metrics_of(self, task: Task) -> Curves:
-        """Return the same curves, with a task's own metrics to compute them by."""
+        """Return the same curves, with a task's own metrics to compute them by.
+
+        Raises
+        ------
+        ValueError
+            When the task does not have them.
+        """
         rules = {name: named(name, task) for name, sums in self.whole.items() if isinstance(sums, States)}
 
         def given(sums: Sums, name: str) -> Sums:

@@ -138,7 +138,7 @@ class Replay:
 
 @contextmanager
 def replaying(model: nn.Module) -> Iterator[Replay]:
-    """Let a model's modules answer from memory while the context lasts; on exit it is as before.
+    """Let a model's modules answer from memory while the context lasts, and yield that memory; on exit it is as before.
 
     Use it within ``torch.no_grad()`` and in eval mode; inference mode has no version counters.
     """

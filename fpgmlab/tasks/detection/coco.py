@@ -27,6 +27,10 @@ def coco_boxes(path: str | Path, images: str | Path | None = None) -> BoxedPictu
     images : path-like, optional
         The folder that file names start from; the JSON file's own when left out.
 
+    Returns
+    -------
+    BoxedPictures
+
     Raises
     ------
     FileNotFoundError

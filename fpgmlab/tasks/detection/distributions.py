@@ -86,7 +86,22 @@ class DistributionHead:
         return max(self.strides)
 
     def detections(self, outputs: Maps, confidence: float, limit: int = KEPT) -> list[dict[str, Tensor]]:
-        """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box may be of several classes."""
+        """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box may be of several classes.
+
+        Parameters
+        ----------
+        outputs : tuple of Tensor
+            The raw maps, (batch, 4 * distances + classes, rows, columns) each.
+        confidence : float
+            Of the weakest that count, 0 to 1.
+        limit : int
+            Most detections of a picture.
+
+        Raises
+        ------
+        ValueError
+            For a confidence that is not from 0 to 1.
+        """
         maps = self._detecting(self._branches(outputs))
         decoded = decode_distances(maps, self.strides, self.classes)
         candidates = compared(self.candidates, limit)

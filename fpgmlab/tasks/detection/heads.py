@@ -85,7 +85,13 @@ class YOLOv5Head:
 
     @classmethod
     def of(cls, model: nn.Module) -> YOLOv5Head:
-        """Return the head of a network, with its own anchors and strides."""
+        """Return the head of a model, with its own anchors and strides.
+
+        Raises
+        ------
+        TypeError
+            When it has none.
+        """
         anchors, strides = (getattr(model, name, None) for name in ("anchors", "strides"))
         if not isinstance(anchors, Tensor) or not isinstance(strides, Sequence):
             raise TypeError(
@@ -99,28 +105,43 @@ class YOLOv5Head:
         return max(self.strides)
 
     def loss(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """Return `fpgmlab.models.yolov5.loss` of a batch, a scalar."""
+        """Return `fpgmlab.models.yolov5.loss` of outputs, raw maps, and targets (batch, boxes, 5), a scalar."""
         height, width = (outputs[0].shape[axis] * self.strides[0] for axis in (2, 3))
         rows = target_rows(targets)  # (objects, 6)
         rows[:, 2:] /= rows.new_tensor([width, height, width, height])
         return yolov5_loss(outputs, rows, self._anchors(outputs[0]), self.strides, self.options).total
 
     def imitation(self, outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-        """Return how far outputs are from a teacher's, a scalar; see `fpgmlab.models.yolov5.imitation`.
+        """Return how far outputs are from those wanted, a teacher's, a scalar; see `fpgmlab.models.yolov5.imitation`.
 
         For ``fl.Distill(teacher, compare=task.head.imitation)``.
         """
         return yolov5_imitation(outputs, wanted, self._anchors(outputs[0]), self.strides, self.options)
 
     def detections(self, outputs: Sequence[Tensor], confidence: float, limit: int = KEPT) -> list[dict[str, Tensor]]:
-        """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box possibly of several classes."""
+        """Return what `fpgmlab.models.boxes.suppress` leaves, within the input; a box possibly of several classes.
+
+        Parameters
+        ----------
+        outputs : sequence of Tensor
+            The raw maps, (batch, anchors * (5 + classes), rows, columns) each.
+        confidence : float
+            Of the weakest that count, 0 to 1.
+        limit : int
+            Most detections of a picture.
+
+        Raises
+        ------
+        ValueError
+            For a confidence that is not from 0 to 1.
+        """
         decoded = decode_sure(outputs, self._anchors(outputs[0]), self.strides, confidence)
         candidates = compared(self.candidates, limit)
         found = suppress(decoded, confidence, self.iou, several=True, limit=limit, candidates=candidates)
         return clipped(found, *(side * self.strides[0] for side in outputs[0].shape[2:]))
 
     def classes_in(self, outputs: object) -> int:
-        """Return for how many classes a network was made; a `TypeError` when it gives no such raw maps."""
+        """Return for how many classes a network with such outputs was made; a `TypeError` when they are no raw maps."""
         maps = outputs if isinstance(outputs, (tuple, list)) and all(isinstance(m, Tensor) for m in outputs) else ()
         anchors = len(self.anchors[0])
         fits = len(maps) == len(self.strides) and all(m.ndim == 4 and m.shape[1] % anchors == 0 for m in maps)

@@ -89,12 +89,18 @@ class PPYOLOEHead(DistributionHead):
 
     @classmethod
     def of(cls, model: nn.Module) -> PPYOLOEHead:
-        """Return the head of a network, in `PPYOLOEMaps` or not, with its own classes and strides."""
+        """Return the head of a model, in `PPYOLOEMaps` or not, with its own classes and strides."""
         head: Any = (model.model if isinstance(model, PPYOLOEMaps) else model).head
         return cls(int(head.num_classes), tuple(head.fpn_strides))
 
     def loss(self, outputs: Maps, targets: Tensor) -> Tensor:
-        """Return libreyolo's loss of a batch: classes (varifocal), boxes (GIoU) and distances together.
+        """Return libreyolo's loss of a batch, a scalar: classes (varifocal), boxes (GIoU) and distances together.
+
+        Parameters
+        ----------
+        outputs : tuple of Tensor
+            Raw maps, as `PPYOLOEMaps` gives them.
+        targets : Tensor, (batch, boxes, 5)
 
         Raises
         ------

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.numbers import whole_number
@@ -18,7 +17,7 @@ from fpgmlab.errors import few
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
 from fpgmlab.tasks.detection.crowded import MOST, Objects, kept, labels_of, name_of
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
-from fpgmlab.tasks.detection.pictures import crowd_label
+from fpgmlab.tasks.detection.items import checked, stacked
 from fpgmlab.tasks.loading import in_order
 from fpgmlab.tasks.sets import Examples, check_sets, class_names
 from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
@@ -121,14 +120,22 @@ class Detection(Splits):
         return next(self.val_batches(1, 1))[0]
 
     def train_batches(self, batch_size: int = 16, seed: int = 0, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the training data once, shuffled and augmented: ``(batch, 3, size, size)``, ``(batch, boxes, 5)``.
+        """Yield the training data once, shuffled and augmented: pictures (batch, 3, size, size), (batch, boxes, 5).
 
-        Read ahead by so many worker processes; the batches are the same for any number.
+        It takes batch size, seed and workers as `fpgmlab.tasks.Classification.train_batches` does.
         """
         return in_order(self, batch_size, seed, workers)
 
     def shuffled(self, batch_size: int, seed: int, share: Share = WHOLE) -> Shuffled:
-        """Return the batches of `train_batches` by their number, or a share of each."""
+        """Return the batches of `train_batches` by their number.
+
+        It takes batch size, seed and share as `fpgmlab.tasks.Classification.shuffled` does.
+
+        Raises
+        ------
+        ValueError
+            For a batch size below 1.
+        """
         _check_counts(batch_size=batch_size)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed)).tolist()
         return Shuffled(order, batch_size, seed, self._augmented, share)
@@ -149,10 +156,10 @@ class Detection(Splits):
                 pictures.append(fitted(picture, self.size))
             else:
                 pictures.append(self.augment(picture, self.size, generator, another))
-        return _stacked(pictures)
+        return stacked(pictures)
 
     def val_batches(self, batch_size: int = 16, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the validation data in order, letterboxed, or its first ``max_samples`` pictures."""
+        """Yield the validation data letterboxed, ``batch_size`` at a time, or its first ``max_samples`` pictures."""
         return self._in_order(self.val, batch_size, max_samples)
 
     def _in_order(self, data: Examples, batch_size: int, max_samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -163,10 +170,28 @@ class Detection(Splits):
             pictures = [self._read(data, i) for i in numbers]
             found = ((data, i, labels) for i, (_, _, labels) in zip(numbers, pictures, strict=True))
             self._tell_of_crowded(found, stacklevel=3)
-            yield _stacked([fitted(picture, self.size) for picture in pictures])
+            yield stacked([fitted(picture, self.size) for picture in pictures])
 
     def loss(self, outputs: object, targets: Tensor, reduction: str = "mean") -> Tensor:
-        """Return the head's loss of a batch, or with ``reduction="none"`` of each picture, (batch,)."""
+        """Return the head's loss of a batch.
+
+        Parameters
+        ----------
+        outputs : object
+            What the network gave, as the head reads it.
+        targets : Tensor, (batch, boxes, 5)
+        reduction : {"mean", "none"}
+
+        Returns
+        -------
+        Tensor
+            A scalar, or with ``"none"`` the loss of each picture, (batch,).
+
+        Raises
+        ------
+        ValueError
+            For a network of another number of classes.
+        """
         check_classes(self.head, outputs, self._names)
         if reduction == "mean":
             return self.head.loss(outputs, targets)
@@ -196,30 +221,7 @@ class Detection(Splits):
         )
 
     def _read(self, data: Examples, number: int) -> Boxed:
-        item = data[number]
-        where = f"{self.name}: picture {number}"
-        if not (isinstance(item, tuple | list) and len(item) == 3 and all(isinstance(part, Tensor) for part in item)):
-            found = [type(part).__name__ for part in item] if isinstance(item, tuple | list) else type(item).__name__
-            raise TypeError(f"{where} must be three tensors: image, boxes, labels; got {found}")
-        image, boxes, labels = item
-        if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
-            raise TypeError(f"{where} must be uint8 (3, height, width), RGB; got {image.dtype} {tuple(image.shape)}")
-        if labels.ndim != 1 or labels.is_floating_point():
-            raise TypeError(f"{where}: labels must be int64 (count,); got {labels.dtype} {tuple(labels.shape)}")
-        if boxes.shape != (len(labels), 4):
-            raise ValueError(f"{where}: boxes must be ({len(labels)}, 4), one for each label; got {tuple(boxes.shape)}")
-        boxes = boxes.float()
-        if not bool((boxes.isfinite() & (boxes[:, 2:] > boxes[:, :2]).all(1, keepdim=True)).all()):
-            raise ValueError(
-                f"{where} has a box without width or height, or of no numbers (left, top, right, bottom); leave it out"
-            )
-        count = len(self._names)
-        there = torch.where(labels < -1, crowd_label(labels), labels)
-        if wrong := labels[(there < 0) | (there >= count)].tolist():
-            raise ValueError(
-                f"{where}: label {wrong[0]} is out of range; with {count} classes labels must be 0 to {count - 1}"
-            )
-        return image, boxes, labels
+        return checked(data[number], f"{self.name}: picture {number}", len(self._names))
 
 
 @dataclass(frozen=True)
@@ -240,12 +242,6 @@ class _Precision:
 
 def _of_one(outputs: object, number: int) -> object:
     return tree_map_only(Tensor, lambda tensor: tensor[number : number + 1], outputs)
-
-
-def _stacked(pictures: Sequence[Boxed]) -> tuple[Tensor, Tensor]:
-    images = torch.stack([image for image, _, _ in pictures]) / 255
-    rows = [torch.cat([labels[:, None].float(), boxes], dim=1) for _, boxes, labels in pictures]
-    return images, pad_sequence(rows, batch_first=True, padding_value=-1.0)
 
 
 def _check_counts(**counts: int | None) -> None:

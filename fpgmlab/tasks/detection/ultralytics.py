@@ -59,6 +59,11 @@ class UltralyticsMaps(nn.Module):
         tuple of Tensor, (batch, 4 * distances + classes, height / stride, width / stride)
             See `fpgmlab.tasks.detection.distributions`. Of a head that can do without suppression (YOLOv10, YOLO26)
             first those that are trained with many cells for an object, then those with one cell.
+
+        Raises
+        ------
+        ValueError
+            When the branch that is trained was fused away.
         """
         head = _head(self.model)
         _check_branches(head)
@@ -105,12 +110,18 @@ class UltralyticsHead(DistributionHead):
 
     @classmethod
     def of(cls, model: nn.Module) -> UltralyticsHead:
-        """Return the head of a network, in `UltralyticsMaps` or not, with its own classes, strides and ``end2end``."""
+        """Return the head of a model, in `UltralyticsMaps` or not, with its own classes, strides and ``end2end``."""
         head = _head(model.model if isinstance(model, UltralyticsMaps) else model)
         return cls(int(head.nc), tuple(int(stride) for stride in head.stride), bool(getattr(head, "end2end", False)))
 
     def loss(self, outputs: Maps, targets: Tensor) -> Tensor:
-        """Return ultralytics' detection loss, box, class and distances together, for one picture of the batch.
+        """Return ultralytics' detection loss, a scalar: box, class and distances, for one picture of the batch.
+
+        Parameters
+        ----------
+        outputs : tuple of Tensor
+            Raw maps, as `UltralyticsMaps` gives them.
+        targets : Tensor, (batch, boxes, 5)
 
         Raises
         ------

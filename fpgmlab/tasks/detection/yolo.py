@@ -28,6 +28,10 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
     split : str
         ``"train"``, ``"val"`` or another entry, such as ``"test"``: ``Detection(train, val, test=...)``.
 
+    Returns
+    -------
+    BoxedPictures
+
     Raises
     ------
     FileNotFoundError

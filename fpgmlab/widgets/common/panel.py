@@ -42,7 +42,7 @@ class Panel(PromptWidget):
             super().__setattr__(name, value)
 
     def set_state(self, sync_data: dict) -> None:
-        """Take what the browser changed."""
+        """Take what the browser changed, ``sync_data``: values by the names of traits."""
         with self._lock:
             super().set_state(sync_data)
 

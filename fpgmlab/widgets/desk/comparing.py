@@ -66,7 +66,7 @@ class ComparingDesk(PaperDesk):
             return pd.DataFrame(self._live.compare(*plans), columns=_COLUMNS)
 
     def hold_against(self, a: Side, b: Side) -> None:
-        """Show two plans side by side from now on; see `compared`."""
+        """Show two plans, a and b, side by side from now on; see `compared`."""
         with self._lock:
             plans = [self._plan_of(side) for side in (a, b)]
             self._sides, self._shown = (a, b), None

@@ -140,6 +140,10 @@ class PlanEditor(LookingDesk):
         **budget : float
             One of ``macs``, ``params``, ``bytes``, ``latency``, as in `fpgmlab.allocate`.
 
+        Returns
+        -------
+        Plan
+
         Raises
         ------
         ValueError

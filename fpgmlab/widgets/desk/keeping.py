@@ -77,7 +77,7 @@ class KeepingDesk(WorkingDesk):
         self.observe(self._keep_soon, _KEPT)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the work has ended and the plan on the desk is measured, and keep what was found."""
+        """Wait until the work has ended and the plan is measured, keep what was found, and return whether all has."""
         found = super().wait(timeout)
         self.flush()
         return found

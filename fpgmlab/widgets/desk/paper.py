@@ -32,7 +32,7 @@ class PaperDesk(KeepingDesk):
         self._graph, self._curves, self._scores, self._task, self._table = graph, curves, scores, task, table
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON; `Plan.from_json` reads it."""
+        """Write the plan as JSON to a path; `Plan.from_json` reads it."""
         self.plan.to_json(path)
 
     def code(self) -> str:
@@ -48,7 +48,12 @@ class PaperDesk(KeepingDesk):
     def figure(self, *, metric: str | None = None, style: Style | None = None) -> Figure:
         """Draw the desk as it is, in the metric shown when none is given; see `fpgmlab.figures.desk`.
 
-        What was measured of the plan stands on top, and what is predicted only where nothing was.
+        What was measured of the plan stands on top, and what is predicted only where nothing was. The style is one of
+        `fpgmlab.figures.style`.
+
+        Returns
+        -------
+        Figure
         """
         import pandas as pd
 

@@ -47,7 +47,7 @@ class DeskState(Panel):
         self._confirm()
 
     def set_state(self, sync_data: dict) -> None:
-        """Take what the browser changed; what is refused goes back to it as it was, with a notice."""
+        """Take what the browser changed, ``sync_data``; what is refused goes back as it was, with a notice."""
         with self._lock:
             before = self.revision
             try:

@@ -188,7 +188,7 @@ class WorkingDesk(SteppingDesk):
             return measured_frame(None if shown is None or shown.plan != self.plan else shown.entry)
 
     def look(self, kept: Sequence[int]) -> None:
-        """Measure a plan that is not on the desk on a few pictures, as cut; see `glimpse`."""
+        """Measure a plan that is not on the desk, by the numbers kept, on a few pictures, as cut; see `glimpse`."""
         with self._lock:
             self._bars.check(kept)
             self._live.look(self._bars.of(kept))

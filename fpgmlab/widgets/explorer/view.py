@@ -92,6 +92,8 @@ def filter_view(
     ValueError
         For an unknown group, a ratio out of range, a criterion that does not apply to the group, or NaN or infinite
         weights.
+    TypeError
+        For a criterion that is neither a name nor a rule.
     """
     if group not in graph:
         raise ValueError(unknown("group", group, graph))

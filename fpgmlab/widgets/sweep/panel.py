@@ -164,7 +164,7 @@ class SweepPanel(Panel):
                 self._show_status()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the sweep, at most so many seconds; return whether it has come."""
+        """Wait for the end of the sweep, ``timeout`` seconds at most; return whether it has come."""
         run = self._run
         return run is None or run.wait(timeout)
 
