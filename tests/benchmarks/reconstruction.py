@@ -49,8 +49,8 @@ def interval(values: Sequence[float]) -> dict[str, float]:
 
 
 def accuracy(model: torch.nn.Module, task: fl.tasks.Classification) -> float:
-    """Return the accuracy on all validation pictures, in points."""
-    found = fl.evaluate(model.to(memory_format=torch.channels_last), task, batch_size=500)
+    """Return the accuracy on all test pictures, in points."""
+    found = fl.evaluate(model.to(memory_format=torch.channels_last), task, batch_size=500, split="test")
     return 100 * float(found["accuracy"])
 
 
@@ -89,14 +89,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=5)
     draws = parser.parse_args().draws
-    task = fl.tasks.fashion_mnist()
+    task = fl.tasks.fashion_mnist(holdout=5000)
     result = {
         **fl.studies.record(
             "reconstruction",
             title="What criteria are worth after repair",
             command="python tests/benchmarks/reconstruction.py",
         ),
-        "pictures": {"to_score_and_repair": SAMPLES, "to_judge": len(task.val), "draws": draws},
+        "pictures": {"to_score_and_repair": SAMPLES, "to_judge": len(task.test), "draws": draws},
         "networks": {name: measure(name, task, draws) for name in CHECKPOINTS},
     }
     text = json.dumps(result, indent=2)

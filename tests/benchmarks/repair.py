@@ -51,11 +51,11 @@ def recalibrated(graph: fl.ChannelGraph, plan: fl.Plan, task: object) -> nn.Modu
     return model
 
 
-def figures(graph: fl.ChannelGraph, plan: fl.Plan, task: object, samples: int = 512) -> dict:
+def figures(graph: fl.ChannelGraph, plan: fl.Plan, task: object, samples: int = 512, split: str = "val") -> dict:
     """Return the metric of a plan's network as cut, recalibrated, and repaired by several draws of pictures."""
 
     def judged(model: nn.Module) -> float:
-        return float(fl.evaluate(model, task)[task.metric_name])
+        return float(fl.evaluate(model, task, split=split)[task.metric_name])
 
     repaired = (fl.repair(graph, plan, task, samples=samples, seed=seed, progress=False) for seed in range(DRAWS))
     return {
@@ -68,20 +68,19 @@ def figures(graph: fl.ChannelGraph, plan: fl.Plan, task: object, samples: int = 
 
 def classifiers() -> Iterator[tuple[str, dict]]:
     """All 10,000 test pictures; uniform plans by two criteria, and what is allocated by repaired curves."""
-    task = fl.tasks.fashion_mnist()
-    looked_at = replace(task, val=task.subset(train=4000, seed=1).train)
+    task = fl.tasks.fashion_mnist(holdout=5000)
     for name, budgets in (("resnet20-fashion", (0.7, 0.5, 0.35)), ("vgg16-fashion", (0.5, 0.35, 0.25))):
         graph = fl.trace(fl.models.load(name), task.example_input)
-        yield f"{name}, unpruned", {"accuracy": round(fl.evaluate(graph.model, task)["accuracy"], 4)}
+        yield f"{name}, unpruned", {"accuracy": round(fl.evaluate(graph.model, task, split="test")["accuracy"], 4)}
         scores = {"fpgm": fl.score(graph, "fpgm"), "reconstruction": fl.score(graph, fl.criteria.Reconstruction(task))}
-        curves = fl.sweep(graph, scores["reconstruction"], looked_at, repair=True, progress=False)
+        curves = fl.sweep(graph, scores["reconstruction"], task, repair=True, progress=False)
         for macs in budgets:
             plans = {
                 f"uniform, {rule}": fl.Plan.uniform(graph, own, macs=macs, multiple=1) for rule, own in scores.items()
             }
             plans["allocated, reconstruction"] = fl.allocate(graph, curves, macs=macs, multiple=8)
             for way, plan in plans.items():
-                yield f"{name}, {macs:.0%}, {way}", figures(graph, plan, task)
+                yield f"{name}, {macs:.0%}, {way}", figures(graph, plan, task, split="test")
 
 
 def trees() -> Iterator[tuple[str, dict]]:
