@@ -68,6 +68,7 @@ from .recovery import plan_of_zeros as plan_of_zeros
 from .recovery import recalibrate as recalibrate
 from .recovery import repair as repair
 from .recovery import repair_report as repair_report
+from .runs import report_environment as report_environment
 from .runs import write_run as write_run
 from .sensitivity import Curves as Curves
 from .sensitivity import sweep as sweep

@@ -67,6 +67,26 @@ def test_pre_commit_runs_what_the_test_extra_installs():
     assert hooks <= installed
 
 
+def test_the_citation_is_of_this_version_and_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)  # what the format asks for
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == fl.__version__
+    assert citation["license"] == PYPROJECT["project"]["license"]
+    (paper,) = citation["references"]
+    assert paper["url"] == PYPROJECT["project"]["urls"]["FPGM paper"]
+
+
+def test_each_template_for_issues_asks_for_the_environment():
+    folder = ROOT / ".github" / "ISSUE_TEMPLATE"
+    templates = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yml") if path.stem != "config"}
+    assert set(templates) == {"fault", "figure", "criterion"}
+    for name, template in templates.items():
+        assert {"name", "description", "body"} == set(template), name
+        asked = [field for field in template["body"] if "fl.report_environment()" in field["attributes"]["description"]]
+        assert [field["validations"] for field in asked] == [{"required": True}], name
+
+
 def test_ci_lints_and_runs_both_suites():
     called = re.findall(r"^make ([a-z-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     assert called == ["lint", "test", "test-slow"]
