@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import resource
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,7 @@ def run(name: str, folder: Path) -> float:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it guesses parameters, and says which it did not find
     os.environ["OMP_NUM_THREADS"] = "1"  # for the kernel that is started from here
-    started, keys = time.perf_counter(), {"content": content(name), "all": key(name)}
+    started, before, keys = time.perf_counter(), _processor_seconds(), {"content": content(name), "all": key(name)}
     result = folder / EXECUTED / f"{name}.ipynb"
     result.parent.mkdir(parents=True, exist_ok=True)
     record(result).unlink(missing_ok=True)
@@ -69,16 +70,23 @@ def run(name: str, folder: Path) -> float:
         NOTEBOOKS / f"{name}.ipynb", result, parameters, cwd=NOTEBOOKS, kernel_name="python3", progress_bar=False
     )
     seconds = time.perf_counter() - started
-    record(result).write_text(json.dumps(keys | {"seconds": round(seconds, 1)}) + "\n")
+    took = {"seconds": round(seconds, 1), "processor_seconds": round(_processor_seconds() - before, 1)}
+    record(result).write_text(json.dumps(keys | took) + "\n")
     return seconds
+
+
+def _processor_seconds() -> float:
+    """Return what the kernels that were started from here and have ended took of the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def record(result: Path) -> Path:
     return result.with_suffix(".json")
 
 
-def recorded(name: str, folder: Path) -> dict[str, str]:
-    """Return the keys that a notebook was run with last; none if it did not run to its end."""
+def recorded(name: str, folder: Path) -> dict[str, object]:
+    """Return what a notebook was run with last, and how long it took; nothing if it did not run to its end."""
     path = record(folder / EXECUTED / f"{name}.ipynb")
     return json.loads(path.read_text()) if path.is_file() else {}
 

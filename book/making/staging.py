@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 OWN = ("index", "teaching", "glossary", "claims", "bibliography")  # Markdown in book/
 PROJECT = ("README", "DEPLOYMENT", "COMING_FROM", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")
+NAMED = {"README.md": "Read me first", "data/README.md": "Data and weights"}  # whose titles say less in a list
 _MADE = re.compile(r"<!-- made: (\w+) -->")
 
 
@@ -40,8 +41,10 @@ def stage(folder: Path) -> Path:
 
     made: dict[str, Callable[[], str]] = {
         "chapters": lambda: chapter_table(notebooks),
-        "chaptertree": lambda: "\n".join(f"notebooks/{name}" for name in notebooks),
-        "projecttree": lambda: "\n".join(places[path].removesuffix(".md") for path in texts if path[:5] != "book/"),
+        "chaptertree": lambda: "\n".join(
+            f"{titled(opening(notebook).title, name)} <notebooks/{name}>" for name, notebook in notebooks.items()
+        ),
+        "projecttree": lambda: "\n".join(_entry(path, places[path]) for path in texts if path[:5] != "book/"),
         "references": lambda: bibliography(entries, _cited_in(notebooks, texts, places, cited)),
         "claims": claims,
         "studies": studies,
@@ -65,6 +68,11 @@ def stage(folder: Path) -> Path:
     return folder / "source"
 
 
+def _entry(path: str, place: str) -> str:
+    """Return a line of a table of contents."""
+    return f"{NAMED[path]} <{place}>" if path in NAMED else place
+
+
 def project_pages() -> list[Path]:
     """Return the project's own pages, those that everybody reads first."""
     others = sorted(path for path in ROOT.glob("*.md") if path.stem not in PROJECT)
@@ -72,13 +80,20 @@ def project_pages() -> list[Path]:
 
 
 def chapter_table(notebooks: Mapping[str, NotebookNode]) -> str:
-    """Return the table of chapters, from what their openings say."""
+    """Return the table of chapters, from what their openings say, or else the README."""
     rows = ["| chapter | needs | gives |", "|---|---|---|"]
+    taught = dict(re.findall(r"^\| \[(\w+)\]\([^)]*\) \| (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE))
     for name, notebook in notebooks.items():
         said = opening(notebook)
-        gives = said.gives or said.learn
-        rows.append(f"| [{said.title}](notebooks/{name}.ipynb) | {_cell(said.needs)} | {_cell(gives)} |")
+        gives = said.gives or said.learn or taught.get(name, "")
+        title = titled(said.title, name)
+        rows.append(f"| [{title}](notebooks/{name}.ipynb) | {_cell(said.needs)} | {_cell(gives)} |")
     return "\n".join(rows)
+
+
+def titled(title: str, name: str) -> str:
+    """Return a chapter's title with its number, which a desk that is shown to a class goes without."""
+    return title if title[0].isdigit() else f"{int(name[:2])} · {title}"
 
 
 def _cell(text: str) -> str:

@@ -74,11 +74,12 @@ def test_every_chapter_and_every_page_is_in_the_contents(tmp_path: Path):
     source = stage(tmp_path)
     index = (source / "index.md").read_text()
     for name in chapters():
-        assert f"\nnotebooks/{name}\n" in index
+        assert f" <notebooks/{name}>\n" in index
         assert f"](notebooks/{name}.ipynb)" in index
     assert set(small_settings()) == set(chapters())
-    for page in ("README", "ARCHITECTURE", "DEPLOYMENT", "COMING_FROM", "CONTRIBUTING", "CHANGELOG"):
-        assert f"\nproject/{page}\n" in index
+    assert " <project/README.md>\n" in index
+    for page in ("ARCHITECTURE", "DEPLOYMENT", "COMING_FROM", "CONTRIBUTING", "CHANGELOG"):
+        assert f"\nproject/{page}.md\n" in index
     written = {path: path.stat().st_mtime_ns for path in source.rglob("*")}
     stage(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in source.rglob("*")} == written
