@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 import fpgmlab as fl
 from tests.docstrings import PUBLISHED, Thing, lacks, public, raised
 
 PACKAGE = Path(fl.__file__).parent
+WITH_EXAMPLES = [str(p.relative_to(PACKAGE)) for p in sorted(PACKAGE.rglob("*/*.py")) if ">>> " in p.read_text()]
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 
@@ -28,7 +32,38 @@ def test_each_public_name_says_what_it_takes_gives_and_refuses(room: str):
     assert {name: words for name, words in missing.items() if words} == {}
 
 
-# What the check itself finds: each of these lacks one thing.
+# Examples ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def begun() -> dict[str, object]:
+    """Return what the lines of the package's own docstring make: all examples go on from there."""
+    names: dict[str, object] = {}
+    lines = doctest.DocTestParser().get_doctest(str(fl.__doc__), names, "fpgmlab", None, 0)
+    assert doctest.DocTestRunner().run(lines, clear_globs=False).failed == 0
+    return lines.globs
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES)
+def test_what_an_example_shows_is_what_comes_out(path: str, begun: dict[str, object]):
+    module = importlib.import_module("fpgmlab." + path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    found = [test for test in doctest.DocTestFinder().find(module, globs={**vars(module), **begun}) if test.examples]
+    assert found
+    told: list[str] = []
+    for example in found:
+        torch.manual_seed(0)
+        doctest.DocTestRunner().run(example, out=told.append)
+    assert "".join(told) == ""
+
+
+def test_what_is_used_most_has_an_example():
+    shown = {thing.name for thing in public() if ">>> " in thing.text}
+    assert len(shown) > 50
+    often = "trace score Plan.uniform prune simulate evaluate sweep allocate repair recalibrate fit provenance"
+    assert set(often.split()) <= shown
+
+
+# What the check itself finds: each of these lacks one thing -----------------------------------------------------------
 
 
 def _nothing(points):

@@ -48,6 +48,13 @@ def equal_loss(
     ------
     ValueError
         As `fpgmlab.allocate`.
+
+    Examples
+    --------
+    >>> curves = fl.sensitivity.shipped("resnet20-fashion")
+    >>> plan = fl.allocation.equal_loss(graph, curves, params=0.5)
+    >>> graph.cost(plan).params <= 0.5 * graph.cost().params
+    True
     """
     check_rounding(multiple, max_ratio)
     if metric is None and "accuracy" in curves.base:

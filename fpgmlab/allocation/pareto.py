@@ -26,6 +26,12 @@ def pareto_front(cost: np.ndarray, value: np.ndarray, higher_is_better: bool = T
     ------
     ValueError
         For numbers that are not finite, or not as many of both.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fl.allocation.pareto_front(np.array([1, 2, 3]), np.array([0.8, 0.9, 0.85]))
+    array([ True,  True, False])
     """
     cost, value = np.asarray(cost, float), np.asarray(value, float)
     if cost.ndim != 1 or cost.shape != value.shape or not (np.isfinite(cost).all() and np.isfinite(value).all()):

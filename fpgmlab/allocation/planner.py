@@ -92,6 +92,13 @@ def allocate(
     that of the accuracy of networks as cut: shares of changed answers and of lost ones predict best; powers of them and
     sums with the others did not help on the whole. Where a network has come down to chance level no metric tells plans
     apart. The numbers are in ``data/results/allocation.json``.
+
+    Examples
+    --------
+    >>> curves = fl.sensitivity.shipped("resnet20-fashion")
+    >>> plan = fl.allocate(graph, curves, macs=0.5)
+    >>> graph.cost(plan).macs <= 0.5 * graph.cost().macs
+    True
     """
     kind, budget = _budget({"macs": macs, "params": params, "bytes": bytes, "latency": latency})
     if kind != "latency":

@@ -56,6 +56,12 @@ def compare_criteria(
         For fewer than two criteria, two of the same label, a ratio out of range, or as `fpgmlab.score`.
     TypeError
         For a criterion that is neither a name nor a rule.
+
+    Examples
+    --------
+    >>> table = fl.compare_criteria(graph, ["fpgm", "l1"], ratio=0.4)
+    >>> bool(table["overlap"].mean() > 0.8)
+    True
     """
     import pandas as pd
     from scipy.stats import kendalltau, rankdata

@@ -37,6 +37,13 @@ class FPGM(Criterion):
     ------
     ValueError
         For an unknown option, or options that exclude each other.
+
+    Examples
+    --------
+    >>> fl.criteria.FPGM()(torch.eye(3))
+    tensor([2.8284, 2.8284, 2.8284], dtype=torch.float64)
+    >>> fl.criteria.FPGM(center="median").label
+    'FPGM(center=median)'
     """
 
     distance: Distance = "euclidean"
@@ -102,6 +109,12 @@ class FPGMMix(Criterion):
     ------
     ValueError
         For shares below 0, or that are together 1 or more.
+
+    Examples
+    --------
+    >>> mix = fl.criteria.FPGMMix(norm_ratio=0.2)
+    >>> mix.label, len(fl.score(graph, mix)["conv1"])
+    ('FPGMMix(norm_ratio=0.2)', 16)
     """
 
     norm_ratio: float = 0.1

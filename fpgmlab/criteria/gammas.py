@@ -26,6 +26,12 @@ def gammas(graph: ChannelGraph) -> pd.DataFrame:
     pandas.DataFrame
         Columns group, layer, channel (its number in the group), gamma, beta: a row for each channel of each batch
         norm with scales. Empty for a network without any.
+
+    Examples
+    --------
+    >>> table = fl.gammas(graph)
+    >>> len(table), list(table.columns)
+    (784, ['group', 'layer', 'channel', 'gamma', 'beta'])
     """
     import pandas as pd
 

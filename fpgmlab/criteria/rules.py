@@ -113,7 +113,13 @@ def check_numbers(layer: str, weight: Tensor) -> None:
 
 @dataclass(frozen=True)
 class L1(Criterion):
-    """The sum of a filter's absolute weights (Li et al., *Pruning Filters for Efficient ConvNets*, ICLR 2017)."""
+    """The sum of a filter's absolute weights (Li et al., *Pruning Filters for Efficient ConvNets*, ICLR 2017).
+
+    Examples
+    --------
+    >>> fl.criteria.L1()(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([7., 1.], dtype=torch.float64)
+    """
 
     def scores(self, filters: Tensor) -> Tensor:
         return filters.abs().sum(dim=1)
@@ -121,7 +127,13 @@ class L1(Criterion):
 
 @dataclass(frozen=True)
 class L2(Criterion):
-    """The euclidean norm of a filter."""
+    """The euclidean norm of a filter.
+
+    Examples
+    --------
+    >>> fl.criteria.L2()(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([5., 1.], dtype=torch.float64)
+    """
 
     def scores(self, filters: Tensor) -> Tensor:
         return filters.norm(dim=1)
@@ -168,6 +180,12 @@ class Custom(Criterion):
         ``filters -> scores``: (n, dim) float64 to (n,); the filters with the lowest scores are removed first.
     name : str
         For tables and figures.
+
+    Examples
+    --------
+    >>> peak = fl.criteria.Custom(lambda filters: filters.abs().amax(dim=1), name="peak")
+    >>> len(fl.score(graph, peak)["conv1"])
+    16
     """
 
     rule: Callable[[Tensor], Tensor]

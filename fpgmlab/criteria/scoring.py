@@ -66,6 +66,12 @@ def score(
         criterion does not apply.
     TypeError
         For a criterion that is neither a name nor a rule.
+
+    Examples
+    --------
+    >>> scores = fl.score(graph, "l1")
+    >>> scores["layer1.0.conv1"].shape
+    torch.Size([16])
     """
     criterion = resolve(criterion, seed)
     reduce = criterion.reduce if reduce is None else reduce
@@ -141,6 +147,11 @@ def filters(module: nn.Module) -> Tensor:
     -------
     Tensor, (output channels, dim)
         On the module's device, where that has float64; else on the CPU.
+
+    Examples
+    --------
+    >>> fl.criteria.filters(model.conv1).shape
+    torch.Size([16, 9])
     """
     weight = _double(tensor_of(module, "weight"))
     if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):

@@ -50,6 +50,11 @@ def style(venue: str = "screen", width: str = "column") -> dict[str, object]:
     ------
     ValueError
         For another venue or width.
+
+    Examples
+    --------
+    >>> fl.figures.style("cvpr")["figure.figsize"][0]
+    3.25
     """
     if venue not in VENUES:
         raise ValueError(one_of("venue", venue, VENUES))

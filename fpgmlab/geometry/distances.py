@@ -45,6 +45,12 @@ def pairwise_distances(points: Tensor, distance: Distance = "euclidean", *, othe
     ------
     ValueError
         For points that are not floating numbers in at least two dimensions or not finite, or an unknown distance.
+
+    Examples
+    --------
+    >>> fl.geometry.pairwise_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+    tensor([[0., 5.],
+            [5., 0.]], dtype=torch.float64)
     """
     points, order = as_points(points), minkowski_order(distance)
     others = points if others is None else as_points(others)
@@ -79,6 +85,12 @@ def distance_sums(points: Tensor, distance: Distance = "euclidean") -> Tensor:
     ------
     ValueError
         As `pairwise_distances`.
+
+    Examples
+    --------
+    >>> points = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    >>> fl.geometry.distance_sums(points, "l1")
+    tensor([10., 16., 16., 10.], dtype=torch.float64)
     """
     if minkowski_order(distance) != 2:
         return pairwise_distances(points, distance).sum(dim=-1)

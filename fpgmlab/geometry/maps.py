@@ -44,6 +44,13 @@ def pca(points: Tensor, dims: int = 2) -> PCA:
     ----------
     points : Tensor, (n, dim)
     dims : int
+
+    Examples
+    --------
+    >>> points = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    >>> found = fl.geometry.pca(points)
+    >>> found.coordinates.shape, round(float(found.shares.sum()), 6)
+    (torch.Size([4, 2]), 1.0)
     """
     points = as_points(points)
     mean = points.mean(dim=0)

@@ -60,6 +60,13 @@ def geometric_median(points: Tensor, *, tolerance: float = 1e-10, max_iterations
     ------
     ValueError
         For points that are not floating numbers (n, dim), or not finite.
+
+    Examples
+    --------
+    >>> points = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    >>> found = fl.geometry.geometric_median(points)
+    >>> found.point.round(decimals=6), found.converged
+    (tensor([1., 1.], dtype=torch.float64), True)
     """
     points = as_points(points)
     if points.ndim != 2:

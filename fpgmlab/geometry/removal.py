@@ -16,6 +16,12 @@ def medoid(points: Tensor, distance: Distance = "euclidean") -> int:
     points : Tensor, (n, dim)
     distance
         As in `pairwise_distances`.
+
+    Examples
+    --------
+    >>> points = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    >>> fl.geometry.medoid(points)
+    3
     """
     return int(distance_sums(points, distance).argmin())
 
@@ -36,6 +42,12 @@ def greedy_order(points: Tensor, distance: Distance = "euclidean") -> Tensor:
     -------
     Tensor, (n,)
         int64: the number of the point that goes first, second, ...
+
+    Examples
+    --------
+    >>> points = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    >>> fl.geometry.greedy_order(points)
+    tensor([3, 0, 1, 2])
     """
     between = pairwise_distances(points, distance)
     sums = between.sum(dim=1)

@@ -123,6 +123,11 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         ------
         ValueError
             For a plan that was made for another network.
+
+        Examples
+        --------
+        >>> graph.cost().macs, graph.cost(plan).macs
+        (31021952, 11398760)
         """
         if plan is None:
             return self._costs.cost({})

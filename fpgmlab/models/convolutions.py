@@ -176,6 +176,11 @@ def convolution(
     ------
     ValueError
         For another kind, and groups that do not divide the channels.
+
+    Examples
+    --------
+    >>> fl.models.convolution("grouped", 64, 64, groups=4)
+    Conv2d(64, 64, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=4)
     """
     if kind not in KINDS:
         raise ValueError(one_of("kind", kind, KINDS))

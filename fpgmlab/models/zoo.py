@@ -208,7 +208,13 @@ def architectures() -> list[str]:
 
 
 def available() -> list[str]:
-    """Return the names of the checkpoints that ship."""
+    """Return the names of the checkpoints that ship.
+
+    Examples
+    --------
+    >>> fl.models.available()
+    ['resnet20-fashion', 'vgg16-fashion', 'vgg16-fashion-sparse', 'yolov5n-trees']
+    """
     return sorted(path.stem for path in (data_dir() / "checkpoints").glob("*.safetensors"))
 
 

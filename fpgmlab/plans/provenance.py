@@ -39,7 +39,13 @@ class Provenance:
 
 
 def provenance(model: nn.Module) -> Provenance:
-    """Return where a model comes from; an empty record for one that was not made here."""
+    """Return where a model comes from; an empty record for one that was not made here.
+
+    Examples
+    --------
+    >>> fl.provenance(fl.prune(graph, plan)).plans == (plan,)
+    True
+    """
     return getattr(model, _ATTRIBUTE, Provenance())
 
 

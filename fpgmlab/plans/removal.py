@@ -64,7 +64,13 @@ class Removal:
     # To disk and back ----------------------------------------------------------------------------------------------
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the plan as JSON text, a line for each group, and write it to ``path`` when given."""
+        """Return the plan as JSON text, a line for each group, and write it to ``path`` when given.
+
+        Examples
+        --------
+        >>> fl.Plan.from_json(plan.to_json()) == plan
+        True
+        """
         groups = {name: {"channels": width, "removed": list(self.removed[name])} for name, width in self.widths.items()}
         lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in groups.items())
         text = f'{{\n  "format": {json.dumps(FORMAT)},\n  "groups": {{\n{lines}\n  }}\n}}\n'

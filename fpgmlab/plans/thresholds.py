@@ -50,6 +50,12 @@ def global_cut(graph: ChannelGraph, scores: Scores, ratio: float, protect: Seque
     ------
     ValueError
         For an unknown group, scores that are missing, of wrong length or NaN, and when all groups are protected.
+
+    Examples
+    --------
+    >>> cut = fl.thresholds.global_cut(graph, fl.score(graph, "bn_gamma"), 0.3)
+    >>> sum(cut.below.values())
+    134
     """
     names, owner, values = _pooled(graph, scores, protect)
     order = np.argsort(values, kind="stable")
@@ -81,6 +87,12 @@ def floors(graph: ChannelGraph, scores: Scores, floor: float = 0.0) -> pd.DataFr
     ------
     ValueError
         As `global_cut`.
+
+    Examples
+    --------
+    >>> table = fl.thresholds.floors(graph, fl.score(graph, "bn_gamma"))
+    >>> table["group"][0], round(float(table["ratio"][0]), 2)
+    ('layer3.1.conv1', 0.7)
     """
     import pandas as pd
 

@@ -41,6 +41,11 @@ def recalibrate(model: nn.Module, task: Task, *, batches: int = 8, batch_size: i
     ------
     ValueError
         For numbers out of range.
+
+    Examples
+    --------
+    >>> pruned = fl.prune(graph, plan)
+    >>> fl.recalibrate(pruned, task, batches=1)
     """
     batch_size = train_batch_size(task, batch_size)
     whole_number("batches", batches)

@@ -134,6 +134,13 @@ def fit(
     gradients are averaged, as are the statistics of batch norms: the result is that of one process up to rounding,
     where neither dropout nor a data set draws. Only the first process evaluates, writes, shows progress and calls
     ``on_epoch`` and ``on_step``; ``stop`` is asked in each. It needs ``fpgmlab[accelerate]``.
+
+    Examples
+    --------
+    >>> pruned = fl.prune(graph, plan)
+    >>> history = fl.fit(pruned, task.subset(64, 64), epochs=1, batch_size=32, progress=False)
+    >>> list(history.columns)
+    ['epoch', 'train_loss', 'loss', 'accuracy', 'lr', 'seconds']
     """
     import pandas as pd
 

@@ -156,6 +156,12 @@ def sweep(
     RuntimeWarning
         Before the first batch, when the unpruned network gives no answer that a metric of agreement counts, such as a
         detector that detects nothing: all its values will be 0. When memory runs out.
+
+    Examples
+    --------
+    >>> curves = fl.sweep(graph, scores, task, ratios=[0.5], max_samples=32, progress=False)
+    >>> curves
+    Curves of 12 groups, accuracy, loss, agreement, on up to 32 samples
     """
     grid = points(graph, scores, ratios, multiple)
     names = checked_metrics(metrics, task)

@@ -74,7 +74,7 @@ def table(name: str, key: str | Sequence[Step]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> fl.studies.table("latency", "predictions/rows")["plans"].sum()
+    >>> int(fl.studies.table("latency", "predictions/rows")["plans"].sum())
     120
     """
     place = key.split("/") if isinstance(key, str) else list(key)

@@ -26,6 +26,11 @@ def agreement(graph: ChannelGraph, plan: Plan, example_input: object | None = No
     ------
     RuntimeError
         For a model that is random in eval mode, and when simulated and pruned outputs differ in shape.
+
+    Examples
+    --------
+    >>> fl.agreement(graph, plan) < 1e-4
+    True
     """
     inputs = graph.example_input if example_input is None else example_input
     pruned = prune(graph, plan)

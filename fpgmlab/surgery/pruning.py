@@ -37,6 +37,12 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
         For a plan that was made for another network or other widths.
     RuntimeError
         When the model cannot be copied, or the pruned one does not run; with the layer where it failed.
+
+    Examples
+    --------
+    >>> pruned = fl.prune(graph, plan)
+    >>> sum(p.numel() for p in pruned.parameters()) == graph.cost(plan).params
+    True
     """
     keep = torch.from_numpy(graph.keep(plan))
     try:

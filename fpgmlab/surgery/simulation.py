@@ -41,6 +41,13 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     Notes
     -----
     The model's own weights are swapped out, so use one simulation of a model at a time, and for evaluation only.
+
+    Examples
+    --------
+    >>> with fl.simulate(graph, plan) as simulated:
+    ...     found = fl.evaluate(simulated, task, max_samples=64)
+    >>> found["samples"]
+    64
     """
     keep = torch.from_numpy(graph.keep(plan))
     modules = dict(graph.model.named_modules())

@@ -38,6 +38,11 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
         When the model does not run with this input, with the module where it failed.
     ValueError
         For a name in ``protect`` that is no module, or a model without a layer to prune.
+
+    Examples
+    --------
+    >>> fl.trace(model, task.example_input)
+    ChannelGraph of ResNet: 13 groups, 12 of them prunable; 31.0 M MACs, 0.272 M parameters, 1.10 MB
     """
     graph = build_graph(model, example_input, protect=protect)
     return graph.protecting(unlike(graph)) if graph.suspect else graph

@@ -49,6 +49,12 @@ def evaluate(
     ------
     ValueError
         When the task has no test data to measure on.
+
+    Examples
+    --------
+    >>> found = fl.evaluate(model, task, max_samples=64)
+    >>> list(found), found["accuracy"] > 0.8
+    (['loss', 'accuracy', 'samples'], True)
     """
     device = device_of(model)
     metric = task.metric().to(device)

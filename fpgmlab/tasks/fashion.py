@@ -60,6 +60,14 @@ def fashion_mnist(holdout: int | None = None, seed: int = 0) -> Classification:
         ``fashion_mnist().holdout(n)``.
     seed : int
         Of the draw.
+
+    Examples
+    --------
+    >>> task = fl.tasks.fashion_mnist()
+    >>> len(task.train), len(task.val), task.classes[:3]
+    (60000, 10000, ('T-shirt', 'trouser', 'pullover'))
+    >>> [tuple(part.shape) for part in next(task.val_batches(4))]
+    [(4, 1, 28, 28), (4,)]
     """
     train, test = FashionMNIST("train"), FashionMNIST("test")
     task = Classification(train, test, CLASSES, shift_and_flip(pixels=2), "fashion-mnist")

@@ -68,6 +68,12 @@ class Splits(ABC):
         ------
         ValueError
             When there are not more than ``n`` training examples, or there are test data already.
+
+        Examples
+        --------
+        >>> held = task.holdout(5000)
+        >>> len(held.train), len(held.val), len(held.test)
+        (55000, 5000, 10000)
         """
         name = _name_of(self)
         if self.test is not None:
@@ -101,6 +107,12 @@ class Splits(ABC):
         ------
         ValueError
             For more examples than there are, or none.
+
+        Examples
+        --------
+        >>> small = task.subset(train=256, val=64)
+        >>> len(small.train), len(small.val)
+        (256, 64)
         """
         name = _name_of(self)
         return replace(

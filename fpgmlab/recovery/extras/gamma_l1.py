@@ -33,6 +33,12 @@ class GammaL1(Extra):
     ------
     ValueError
         For options out of range.
+
+    Examples
+    --------
+    >>> extra = fl.GammaL1(strength=1e-3)
+    >>> extra.strength_at(1, 100), extra.strength_at(100, 100)
+    (0.001, 0.0)
     """
 
     strength: float = 1e-3

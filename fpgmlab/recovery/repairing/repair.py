@@ -98,6 +98,13 @@ def repair(
     Least squares after the cut is as old as He, Zhang & Sun (*Channel pruning for accelerating very deep neural
     networks*, ICCV 2017, eq. 4), layer by layer on the cut network's own inputs; with targets beyond the next ReLU
     after Zhang et al. (*Accelerating very deep convolutional networks*, arXiv:1505.06798, section 2.2).
+
+    Examples
+    --------
+    >>> pictures = [torch.stack([task.train[i][0] for i in range(16)])]
+    >>> repaired = fl.repair(graph, plan, pictures, samples=16, progress=False)
+    >>> fl.provenance(repaired).repaired
+    (True,)
     """
     options = checked_options(samples, positions, ridge, targets, seed, memory)
     batches = inputs_of(task, samples, seed)

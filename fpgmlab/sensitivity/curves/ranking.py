@@ -55,6 +55,12 @@ def ranking_table(
     ValueError
         For a frame that is not one of a sweep, a drop that is not above 0, a ratio out of range or beyond the largest
         that was measured, or unknown groups.
+
+    Examples
+    --------
+    >>> curves = fl.sensitivity.shipped("resnet20-fashion")
+    >>> fl.sensitivity.ranking_table(curves.frame, drop=0.01)["group"][0]
+    'conv1'
     """
     import pandas as pd
 

@@ -16,10 +16,9 @@ def available(repaired: bool = False) -> list[str]:
 
 
 def shipped(name: str, repaired: bool = False) -> Curves:
-    """Return a sweep of a shipped network, from ``data/sweeps``: the 5,000 pictures held out of the training
-    data (``fl.tasks.fashion_mnist(holdout=5000)``), channels by FPGM.
+    """Return a sweep of a shipped network, from ``data/sweeps``; `fpgmlab.models.load` gives it by the same name.
 
-    `fpgmlab.models.load` gives the network by the same name.
+    On the 5,000 pictures held out of the training data (``fl.tasks.fashion_mnist(holdout=5000)``), channels by FPGM.
 
     Parameters
     ----------
@@ -32,6 +31,12 @@ def shipped(name: str, repaired: bool = False) -> Curves:
     ------
     ValueError
         For an unknown name, with the nearest match.
+
+    Examples
+    --------
+    >>> curves = fl.sensitivity.shipped("resnet20-fashion")
+    >>> round(curves.base["accuracy"], 3)
+    0.938
     """
     names = available(repaired)
     if name not in names:

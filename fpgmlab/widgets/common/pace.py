@@ -42,7 +42,7 @@ def duration(seconds: float) -> str:
     """Return a time as people say it, not more exact than it is known.
 
     >>> [duration(s) for s in (0.4, 7, 43, 100, 3500, 5000)]
-    ['a moment', 'about 7 s', 'about 45 s', 'about 2 min', 'about 1 h', 'about 1 h 20 min']
+    ['a moment', 'about 7 s', 'about 45 s', 'about 2 min', 'about 1 h', 'about 1 h 25 min']
     """
     if seconds < 1.5:
         return "a moment"
