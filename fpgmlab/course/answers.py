@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
@@ -65,15 +65,17 @@ def _digest(name: str, form: str) -> str:
 
 def empty(answer: Any) -> bool:
     """Return whether an answer is none: ``None``, ``...``, no text, no number, nothing in it, or only such things."""
-    if answer is None or answer is ... or (isinstance(answer, str) and not answer.strip()):
+    if answer is None or answer is ...:
         return True
+    if isinstance(answer, str):
+        return not answer.strip()
+    if isinstance(answer, (Tensor, np.ndarray)):
+        return empty(answer.tolist())
     if isinstance(answer, Real):
         return math.isnan(answer)
-    if isinstance(answer, (Tensor, np.ndarray)):
-        return answer.size == 0 if isinstance(answer, np.ndarray) else answer.numel() == 0
-    if isinstance(answer, (Sequence, Set)) and not isinstance(answer, str):
+    if isinstance(answer, (Sequence, Set)):
         return all(map(empty, answer))
-    return isinstance(answer, Mapping) and not answer
+    return isinstance(answer, Sized) and not len(answer)
 
 
 def forms(exercise: Exercise, answer: Any) -> Iterator[str]:
@@ -129,9 +131,9 @@ def _number(value: Any) -> float:
 
 
 def _several(answer: Any, what: str) -> list[Any]:
-    if isinstance(answer, (Tensor, np.ndarray)) and answer.ndim == 1:
-        return list(answer.tolist())
-    if isinstance(answer, str) or not isinstance(answer, (Sequence, Set)):
+    if isinstance(answer, (Tensor, np.ndarray)):
+        answer = answer.tolist()
+    if isinstance(answer, (str, Mapping)) or not isinstance(answer, Iterable):
         raise Unfit(f"This asks for several {what} in brackets, [..., ...]; {_short(answer)} is no list")
     return list(answer)
 

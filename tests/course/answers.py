@@ -241,5 +241,33 @@ WRONG: dict[str, list[object]] = {
     "10-2": [0, 0.2, 0.4],
     "10-3": [0.173, 0.122, 0.3],
 }
-EMPTY = [None, ..., "", "  ", [], (), {}, float("nan"), np.nan, (..., ...), [None], np.array([]), torch.tensor([])]
-ODD = [object(), "something", 12345, -1.5, [1, 2, 3], {"a": 1}, True, pd.DataFrame({"a": [1]}), float("inf"), 1j]
+EMPTY = [
+    None,
+    ...,
+    "",
+    "  ",
+    [],
+    (),
+    {},
+    float("nan"),
+    np.nan,
+    (..., ...),
+    [None],
+    np.array([]),
+    torch.tensor([]),
+    np.array([np.nan]),
+    pd.DataFrame(),
+]
+ODD = [
+    object(),
+    "something",
+    12345,
+    -1.5,
+    [1, 2, 3],
+    {"a": 1},
+    True,
+    pd.DataFrame({"a": [1]}),
+    float("inf"),
+    1j,
+    iter([1]),
+]

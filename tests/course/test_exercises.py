@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -85,6 +86,7 @@ def test_the_same_answer_may_be_written_in_several_ways():
         assert fl.exercises.right("01-1", ways)
     for names in (["layer3.0.conv2", "conv1", "layer2.0.conv2"], {"conv1", "layer2.0.conv2", "layer3.0.conv2"}):
         assert fl.exercises.right("00-2", names)
+    assert fl.exercises.right("00-2", pd.Index(["conv1", "layer2.0.conv2", "layer3.0.conv2"]))
     assert fl.exercises.right("01-2", torch.tensor([5, 0, 10]))
     assert fl.exercises.right("03-3", " Layer2.0.conv2 ")
     assert fl.exercises.right("06-1", np.array([-5.5, 2.0]))
