@@ -23,6 +23,16 @@ def claims_table(claims: Iterable[Claim] | None = None, results: str | None = "d
         All of ``claims.toml`` when left out.
     results : str, optional
         The folder of the studies, as seen from the page; without one they are named and not linked.
+
+    Returns
+    -------
+    str
+        A row for each claim: the sentence, where it was measured, when, by which command.
+
+    Raises
+    ------
+    ValueError
+        When a claim names a study or a place that is not there.
     """
     lines = ["| claim | where it was measured | date | command |", "|---|---|---|---|"]
     for claim in read_claims() if claims is None else claims:

@@ -161,7 +161,7 @@ def test_each_claim_is_said_where_it_says_so():
                 # In a list of numbers the unit may stand behind another one.
                 plain = measured.digits == 0 and re.search(rf"(?<![\d.]){value:.0f}(?!\d|\.\d)", prose)
                 said = plain or any(figure.is_said_by(value, figure.unit or "") for figure in there)
-                assert said, f"{place} does not say {measured.name} of: {claim.text}"
+                assert said, f"{place} does not say {measured.said(study)}, {{{measured.name}}} of: {claim.text}"
 
 
 def test_the_table_of_the_readme_is_up_to_date():
