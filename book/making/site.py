@@ -12,8 +12,11 @@ SITE = "site"
 
 
 def build(folder: Path) -> int:
-    """Write ``folder/site``; return 0, or what Sphinx returns when there were warnings."""
+    """Write ``folder/site``; return 0, or what Sphinx returns when there were warnings.
+
+    All pages are read each time: of one that is read again only when it changes, warnings would be told once.
+    """
     source = stage(folder)
-    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", "-j", "auto"]
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-E", "-q", "-W", "--keep-going", "-j", "auto"]
     command += ["-c", str(BOOK), "-d", str(folder / "doctrees"), str(source), str(folder / SITE)]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
