@@ -21,7 +21,6 @@ _LABELS = {
     "time": "time that remains",
     "ms": "milliseconds of one call",
 }
-_SIZES = {"*": 6.5, "X": 4.5, "P": 4.8, "D": 3.7}  # points, so that markers look alike in size
 _APART = 1.6  # points between methods that stand at the same cost
 _NARROWEST = 1.6  # inches of a panel
 
@@ -79,25 +78,31 @@ def comparison(
 
     def height(width: float, text: float) -> float:
         down = -(-len(parts) // _across(width, len(parts)))
-        return down * (min(2.1, 0.62 * width / _across(width, len(parts))) + 3.5 * text) + 2.5 * text
+        return down * (min(1.75, 0.62 * width / _across(width, len(parts))) + 3.5 * text) + 2.5 * text
 
     with new_figure(min(3.4 * len(parts), 10.0) if len(parts) > 1 else 4.6, height, style) as figure:
         across = _across(figure.get_figwidth(), len(parts))
-        axes = figure.subplots(-(-len(parts) // across), across, squeeze=False)
+        axes = figure.subplots(
+            -(-len(parts) // across),
+            across,
+            squeeze=False,
+        )
         for axis, (name, part) in zip(axes.ravel(), parts.items(), strict=False):
             _draw(figure, axis, part, x, found)
             if whole.get(name) is not None:
                 axis.axhline(float(whole[name] or 0), color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
             if diagonal:
                 axis.axline((0, 0), slope=1, color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
-            _scale(axis, part, x, diagonal)
+            _scale(axis, part, x)
+            if diagonal:  # the same in all panels, from zero
+                axis.set(xlim=(0, 1.06 * frame[x].max()), ylim=(0, 1.06 * frame["value"].max()))
             axis.set_title(name)
             axis.set_xlabel(_LABELS.get(x, x) if labels[0] is None else labels[0])
         for axis in axes.ravel()[len(parts) :]:
             axis.set_axis_off()
         for axis in axes[:, 0]:
             axis.set_ylabel(labels[1])
-        handles = [look.handle(name, _SIZES.get(look.marker, 4.2)) for name, look in found.items()]
+        handles = [look.handle(name) for name, look in found.items()]
         if unpruned is not None:
             handles.append(_dashed("unpruned network"))
         if "open" in frame and frame["open"].any():
@@ -123,12 +128,11 @@ def _draw(figure: Figure, axis: Axes, part: pd.DataFrame, x: str, found: Mapping
         own, look = part[part["method"] == name].sort_values(x), found[name]
         shift = (number - (len(here) - 1) / 2) * _APART / 72 if crowded else 0.0
         place = axis.transData + ScaledTranslation(shift, 0, figure.dpi_scale_trans)
-        size = _SIZES.get(look.marker, 4.2)
         axis.plot(own[x], own["value"], ls=look.dashes, lw=0.9, color=look.colour, transform=place, zorder=3)
         hollow = own["open"].to_numpy(bool) if "open" in own else own["value"].isna().to_numpy()
-        for which, face in ((~hollow, look.colour), (hollow, "white")):
-            axis.plot(own[x][which], own["value"][which], look.marker, color=look.colour, mfc=face, markersize=size,
-                      mew=0.8 if face == "white" else 0, transform=place, zorder=4)  # fmt: skip
+        for which, face, edge in ((~hollow, look.colour, 0.0), (hollow, "white", 0.8)):
+            axis.plot(own[x][which], own["value"][which], look.marker, color=look.colour, mfc=face, mew=edge,
+                      markersize=look.size(4.2), transform=place, zorder=4)  # fmt: skip
         if {"low", "high"} <= set(own):
             axis.vlines(own[x], own["low"], own["high"], color=look.colour, lw=0.9, transform=place, zorder=2.5)
         ends = [column for column in ("value", "low", "high") if column in own]
@@ -136,10 +140,8 @@ def _draw(figure: Figure, axis: Axes, part: pd.DataFrame, x: str, found: Mapping
     axis.autoscale_view()
 
 
-def _scale(axis: Axes, part: pd.DataFrame, x: str, diagonal: bool) -> None:
+def _scale(axis: Axes, part: pd.DataFrame, x: str) -> None:
     axis.margins(x=0.09, y=0.09)
-    if diagonal:
-        axis.set(xlim=(0, None), ylim=(0, None))
     axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if x != "ms" and part[x].between(0, 1.5).all():

@@ -17,6 +17,7 @@ _DASHES: tuple[LineStyleType, ...] = (
     *("-", (0, (5, 1.5)), (0, (2, 1)), (0, (5, 1, 1, 1))),
     *((0, (1, 1)), (0, (7, 2, 2, 2)), (0, (3, 3))),
 )
+_SIZES = {"*": 1.6, "P": 1.15, "X": 1.1, "D": 0.88, "p": 1.1, "h": 1.05}  # so that markers look alike in size
 # What is met again from figure to figure. FPGM comes first: others are compared with it.
 _PLACES = {
     **{"fpgm": 0, "reconstruction": 1, "l2": 2, "bn gamma": 3, "l1": 4, "fpgm mix": 5, "random": 6},
@@ -49,16 +50,24 @@ class Look:
     marker: str
     dashes: LineStyleType
 
-    def handle(self, label: str, markersize: float = 4.0, lw: float = 1.1) -> Line2D:
+    def size(self, points: float) -> float:
+        """Return how large its marker must be to look as large as a disc.
+
+        Parameters
+        ----------
+        points : float
+            The disc's diameter.
+        """
+        return points * _SIZES.get(self.marker, 1.0)
+
+    def handle(self, label: str) -> Line2D:
         """Return a legend's entry.
 
         Parameters
         ----------
         label : str
-        markersize, lw : float
-            In points.
         """
-        return Line2D([], [], color=self.colour, marker=self.marker, ls=self.dashes, markersize=markersize, lw=lw,
+        return Line2D([], [], color=self.colour, marker=self.marker, ls=self.dashes, markersize=self.size(4.2), lw=0.9,
                       mew=0, label=label)  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
         raise ValueError(f"the frame must have rows and the columns {few(COLUMNS)}; missing: {missing or 'rows'}")
     found = looks(str(way) for way in frame["way"].unique())
     parts = list(frame.groupby(panel, sort=False)) if panel else [("", frame)]
-    with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6 if len(parts) == 1 else 3.2, style) as figure:
+    with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6 if len(parts) == 1 else 2.8, style) as figure:
         axes = figure.subplots(1, len(parts), sharey=True, squeeze=False).ravel()
         for axis, (name, part) in zip(axes, parts, strict=True):
             _draw(axis, part, found)
@@ -69,7 +69,14 @@ def _draw(axis: Axes, part: pd.DataFrame, found: dict[str, Look]) -> None:
             continue
         seconds = own["seconds"].clip(lower=first * 0.5)  # none: at the left edge
         axis.plot(
-            seconds, own["points"], look.marker, color=look.colour, markersize=3.5, mew=0, alpha=0.75, clip_on=False
+            seconds,
+            own["points"],
+            look.marker,
+            color=look.colour,
+            markersize=look.size(3.5),
+            mew=0,
+            alpha=0.75,
+            clip_on=False,
         )
         by = own["setting"] if "setting" in own else own["seconds"]
         means = own.assign(seconds=seconds).groupby(by, sort=False)[["seconds", "points"]].mean().sort_values("seconds")

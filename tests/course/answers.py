@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
-from scipy.stats import norm
+from scipy.stats import norm, sem, t
 from torch import nn
 
 import fpgmlab as fl
@@ -170,6 +170,15 @@ def twice_the_standard_error() -> float:
     return 2 * (2 * 0.15**2 / 3) ** 0.5
 
 
+def half_width_of_three() -> float:
+    low, high = t.interval(0.95, 2, np.mean([92.1, 92.4, 92.9]), sem([92.1, 92.4, 92.9]))
+    return (high - low) / 2
+
+
+def told_apart_on_ten_thousand() -> float:
+    return 100 * 2 * (2 * 0.93 * 0.07 / 10_000) ** 0.5
+
+
 RIGHT: dict[str, Callable[[], object]] = {
     "00-1": saved_macs,
     "00-2": many_producers,
@@ -198,6 +207,9 @@ RIGHT: dict[str, Callable[[], object]] = {
     "10-1": lambda: "val",
     "10-2": of_the_best_of_ten,
     "10-3": twice_the_standard_error,
+    "11-1": lambda: [93.4, 0.2],
+    "11-2": half_width_of_three,
+    "11-3": told_apart_on_ten_thousand,
 }
 # Those of the right kind, some of them near; the answers of all other exercises are tried as well.
 WRONG: dict[str, list[object]] = {
@@ -240,6 +252,9 @@ WRONG: dict[str, list[object]] = {
     "10-1": ["test", "train", "whatever"],
     "10-2": [0, 0.2, 0.4],
     "10-3": [0.173, 0.122, 0.3],
+    "11-1": [[93.42, 0.24], [93.4167, 0.2382], [93, 0.2], [93.4]],
+    "11-2": [0.2333, 0.4572, 0.404],
+    "11-3": [0.5103, 0.3608, 0.26],
 }
 EMPTY = [
     None,

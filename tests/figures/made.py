@@ -72,6 +72,15 @@ def curves(count: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "ratio", "metric", "value", "low", "high"])
 
 
+def compared(methods: int) -> pd.DataFrame:
+    names = ["FPGM", "reconstruction", "L2", "our own rule", *"abcdefgh"][:methods]
+    rows = [(network, name, macs, 30 * macs - i, 0.94 - 0.01 * i / macs, i == 1 and macs == 0.5)
+            for network in ("resnet20-fashion", "vgg16-fashion") for macs in (0.5, 0.35, 0.25)
+            for i, name in enumerate(names)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["network", "method", "macs", "ms", "value", "open"])
+    return frame.assign(low=frame["value"] - 0.004, high=frame["value"] + 0.003)
+
+
 def stages(*then: tuple[str, float]) -> pd.DataFrame:
     rows = [("original", 31e6, 0.94), ("pruned", 15e6, 0.11)]
     rows += [(name, 15e6, accuracy) for name, accuracy in then or [("fine-tuned", 0.93)]]

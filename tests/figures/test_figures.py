@@ -19,6 +19,7 @@ from tests.figures.checks import WIDTHS, check_pdf, check_texts
 from tests.figures.made import (
     agreement,
     clothes,
+    compared,
     crowns,
     curves,
     distances,
@@ -77,8 +78,15 @@ FIGURES: dict[str, Make] = {
     "sensitivity": lambda s: figures.sensitivity_curves(curves(12), style=s),
     "sensitivity, 30": lambda s: figures.sensitivity_curves(curves(30), "loss", style=s),
     "sensitivity, 60": lambda s: figures.sensitivity_curves(curves(60), style=s),
+    "sensitivity, repaired": lambda s: figures.sensitivity_curves(
+        curves(12), repaired=curves(12).assign(value=lambda frame: frame["value"] ** 0.2), style=s
+    ),
     "sensitivity map": lambda s: figures.sensitivity_map(curves(12), style=s),
     "sensitivity map, 60": lambda s: figures.sensitivity_map(curves(60), "loss", style=s),
+    "plan ratios": lambda s: figures.plan_ratios(dict.fromkeys(["uniform", "a", "b"], plan_frame()), style=s),
+    "comparison": lambda s: figures.comparison(compared(8), panel="network", unpruned=0.94, style=s),
+    "comparison, times": lambda s: figures.comparison(compared(3), "ms", style=s),
+    "comparison, diagonal": lambda s: figures.comparison(compared(4).assign(low=0.3), diagonal=True, style=s),
     "plan": lambda s: figures.plan_bars(plan_frame(), style=s),
     "recovery": lambda s: figures.recovery(stages(), style=s),
     "recovery, repaired": lambda s: figures.recovery(stages(("repaired", 0.929), ("distilled", 0.935)), style=s),
@@ -341,6 +349,9 @@ def test_a_receptive_field_has_its_size_below_and_the_formulas_frame():
         (lambda: figures.repair_over(tried().assign(pictures=0), "pictures", "accuracy"), "above 0"),
         (lambda: figures.receptive_fields({}), r"at least one panel, all of one size.* got \[\]"),
         (lambda: figures.channel_reach({"a": torch.ones(2, 2), "b": torch.ones(2, 3)}), r"got \[\(2, 2\), \(2, 3\)\]"),
+        (lambda: figures.comparison(timed(3)), "columns 'method', 'macs', 'value'; missing: .'method', 'value'"),
+        (lambda: figures.plan_ratios({}), "at least one plan"),
+        (lambda: figures.plan_ratios({"a": plan_frame(), "b": plan_frame()[1:]}), "those of 'b' are others"),
         (lambda: figures.macs_and_time(timed(3).assign(time=0.0)), "macs and time above 0"),
         (lambda: figures.time_over_channels(timed(3)), "missing columns: .'channels'"),
         (lambda: figures.theory_and_practice(timed(3)), r"whole network; missing columns: \['bytes_before', 'layer'"),

@@ -36,7 +36,7 @@ def sentence(text: str) -> str:
 
 def code(text: str) -> str:
     """Return a command or path in typewriter, which may be broken after slashes, dots and underscores."""
-    return r"\texttt{" + re.sub(r"(/|\.|\\_|-)(?=\w)", r"\1\\allowbreak{}", escaped(text)) + "}"
+    return r"\texttt{" + re.sub(r"(/|\.|\\_|\w-)(?=\w)", r"\1\\allowbreak{}", escaped(text)) + "}"
 
 
 def decimals(half: float) -> int:
