@@ -17,7 +17,7 @@ _BINS = 72
 
 
 def gamma_ridgeline(frame: pd.DataFrame, dead: float = 0.01, *, style: Style | None = None) -> Figure:
-    """Show the distribution of |gamma| in each layer, in network order from the top; the dead ones as red spikes at 0.
+    """Show the distribution of ``|gamma|`` in each layer, in network order; the dead ones as red spikes at 0.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def gamma_ridgeline(frame: pd.DataFrame, dead: float = 0.01, *, style: Style | N
 def gamma_histogram(
     frame: pd.DataFrame, threshold: float | None = None, log: bool = True, *, style: Style | None = None
 ) -> Figure:
-    """Show the distribution of all |gamma| of a network, with a global threshold and the share below it.
+    """Show the distribution of all ``|gamma|`` of a network, with a global threshold and the share below it.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def gamma_histogram(
 
 
 def gamma_summary(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
-    """Show mean and standard deviation of |gamma| in each layer, and its range.
+    """Show mean and standard deviation of ``|gamma|`` in each layer, and its range.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def gamma_before_after(
     names: tuple[str, str] = ("before", "after"),
     style: Style | None = None,
 ) -> Figure:
-    """Compare the |gamma| of a network before and after sparse training.
+    """Compare the ``|gamma|`` of a network before and after sparse training.
 
     Parameters
     ----------

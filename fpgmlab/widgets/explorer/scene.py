@@ -30,7 +30,7 @@ class FilterScene:
     group, layer : str
         The channel group, and its first producer, whose filters these are.
     shape : tuple of int
-        Of one filter: (inputs, *kernel).
+        Of one filter: ``(inputs, *kernel)``.
     filters, channels : array, (n,)
         Each filter's number in its layer, and its channel's number in the group: the same unless a group joins the
         channels of several layers side by side.
