@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -69,6 +70,8 @@ def index_page() -> str:
         "Nothing changes what it is given; what a person would look at comes back as a ``pandas.DataFrame`` or a "
         "``matplotlib`` figure.\n"
     )
+    begin = inspect.getdoc(fpgmlab).partition("Examples in docstrings")  # the lines that all examples go on from
+    words += f"\n{''.join(begin[1:])}\n"
     return "\n".join((_heading("API", "="), words, *rows, f".. toctree::\n   :hidden:\n\n{tree}\n"))
 
 
@@ -76,12 +79,26 @@ def _directive(name: str, thing: object) -> str:
     if isinstance(thing, ModuleType):
         return f".. automodule:: {name}\n   :members:\n   :member-order: bysource\n"
     if inspect.isclass(thing):
-        return f".. autoclass:: {name}\n   :members:\n   :member-order: bysource\n"
+        return f".. autoclass:: {name}\n   :members: {', '.join(_members(thing))}\n   :member-order: bysource\n"
     if callable(thing):
         return f".. autofunction:: {name}\n"
     names = ", ".join(f"``{each!r}``" for each in thing) if isinstance(thing, (dict, tuple, list)) else f"``{thing!r}``"
     kinds = "By name: " if isinstance(thing, dict) else "One of: "
     return f".. py:data:: {name}\n\n   {kinds}{names}.\n"
+
+
+def _members(kind: type) -> list[str]:
+    """Return what is public in a class, and in those above it that have no place of their own in the reference."""
+    placed = {thing for room in rooms().values() for thing in public(room).values() if inspect.isclass(thing)}
+    of = [base for base in kind.__mro__ if base.__module__.startswith("fpgmlab.") and base not in placed - {kind}]
+    kinds = (property, functools.cached_property, classmethod, staticmethod)
+    found = {
+        name: None
+        for base in of
+        for name, member in vars(base).items()
+        if not name.startswith("_") and (inspect.isfunction(member) or isinstance(member, kinds))
+    }
+    return list(found)
 
 
 def _canonical(thing: object, name: str) -> str:
