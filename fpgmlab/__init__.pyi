@@ -20,10 +20,10 @@ from .allocation import Fit as Fit
 from .allocation import Repair as Repair
 from .allocation import additivity as additivity
 from .allocation import allocate as allocate
+from .allocation import compare_criteria as compare_criteria
 from .allocation import prune_gradually as prune_gradually
 from .checkpoints import assets as assets
 from .course import exercises as exercises
-from .criteria import compare_criteria as compare_criteria
 from .criteria import gammas as gammas
 from .criteria import score as score
 from .deployment import ConversionReport as ConversionReport

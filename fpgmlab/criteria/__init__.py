@@ -3,7 +3,7 @@
 In: a graph, the name of a rule or a rule. Out: scores, {group name: (channels,) tensor}; tables that compare rules.
 """
 
-from fpgmlab.criteria.comparison import compare_criteria
+from fpgmlab.criteria.comparison import removal_overlap
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.gammas import gammas
 from fpgmlab.criteria.reconstruction import Reconstruction
@@ -24,10 +24,10 @@ __all__ = [
     "GraphCriterion",
     "Random",
     "Reconstruction",
-    "compare_criteria",
     "filters",
     "gammas",
     "norms_and_distances",
+    "removal_overlap",
     "score",
     "score_table",
 ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLUMNS = ["layer", "channels", "first", "second", "ratio", "removed", "spearman", "kendall", "overlap"]
 
 
-def compare_criteria(
+def removal_overlap(
     source: ChannelGraph | Mapping[str, Tensor],
     criteria: Sequence[str | Criterion],
     *,
@@ -59,17 +59,15 @@ def compare_criteria(
 
     Examples
     --------
-    >>> table = fl.compare_criteria(graph, ["fpgm", "l1"], ratio=0.4)
+    >>> table = fl.criteria.removal_overlap(graph, ["fpgm", "l1"], ratio=0.4)
     >>> bool(table["overlap"].mean() > 0.8)
     True
     """
     import pandas as pd
     from scipy.stats import kendalltau, rankdata
 
-    rules = [resolve(criterion) for criterion in criteria]
+    rules = told_apart(criteria)
     labels = [rule.label for rule in rules]
-    if len(set(labels)) < max(2, len(labels)):
-        raise ValueError(f"criteria must be at least two, each with a label of its own; got {labels}")
     if not 0 < ratio < 1:
         raise ValueError(f"ratio must be a number with 0 < ratio < 1; got {ratio}")
     groups, scores = _scored(source, rules, reduce)
@@ -86,6 +84,15 @@ def compare_criteria(
             pair = (labels[a], labels[b])
             rows.append((group.name, group.channels, *pair, ratio, count, spearman, kendall, overlap))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def told_apart(criteria: Sequence[str | Criterion]) -> list[Criterion]:
+    """Return criteria to compare; a `ValueError` for fewer than two, or two of the same label."""
+    rules = [resolve(criterion) for criterion in criteria]
+    labels = [rule.label for rule in rules]
+    if len(set(labels)) < max(2, len(labels)):
+        raise ValueError(f"criteria must be at least two, each with a label of its own; got {labels}")
+    return rules
 
 
 def _scored(

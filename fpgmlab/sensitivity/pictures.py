@@ -15,6 +15,7 @@ from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
+from fpgmlab.sensitivity.checks import samples_in
 from fpgmlab.sensitivity.curves.metrics import Record, SampleMetric
 from fpgmlab.sensitivity.curves.task_metrics import named
 from fpgmlab.tasks.task import Task, eval_batch_size
@@ -115,6 +116,8 @@ class Pictures:
         has in a batch.
     memory : float
         Bytes of pictures that are kept; those beyond are read again each time.
+    max_samples : int, optional
+        Only the first so many.
     """
 
     model: nn.Module
@@ -123,6 +126,7 @@ class Pictures:
     optional: Sequence[str] = ()
     seconds: float = 0.2
     memory: float = 5e8
+    max_samples: int | None = None
     _parts: list[Part] = field(default_factory=list, init=False)
     _whole: list[Records] = field(default_factory=list, init=False)  # of all parts that were read
     _size: int = field(default=0, init=False)
@@ -132,7 +136,7 @@ class Pictures:
 
     def __post_init__(self) -> None:
         self.known = {name: named(name, self.task) for name in (*self.metrics, *self.optional)}
-        self.total = len(self.task.val)
+        self.total = samples_in(self.task, self.max_samples)
 
     @property
     def quick(self) -> bool:
@@ -154,7 +158,7 @@ class Pictures:
         if not self._size:
             self._size = self._suitable()
         if self._more is None or self._next != number:
-            batches = self.task.val_batches(self._size, None)
+            batches = self.task.val_batches(self._size, self.max_samples)
             self._more, self._next = islice(batches, number, None), number
         check()
         more, self._more = self._more, None  # where reading fails, it is begun anew

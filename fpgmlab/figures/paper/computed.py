@@ -9,7 +9,7 @@ import torch
 
 from fpgmlab.allocation.planner import allocate
 from fpgmlab.criteria import score
-from fpgmlab.criteria.comparison import compare_criteria
+from fpgmlab.criteria.comparison import removal_overlap
 from fpgmlab.figures.agreement import rank_agreement
 from fpgmlab.figures.detections import detections as draw_detections
 from fpgmlab.figures.paper.item import Item, Request, computed
@@ -78,7 +78,7 @@ def _curves_of(request: Request, kind: str, frame: pd.DataFrame) -> str:
 
 def agreement(request: Request) -> Item:
     graph = trace(load(request.network), fashion_mnist().example_input)
-    frame = compare_criteria(graph, CRITERIA, ratio=0.4)
+    frame = removal_overlap(graph, CRITERIA, ratio=0.4)
     shown = frame.assign(**{side: frame[side].replace(_NAMES) for side in ("first", "second")})
     figure = rank_agreement(shown, style=request.style("column"))
     caption = (
