@@ -1,4 +1,4 @@
-"""``python -m fpgmlab.studies [PAGE]``: print the table of claims, or write it into a page that has a place for it."""
+"""``python -m fpgmlab.studies [PAGE]``: print the table of claims, or write today's figures into a page."""
 
 import argparse
 from pathlib import Path
@@ -11,4 +11,4 @@ page = parser.parse_args().page
 if page is None:
     print(claims_table())
 else:
-    print(f"{page}: {'the table of claims is new' if update(page) else 'as it was'}")
+    print(f"{page}: {'has new figures' if update(page) else 'as it was'}")

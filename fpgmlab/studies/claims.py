@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,13 +88,20 @@ class Measured:
 
     def said(self, study: Mapping[str, object]) -> str:
         """Return it in words: rounded, with its interval and its unit."""
-        text, ends = self._rounded(self.value(study)), self.ends(study)
-        if ends is not None:
-            text += f" ({self._rounded(ends[0])} to {self._rounded(ends[1])})"
+        text = self._number(study)
         return f"{text} {self.unit}" if self.unit else text
 
+    def short(self, study: Mapping[str, object]) -> str:
+        """Return it as in a table: without its unit, .5 for 0.5."""
+        return re.sub(r"(?<!\d)0(?=\.)", "", self._number(study))
+
+    def _number(self, study: Mapping[str, object]) -> str:
+        text, ends = self._rounded(self.value(study)), self.ends(study)
+        return text if ends is None else f"{text} ({self._rounded(ends[0])} to {self._rounded(ends[1])})"
+
     def _rounded(self, value: float) -> str:
-        return f"{value:.{self.digits}f}"
+        text = f"{value:.{self.digits}f}"
+        return "0" if float(text) == 0 else text
 
 
 @dataclass(frozen=True)
@@ -108,16 +116,24 @@ class Claim:
     pages : tuple of str
         Where it is said: a page, or a section of it, ``"README.md: Repair"``.
     figures : tuple of Measured
+    rows : mapping of str to tuple of str
+        Rows of tables that say it as well: what stands between the bars, by the table's name.
     """
 
     text: str
     study: str
     pages: tuple[str, ...]
-    figures: tuple[Measured, ...] = field(default=())
+    figures: tuple[Measured, ...]
+    rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def said(self, study: Mapping[str, object]) -> str:
         """Return the sentence with its figures."""
         return self.text.format_map({figure.name: figure.said(study) for figure in self.figures})
+
+    def table_rows(self, table: str, study: Mapping[str, object]) -> list[str]:
+        """Return its rows of a table, figures without units."""
+        figures = {figure.name: figure.short(study) for figure in self.figures}
+        return [f"| {row.format_map(figures)} |" for row in self.rows.get(table, ())]
 
 
 def claims() -> pd.DataFrame:
@@ -173,7 +189,8 @@ def read_claims() -> list[Claim]:
 def _claim(entry: dict) -> Claim:
     base = tuple(entry.get("at", ()))
     figures = tuple(_measured(name, given, base) for name, given in entry["figures"].items())
-    return Claim(entry["text"], entry["study"], tuple(entry["said"]), figures)
+    rows = {table: tuple(rows) for table, rows in entry.get("rows", {}).items()}
+    return Claim(entry["text"], entry["study"], tuple(entry["said"]), figures, rows)
 
 
 def _measured(name: str, given: dict, base: tuple[Step, ...]) -> Measured:

@@ -1,4 +1,4 @@
-"""The table of claims on a page: generated, between two comments."""
+"""What of a page is written by studies: the table of claims between two comments, rows of tables that have a name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fpgmlab.common.files import write_text
+from fpgmlab.errors import unknown
 from fpgmlab.studies.claims import Claim, read_claims
 from fpgmlab.studies.files import load
 from fpgmlab.studies.places import Step, found, written
 
 BEGIN, END = "<!-- claims: written by python -m fpgmlab.studies README.md -->", "<!-- end of claims -->"
+_ROWS = re.compile(r"(?P<head><!-- rows: (?P<table>[\w-]+) -->\n\n?\|.*\n\|[-| :]+\n)(?:\|.*\n)*")
 
 
 def claims_table(claims: Iterable[Claim] | None = None, results: str | None = "data/results") -> str:
@@ -70,10 +72,41 @@ def with_table(text: str, table: str) -> str:
     return between.sub(lambda _: f"{BEGIN}\n\n{table}\n\n{END}", text)
 
 
+def with_rows(text: str) -> str:
+    """Return a page with the rows of its tables that have a name: ``<!-- rows: repair -->`` before their heads.
+
+    Raises
+    ------
+    ValueError
+        When no claim has rows of a table.
+    """
+    claims = read_claims()
+
+    def rows(found: re.Match[str]) -> str:
+        made = [row for claim in claims for row in claim.table_rows(found["table"], load(claim.study))]
+        if not made:
+            known = {table for claim in claims for table in claim.rows}
+            raise ValueError(unknown("table of claims", found["table"], sorted(known)))
+        return found["head"] + "".join(f"{row}\n" for row in made)
+
+    return _ROWS.sub(rows, text)
+
+
+def up_to_date(text: str) -> str:
+    """Return a page with the figures of today: the table of claims, and the rows of its named tables.
+
+    Raises
+    ------
+    ValueError
+        When there is no place for the table of claims, or no claim has rows of a named table.
+    """
+    return with_table(with_rows(text), claims_table())
+
+
 def update(page: Path) -> bool:
-    """Write the table of claims into a page; return whether the page has changed."""
+    """Write today's figures into a page; return whether it has changed."""
     before = page.read_text(encoding="utf-8")
-    after = with_table(before, claims_table())
+    after = up_to_date(before)
     if after != before:
         write_text(page, after)
     return after != before

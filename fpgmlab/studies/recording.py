@@ -85,8 +85,9 @@ _machine = machine  # where an argument has its name
 
 
 def _version() -> str:
-    package = Path(fpgmlab.__file__).parent
-    state = git_state(package, package.parent / "data" / "results")
+    checkout = Path(fpgmlab.__file__).resolve().parents[1]
+    # Of no other repository that an environment lies in.
+    state = git_state(checkout, checkout / "data" / "results") if (checkout / ".git").exists() else None
     if state is None:
         return fpgmlab.__version__
     return f"{fpgmlab.__version__}+{str(state['revision'])[:7]}{'.dirty' if state['dirty'] else ''}"

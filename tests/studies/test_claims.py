@@ -15,7 +15,7 @@ import pytest
 import fpgmlab as fl
 from fpgmlab.checkpoints import read_weights
 from fpgmlab.studies.claims import read_claims
-from fpgmlab.studies.page import BEGIN, END, claims_table, with_table
+from fpgmlab.studies.page import BEGIN, END, claims_table, up_to_date, with_rows, with_table
 from tests.kept import notebooks
 from tests.studies.prose import Figure, figures, sections
 
@@ -85,6 +85,7 @@ CLAIMS = """
 text = "{lost} lost and {gone} gone by {way}"
 study = "small"
 said = ["PAGE.md: Losses"]
+rows.both = ["small | {lost} | {gone} %", "again | {way} |"]
 
 [claim.figures]
 lost = { at = ["part", "rows", { way = "b" }, "points"], as = "less", unit = "points", digits = 1, interval = [["named", "x", "value"], ["named", "y/z", "value"]] }
@@ -185,9 +186,9 @@ def test_each_claim_is_said_where_it_says_so():
                 assert said, f"{place} does not say {measured.said(study)}, {{{measured.name}}} of: {claim.text}"
 
 
-def test_the_table_of_the_readme_is_up_to_date():
+def test_the_tables_of_the_readme_are_up_to_date():
     text = (ROOT / "README.md").read_text()
-    assert with_table(text, claims_table()) == text, "run: python -m fpgmlab.studies README.md"
+    assert up_to_date(text) == text, "run: python -m fpgmlab.studies README.md"
 
 
 def test_every_claim_has_its_figures_in_its_study():
@@ -248,11 +249,22 @@ def test_the_command_writes_the_table_between_the_comments(studies: Path, tmp_pa
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     command = [sys.executable, "-m", "fpgmlab.studies", str(page)]
     told = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    assert "the table of claims is new" in told[0]
+    assert "has new figures" in told[0]
     assert "as it was" in told[1]
     assert page.read_text() == f"before\n{BEGIN}\n\n{claims_table()}\n\n{END}\nafter\n"
     with pytest.raises(ValueError, match="once each, where the table shall be"):
         with_table("no place", "table")
+
+
+def test_rows_of_a_named_table_are_written_below_its_head(studies: Path):
+    (studies / "claims.toml").write_text(CLAIMS.replace('at = ["share"], as = "gone"', 'at = ["share"]'))
+    head = "| of | lost | gone |\n|---|---|---|\n"
+    made = "| small | 2.5 (-2.0 to -1.0) | 0 % |\n| again | 3.5 | |\n"
+    before = f"a\n\n<!-- rows: both -->\n\n{head}| old | 1 | 2 |\n\nb\n\n{head}| other | 1 | 2 |\n"
+    after = f"a\n\n<!-- rows: both -->\n\n{head}{made}\nb\n\n{head}| other | 1 | 2 |\n"
+    assert with_rows(before) == with_rows(after) == after
+    with pytest.raises(ValueError, match="unknown table of claims 'bath': did you mean 'both'"):
+        with_rows(before.replace("both", "bath"))
 
 
 def test_figures_of_prose_are_found():
