@@ -105,8 +105,8 @@ def test_fresh_recovery():
     """One cell of the grid: the answers to the test pictures that are stored, but for 50 of 10,000."""
     cell = recovery.Cell(NAME, "repair", "fpgm", "uniform", 0.5, 0)
     rows = fl.studies.frame("recovery")
-    for column in ("network", "way", "criterion", "allocation", "macs", "seed"):
-        rows = rows[rows[column] == getattr(cell, column)]
+    for column, value in vars(cell).items():
+        rows = rows[rows[column] == value]
     assert len(rows) == 1
     whole = recovery.graph(NAME)
     plan = fl.Plan.uniform(whole, recovery.scores(NAME, "fpgm", 0), macs=0.5, multiple=1)
