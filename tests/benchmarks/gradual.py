@@ -66,11 +66,12 @@ def main() -> None:
     options = parser.parse_args()
     task = fl.tasks.fashion_mnist(holdout=5000)
     fewer = task.subset(train=PICTURES)
-    result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {"unpruned": {}}
+    head = fl.studies.record("gradual", title=TITLE, command=COMMAND)
+    result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else head | {"unpruned": {}}
     for part, runs in PARTS.items():
         if options.part not in ("all", part):
             continue
-        result |= fl.studies.record("gradual", title=TITLE, command=COMMAND)
+        result |= head
         found = result[part] = fl.studies.part(f"{COMMAND} --part {part}") | {
             "runs": result.get(part, {"runs": []})["runs"]
         }

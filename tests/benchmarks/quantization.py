@@ -196,7 +196,11 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    result = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    import onnxruntime
+
+    here = fl.studies.machine(f"onnxruntime {onnxruntime.__version__}", threads=1)
+    head = fl.studies.record("quantization", title=TITLE, command=COMMAND, machine=here)
+    result = (json.loads(RESULT.read_text()) if RESULT.exists() else {}) | head
     for network in NETWORKS:
         if options.network not in ("all", network):
             continue
@@ -209,14 +213,8 @@ def main() -> None:
             RESULT.write_text(json.dumps(result, indent=2) + "\n")
             print(network, error, flush=True)
             continue
-        import onnxruntime
-
-        here = fl.studies.part(
-            f"{COMMAND} --network {network} --by {options.by}",
-            machine=fl.studies.machine(f"onnxruntime {onnxruntime.__version__}", threads=1),
-        )
-        result |= fl.studies.record("quantization", title=TITLE, command=COMMAND, machine=here["machine"])
-        result[key] = here | timed(network, options.by, rows)
+        own = fl.studies.part(f"{COMMAND} --network {network} --by {options.by}", machine=here)
+        result[key] = own | {name: row for name, row in timed(network, options.by, rows).items() if name not in own}
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 
