@@ -123,10 +123,11 @@ def _across(width: float, count: int) -> int:
 
 def _draw(figure: Figure, axis: Axes, part: pd.DataFrame, x: str, found: Mapping[str, Look]) -> None:
     here = [name for name in found if (part["method"] == name).any()]
-    crowded = part.duplicated(x).any() or part[x].round(2).duplicated().any()
+    crowded = part[x].round(2).duplicated().any()
+    apart = 0.0 if not crowded else _APART if len(set(part[x])) > 1 else 4 * _APART
     for number, name in enumerate(here):
         own, look = part[part["method"] == name].sort_values(x), found[name]
-        shift = (number - (len(here) - 1) / 2) * _APART / 72 if crowded else 0.0
+        shift = (number - (len(here) - 1) / 2) * apart / 72
         place = axis.transData + ScaledTranslation(shift, 0, figure.dpi_scale_trans)
         axis.plot(own[x], own["value"], ls=look.dashes, lw=0.9, color=look.colour, transform=place, zorder=3)
         hollow = own["open"].to_numpy(bool) if "open" in own else own["value"].isna().to_numpy()
@@ -151,5 +152,7 @@ def _scale(axis: Axes, part: pd.DataFrame, x: str) -> None:
     if part["value"].between(0, 1.5).all():
         low, high = axis.get_ylim()
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1 if high - low < 0.03 else 0))
+    if len(set(part[x])) == 1:  # nothing left and right of it
+        axis.set_xticks([float(part[x].iloc[0])])
     axis.grid(axis="y", color="0.93", lw=0.6)
     axis.set_axisbelow(True)

@@ -71,7 +71,7 @@ def detections(
     legend = 0 if wanted is None else 1
 
     def height(width: float, text: float) -> float:
-        return lines * (shape * width / columns + 2.0 * text) + (1.7 + 2.2 * legend) * text
+        return lines * (shape * width / columns + 2.0 * text) + (2.5 + 2.2 * legend) * text
 
     with new_figure(3.2 * columns, height, style) as figure:
         grid = figure.subplots(lines, columns, squeeze=False)

@@ -29,19 +29,50 @@ def after_repair(sources: Sources) -> pd.DataFrame:
     for network, study in sources.study("reconstruction", "networks").items():
         for criterion, budgets in study["after_repair"].items():
             for macs, found in budgets.items():
-                ends = {name: found[name] / 100 for name in ("mean", "low", "high")}
-                rows.append({"network": network, "method": label(criterion), "macs": float(macs)}
-                            | {"value": ends["mean"], "low": ends["low"], "high": ends["high"]}
-                            | {"seeds": len(found["draws"])})  # fmt: skip
-    own = sources.mine("repaired")
-    columns = ["network", "method", "macs", "value", "low", "high", "seeds"]
-    parts = [pd.DataFrame(rows), *([] if own.empty else [own[columns]])]
-    found = pd.concat([part for part in parts if len(part)], ignore_index=True) if rows or len(own) else pd.DataFrame()
-    order = ["FPGM", "reconstruction"]
-    if found.empty:
-        return found
-    return found.sort_values("method", key=lambda names: names.map(lambda n: order.index(n) if n in order else 2),
-                             kind="stable", ignore_index=True)  # fmt: skip
+                ends = {"value": found["mean"] / 100, "low": found["low"] / 100, "high": found["high"] / 100}
+                row = {"network": network, "method": label(criterion), "macs": float(macs)} | ends
+                rows.append(row | {"seeds": len(found["draws"])})
+    return _with_own(rows, sources.mine("repaired"))
+
+
+def after_training(sources: Sources) -> pd.DataFrame:
+    """Return the same after distillation from the repaired network."""
+    found = grid(sources)
+    found = found[found["way"] == "repair, distilled"] if len(found) else found
+    rows = [
+        {"network": row["network"], "method": label(row["criterion"]), "macs": row["macs"], "value": row["test"]}
+        | {end: row["test"] + (row[end] - row["points"]) / 100 for end in ("low", "high")}
+        | {"seeds": row["seeds"]}
+        for row in found.to_dict("records")
+    ]
+    return _with_own(rows, sources.mine("recovered"))
+
+
+def grid(sources: Sources) -> pd.DataFrame:
+    """Return the rows of the study of recovery that compare criteria, for each network of the fullest allocation."""
+    rows = pd.DataFrame(sources.study("recovery").get("ways", []))
+    if rows.empty:
+        return rows
+    rows = rows[rows["pictures"].eq(GRID) & (rows["epochs"].eq(3) | rows["way"].eq("repair"))]
+    parts = []
+    for _, part in rows.groupby("network", sort=True):
+        counts = part["allocation"].value_counts()
+        fullest = sorted(counts.index, key=lambda name: (-counts[name], name != "uniform"))[0]
+        parts.append(part[part["allocation"] == fullest])
+    return pd.concat(parts) if parts else rows
+
+
+def _with_own(rows: list[dict[str, object]], own: pd.DataFrame) -> pd.DataFrame:
+    """Return stored rows and one's own, FPGM and its nearest rival first."""
+    parts = [pd.DataFrame(rows)] if rows else []
+    if not own.empty:
+        parts.append(own[["network", "method", "macs", "value", "low", "high", "seeds"]])
+    if not parts:
+        return pd.DataFrame()
+    order = {"FPGM": 0, "reconstruction": 1}
+    return pd.concat(parts, ignore_index=True).sort_values(
+        "method", key=lambda names: names.map(lambda name: order.get(name, 2)), kind="stable", ignore_index=True
+    )
 
 
 def accuracy_macs(request: Request) -> Item | Missing:
@@ -53,17 +84,33 @@ def accuracy_macs(request: Request) -> Item | Missing:
     unpruned = {network: study["unpruned"] / 100 for network, study in networks.items()}
     figure = comparison(frame, "macs", panel="network", unpruned=unpruned or None,
                         labels=(None, "accuracy after repair"), style=request.style("page"))  # fmt: skip
-    own = sorted(set(sources.mine("repaired").get("method", [])))
     caption = "Accuracy after repair over the MACs that remain, by criterion, the same share removed from each layer."
-    caption += f" {_counted(frame['seeds'])}"
-    if own:
-        caption += f" Measured by ourselves: {', '.join(own)}."
+    caption += f" {_counted(frame['seeds'])}{_own(sources, 'repaired')}"
     judged = sources.study("reconstruction", "pictures").get("to_judge")
     samples = f"{judged:,} pictures, not trained on" if judged else ""
     source = (
         stored(sources, "reconstruction", samples=samples) if networks else escaped(f"Own rows in {sources.where}.")
     )
     return Item(figure, frame, sentence(caption), source, "reconstruction", "page")
+
+
+def accuracy_recovered(request: Request) -> Item | Missing:
+    sources = request.sources
+    frame = after_training(sources)
+    if frame.empty:
+        return Missing("no criteria compared after training in study 'recovery', and no such rows of your own")
+    width = "page" if len(set(frame["network"])) > 1 else "column"
+    unpruned = sources.study("recovery", "unpruned") or None
+    figure = comparison(frame, "macs", panel="network", unpruned=unpruned,
+                        labels=(None, "accuracy after distillation"), style=request.style(width))  # fmt: skip
+    allocations = grid(sources)
+    cells = ", ".join(sorted(set(allocations["allocation"]))) if len(allocations) else "own rows"
+    caption = (
+        f"Accuracy after repair and three epochs of distillation, by criterion ({cells}). "
+        f"Bars: 95 % intervals over test pictures and {seeds_of(frame['seeds'])}.{_own(sources, 'recovered')}"
+    )
+    samples = sources.study("recovery").get("measured", "")
+    return Item(figure, frame, sentence(caption), stored(sources, "recovery", samples=samples), "recovery", width)
 
 
 def accuracy_ms(request: Request) -> Item | Missing:
@@ -151,6 +198,17 @@ def recovery_seconds(request: Request) -> Item | Missing:
 def _range(counts: pd.Series) -> str:
     low, high = int(counts.min()), int(counts.max())
     return str(low) if low == high else f"{low} to {high}"
+
+
+def seeds_of(counts: pd.Series) -> str:
+    """Return of how many seeds, in words."""
+    return "one seed" if counts.max() == 1 else f"{_range(counts)} seeds"
+
+
+def _own(sources: Sources, stage: str) -> str:
+    """Return the sentence that says which methods were measured by who calls."""
+    own = sources.mine(stage)
+    return "" if own.empty else f" Measured by ourselves: {', '.join(dict.fromkeys(own['method']))}."
 
 
 def _counted(seeds: pd.Series) -> str:

@@ -15,7 +15,13 @@ from fpgmlab.errors import one_of, unknown
 from fpgmlab.figures.files import save_figure
 from fpgmlab.figures.paper.computed import agreement, detections, ratios, sensitivity, sensitivity_cut
 from fpgmlab.figures.paper.item import Item, Maker, Missing, Request
-from fpgmlab.figures.paper.measured import accuracy_macs, accuracy_ms, recovery_seconds, theory_practice
+from fpgmlab.figures.paper.measured import (
+    accuracy_macs,
+    accuracy_ms,
+    accuracy_recovered,
+    recovery_seconds,
+    theory_practice,
+)
 from fpgmlab.figures.paper.sources import Results, sources
 from fpgmlab.figures.paper.tables import budgets, criteria, deployment, detector, recovered
 from fpgmlab.figures.style import VENUES, style
@@ -23,6 +29,7 @@ from fpgmlab.figures.style import VENUES, style
 PRINTED = tuple(venue for venue in VENUES if venue != "screen")
 MAKERS: dict[str, Maker] = {
     "accuracy_macs": accuracy_macs,
+    "accuracy_recovered": accuracy_recovered,
     "accuracy_ms": accuracy_ms,
     "recovery_seconds": recovery_seconds,
     "theory_practice": theory_practice,
@@ -70,7 +77,8 @@ def paper(
         the stored studies: a name of theirs replaces one, or leaves it out with None; a DataFrame under any other name,
         or a CSV or Parquet file of a folder, are rows of your own, drawn beside the others: ``network``, ``method``,
         ``macs`` (of the unpruned network's, 0 to 1), ``value`` (the accuracy, 0 to 1), perhaps ``stage`` ("repaired"
-        when left out), ``ms``, ``low`` and ``high``. Rows that are alike in all but the value are seeds.
+        when left out, or "recovered"), ``ms``, ``low`` and ``high``. Rows that are alike in all but the value are
+        seeds.
     venue : {"cvpr", "neurips", "ieee"}
     to : path-like
         A folder, made if it is not there.

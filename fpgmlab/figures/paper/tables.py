@@ -11,7 +11,7 @@ import pandas as pd
 
 from fpgmlab.figures.paper.item import Item, Missing, Request, label, stored
 from fpgmlab.figures.paper.latex import escaped, parted, plus_minus, sentence, share, spanned, tabular
-from fpgmlab.figures.paper.measured import GRID, PICTURES, after_repair
+from fpgmlab.figures.paper.measured import PICTURES, after_repair, grid, seeds_of
 from fpgmlab.figures.paper.sources import interval, wilson
 
 _SHORT = {"repair": "repair", "repair, trained": "+ training", "repair, distilled": "+ distillation"}
@@ -41,10 +41,10 @@ def criteria(request: Request) -> Item | Missing:
 
 
 def recovered(request: Request) -> Item | Missing:
-    rows = pd.DataFrame(request.sources.study("recovery").get("ways", []))
+    rows = grid(request.sources)
+    rows = rows[rows["way"].isin(_SHORT)] if len(rows) else rows
     if rows.empty:
-        return Missing("no study 'recovery'")
-    rows = rows[rows["pictures"].eq(GRID) & rows["way"].isin(_SHORT) & rows["epochs"].eq(3)]
+        return Missing("no criteria compared after training in study 'recovery'")
     keys = ["network", "allocation", "macs", "criterion"]
     cells = []
     for setting, part in rows.groupby(keys, sort=False):
@@ -52,8 +52,6 @@ def recovered(request: Request) -> Item | Missing:
         cells.append(dict(zip(keys, setting, strict=True)) | {"seeds": int(part["seeds"].min())} | {
             way: plus_minus(by.loc[way, "points"], (by.loc[way, "high"] - by.loc[way, "low"]) / 2) if way in by.index
             else "--" for way in _SHORT})  # fmt: skip
-    if not cells:
-        return Missing("no criteria compared after training in study 'recovery'")
     shown = pd.DataFrame(cells).sort_values(
         ["network", "allocation", "macs"], ascending=[True, True, False], kind="stable"
     )
@@ -61,12 +59,10 @@ def recovered(request: Request) -> Item | Missing:
     shown["criterion"] = [escaped(label(name)) for name in shown["criterion"]]
     tex = tabular("l" + "r" * len(_SHORT), [["criterion", *_SHORT.values()]],
                   spanned(shown, "setting", ["criterion", *_SHORT]))  # fmt: skip
-    low, high = shown["seeds"].min(), shown["seeds"].max()
-    seeds = f"{low}" if low == high else f"{low} to {high}"
     caption = (
         "Points of test accuracy beside the unpruned network by criterion, after repair alone and after training or "
-        f"distillation from there (three epochs of 10,000 pictures). 95 % intervals over pictures and {seeds} "
-        f"seed{'' if high == 1 else 's'}."
+        "distillation from there (three epochs of 10,000 pictures). 95 % intervals over pictures and "
+        f"{seeds_of(shown['seeds'])}."
     )
     return Item(tex, rows.reset_index(drop=True), sentence(caption),
                 stored(request.sources, "recovery", samples=request.sources.study("recovery").get("measured", "")),
