@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from numpydoc.docscrape import NumpyDocString, Parameter
+from torch import nn
+from traitlets import HasTraits, TraitType
 
 import fpgmlab as fl
 
@@ -25,11 +27,12 @@ criteria.FPGM criteria.FPGMMix criteria.L1 criteria.BNGamma criteria.Reconstruct
 geometry.classical_mds geometry.pca EMA Distill GammaL1 GroupLasso SoftPruning recalibrate repair prune_gradually
 Plan.global_threshold models.resnet20 models.resnet32 models.resnet56 models.resnet110 models.vgg16
 models.yolov5 models.YOLOv5 models.DepthwiseSeparable models.ShuffledGrouped models.receptive_field
-machine_roof figures.roofline
+machine_roof deployment.Roof figures.roofline quantize crosscheck fit figures.clustered_order geometry.distance_sums
+models.ChannelShuffle tasks.BoxAugment tasks.fashion_mnist tasks.trees
 """.split()  # noqa: SIM905
 SOURCE = re.compile(r"arXiv:\d{4}\.\d{4,5}|\b(19|20)\d\d\b")
 ALIKE = re.compile(r"\bas `([\w.]+)` does\b")  # parameters and errors are told there
-WORDS = r"[\w.*+/]+( [\w.*+/]+){0,3}"
+WORDS = r"[\w.*+/]+( [\w.*+/]+){0,4}"
 SHAPE = re.compile(rf"\({WORDS},( ?{WORDS}(, ?{WORDS})*)?\)|\bscalar\b|\bany shape\b")
 # Errors of helpers that cannot come up in their callers: what they check is known there.
 NEVER = {"plan_of_zeros": "ValueError", "replacements": "TypeError"}
@@ -192,7 +195,7 @@ def _parameters(thing: Thing) -> Iterator[str]:
     for name in asked:
         if _is_array(hints.get(name)):
             words = f"{told[name].type} {' '.join(told[name].desc)}" if name in told else thing.text
-            if not SHAPE.search(words) and not ELSEWHERE.search(words):
+            if not _has_shape(words) and not ELSEWHERE.search(words):
                 yield f"no shape of {name}"
 
 
@@ -211,7 +214,15 @@ def _mentions(text: str, name: str) -> bool:
 
 
 def _is_array(hint: object) -> bool:
-    return isinstance(hint, str) and re.fullmatch(r"(Tensor|np\.ndarray|ArrayLike)( \| None)?", hint) is not None
+    """Tell whether an annotation is of arrays whose shape a docstring can tell: not of any that have names."""
+    if not isinstance(hint, str) or re.match(r"(dict|Mapping|Iterator)\[(str, )?Tensor\]|(.*\|)? ?Callable", hint):
+        return False
+    return re.search(r"\b(Tensor|ndarray|ArrayLike|Scores)\b", hint) is not None
+
+
+def _has_shape(words: str) -> bool:
+    flat = re.sub(r"\(([\w ]+[+*/] [\w ]+)\)", r"\1", " ".join(words.split()))  # of (a, b * (c + d))
+    return SHAPE.search(flat) is not None
 
 
 def _fields(thing: Thing) -> Iterator[str]:
@@ -227,6 +238,7 @@ def _fields(thing: Thing) -> Iterator[str]:
         if missing := [name for name in fields if name[0] != "_" and name not in all_told]:
             yield f"fields that are not told: {', '.join(missing)}"
         arrays = {name: field.type for name, field in fields.items() if name in all_told}
+        own = set()
     elif "__init__" in vars(kind) and not getattr(kind, "_is_protocol", False):
         signature = inspect.signature(vars(kind)["__init__"])
         asked = [p for p in signature.parameters if p != "self" and p[0] != "_"]
@@ -236,13 +248,27 @@ def _fields(thing: Thing) -> Iterator[str]:
             yield f"neither parameters nor attributes: {', '.join(asked)}"
         hints = inspect.get_annotations(vars(kind)["__init__"])
         arrays = {name: hints.get(name) for name in asked if name in all_told}
+        # Parts of a network are seen in its ``repr``.
+        own = set() if issubclass(kind, nn.Module) else _assigned(kind) - set(all_told) - set(dir(kind))
     else:
         return
+    own |= {n for n, trait in vars(kind).items() if isinstance(trait, TraitType) and n[0] != "_" and n not in all_told}
+    own -= {name for name in own if vars(kind)[name].metadata.get("sync")} if issubclass(kind, HasTraits) else set()
+    if own:
+        yield f"attributes that are not told: {', '.join(sorted(own))}"
     if extra := set(told) - set(asked):
         yield f"parameters that there are not: {', '.join(sorted(extra))}"
     for name, hint in arrays.items():
-        if _is_array(hint) and not SHAPE.search(f"{all_told[name].type} {' '.join(all_told[name].desc)}"):
+        words = f"{all_told[name].type} {' '.join(all_told[name].desc)}"
+        if _is_array(hint) and not _has_shape(words) and not ELSEWHERE.search(words):
             yield f"no shape of {name}"
+
+
+def _assigned(kind: type) -> set[str]:
+    """Return the public attributes that a class has from its ``__init__``."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(vars(kind)["__init__"])))
+    targets = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)]
+    return {node.attr for node in targets if isinstance(node.value, ast.Name) and node.attr[0] != "_"}
 
 
 def _returns(thing: Thing) -> Iterator[str]:
@@ -255,7 +281,7 @@ def _returns(thing: Thing) -> Iterator[str]:
     said = re.search(r"\b(return|yield|give|tell)s?\b", thing.text.partition("\n\n")[0], re.IGNORECASE)
     if not (is_property or said or thing.read["Returns"] or thing.read["Yields"]):
         yield f"what it returns ({hint})"
-    if _is_array(hint) and not SHAPE.search(thing.text):
+    if _is_array(hint) and not _has_shape(thing.text):
         yield "no shape of what it returns"
 
 

@@ -56,7 +56,7 @@ def allocate(
         a curve stay whole, and so do those in ``curves.unmeasurable``: that their removal changed no output of the
         samples seen does not say that it is free.
     scores : mapping of str to Tensor, optional
-        The channels with the lowest go first; those that the curves were made with when left out.
+        (channels,) by group: the lowest go first; those that the curves were made with when left out.
     macs, params, bytes, latency : float
         Exactly one: what may remain, as a fraction of the unpruned network, 0 < budget <= 1.
     metric : {"accuracy", "loss", "agreement", "kl", "change"}, optional

@@ -161,7 +161,7 @@ class Random(GraphCriterion):
     seed: int = 0
 
     def of_graph(self, graph: ChannelGraph, names: Sequence[str]) -> dict[str, Tensor]:
-        """Return one stream of numbers for all groups: layers of the same width shall not be scored alike."""
+        """Return scores (channels,) from one stream of numbers for all groups: layers of one width shall differ."""
         generator = torch.Generator().manual_seed(self.seed)
         drawn = {n: torch.rand(g.channels, generator=generator, dtype=torch.float64) for n, g in graph.items()}
         return {name: drawn[name] for name in names}

@@ -38,7 +38,7 @@ class OnnxNetwork(nn.Module):
         return first[0] if first and isinstance(first[0], int) else None
 
     def forward(self, *args: object, **kwargs: object) -> Tensor | tuple[Tensor, ...]:
-        """Return the outputs for what the exported model was called with: its args and kwargs."""
+        """Return the outputs, (batch, ...) each, for what the exported model was called with: its args and kwargs."""
         parts = [self.session.run(None, feed) for feed in self.feeds(Arguments(args, kwargs))]
         count = Arguments(args, kwargs).batch
         outputs = []
@@ -49,7 +49,7 @@ class OnnxNetwork(nn.Module):
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def feeds(self, arguments: Arguments) -> list[dict[str, np.ndarray]]:
-        """Return what the session takes for these arguments, in parts where the file's batch size is fixed.
+        """Return what the session takes for these arguments, (batch, ...) by name; parts where its batch is fixed.
 
         Raises
         ------

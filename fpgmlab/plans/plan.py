@@ -44,7 +44,7 @@ class Plan(Removal):
         ----------
         graph : ChannelGraph
         scores : mapping of str to Tensor
-            A score for each channel of each group that is pruned; see `fpgmlab.score`.
+            (channels,) for each group that is pruned; see `fpgmlab.score`.
         ratios : mapping of str to float
             0 <= ratio < 1 by group name; other groups stay whole. The number of channels kept is rounded to the nearest
             allowed one, half upwards, and never below one (one in each block of a grouped convolution).

@@ -62,7 +62,7 @@ def sweep(
     ----------
     graph : ChannelGraph
     scores : mapping of str to Tensor
-        See `fpgmlab.score`. The channels with the lowest go first.
+        (channels,) by group, see `fpgmlab.score`. The channels with the lowest go first.
     task : task
         Its validation data is used, in order.
     ratios : sequence of float

@@ -124,7 +124,11 @@ class Classification(Splits):
         return images, labels
 
     def val_batches(self, batch_size: int = 256, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the validation data in order, ``batch_size`` at a time, or its first ``max_samples`` examples."""
+        """Yield the validation data in order, ``batch_size`` at a time, or its first ``max_samples`` examples.
+
+        Images (batch, channels, height, width) and labels (batch,), as `train_batches` does; the last batch may be
+        smaller.
+        """
         return self._in_order(self.val, batch_size, max_samples)
 
     def _in_order(self, data: Examples, batch_size: int, max_samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:

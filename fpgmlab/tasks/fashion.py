@@ -53,6 +53,8 @@ class FashionMNIST(Dataset):
 def fashion_mnist(holdout: int | None = None, seed: int = 0) -> Classification:
     """Return the task of the shipped data: 60,000 images to train on and the 10,000 test images to validate.
 
+    Fashion-MNIST, grey 28x28 pictures of clothes (Xiao, Rasul & Vollgraf, 2017, arXiv:1708.07747).
+
     Parameters
     ----------
     holdout : int, optional

@@ -33,6 +33,8 @@ def trees(
 ) -> Detection:
     """Return the task of the shipped data: 37 tiles to train on and 10 to validate, one class.
 
+    Aerial images with boxes around trees, of DeepForest (Weinstein et al., 2019, doi:10.3390/rs11111309).
+
     Parameters
     ----------
     classes, size, head, augment, name, metrics, detections

@@ -61,9 +61,10 @@ def quantize(
 ) -> QuantizationReport:
     """Write an exported float network in INT8: weights for each channel, activations by what pictures show of them.
 
-    The file is ONNX with pairs of QuantizeLinear and DequantizeLinear (QDQ), which ONNX Runtime, OpenVINO and TensorRT
-    read. What comes after the last layers with weights, such as a detector's decoding, stays in float. So does what the
-    whole network is faster with in float, found by timing it: depthwise convolutions, the sigmoids of SiLU.
+    Scales and zero points as in Jacob et al. (CVPR 2018, arXiv:1712.05877, eq. 1), without training. The file is ONNX
+    with pairs of QuantizeLinear and DequantizeLinear (QDQ), which ONNX Runtime, OpenVINO and TensorRT read. What comes
+    after the last layers with weights, such as a detector's decoding, stays in float. So does what the whole network is
+    faster with in float, found by timing it: depthwise convolutions, the sigmoids of SiLU.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class Curves:
     complete : bool
         Whether the sweep went through all its samples, or met its tolerance everywhere.
     scores : mapping of str to Tensor
-        The scores that the sweep was made with: the channels with the lowest were removed first.
+        (channels,) by group, of the sweep: the channels with the lowest were removed first.
     repaired : bool
         Whether the consumers of each point's group were refitted.
     """

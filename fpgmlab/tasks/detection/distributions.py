@@ -97,6 +97,11 @@ class DistributionHead:
         limit : int
             Most detections of a picture.
 
+        Returns
+        -------
+        list of dict
+            For each picture ``boxes`` (count, 4), left, top, right, bottom in pixels; ``scores``, ``labels`` (count,).
+
         Raises
         ------
         ValueError

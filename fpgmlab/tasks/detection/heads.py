@@ -130,6 +130,11 @@ class YOLOv5Head:
         limit : int
             Most detections of a picture.
 
+        Returns
+        -------
+        list of dict
+            For each picture ``boxes`` (count, 4), left, top, right, bottom in pixels; ``scores``, ``labels`` (count,).
+
         Raises
         ------
         ValueError

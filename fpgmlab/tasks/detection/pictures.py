@@ -67,6 +67,13 @@ class BoxedPictures(Dataset):
     source : str
         The file that describes them, for messages.
 
+    Attributes
+    ----------
+    classes : tuple of str
+    paths, sizes : list
+        Of each picture: its file, and its width and height in pixels, upright.
+    boxes, labels : list of Tensor, (count, 4) and (count,)
+
     Raises
     ------
     ValueError

@@ -24,6 +24,11 @@ class PPYOLOEMaps(nn.Module):
         A ``libreyolo.models.ppyoloe.nn.LibrePPYOLOEModel``; held, not copied: ``pruned.model`` is a smaller one. Its
         RepVGG blocks may be those for training, or already fused.
 
+    Attributes
+    ----------
+    mean, deviation : Tensor, (3, 1, 1)
+        What the network wants its pictures normalised by.
+
     Raises
     ------
     TypeError

@@ -159,7 +159,10 @@ class Detection(Splits):
         return stacked(pictures)
 
     def val_batches(self, batch_size: int = 16, max_samples: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the validation data letterboxed, ``batch_size`` at a time, or its first ``max_samples`` pictures."""
+        """Yield the validation data letterboxed, ``batch_size`` at a time, or its first ``max_samples`` pictures.
+
+        Pictures (batch, 3, size, size) and targets (batch, boxes, 5).
+        """
         return self._in_order(self.val, batch_size, max_samples)
 
     def _in_order(self, data: Examples, batch_size: int, max_samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:

@@ -50,7 +50,7 @@ class PlanEditor(LookingDesk):
     plan : Plan, optional
         What to begin with; nothing is removed when left out.
     scores : mapping of str to Tensor, optional
-        The channels with the lowest go first; those that the curves were made with when left out.
+        (channels,) by group: the lowest go first; those that the curves were made with when left out.
     table : LatencyTable, optional
         Adds the milliseconds to the totals and to the budgets, and the steps of the runtime to the bars; see
         `fpgmlab.latency_table`.
