@@ -38,6 +38,7 @@ def test_repair_does_most_of_the_work_and_the_same_training_ends_lower_from_the_
     assert measured["repair"] > 0.1 * measured["as cut"]  # nine tenths of what was lost
     assert measured["repair, trained"] > measured["trained"]
     assert measured["repair, distilled"] > measured["trained"]
+    assert measured["from scratch"] < measured["trained"], "old weights are worth something in so short a time"
     assert report["measured"][0]["seconds"] == 0
 
 
