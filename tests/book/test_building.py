@@ -6,11 +6,14 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from operator import attrgetter
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
+import fpgmlab as fl
+from book.making.api import room_page, rooms
 from book.making.executing import execute, key, record, small_settings
 from book.making.site import SITE, build
 from book.making.staging import BOOK, ROOT, chapters, stage
@@ -83,6 +86,23 @@ def test_every_chapter_and_every_page_is_in_the_contents(tmp_path: Path):
     written = {path: path.stat().st_mtime_ns for path in source.rglob("*")}
     stage(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in source.rglob("*")} == written
+
+
+def test_every_public_name_has_its_place_in_the_api():
+    pages = "\n".join(room_page(name, room) for name, room in rooms().items())
+    told = re.findall(r"^\.\. auto\w+:: (\S+)", pages, re.MULTILINE)
+    told += [
+        f"{module}.{name}"
+        for name, module in re.findall(r"^\.\. py:data:: (\w+)\n   :module: (\S+)", pages, re.MULTILINE)
+    ]
+    assert len(told) == len(set(told))  # and only one
+    things = [attrgetter(name.removeprefix("fpgmlab."))(fl) for name in told]
+    for name in fl.__all__:
+        thing = getattr(fl, name)
+        assert isinstance(thing, str) or any(thing is each for each in things), name
+    for room in rooms().values():
+        for name in room.__all__:
+            assert any(getattr(room, name) is each for each in things), f"{room.__name__}.{name}"
 
 
 def test_a_notebook_that_was_run_as_it_is_now_is_not_run_again(tmp_path: Path):
