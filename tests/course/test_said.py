@@ -18,7 +18,7 @@ def over_fpgm() -> pd.DataFrame:
         for criterion, budgets in part["after_repair"].items()
         for budget, found in budgets.items()
     ]
-    return pd.DataFrame(rows).set_index(["criterion", "network", "budget"])
+    return pd.DataFrame(rows).set_index(["criterion", "network", "budget"]).sort_index()
 
 
 def test_chapter_1_the_norm_is_as_good_as_fpgm_where_it_should_fail(over_fpgm: pd.DataFrame):
