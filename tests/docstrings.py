@@ -6,12 +6,14 @@ import ast
 import builtins
 import dataclasses
 import functools
+import importlib
 import inspect
 import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from types import ModuleType
 
 from numpydoc.docscrape import NumpyDocString, Parameter
@@ -154,7 +156,8 @@ def lacks(thing: Thing) -> list[str]:
         thing.read  # noqa: B018
     except Exception as error:  # whatever it warns of or cannot read
         return [f"is not read by numpydoc: {error}"]
-    return [*_summary(thing), *_parameters(thing), *_returns(thing), *_raises(thing), *_units(thing), *_source(thing)]
+    looks = (_summary, _parameters, _returns, _raises, _units, _source, _references)
+    return [words for look in looks for words in look(thing)]
 
 
 def _summary(thing: Thing) -> Iterator[str]:
@@ -346,3 +349,35 @@ def _units(thing: Thing) -> Iterator[str]:
 def _source(thing: Thing) -> Iterator[str]:
     if thing.name in PUBLISHED and not SOURCE.search(thing.text):
         yield "where it was published"
+
+
+def _references(thing: Thing) -> Iterator[str]:
+    """Look for names in single backticks that lead nowhere: from the module, the class, the room, ``fl`` or in full."""
+    module = importlib.import_module((thing.owner or thing.function or thing.it).__module__)
+    room = importlib.import_module(f"fpgmlab.{thing.room}")
+    places = (thing.it if isinstance(thing.it, type) else thing.owner, module, room, fl, builtins)
+    for name in re.findall(r"(?<![`:])`([^`\n]+)`(?!`)", thing.text):
+        if not any(_leads(place, name.removesuffix("()")) for place in places) and not _is_there(name):
+            yield f"leads nowhere: {name}"
+
+
+def _leads(place: object, name: str) -> bool:
+    owner, _, last = name.rpartition(".")
+    try:
+        there = attrgetter(owner)(place) if owner else place
+    except AttributeError:
+        return False
+    return hasattr(there, last) or (isinstance(there, type) and last in _named(Thing("", there), "Attributes"))
+
+
+@functools.cache
+def _is_there(name: str) -> bool:
+    """Tell whether a dotted name leads from a package to something in it."""
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        try:
+            module = importlib.import_module(".".join(parts[:count]))
+        except ImportError:
+            continue
+        return _leads(module, ".".join(parts[count:]))
+    return False

@@ -126,6 +126,10 @@ def _section(points) -> None:
     """
 
 
+def _no_place(points) -> None:
+    """Look at the points, as `fpgmlab.geometry.look` has it; see `fpgmlab.geometry.medoid`."""
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -136,6 +140,7 @@ def _section(points) -> None:
         (_no_return, "what it returns (str)"),
         (_no_error, "errors that are not told: ValueError"),
         (_no_unit, "no unit of timeout"),
+        (_no_place, "leads nowhere: fpgmlab.geometry.look"),
         (_section, "is not read by numpydoc: The section Parameters appears twice"),
     ],
 )

@@ -16,7 +16,7 @@ def tensors_of(tree: object) -> dict[str, Tensor]:
     Parameters
     ----------
     tree : Record or dict
-        A pickled ``torch.nn.Module`` as `read_checkpoint` gives it, or a state dict.
+        A pickled ``torch.nn.Module`` as `fpgmlab.checkpoints.read_checkpoint` gives it, or a state dict.
 
     Raises
     ------

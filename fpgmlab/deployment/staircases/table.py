@@ -165,7 +165,7 @@ class LatencyTable:
         return Widths(sides, self.kernels)
 
     def form(self, graph: ChannelGraph) -> np.ndarray:
-        """Return the nearest quadratic form, (n, n), as `graph.costs.form` has for MACs: it leads the search."""
+        """Return the nearest quadratic form, (n, n), as ``graph.costs`` has one for MACs: it leads the search."""
         counts = graph.costs.counts
         sides = np.zeros((len(counts),) * 2)
         for i, name in self.places(graph):

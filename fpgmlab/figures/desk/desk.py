@@ -67,8 +67,8 @@ def desk(
     metric : str, optional
         One that the curves have; their first when left out.
     measured : pandas.DataFrame, optional
-        What was measured of this plan, as `PlanEditor.measured` has it: network ("as cut", "repaired" or
-        "fine-tuned"), metric, value, low, high, samples.
+        What was measured of this plan, as `fpgmlab.widgets.PlanEditor.measured` has it: network ("as cut", "repaired"
+        or "fine-tuned"), metric, value, low, high, samples.
     table : LatencyTable, optional
         Adds the milliseconds to the totals.
     steps : mapping of str to sequence of int, optional

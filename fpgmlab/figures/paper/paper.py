@@ -86,7 +86,7 @@ def paper(
         Names of figures and tables; all when left out. Others that are in the folder stay as they are.
     network : str
         The shipped classifier of which ratios, sensitivities and agreement are shown; one with curves, see
-        `fpgmlab.sensitivity.available`.
+        `fpgmlab.sensitivity.shipped`.
     captions : mapping of str to str, optional
         Your own captions by name, in LaTeX, in place of those that come along. Sources stay.
 

@@ -75,9 +75,10 @@ def _made(part: _Part, channels_in: int, channels: int, depth: int) -> nn.Module
 
 
 class YOLOv5(nn.Module):
-    """A detector that gives its head's raw maps, in training and in evaluation; `boxes.decode` makes boxes of them.
+    """A detector that gives its head's raw maps, in training and in evaluation.
 
-    YOLOv5 of Ultralytics (Jocher, 2020, doi:10.5281/zenodo.3908559), module by module as there.
+    `fpgmlab.models.boxes.decode` makes boxes of them. Module by module as YOLOv5 of Ultralytics (Jocher, 2020,
+    doi:10.5281/zenodo.3908559).
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class WorkingDesk(SteppingDesk):
         self.observe(self._show_work, "snapshots")
 
     def evaluate(self) -> None:
-        """Start to measure the network as the plan prunes it, before any recovery; see `report` and `wait`.
+        """Start to measure the network as the plan prunes it, before any recovery; see `measured` and `wait`.
 
         Raises
         ------
