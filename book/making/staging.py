@@ -19,7 +19,7 @@ from book.making.references import addresses, bibliography, citing, references
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 OWN = ("index", "teaching", "glossary", "claims", "bibliography")  # Markdown in book/
-PROJECT = ("README", "DEPLOYMENT", "COMING_FROM", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")
+PROJECT = ("README", "DEPLOYMENT", "COMING_FROM", "CRITERIA", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG")
 NAMED = {"README.md": "Read me first", "data/README.md": "Data and weights"}  # whose titles say less in a list
 _MADE = re.compile(r"<!-- made: (\w+) -->")
 
