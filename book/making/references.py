@@ -62,7 +62,8 @@ def bibliography(entries: Mapping[str, Entry], cited: Mapping[str, Iterable[str]
         where = f" Cited in {', '.join(cited[key])}." if cited.get(key) else ""
         title = _plain(fields["title"])
         title += "" if title.endswith("?") else "."
-        found = f" {', '.join(links)}." if links else ""
+        found = f" {_plain(fields['note'])}." if "note" in fields else ""
+        found += f" {', '.join(links)}." if links else ""
         parts.append(f"({key})=\n\n{_names(entry)}. **{title}** {said}.{found}{where}\n")
     return "\n".join(parts)
 
