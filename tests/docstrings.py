@@ -354,7 +354,7 @@ def _source(thing: Thing) -> Iterator[str]:
 def _references(thing: Thing) -> Iterator[str]:
     """Look for names in single backticks that lead nowhere: from the module, the class, the room, ``fl`` or in full."""
     module = importlib.import_module((thing.owner or thing.function or thing.it).__module__)
-    room = importlib.import_module(f"fpgmlab.{thing.room}")
+    room = importlib.import_module(".".join(module.__name__.split(".")[:2]))
     places = (thing.it if isinstance(thing.it, type) else thing.owner, module, room, fl, builtins)
     for name in re.findall(r"(?<![`:])`([^`\n]+)`(?!`)", thing.text):
         if not any(_leads(place, name.removesuffix("()")) for place in places) and not _is_there(name):

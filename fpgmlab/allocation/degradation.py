@@ -110,6 +110,12 @@ def predicted(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | Non
     ------
     ValueError
         When the plan or the curves are of another network, or the plan removes more than was measured.
+
+    Examples
+    --------
+    >>> table = fl.allocation.predicted(graph, fl.sensitivity.shipped("resnet20-fashion"), plan)
+    >>> list(table.columns), int(table["kept"][0])
+    (['group', 'ratio', 'kept', 'predicted'], 10)
     """
     import pandas as pd
 

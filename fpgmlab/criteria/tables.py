@@ -35,6 +35,11 @@ def score_table(graph: ChannelGraph, scores: Mapping[str, Tensor], plan: Plan) -
     ------
     ValueError
         For a plan that does not fit the graph, scores of wrong length, and when no group has any.
+
+    Examples
+    --------
+    >>> int(fl.criteria.score_table(graph, scores, plan)["removed"].sum())
+    180
     """
     import pandas as pd
 

@@ -53,6 +53,15 @@ def save_figure(figure: Figure, data: Data, path: str | os.PathLike[str], **para
         For a path with one of the endings, or a name in ``data`` that cannot be part of a file's name.
     OSError
         When a file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> frame = plan.frame(graph)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = fl.figures.save_figure(fl.figures.plan_bars(frame), frame, f"{folder}/plan", ratio=0.4)
+    >>> [path.name for path in written]
+    ['plan.pdf', 'plan.png', 'plan.csv', 'plan.json']
     """
     if not isinstance(figure, Figure):
         raise TypeError(f"figure must be a matplotlib Figure; got {type(figure).__name__}")

@@ -23,6 +23,12 @@ def plan_bars(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
     Returns
     -------
     Figure
+
+    Examples
+    --------
+    >>> figure = fl.figures.plan_bars(plan.frame(graph))
+    >>> [bar.get_ylabel() != "" for bar in figure.axes[:1]]
+    [True]
     """
     place = np.arange(len(frame))
     protected = is_protected(frame["protected"])

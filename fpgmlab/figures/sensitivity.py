@@ -64,6 +64,13 @@ def sensitivity_curves(
     ValueError
         For a frame without the columns of a sweep, without rows of ratio 0, or without the metric, and for groups that
         it does not have.
+
+    Examples
+    --------
+    >>> curves = fl.sensitivity.shipped("resnet20-fashion")
+    >>> figure = fl.figures.sensitivity_curves(curves.frame, style=fl.figures.style("cvpr"))
+    >>> len(figure.axes), float(figure.get_figwidth())
+    (12, 3.25)
     """
     metric, frame = one_metric(frame, metric)
     groups = list(dict.fromkeys(frame["group"]))

@@ -46,6 +46,13 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         Layers that run in training mode alone.
     suspect : bool
         Whether the model's code asks for numbers of channels, so that tracing may have missed what it does with them.
+
+    Examples
+    --------
+    >>> graph["conv1"].channels, graph["conv1"].producers[:2]
+    (16, ('conv1', 'layer1.0.conv2'))
+    >>> graph["fc"].protected
+    "it is the model's output"
     """
 
     def __init__(

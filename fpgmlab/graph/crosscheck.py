@@ -36,6 +36,11 @@ def crosscheck(graph: ChannelGraph) -> pd.DataFrame:
     ------
     RuntimeError
         When torch-pruning cannot trace the model, with its reason.
+
+    Examples
+    --------
+    >>> bool(fl.crosscheck(graph)["same"].all())
+    True
     """
     import pandas as pd
     import torch_pruning as tp

@@ -56,6 +56,11 @@ def receptive_field(model: nn.Module, images: Tensor, layer: str | None = None) 
     ------
     ValueError
         For an unknown layer, or one whose output has no positions.
+
+    Examples
+    --------
+    >>> fl.models.receptive_field(model, torch.rand(2, 1, 28, 28), "layer1").shape
+    torch.Size([28, 28])
     """
     model = copy_of(model).eval()
     modules = dict(model.named_modules())

@@ -35,6 +35,15 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
         When the folder cannot be written.
     TypeError
         When the model keeps state that neither a tensor nor JSON can hold, with the module's name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fl.save(fl.prune(graph, plan), f"{folder}/pruned.safetensors")
+    ...     again = fl.load(f"{folder}/pruned.safetensors")
+    >>> fl.provenance(again).plans == (plan,)
+    True
     """
     record = provenance(model)
     tensors, extra = _state(model)

@@ -106,6 +106,11 @@ class Removal:
         """Return one row for each group of the graph: group, channels, kept, ratio, macs_share, protected.
 
         ``macs_share`` is the group's share of the unpruned network's MACs; see `ChannelGraph.frame`.
+
+        Examples
+        --------
+        >>> plan.frame(graph)["kept"].tolist()[:3]
+        [10, 10, 10]
         """
         graph.check(self)
         table = graph.frame()[["group", "channels", "macs_share", "protected"]]
@@ -117,6 +122,12 @@ class Removal:
         """Return where the other plan differs: group, channels, kept, other_kept, only_here, only_there.
 
         ``only_here`` and ``only_there`` are tuples of the channels that just one of the plans removes.
+
+        Examples
+        --------
+        >>> other = fl.Plan.uniform(graph, scores, 0.5, multiple=1)
+        >>> plan.diff(other)[["group", "kept", "other_kept"]].head(1).values.tolist()
+        [['conv1', 10, 8]]
         """
         import pandas as pd
 

@@ -38,6 +38,12 @@ def folds(task: Kind, groups: Sequence[Group]) -> dict[Group, Kind]:
     ------
     ValueError
         When there are not as many as examples, or fewer than two groups.
+
+    Examples
+    --------
+    >>> parts = fl.tasks.folds(fl.tasks.trees(), fl.tasks.tree_groups())
+    >>> len(parts) > 1
+    True
     """
     count = len(task.train) + len(task.val)
     if len(groups) != count:

@@ -72,6 +72,11 @@ class Distill(Extra):
         device.
     TypeError
         For a ``compare`` that is no function.
+
+    Examples
+    --------
+    >>> fl.Distill(model, kind="features")
+    Distill(teacher=ResNet, kind='features', weight=5.0)
     """
 
     teacher: nn.Module

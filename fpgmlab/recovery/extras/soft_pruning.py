@@ -55,6 +55,11 @@ class SoftPruning(Extra):
         of which some would go; as a training begins, for a graph of another network.
     TypeError
         For a criterion that is neither a name nor a rule.
+
+    Examples
+    --------
+    >>> fl.SoftPruning(graph, 0.4)
+    SoftPruning(graph=ResNet, ratio=0.4, criterion='fpgm', every=1)
     """
 
     graph: ChannelGraph
