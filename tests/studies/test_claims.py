@@ -21,10 +21,11 @@ from tests.studies.prose import Figure, figures, sections
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = notebooks()
-PAGES = (
-    "README.md", "DEPLOYMENT.md", "COMING_FROM.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md",
-    "data/README.md", "book/index.md", "book/teaching.md", "book/glossary.md",
-)  # fmt: skip
+PAGES = tuple(
+    path.relative_to(ROOT).as_posix()
+    for folder in (".", "data", "book")
+    for path in sorted((ROOT / folder).glob("*.md"))
+)
 # What notebooks say outside of their exercises and answers.
 CHAPTERS = tuple(f"notebooks/{name}.ipynb" for name in NOTEBOOKS)
 # Docstrings that say where their figures are.
