@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, count
 
 from matplotlib.lines import Line2D
 from matplotlib.typing import LineStyleType
@@ -21,15 +22,9 @@ _SIZES = {"*": 1.6, "P": 1.15, "X": 1.1, "D": 0.88, "p": 1.1, "h": 1.05}  # so t
 # What is met again from figure to figure. FPGM comes first: others are compared with it.
 _PLACES = {
     **{"fpgm": 0, "reconstruction": 1, "l2": 2, "bn gamma": 3, "l1": 4, "fpgm mix": 5, "random": 6},
-    **{
-        "repair": 0,
-        "repaired": 0,
-        "repair, distilled": 1,
-        "repair, trained": 2,
-        "repair, distilled, features": 3,
-        "trained": 4,
-    },
-    **{"recalibrated": 5, "as cut": 6, "soft pruning": 7},
+    **{"repair": 0, "repaired": 0, "repair, distilled": 1, "repair, trained": 2, "repair, distilled, features": 3},
+    **{"trained": 4, "recalibrated": 5, "as cut": 6, "soft pruning": 7},
+    **{"gradual, repaired": 8, "gradual, repaired and distilled": 9, "from scratch": 10},
 }
 
 
@@ -97,7 +92,8 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     free = [place for place in range(len(_COLOURS)) if place not in taken.values()]
     if taken:
         free.reverse()
-    more = iter([*free, *range(len(_COLOURS), len(_COLOURS) + len(wanted))])
+    beyond = (place for place in count(len(_COLOURS)) if place not in taken.values())
+    more = chain(free, beyond)
     return {name: _look(taken[name] if name in taken else next(more)) for name in wanted}
 
 

@@ -221,6 +221,35 @@ def test_ones_own_captions_and_what_was_there_stay(tmp_path: Path):
     assert "table_detector" not in captions
 
 
+def test_a_study_that_has_grown_is_drawn_and_of_allocations_the_fullest(drawn: list[Text]):
+    ways = [
+        {"network": network, "criterion": criterion, "allocation": allocation, "macs": macs, "way": way, "epochs": 3}
+        | {"pictures": 10_000, "seeds": 3, "test": 0.9 + macs / 20, "points": -1.0, "low": -1.25, "high": -0.75}
+        for network in ("resnet20-fashion", "vgg16-fashion")
+        for criterion in ("fpgm", "l2", "bn_gamma", "random", "reconstruction")
+        for allocation in ("allocated", "by time", "uniform")
+        for macs in (0.5, 0.35)
+        for way in ("repair", "repair, trained", "repair, distilled")
+        if (network, allocation, macs) != ("vgg16-fashion", "uniform", 0.35)
+    ]
+    grown = sources({"recovery": {"ways": ways, "unpruned": {"resnet20-fashion": 0.94, "vgg16-fashion": 0.93}}})
+    request = Request(grown, lambda width: fl.figures.style("cvpr", width))
+    figure, table = MAKERS["accuracy_recovered"](request), MAKERS["table_recovered"](request)
+    assert isinstance(figure, Item)
+    assert isinstance(table, Item)
+    assert (figure.width, len(figure.content.axes), len(figure.data)) == ("page", 2, 20)
+    assert figure.data["low"].to_numpy() == pytest.approx(figure.data["value"] - 0.0025)
+    assert "3 seeds" in figure.caption
+    settings = re.findall(r"emph\{(.+?)\}", str(table.content))
+    assert settings == [
+        *(rf"resnet20-fashion, uniform, {macs}\,\% of the MACs" for macs in (50, 35)),
+        *(rf"vgg16-fashion, allocated, {macs}\,\% of the MACs" for macs in (50, 35)),
+    ]
+    drawn.clear()
+    figure.content.draw_without_rendering()
+    check_texts(figure.content, drawn, least=6.0)
+
+
 def test_what_cannot_be_drawn_is_named(tmp_path: Path):
     for arguments, error, message in [
         ({"venue": "screen"}, ValueError, "'cvpr', 'neurips', 'ieee'; not 'screen'"),

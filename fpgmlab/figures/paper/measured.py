@@ -13,8 +13,14 @@ from fpgmlab.figures.seconds import points_over_seconds
 GRID = 10_000  # pictures of the trainings that compare criteria
 PICTURES = 10_000  # by which deployed networks were judged
 _WAYS = (
-    *("as cut", "recalibrated", "repair", "trained", "repair, trained", "repair, distilled"),
-    *("repair, distilled, features", "soft pruning", "gradual, repaired", "gradual, repaired and distilled"),
+    *("as cut", "recalibrated", "repair", "from scratch", "trained", "repair, trained"),
+    *(
+        "repair, distilled",
+        "repair, distilled, features",
+        "soft pruning",
+        "gradual, repaired",
+        "gradual, repaired and distilled",
+    ),
 )
 _PLANS = {
     "by MACs, multiple=1": "by MACs, any number",
@@ -175,8 +181,9 @@ def recovery_seconds(request: Request) -> Item | Missing:
     study["seconds"] = study["processor_seconds"].where(study["way"] != "as cut", 0.0)
     shown = []
     for _, part in study.groupby("network", sort=False):
-        ways = part.groupby("macs")["way"].agg(["nunique", "size"]).sort_values(["nunique", "size"])
-        shown.append(part[part["macs"] == ways.index[-1]])
+        ways = part.groupby("macs")["way"].agg(["nunique", "size"]).reset_index()
+        fullest = ways.sort_values(["nunique", "size", "macs"])["macs"].iloc[-1]  # where most ways were measured
+        shown.append(part[part["macs"] == fullest])
     frame = pd.concat(shown)
     frame = frame.assign(network=frame["network"] + frame["macs"].map(", {:.0%} of the MACs".format))
     order = {way: number for number, way in enumerate(_WAYS)}
