@@ -124,6 +124,8 @@ def test_each_figure_and_table_is_there_with_its_data_and_where_it_comes_from(wr
         assert len(pd.read_csv(folder / f"{row['name']}.csv")) > 4
         assert row["caption"] in captions
         assert row["source"] in captions
+        assert "data/" in row["source"]
+        assert " and own" not in row["source"]
         assert "torch" in row["source"] or "onnxruntime" in row["source"]
         assert "python" in row["source"]
     again = pd.read_csv(folder / "index.csv", keep_default_na=False)
@@ -204,6 +206,7 @@ def test_what_is_not_measured_is_left_out_and_said(tmp_path: Path):
     index = fl.paper(results, "ieee", tmp_path / "out", only=["accuracy_macs", "theory_practice", "table_budgets"])
     left_out = index.set_index("name")["left_out"]
     assert left_out["accuracy_macs"] == ""
+    assert index["source"][0] == r"peak\_rule: own measurements."
     assert left_out["theory_practice"] == "no study 'latency'"
     assert "repair" in left_out["table_budgets"]
     assert set(pd.read_csv(tmp_path / "out" / "accuracy_macs.csv")["method"]) == {"peak_rule"}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
 import pandas as pd
 
 from fpgmlab.figures.comparison import comparison
@@ -27,6 +31,7 @@ _PLANS = {
     "by MACs, multiple=8": "by MACs, multiples of 8",
     "by MACs, multiple=runtime": "by MACs, whole blocks",
 }
+_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 def after_repair(sources: Sources) -> pd.DataFrame:
@@ -94,9 +99,7 @@ def accuracy_macs(request: Request) -> Item | Missing:
     caption += f" {_counted(frame['seeds'])}{_own(sources, 'repaired')}"
     judged = sources.study("reconstruction", "pictures").get("to_judge")
     samples = f"{judged:,} pictures, not trained on" if judged else ""
-    source = (
-        stored(sources, "reconstruction", samples=samples) if networks else escaped(f"Own rows in {sources.where}.")
-    )
+    source = sourced(sources, "reconstruction", stage="repaired", samples=samples)
     return Item(figure, frame, sentence(caption), source, "reconstruction", "page")
 
 
@@ -115,32 +118,31 @@ def accuracy_recovered(request: Request) -> Item | Missing:
         f"Accuracy after repair and three epochs of distillation, by criterion ({cells}). "
         f"Bars: 95 % intervals over test pictures and {seeds_of(frame['seeds'])}.{_own(sources, 'recovered')}"
     )
-    samples = sources.study("recovery").get("measured", "")
-    return Item(figure, frame, sentence(caption), stored(sources, "recovery", samples=samples), "recovery", width)
+    measured = sources.study("recovery").get("measured", "")
+    source = sourced(sources, "recovery", stage="recovered", samples=measured)
+    return Item(figure, frame, sentence(caption), source, "recovery", width)
 
 
 def accuracy_ms(request: Request) -> Item | Missing:
-    rows, notes = [], []
-    for part in ("resnet20, half of the MACs, multiples of 4", "vgg16, INT8 3.1 times faster, by milliseconds"):
-        study = request.sources.study("quantization", part)
-        if "unpruned" not in study:
-            continue
-        notes.append(part)
-        for state in ("unpruned", "repaired"):
-            for kind, found in study[state].items():
-                for runtime, name in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")):
-                    if f"ms in {runtime}" in found:
-                        value = found["accuracy"]
-                        low, high = wilson(value, PICTURES)
-                        method = f"{name}, {'float32' if kind == 'float32' else 'INT8'}"
-                        share = 1.0 if state == "unpruned" else study["macs"]
-                        rows.append((f"{part.partition(',')[0]}-fashion", method, found[f"ms in {runtime}"], value, low,
-                                     high, share, state == "unpruned"))  # fmt: skip
-    columns = ["network", "method", "ms", "value", "low", "high", "macs", "open"]
-    frame = pd.DataFrame(rows, columns=columns)
+    parts = {
+        network: found for _, network, found in deployed(request.sources) if "accuracy" in found["repaired"]["int8"]
+    }
+    rows = []
+    for network, found in parts.items():
+        for state, kind, (runtime, name) in product(("unpruned", "repaired"), found["unpruned"], _RUNTIMES.items()):
+            here = found[state][kind]
+            if f"ms in {runtime}" in here:
+                low, high = wilson(here["accuracy"], PICTURES)
+                row: dict[str, object] = {
+                    "network": f"{network}-fashion",
+                    "method": f"{name}, {'INT8' if 'int8' in kind else kind}",
+                }
+                row |= {"ms": here[f"ms in {runtime}"], "value": here["accuracy"], "low": low, "high": high}
+                rows.append(row | {"macs": found["macs"] if state == "repaired" else 1.0, "open": state == "unpruned"})
+    frame = pd.DataFrame(rows)
     own = request.sources.mine("repaired")
     if not own.empty and own["ms"].notna().any():
-        own = own[own["ms"].notna()].assign(open=False)[columns]
+        own = own[own["ms"].notna()].assign(open=False).drop(columns=["stage", "seeds"])
         frame = own if frame.empty else pd.concat([frame, own], ignore_index=True)
     if frame.empty:
         return Missing("no study 'quantization' and no rows of your own with ms")
@@ -149,10 +151,28 @@ def accuracy_ms(request: Request) -> Item | Missing:
         "Accuracy over the milliseconds of one call: unpruned (hollow) and pruned and repaired (full), in float32 and "
         "INT8, in two runtimes. Bars: 95 % intervals over the pictures of one network (Wilson)."
     )
-    source = stored(request.sources, "quantization", *notes[:1], samples="10,000 pictures") if notes else ""
-    if len(notes) > 1 and "note" in request.sources.study("quantization", notes[0]):
-        source = source.replace("times were taken", f"times of {notes[0].partition(',')[0]} were taken")
+    notes = [f"{network}: {found['note']}" for network, found in parts.items() if "note" in found]
+    keys = [part for part, network, _ in deployed(request.sources) if network in parts][:1]
+    source = sourced(request.sources, "quantization", *keys, stage="repaired", samples="; ".join(notes))
     return Item(figure, frame, sentence(caption), source, "quantization", "page")
+
+
+def deployed(sources: Sources) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield key, network and contents of each setting that was deployed; timed on a quiet machine, if one was."""
+    study = sources.study("quantization")
+    there = [(part, part.partition(",")[0], found) for part, found in study.items() if "unpruned" in found]
+    quiet = {network for _, network, found in there if "note" not in found}
+    for part, network, found in there:
+        if "note" not in found or network not in quiet:
+            yield part, network, found
+
+
+def sourced(sources: Sources, name: str, *keys: str, stage: str, samples: str = "") -> str:
+    """Return where a figure's numbers come from that a study has, or who calls, or both."""
+    told = [stored(sources, name, *keys, samples=samples, note=False)] if sources.study(name) else []
+    if not sources.mine(stage).empty:
+        told.append(f"{escaped(', '.join(dict.fromkeys(sources.mine(stage)['method'])))}: own measurements.")
+    return " ".join(told)
 
 
 def theory_practice(request: Request) -> Item | Missing:

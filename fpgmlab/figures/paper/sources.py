@@ -91,7 +91,7 @@ def sources(results: Results) -> Sources:
                     del found[stem]
             if table is not None:
                 found[f"{name}{'.parquet' if isinstance(table, pd.DataFrame) else '.json'}"] = table
-        return _sorted({name: table for name, table in found.items() if table is not None}, "data/results and own rows")
+        return _sorted({name: table for name, table in found.items() if table is not None}, "data/results")
     if not isinstance(results, (str, os.PathLike)):
         raise TypeError(
             "results must be a folder like data/results, a mapping of names to tables, or None for the stored studies; "

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fpgmlab.figures.paper.item import Item, Missing, Request, label, stored
 from fpgmlab.figures.paper.latex import escaped, parted, plus_minus, sentence, share, spanned, tabular
-from fpgmlab.figures.paper.measured import PICTURES, after_repair, grid, seeds_of
+from fpgmlab.figures.paper.measured import PICTURES, after_repair, deployed, grid, seeds_of, sourced
 from fpgmlab.figures.paper.sources import interval, wilson
 
 _SHORT = {"repair": "repair", "repair, trained": "+ training", "repair, distilled": "+ distillation"}
@@ -36,7 +36,7 @@ def criteria(request: Request) -> Item | Missing:
     caption = (
         "Accuracy in percent after repair, by criterion and by the MACs that remain, with 95 % intervals over draws."
     )
-    source = stored(request.sources, "reconstruction") if request.sources.study("reconstruction") else ""
+    source = sourced(request.sources, "reconstruction", stage="repaired")
     return Item(tex, frame, sentence(caption), source, "reconstruction")
 
 
@@ -100,14 +100,8 @@ def budgets(request: Request) -> Item | Missing:
 
 
 def deployment(request: Request) -> Item | Missing:
-    study = request.sources.study("quantization")
-    # Of settings of one network those that were timed on a quiet machine.
-    quiet = {part.partition(",")[0] for part, found in study.items() if "unpruned" in found and "note" not in found}
     rows = []
-    for part, found in study.items():
-        network = part.partition(",")[0]
-        if "unpruned" not in found or ("note" in found and network in quiet):
-            continue
+    for _, network, found in deployed(request.sources):
         for state, kind in product(("unpruned", "repaired"), ("float32", "int8")):
             here, other = found[state][kind], found[state]["float32" if kind == "float32" else "int8 of NNCF"]
             metric = "accuracy" if "accuracy" in here else "map50"
@@ -137,7 +131,7 @@ def deployment(request: Request) -> Item | Missing:
     )
     if busy.any():
         caption += f" *: {frame['note'][busy].iloc[0]}."
-    part = next(part for part, found in study.items() if "unpruned" in found)
+    part = next(part for part, _, _ in deployed(request.sources))
     source = stored(request.sources, "quantization", part, note=False)
     return Item(tex, frame, sentence(caption), source, "quantization", "page")
 
