@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
+from docutils.core import publish_doctree
+from sphinx.ext.napoleon import Config, NumpyDocstring
 from torch import Tensor
 
 import fpgmlab as fl
@@ -30,6 +33,19 @@ def test_there_are_names_to_look_at():
 def test_each_public_name_says_what_it_takes_gives_and_refuses(room: str):
     missing = {thing.name: lacks(thing) for thing in public() if thing.room == room}
     assert {name: words for name, words in missing.items() if words} == {}
+
+
+def test_sphinx_makes_pages_of_them_without_a_warning():
+    settings = Config(napoleon_use_ivar=True, napoleon_use_rtype=False)  # as in book/conf.py
+    told: dict[str, str] = {}
+    for thing in public():
+        what = "class" if isinstance(thing.it, type) else "function"
+        lines = NumpyDocstring(thing.text.splitlines(), settings, None, what, thing.name, thing.it).lines()
+        words = StringIO()
+        publish_doctree("\n".join(lines), settings_overrides={"warning_stream": words, "report_level": 2})
+        if words.getvalue():
+            told[thing.name] = words.getvalue()
+    assert told == {}
 
 
 # Examples ------------------------------------------------------------------------------------------------------------
