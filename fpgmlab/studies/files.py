@@ -34,15 +34,21 @@ def load(name: str) -> dict:
     ValueError
         When there is no such study; the nearest name is told.
     """
-    for path, content in stored():
-        if path.stem == name:
-            return content
-    raise ValueError(unknown("study", name, [path.stem for path, _ in stored()]))
+    path = folder() / f"{name}.json"
+    content = _study(path) if path.is_file() else None
+    if content is None:
+        raise ValueError(unknown("study", name, [path.stem for path, _ in stored()]))
+    return content
 
 
 def stored() -> Iterator[tuple[Path, dict]]:
     """Yield each file with a study's head; what lies there without one, such as a figure's record, is no study."""
     for path in sorted(folder().glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and "study" in content:
+        content = _study(path)
+        if content is not None:
             yield path, content
+
+
+def _study(path: Path) -> dict | None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) and "study" in content else None

@@ -7,9 +7,11 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fpgmlab as fl
@@ -102,10 +104,15 @@ figures = { size = { at = ["size"], unit = "GB", digits = 1 } }
 """  # noqa: E501
 
 
+@cache
+def registered() -> pd.DataFrame:
+    return fl.studies.claims()
+
+
 def said_on(page: str) -> dict[str, list[tuple[float, str]]]:
     """Return what claims say in each section of a page: values, also those of intervals, with their units."""
     said: dict[str, list[tuple[float, str]]] = {}
-    for row in fl.studies.claims().itertuples():
+    for row in registered().itertuples():
         for place in row.pages:
             name, _, section = place.partition(": ")
             if name == page:
