@@ -82,6 +82,7 @@ def _draw(axis: Axes, part: pd.DataFrame, found: dict[str, Look]) -> None:
         means = own.assign(seconds=seconds).groupby(by, sort=False)[["seconds", "points"]].mean().sort_values("seconds")
         axis.plot(means["seconds"], means["points"], ls=look.dashes, color=look.colour, lw=1.1)
     axis.axhline(0, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=1)
+    axis.set_axisbelow(True)
     axis.set_xscale("log")
     axis.set_yscale("symlog", linthresh=STRAIGHT, linscale=1.0)
     low, high = min(-STRAIGHT, part["points"].min()), max(0.2, part["points"].max())
