@@ -81,11 +81,12 @@ class Thing:
 
     @property
     def overrides(self) -> list[Thing]:
-        """The methods of the same name in the classes above."""
+        """The methods of the same name in the public classes above."""
         if self.owner is None:
             return []
         key = self.name.rpartition(".")[2]
-        above = [base for base in self.owner.__mro__[1:] if base.__module__.startswith("fpgmlab") and key in vars(base)]
+        shown = {thing.it for thing in public() if isinstance(thing.it, type)}
+        above = [base for base in self.owner.__mro__[1:] if base in shown and key in vars(base)]
         return [Thing(f"{base.__name__}.{key}", vars(base)[key], base) for base in above]
 
     @property
@@ -137,13 +138,15 @@ def _of_module(prefix: str, module: ModuleType) -> Iterator[tuple[str, object]]:
 
 def _with_members(name: str, it: object) -> Iterator[Thing]:
     yield Thing(name, it)
-    if isinstance(it, type):
-        for base in it.__mro__:
-            if base.__module__.startswith("fpgmlab"):
-                for key, member in vars(base).items():
-                    kinds = (property, functools.cached_property, classmethod, staticmethod)
-                    if not key.startswith("_") and (inspect.isfunction(member) or isinstance(member, kinds)):
-                        yield Thing(f"{name}.{key}", member, base)
+    kinds = (property, functools.cached_property, classmethod, staticmethod)
+    seen: set[str] = set()
+    for base in it.__mro__ if isinstance(it, type) else ():
+        if base.__module__.startswith("fpgmlab"):
+            for key, member in vars(base).items():
+                shown = key not in seen and not key.startswith("_")
+                if shown and (inspect.isfunction(member) or isinstance(member, kinds)):
+                    yield Thing(f"{name}.{key}", member, base)
+            seen |= set(vars(base))
 
 
 def lacks(thing: Thing) -> list[str]:

@@ -33,7 +33,7 @@ class Reconstruction(GraphCriterion):
     absence changes the outputs of all layers that read the group least, the weights of what stays refitted by least
     squares. A score is the error by the time when a channel goes: squared, as a share of the outputs' variance, added
     up over the layers. It is what `fpgmlab.repair` can make up for that does not count. ThiNet (Luo, Wu & Lin, ICCV
-    2017, arXiv:1707.06342) goes by the outputs of the next layer too, but refits once all channels are chosen.
+    2017, arXiv:1707.06342) goes by the outputs of the next layer too, but weighs channels once all are chosen.
 
     A linear layer that reads several positions of a channel, and more features than there are pictures, is taken
     position by position: so few equations say nothing of how one position follows from the others.

@@ -101,7 +101,7 @@ class ChannelShuffle(nn.Module):
 class ShuffledGrouped(nn.Module):
     """A grouped convolution and a channel shuffle behind it: k·k·inputs·outputs / groups weights.
 
-    The unit of ShuffleNet without its pointwise ends (Zhang et al., CVPR 2018, arXiv:1707.01083).
+    After ShuffleNet, whose grouped convolutions are 1x1 (Zhang et al., CVPR 2018, arXiv:1707.01083).
 
     Parameters
     ----------

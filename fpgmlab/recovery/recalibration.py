@@ -22,9 +22,9 @@ def recalibrate(model: nn.Module, task: Task, *, batches: int = 8, batch_size: i
     """Estimate the running statistics of a model's batch norms anew on training data, in place; no weight changes.
 
     After pruning, the means and variances that batch norms keep are those of sums that had more terms. Each becomes
-    the plain average of what the batches give in train mode (`torch.optim.swa_utils.update_bn`), as Li et al. do it to
-    judge pruned networks (*EagleEye*, ECCV 2020, arXiv:2007.02491). Dropout draws from a fixed seed, so that the same
-    model and data give the same statistics. A model without batch norms stays as it is.
+    the plain average of what the batches give in train mode (`torch.optim.swa_utils.update_bn`); by a moving one Li et
+    al. judge pruned networks (*EagleEye*, ECCV 2020, arXiv:2007.02491). Dropout draws from a fixed seed, so that the
+    same model and data give the same statistics. A model without batch norms stays as it is.
 
     Parameters
     ----------

@@ -77,7 +77,18 @@ class KeepingDesk(WorkingDesk):
         self.observe(self._keep_soon, _KEPT)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the work has ended and the plan is measured, keep what was found, and return whether all has."""
+        """Wait until the work has ended and the plan on the desk is measured, see `measured`, and keep what was found.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Returns
+        -------
+        bool
+            Whether that has come.
+        """
         found = super().wait(timeout)
         self.flush()
         return found
