@@ -26,21 +26,31 @@ def small_settings() -> dict[str, dict[str, object]]:
     return tomllib.loads((NOTEBOOKS / "small.toml").read_text())
 
 
-def execute(names: Iterable[str], folder: Path, workers: int = 2) -> dict[str, float]:
+def settings(name: str, full: bool = False) -> dict[str, object]:
+    """Return what a notebook runs with: its small settings, or its own."""
+    return {} if full else small_settings()[name]
+
+
+def execute(names: Iterable[str], folder: Path, workers: int = 2, full: bool = False) -> dict[str, float]:
     """Run notebooks into a folder, and return the seconds of each that was run.
+
+    Parameters
+    ----------
+    full : bool
+        Whether they run with their own settings, in place of the small ones.
 
     Raises
     ------
     RuntimeError
         If cells raise; the message names the notebooks. The others are run all the same.
     """
-    missing = [name for name in names if recorded(name, folder).get("all") != key(name)]
+    missing = [name for name in names if recorded(name, folder).get("all") != key(name, full)]
     seconds, failures = {}, []
     timed = [name for name in missing if name in TIMED]
     first = sorted(set(missing) - set(timed), key=lambda name: (name not in LONGEST, name))
     for batch, at_once in ((first, workers), (timed, 1)):
         with ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context("spawn")) as pool:
-            running = {pool.submit(run, name, folder): name for name in batch}
+            running = {pool.submit(run, name, folder, full): name for name in batch}
             for done in as_completed(running):
                 name = running[done]
                 if done.exception():
@@ -53,18 +63,22 @@ def execute(names: Iterable[str], folder: Path, workers: int = 2) -> dict[str, f
     return seconds
 
 
-def run(name: str, folder: Path) -> float:
+def run(name: str, folder: Path, full: bool = False) -> float:
     """Run one notebook; it and its key are there afterwards, or neither. Return the seconds."""
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it guesses parameters, and says which it did not find
     os.environ["OMP_NUM_THREADS"] = "1"  # for the kernel that is started from here
-    started, before, keys = time.perf_counter(), _processor_seconds(), {"content": content(name), "all": key(name)}
+    started, before, keys = (
+        time.perf_counter(),
+        _processor_seconds(),
+        {"content": content(name), "all": key(name, full)},
+    )
     result = folder / EXECUTED / f"{name}.ipynb"
     result.parent.mkdir(parents=True, exist_ok=True)
     record(result).unlink(missing_ok=True)
     output = folder / "runs" / name.partition("_")[2]
-    parameters = small_settings()[name] | {"output": os.path.relpath(output, NOTEBOOKS)}
+    parameters = settings(name, full) | {"output": os.path.relpath(output, NOTEBOOKS)}
     output.mkdir(parents=True, exist_ok=True)
     papermill.execute_notebook(
         NOTEBOOKS / f"{name}.ipynb", result, parameters, cwd=NOTEBOOKS, kernel_name="python3", progress_bar=False
@@ -92,15 +106,16 @@ def recorded(name: str, folder: Path) -> dict[str, object]:
 
 
 def content(name: str) -> str:
-    """Return a hash of a notebook's code and its settings: what was run with another has other outputs."""
+    """Return a hash of a notebook's code: what was run with another has other outputs."""
     cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return hashlib.sha256(json.dumps([code, small_settings()[name]], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
-def key(name: str) -> str:
-    """Return a hash of all that a run depends on: its content, the library, stored results."""
+def key(name: str, full: bool = False) -> str:
+    """Return a hash of all that a run depends on: the notebook's code, its settings, the library, stored results."""
     digest = hashlib.sha256(content(name).encode())
+    digest.update(json.dumps(settings(name, full), sort_keys=True).encode())
     for path in _sources():
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(path.read_bytes())

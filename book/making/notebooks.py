@@ -67,7 +67,7 @@ def page(notebook: NotebookNode, name: str) -> NotebookNode:
         cell.metadata = {"tags": tags}
         if cell.cell_type == "code":
             if INJECTED in tags:
-                cells.append(new_markdown_cell(_settings(cell.source)))
+                cells += [new_markdown_cell(text) for text in _settings(cell.source)]
                 continue
             desk = any("PlanEditor" in text and not picture for text, picture in _panels(cell.outputs))
             cell.outputs, panels = _shown(cell.outputs)
@@ -114,15 +114,17 @@ def _without_places(output: NotebookNode) -> NotebookNode:
     return from_dict(json.loads(json.dumps(output).replace(f"{ROOT}/", "")))
 
 
-def _settings(source: str) -> str:
+def _settings(source: str) -> list[str]:
+    """Return the box that tells with which settings a page was made; none if they were the chapter's own."""
     lines = [line for line in source.splitlines() if "=" in line and not line.startswith("output")]
+    if not lines:
+        return []
     listed = "\n".join(lines)
-    return (
+    return [
         ":::{admonition} Smaller settings on this page\n:class: tip\n\n"
         "The chapter asks for the values above. What you see here was computed with these, in a fraction of the time: "
-        "the figures tell the same, with wider intervals.\n\n"
-        f"```python\n{listed}\n```\n:::"
-    )
+        f"intervals are wider, and figures differ from those that the text names.\n\n```python\n{listed}\n```\n:::"
+    ]
 
 
 def _caption(text: str) -> str:

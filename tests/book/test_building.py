@@ -112,6 +112,7 @@ def test_a_notebook_that_was_run_as_it_is_now_is_not_run_again(tmp_path: Path):
     record(result).write_text(f'{{"all": "{key(name)}"}}')
     assert execute([name], tmp_path) == {}
     assert not result.exists()
+    assert key(name) != key(name, full=True)
 
 
 @pytest.mark.slow

@@ -50,6 +50,8 @@ def test_smaller_settings_are_told():
     assert box.cell_type == "markdown"
     assert "samples = 128" in box.source
     assert "../x" not in box.source
+    cell = new_code_cell('output = "../x"', metadata={"tags": [INJECTED]})
+    assert not page(new_notebook(cells=[cell]), "06_repair").cells
 
 
 def test_an_opening_says_what_a_chapter_needs_and_gives():
