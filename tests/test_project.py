@@ -7,11 +7,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import fpgmlab as fl
 from fpgmlab.criteria.scoring import resolve
@@ -51,6 +54,41 @@ def test_files_install_from_pyproject(name: str):
     for line in text.splitlines():
         if not line.lstrip().startswith("#"):
             assert not any(re.search(rf"\b{re.escape(dep)}\s*[<>=]", line) for dep in names), line
+
+
+def test_binder_installs_what_the_notebooks_import():
+    wanted: set[str] = set()
+    for content in NOTEBOOKS.values():
+        for cell in json.loads(content)["cells"]:
+            code = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+            wanted |= set(
+                re.findall(
+                    r"^\s*(?:import|from) (\w+)", re.sub(r"^[%!].*$", "", code, flags=re.MULTILINE), re.MULTILINE
+                )
+            )
+    brought = closure(extras_in((ROOT / "binder" / "requirements.txt").read_text()))
+    owners = packages_distributions()
+    assert {"torch", "pandas", "fpgmlab"} < wanted
+    for name in wanted - sys.stdlib_module_names - {"fpgmlab"}:
+        assert {canonical(owner) for owner in owners[name]} & brought, f"{name} is not installed"
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def closure(extras: set[str]) -> set[str]:
+    """Return the names of all packages that pip installs for the project with some extras."""
+    left = [*PYPROJECT["project"]["dependencies"], *(r for extra in extras for r in EXTRAS[extra])]
+    found: set[str] = set()
+    while left:
+        need = Requirement(left.pop())
+        if canonical(need.name) in found or (need.marker and not need.marker.evaluate({"extra": ""})):
+            continue
+        found.add(canonical(need.name))
+        with suppress(PackageNotFoundError):  # of another system
+            left += requires(need.name) or []
+    return found
 
 
 def test_environment_asks_for_the_same_python():
