@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 
-from book.making.references import ARXIV, addresses, references
+from book.making.references import ARXIV, DOI, addresses, numbered, references
 
 # What docstrings hold as it is: literals, names, words that are emphasized. Any other star or bar means itself.
 _KEPT = re.compile(
@@ -57,13 +57,13 @@ def escape(app: Sphinx, what: str, name: str, thing: object, options: object, li
     """Let ``|gamma|`` and ``*kernel`` in docstrings be what they are for who reads the source."""
     parts = _KEPT.split("\n".join(lines))  # every second one is kept
     parts[::2] = [re.sub(r"(?<!\\)([|*])", r"\\\1", part) for part in parts[::2]]
-    text = re.sub(ARXIV, _cited, "".join(parts))
+    text = re.sub(f"{ARXIV}|{DOI}", _cited, "".join(parts))
     lines[:] = text.split("\n")
 
 
 def _cited(match: re.Match[str]) -> str:
     """Return the number of a paper as a link to the bibliography, if it is there."""
-    key = addresses(references()).get(f"https://arxiv.org/abs/{match[1]}")
+    key = addresses(references()).get(numbered(match[0])[0])
     return f":ref:`{match[0]} <{key}>`" if key else match[0]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pybtex.database import Entry, Person, parse_file
 
 ARXIV = r"arXiv:(\d{4}\.\d{4,5})"
+DOI = r"doi:(10\.\d{4,9}/[\w./-]*\w)"
 BIBLIOGRAPHY = Path(__file__).resolve().parents[1] / "references.bib"
 
 
@@ -31,15 +32,21 @@ def addresses(entries: Mapping[str, Entry]) -> dict[str, str]:
     return found
 
 
+def numbered(text: str) -> list[str]:
+    """Return the addresses of what a text cites by its number after ``arXiv:`` or ``doi:``."""
+    papers = [f"https://arxiv.org/abs/{number}" for number in re.findall(ARXIV, text)]
+    return papers + [f"https://doi.org/{number}" for number in re.findall(DOI, text)]
+
+
 def citing(texts: Iterable[tuple[str, str]], known: Mapping[str, str]) -> dict[str, list[str]]:
     """Return, by key, the names of those of ``texts`` (name, Markdown or source) that cite a reference.
 
-    That is a link to its address or to its place in the bibliography, or its number after ``arXiv:``.
+    That is a link to its address or to its place in the bibliography, or its number, see `numbered`.
     """
     found: dict[str, list[str]] = {}
     for name, text in texts:
         keys = [known.get(address) for address in re.findall(r"\]\((https?://[^()\s]+)\)", text)]
-        keys += [known.get(f"https://arxiv.org/abs/{number}") for number in re.findall(ARXIV, text)]
+        keys += [known.get(address) for address in numbered(text)]
         keys += re.findall(r"bibliography\.md#(\w+)\)", text)
         for key in keys:
             if key is not None and name not in found.setdefault(key, []):

@@ -25,7 +25,7 @@ ROUNDS = 12
 class Roof:
     """What a machine can do at most, in one runtime with so many threads.
 
-    The two sides of a roofline (Williams, Waterman & Patterson, Comm. ACM 52, 2009).
+    The two sides of a roofline (Williams, Waterman & Patterson, Comm. ACM 52, 2009, doi:10.1145/1498765.1498785).
 
     Attributes
     ----------

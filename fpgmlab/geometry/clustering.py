@@ -17,7 +17,8 @@ def clustered_order(distances: Tensor | np.ndarray, *, optimal: bool = True) -> 
         Symmetric, 0 on the diagonal.
     optimal : bool
         Of the orders that the tree allows, take the one with the least sum of distances between neighbours (Bar-Joseph
-        et al., *Bioinformatics* 17, 2001); it takes seconds for 2,000 filters.
+        et al., *Bioinformatics* 17, 2001, doi:10.1093/bioinformatics/17.suppl_1.S22); it takes seconds for 2,000
+        filters.
 
     Returns
     -------

@@ -38,7 +38,8 @@ class PCA:
 def pca(points: Tensor, dims: int = 2) -> PCA:
     """Return the principal components of points, the sign of each such that its largest coordinate is positive.
 
-    After Pearson (Phil. Mag. 2, 1901), by eigenvectors of the smaller of the two matrices of products.
+    After Pearson (Phil. Mag. 2, 1901, doi:10.1080/14786440109462720), by eigenvectors of the smaller of the two
+    matrices of products.
 
     Parameters
     ----------
@@ -71,9 +72,10 @@ def pca(points: Tensor, dims: int = 2) -> PCA:
 
 
 def classical_mds(distances: Tensor, dims: int = 2) -> tuple[Tensor, Tensor]:
-    """Place points in a plane so that their euclidean distances come close to the given ones (Torgerson, 1952).
+    """Place points in a plane so that their euclidean distances come close to the given ones.
 
-    For euclidean distances it equals `pca`; for others the share tells how faithful the picture is.
+    After Torgerson (Psychometrika 17, 1952, doi:10.1007/BF02288916). For euclidean distances it equals `pca`; for
+    others the share tells how faithful the picture is.
 
     Parameters
     ----------

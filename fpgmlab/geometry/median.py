@@ -39,9 +39,10 @@ class GeometricMedian:
 def geometric_median(points: Tensor, *, tolerance: float = 1e-10, max_iterations: int = 1000) -> GeometricMedian:
     """Return the exact geometric median: the minimiser of the sum of euclidean distances.
 
-    Weiszfeld's iteration (Tôhoku Math. J. 43, 1937) from the mean. An iterate on a data point is treated as by Vardi &
-    Zhang (PNAS 97, 2000): it is either the median, which is proved by their condition, or left in the direction of
-    descent. Where the iteration is slow, steps of Newton's method take over as long as they lower the sum.
+    Weiszfeld's iteration (Tôhoku Math. J. 43, 1937, in English doi:10.1007/s10479-008-0352-z) from the mean. An iterate
+    on a data point is treated as by Vardi & Zhang (PNAS 97, 2000, doi:10.1073/pnas.97.4.1423): it is either the median,
+    which is proved by their condition, or left in the direction of descent. Where the iteration is slow, steps of
+    Newton's method take over as long as they lower the sum.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from book.making.references import ARXIV, addresses, citing, references
+from book.making.references import addresses, citing, numbered, references
 from book.making.staging import OWN, chapters, project_pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,5 +52,5 @@ def test_each_paper_that_is_linked_is_in_the_bibliography():
     known = addresses(references())
     for name, text in PAGES.items():
         linked = set(re.findall(r"\]\((https://(?:arxiv\.org/abs|doi\.org)/[^()\s]+)\)", text))
-        linked |= {f"https://arxiv.org/abs/{number}" for number in re.findall(ARXIV, text)}
+        linked |= set(numbered(text))
         assert linked <= set(known), f"{name}: {linked - set(known)} to book/references.bib"

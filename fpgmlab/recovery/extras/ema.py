@@ -18,8 +18,8 @@ class EMA(Extra):
     """Judge and keep, in place of the weights and batch norms' statistics, their exponential moving average.
 
     After each step ``average = decay * average + (1 - decay) * weights``, from the weights after the first one
-    (Polyak & Juditsky, *SIAM J. Control Optim.* 30, 1992; 0.9999 in YOLOv5). It needs a few times ``1 / (1 - decay)``
-    steps. Of several extras the last: it takes the weights as those before it left them.
+    (Polyak & Juditsky, *SIAM J. Control Optim.* 30, 1992, doi:10.1137/0330046; 0.9999 in YOLOv5). It needs a few times
+    ``1 / (1 - decay)`` steps. Of several extras the last: it takes the weights as those before it left them.
 
     Parameters
     ----------
