@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def test_the_words_of_the_design_are_among_them():
 def test_each_word_is_used_on_other_pages(term: str):
     stem = re.escape(re.sub(r"(ion|ed|y)$", "", term)).replace(r"\ ", r"\s+")
     assert sum(bool(re.search(stem, text, re.IGNORECASE)) for text in PAGES.values()) >= 2
+
+
+def test_what_is_called_python_is_python():
+    for name, text in PAGES.items():
+        if name.endswith(".md") or name in OWN:
+            for block in re.findall(r"^```python[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+                ast.parse(block)  # or Sphinx warns: magics are ```ipython3
 
 
 def test_each_reference_is_whole_and_cited():
