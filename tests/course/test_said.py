@@ -23,18 +23,18 @@ def over_fpgm() -> pd.DataFrame:
 
 def test_chapter_1_the_norm_is_as_good_as_fpgm_where_it_should_fail(over_fpgm: pd.DataFrame):
     norm = over_fpgm.loc["l2"]
-    assert norm["mean"].abs().between(0.05, 0.25).all(), "one or two tenths of a point"
-    assert (norm.loc["resnet20-fashion", "mean"] > 0).all()
-    assert (norm.loc["vgg16-fashion", "mean"] < 0).all()
+    assert (norm["mean"].abs() < 1 / 3).all(), "less than a third of a point"
+    assert (norm["mean"] > 0).any()
+    assert (norm["mean"] < 0).any(), "on either side"
     assert ((norm["low"] <= 0) & (norm["high"] >= 0)).mean() > 0.5, "most often with zero in the interval"
 
 
 def test_chapter_1_criteria_are_not_all_the_same(over_fpgm: pd.DataFrame):
     random, looks = (over_fpgm.loc[criterion, "mean"] for criterion in ("random", "reconstruction"))
-    assert random.between(-2.2, -0.5).all()
+    assert random.between(-2.25, -0.35).all()
     for _, network in random.groupby("network"):
         assert network.droplevel("network").sort_index().is_monotonic_increasing, "the more the deeper the cut"
-    assert looks.between(0.4, 1.0).all()
+    assert looks.between(0.15, 1.05).all()
 
 
 def test_chapter_1_no_layer_has_what_the_norm_criterion_asks_for():
