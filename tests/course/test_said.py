@@ -58,7 +58,7 @@ def test_chapter_10_repair_begins_where_short_trainings_end():
     assert (trained.max(axis=1) - trained.min(axis=1) < 0.7).all(), "within about half a point"
 
 
-def test_chapter_10_the_same_ratio_everywhere_is_as_good_on_one_network_and_behind_further_down():
+def test_chapter_10_the_same_ratio_everywhere_is_as_good_on_one_network_and_behind_on_the_other():
     stored = fl.studies.load("repair")["classifiers"]
     repaired = {name: found["repaired"]["mean"] for name, found in stored.items() if "repaired" in found}
     ahead = {}  # points of the allocated plan over the uniform one
@@ -66,6 +66,6 @@ def test_chapter_10_the_same_ratio_everywhere_is_as_good_on_one_network_and_behi
         for budget in budgets:
             ways = (repaired[f"{network}, {budget}%, {how}, reconstruction"] for how in ("allocated", "uniform"))
             ahead[network, budget] = 100 * (next(ways) - next(ways))
-    for budget in (70, 50):
-        assert ahead.pop(("resnet20-fashion", budget)) < 0.1
+    for budget in (70, 50, 35):
+        assert abs(ahead.pop(("resnet20-fashion", budget))) <= 0.17, "within a sixth of a point"
     assert all(0.3 < points < 0.7 for points in ahead.values()), "a third to two thirds of a point"
