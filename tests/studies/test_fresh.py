@@ -66,7 +66,7 @@ def test_fresh_geometry():
 
 @pytest.mark.slow
 def test_fresh_repair(graph: fl.ChannelGraph, task: fl.tasks.Classification):
-    """In the stored order, and repaired within a point: the checkpoints were trained anew since."""
+    """In the stored order; as cut to half a point, repaired to a third of one, about four deviations of its draws."""
     stored = fl.studies.load("repair")["classifiers"][f"{NAME}, 50%, uniform, fpgm"]
     plan = fl.Plan.uniform(graph, fl.score(graph, "fpgm"), macs=0.5, multiple=1)
     assert graph.cost(plan).macs / graph.cost().macs == pytest.approx(stored["macs"], abs=0.01)
@@ -76,12 +76,13 @@ def test_fresh_repair(graph: fl.ChannelGraph, task: fl.tasks.Classification):
     figures += [judged(cut, task), judged(fl.repair(graph, plan, task, progress=False), task)]
     assert figures[0] + 30 < figures[1] < figures[2] - 2
     assert stored["as cut"] + 0.3 < stored["recalibrated"] < stored["repaired"]["mean"] - 0.02
-    assert figures[2] == pytest.approx(100 * stored["repaired"]["mean"], abs=1)
+    assert figures[0] == pytest.approx(100 * stored["as cut"], abs=0.5)
+    assert figures[2] == pytest.approx(100 * stored["repaired"]["mean"], abs=0.3)
 
 
 @pytest.mark.slow
 def test_fresh_reconstruction(graph: fl.ChannelGraph, task: fl.tasks.Classification):
-    """Ahead of FPGM after repair at a quarter of the MACs, as stored; by another checkpoint within a point of it."""
+    """Ahead of FPGM after repair at a quarter of the MACs, as stored; one draw, within a point."""
     stored = fl.studies.load("reconstruction")["networks"][NAME]["after_repair"]["reconstruction"]["0.25"]["over_fpgm"]
     ahead = repaired(graph, fl.criteria.Reconstruction(task), 0.25, task) - repaired(graph, "fpgm", 0.25, task)
     assert stored["low"] > 0
