@@ -266,7 +266,7 @@ def test_the_curves_are_read_by_pointer_keyboard_and_as_a_table(shown: SimpleNam
     facts = (
         shown.ask(
             "row = sweeper.curves.frame.query(\"group == 'layer1.0.conv1' and metric == 'accuracy'\").iloc[1]\n"
-            "print(f'{row.value:.1%}|{row.low:.1%} to {row.high:.1%}|{row.samples} samples|{row.kept} of 16')"
+            "print(f'{row.value:.1%}|{row.low:.1%} to {row.high:.1%}|{row.samples:,} samples|{row.kept} of 16')"
         )
         .replace("%", " %")
         .split("|")

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import traitlets
+from ipykernel.comm.comm import BaseComm
 
 import fpgmlab as fl
 from fpgmlab.widgets.common.panel import Panel
@@ -56,6 +57,16 @@ class Mute:
     def on_msg(self, callback: object) -> None: ...
 
     def close(self, *args: object, **kwargs: object) -> None: ...
+
+
+def test_answers_of_the_browser_do_not_wait_for_the_shell_that_runs_the_cells():
+    panel, comm = Panel(), BaseComm(target_name="jupyter.widget")
+    comm._reply_subshell_id = None  # as it is noted with every message from the main shell
+    assert comm._reply_subshell_for({"method": "custom"}, "beside") is None, "ipykernel's own rule has changed"
+    PromptWidget.comm.fset(panel, comm) if isinstance(PromptWidget.comm, property) else setattr(panel, "comm", comm)
+    panel._answer_beside_cells()
+    comm._reply_subshell_id = None  # also for what comes in while a message is being sent
+    assert comm._reply_subshell_for({"method": "custom"}, "beside") == "beside"
 
 
 @pytest.mark.parametrize("comm", [None, Mute()])

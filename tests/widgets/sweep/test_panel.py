@@ -224,13 +224,6 @@ def test_buttons(make: Callable, job: tuple, data: Gated):
     pd.testing.assert_frame_equal(panel.curves.frame, swept(job))
 
 
-def test_answers_of_the_browser_do_not_wait_for_the_shell_that_runs_the_cells(make: Callable):
-    panel = make()
-    panel.comm._reply_subshell_id = None  # as ipykernel notes it with every message from the main shell
-    panel.tolerance = 0.5
-    assert not hasattr(panel.comm, "_reply_subshell_id")
-
-
 def test_another_tolerance_is_another_sweep(make: Callable, job: tuple):
     panel = make(tolerance=0.3)
     panel.start()
