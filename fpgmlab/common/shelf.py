@@ -43,7 +43,8 @@ class Shelf:
             self._there[key] = tensor
             return
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="fpgmlab-")
+            # At Python's end a thread may still be putting something there; no traceback shall tell of that.
+            self._folder = tempfile.TemporaryDirectory(prefix="fpgmlab-", ignore_cleanup_errors=True)
         path = Path(self._folder.name) / f"{self._count}.pt"
         self._count += 1
         torch.save(tensor.cpu(), path)
