@@ -80,7 +80,7 @@ def report_environment() -> str:
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": platform.platform(),
         "processor": f"{name}, {' '.join(extensions) or 'no extensions that matter'}",
-        "cores": f"{cores()} to use, {torch.get_num_threads()} threads in torch",
+        "cores": f"{cores()} to use; threads of torch: {torch.get_num_threads()}",
         "GPUs": ", ".join(_gpus()) or "none",
         "torch": str(torch.__version__),
     }

@@ -26,7 +26,7 @@ def test_versions_processor_threads_and_runtimes_are_told():
     name, extensions = processor()
     assert lines["processor"].startswith(name)
     assert all(extension in lines["processor"] for extension in extensions)
-    assert f"{torch.get_num_threads()} threads" in lines["cores"]
+    assert lines["cores"].endswith(f"; threads of torch: {torch.get_num_threads()}")
     assert f"onnxruntime {version('onnxruntime')}" in lines["runtimes"]
     assert f"torchvision {version('torchvision')}" in lines["with torch"]
     told = environment("fit")["packages"]  # a run's record has the same
