@@ -9,7 +9,7 @@ python tests/benchmarks/recovery.py --part grid --network vgg16-fashion --seeds 
 python tests/benchmarks/recovery.py --collect          # writes the tables of what was measured so far, trains nothing
 
 Each measured cell is a file in outputs/recovery/, written when it is done; several processes may work side by side,
-each with OMP_NUM_THREADS=1. Results: data/results/recovery.parquet (a row for each cell, with the answers to all 10,000
+each with OMP_NUM_THREADS=1. Cells that the stored Parquet has are taken from there. Results: data/results/recovery.parquet (a row for each cell, with the answers to all 10,000
 test pictures, so that any two can be held against each other), recovery.json and recovery.tex.
 
 Networks and their epochs are chosen by the 5,000 held-out training pictures; each network sees the test pictures once.
@@ -394,6 +394,18 @@ def soonest(rows: pd.DataFrame, share: float = 0.99) -> pd.DataFrame:
 
 
 @cache
+def restore() -> None:
+    """Write the files of cells that the stored result has, where they are missing."""
+    stored = RESULTS / "recovery.parquet"
+    rows = pd.read_parquet(stored).drop(columns="unpruned") if stored.exists() else pd.DataFrame()
+    for row in rows.to_dict("records"):
+        row["right"] = row["right"].hex()
+        path = _path_of(row)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, json.dumps(row))
+
+
 def unpruned(network: str) -> str:
     """Return the unpruned network's answers."""
     path = OUTPUT / network / "unpruned.json"
@@ -536,6 +548,7 @@ def main() -> None:
     parser.add_argument("--collect", action="store_true")
     asked = parser.parse_args()
     networks = (asked.network,) if asked.network else NETWORKS
+    restore()
     if not asked.collect:
         for name, part in PARTS.items():
             for cell in part(networks, range(asked.seeds)) if asked.part in (None, name) else ():
