@@ -36,7 +36,7 @@ def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[st
 
 
 def _public(group: RawGroup, parts: tuple[tuple[int, ...], ...], protect: Sequence[str]) -> ChannelGroup:
-    reason = group.frozen
+    reason, remedy = group.frozen[0] if group.frozen else (None, "")
     if reason is None and not group.consumers:
         reason = "no layer consumes it"
     if reason is None and group.channels == len(set(group.blocks or (0,))):
@@ -47,7 +47,7 @@ def _public(group: RawGroup, parts: tuple[tuple[int, ...], ...], protect: Sequen
         reason = f"the user named {named[0]!r}"
     found = ChannelGroup(
         group.producers[0], group.channels, group.producers, group.consumers, reason, group.channelwise, group.blocks,
-        parts,
+        parts, remedy,
     )  # fmt: skip
     if reason is None and found.least >= group.channels:
         return replace(found, protected="nothing could go: each of its channels is the last one of a layer")

@@ -16,6 +16,7 @@ from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost, CostModel
 from fpgmlab.graph.grouping import Layer
 from fpgmlab.graph.parts import Side
+from fpgmlab.graph.table import group_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,6 +153,15 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         return dict(zip(self, self._costs.macs_by_group(z).tolist(), strict=True))
 
     @property
+    def reach(self) -> float:
+        """The share of the MACs spent in layers that make or read at least one channel that may be removed, 0 to 1."""
+        return float(self._reached().sum() / max(1, self.cost().macs))
+
+    def _reached(self) -> np.ndarray:
+        free = np.repeat([g.protected is None for g in self.values()], [g.channels for g in self.values()])
+        return self._costs.reached(free)
+
+    @property
     def by_content(self) -> tuple[str, ...]:
         """Layers that run as often as the data say, such as once for each of a detector's proposals."""
         return tuple(layer.name for layer in self.layers if layer.by_content and layer.positions)
@@ -223,27 +233,17 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
     def protecting(self, reasons: Mapping[str, str]) -> ChannelGraph:
         """Return the same graph with more groups protected, by name with the reason."""
         changed = copy.copy(self)
-        changed._groups = self._groups | {n: replace(self[n], protected=reason) for n, reason in reasons.items()}
+        more = {name: replace(self[name], protected=reason, remedy="") for name, reason in reasons.items()}
+        changed._groups = self._groups | more
         return changed
 
     def frame(self) -> pd.DataFrame:
-        """Return one row for each group: name, channels, producers, consumers, protected, macs_share.
+        """Return one row for each group: name, channels, producers, consumers, protected, remedy, macs_share, reached.
 
-        ``macs_share`` is the share of the network's MACs spent in its producers and depthwise convolutions. The
-        shares add up to 1 when every layer belongs to a group; a layer of two groups is shared by their channels.
+        ``protected`` says why a group must stay, ``remedy`` what would free it; both are empty where it need not.
+        ``macs_share`` is the share of the network's MACs spent in its producers and depthwise convolutions; of it,
+        ``reached`` is spent in layers that `reach` counts. The shares add up to 1 when every layer belongs to a group;
+        a layer of two groups is shared by their channels.
         """
-        import pandas as pd
-
-        macs, whole = self.macs_by_group(), max(1, self.cost().macs)
-        rows = [
-            {
-                "group": group.name,
-                "channels": group.channels,
-                "producers": ", ".join(group.producers),
-                "consumers": ", ".join(group.consumers),
-                "protected": group.protected or "",
-                "macs_share": macs[group.name] / whole,
-            }
-            for group in self.values()
-        ]
-        return pd.DataFrame(rows, columns=["group", "channels", "producers", "consumers", "protected", "macs_share"])
+        macs = np.array(list(self.macs_by_group().values()))
+        return group_table(self.values(), macs, self._reached()[:-1], self.cost().macs)

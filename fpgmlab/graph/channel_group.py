@@ -28,6 +28,8 @@ class ChannelGroup:
     parts : tuple of tuple of int
         Where a layer makes or reads only some of these channels and no others: these, one of which must stay. No part
         holds another one.
+    remedy : str
+        What would free a protected group, in words; empty where nothing is known to.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ChannelGroup:
     channelwise: tuple[str, ...] = ()
     blocks: tuple[int, ...] | None = None
     parts: tuple[tuple[int, ...], ...] = ()
+    remedy: str = ""
 
     @property
     def step(self) -> int:

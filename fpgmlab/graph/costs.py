@@ -158,6 +158,30 @@ class CostModel:
         terms = self.macs_terms
         return np.bincount(terms.groups + 1, terms.at(z), len(self._groups) + 1)[1:]
 
+    def reached(self, free: np.ndarray) -> np.ndarray:
+        """Return the MACs of layers that make or read one of some channels, by the group that they make, (groups + 1,).
+
+        Parameters
+        ----------
+        free : ndarray of bool, (channels,)
+            Which channels of all groups may be removed.
+
+        Returns
+        -------
+        ndarray
+            The last number is of those that make channels of no group; a layer of two groups is shared by their
+            channels.
+        """
+        sides = self._per_cell[:, np.unique(self._cell_of[free])].any(axis=1)
+        counts, table = self._fixed + self._per_cell @ self._sizes, self._weights
+        macs = table.sizes(counts) * table.units["macs"] * (sides[table.first] | sides[table.second])
+        of_cell = np.zeros((len(self._sizes), len(self._groups) + 1))
+        for group, where in enumerate(self._groups):
+            of_cell[np.unique(self._cell_of[where]), group] = 1
+        made = (self._per_cell * self._sizes) @ of_cell  # of each side's channels, so many are of each group
+        made[:, -1] = self._fixed
+        return (macs / counts[table.second]) @ made[table.second]
+
 
 def _cells(sides: Sequence[np.ndarray], groups: Sequence[slice]) -> np.ndarray:
     """Return each channel's cell, (channels,): cells are numbered in order of group."""

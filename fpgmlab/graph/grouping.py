@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from fpgmlab.graph.tracing.layers import TracedLayer
+from fpgmlab.graph.tracing.reasons import Reason
 from fpgmlab.graph.tracing.recorder import Trace
 
 PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
@@ -45,7 +46,7 @@ class RawGroup:
     consumers: tuple[str, ...]
     channelwise: tuple[str, ...]
     blocks: tuple[int, ...] | None
-    frozen: str | None
+    frozen: tuple[Reason, ...]  # all reasons why it must stay, in the order in which tracing met them
 
 
 def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
@@ -75,12 +76,12 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
     stops = np.append(starts, len(order))[1:]
     group_index = np.repeat(np.arange(len(starts)), stops - starts)
     roles = _roles(numbered, group_index, len(starts))
-    frozen: dict[int, str] = {}
+    frozen: list[dict[Reason, None]] = [{} for _ in starts]
     mixed = [ids for ids in map(np.concatenate, trace.parts) if (channel_of[ids] < 0).any()]
-    beside = [(ids, "shares a grouped convolution or a split with fixed channels") for ids in mixed]
+    beside = [(ids, Reason("shares a grouped convolution or a split with fixed channels")) for ids in mixed]
     for labels, reason in (*trace.frozen, *beside):
         for group in _groups_in(number[channel_of[labels]], group_index):
-            frozen.setdefault(group, reason)
+            frozen[group].setdefault(reason)
     found = []
     for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         mine = [
@@ -90,7 +91,8 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
         ]
         blocks, uneven = _blocks(int(stop - start), mine)
         producers, consumers, channelwise = (tuple(names) for names in roles[group])
-        found.append(RawGroup(int(stop - start), producers, consumers, channelwise, blocks, frozen.get(group, uneven)))
+        reasons = (*frozen[group], *(() if uneven is None else (Reason(uneven),)))
+        found.append(RawGroup(int(stop - start), producers, consumers, channelwise, blocks, reasons))
     return found, numbered
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import fpgmlab as fl
+from fpgmlab.graph.tracing.recorder import TraceRecorder
 from tests.allocation.made import branches, chain
 from tests.checks import check_cost, random_plan
 from tests.networks import NETWORKS, Model, busy, conv, pooled
@@ -94,7 +95,8 @@ def test_protect_does_not_match_half_a_name():
 
 def test_frame(graph: fl.ChannelGraph):
     table = graph.frame()
-    assert list(table.columns) == ["group", "channels", "producers", "consumers", "protected", "macs_share"]
+    columns = ["group", "channels", "producers", "consumers", "protected", "remedy", "macs_share", "reached"]
+    assert list(table.columns) == columns
     assert list(table["group"]) == list(graph)
     assert list(table["protected"] == "") == [group.protected is None for group in graph.values()]
     assert table["macs_share"].sum() == pytest.approx(1)
@@ -102,6 +104,25 @@ def test_frame(graph: fl.ChannelGraph):
     share = table.set_index("group").loc["layer1.0.conv1", "macs_share"]
     assert share == pytest.approx(9 * 16 * 16 * 28 * 28 / graph.cost().macs)
     assert "<table" in graph._repr_html_()
+
+
+def test_reach(graph: fl.ChannelGraph):
+    assert graph.reach == pytest.approx(1)  # the classifier makes the output, and reads what may go
+    assert graph.frame()["reached"].tolist() == pytest.approx(graph.frame()["macs_share"].tolist())
+    stuck = graph.protecting(dict.fromkeys(graph, "told so"))
+    assert (stuck.reach, stuck.frame()["reached"].sum()) == (0, 0)
+    # One group alone: its convolution and the one that reads it, both 9 x 16 x 16 at 28 x 28 places.
+    one = graph.protecting(dict.fromkeys(set(graph) - {"layer1.0.conv1"}, "told so"))
+    assert one.reach == pytest.approx(2 * 9 * 16 * 16 * 28 * 28 / graph.cost().macs)
+    assert one.frame().set_index("group")["reached"].loc[["conv1", "layer1.0.conv1"]].tolist() == pytest.approx(
+        [one.reach / 2] * 2
+    )
+
+
+def test_a_remedy_is_told_with_the_reason():
+    label, to = torch.arange(1, 4), TraceRecorder(torch.nn.Linear(3, 3), 1)
+    to.freeze(label, "for a reason", remedy="do this")
+    assert to.trace.frozen[0][1] == ("for a reason", "do this")
 
 
 def test_shares_of_a_layer_of_two_groups():

@@ -15,6 +15,7 @@ from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.labels import ELEMENTWISE, UNARY, unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.movement import MOVEMENT, SIZED
+from fpgmlab.graph.tracing.reasons import Reason
 from fpgmlab.graph.tracing.widths import Width
 from fpgmlab.graph.tracing.written import Held
 
@@ -34,7 +35,7 @@ class Trace:
 
     layers: dict[str, TracedLayer] = field(default_factory=dict)
     pairs: list[np.ndarray] = field(default_factory=list)  # each (n, 2): labels of one and the same channel
-    frozen: list[tuple[np.ndarray, str]] = field(default_factory=list)
+    frozen: list[tuple[np.ndarray, Reason]] = field(default_factory=list)
     parts: list[list[np.ndarray]] = field(default_factory=list)  # label vectors that must stay equally long
     labels: int = 1  # the next free label
     other_macs: int = 0  # of convolutions and linear layers whose channels nobody can remove
@@ -88,16 +89,16 @@ class TraceRecorder:
         self.freeze(pairs[fixed], "added to channels of fixed width")
         self.trace.pairs.append(pairs[~fixed].numpy())
 
-    def freeze(self, label: Tensor | None, reason: str) -> None:
+    def freeze(self, label: Tensor | None, reason: str, remedy: str = "") -> None:
         if label is not None:
-            self.freeze_ids(label.reshape(-1).numpy(), reason)
+            self.freeze_ids(label.reshape(-1).numpy(), reason, remedy)
 
-    def freeze_ids(self, ids: np.ndarray, reason: str) -> None:
+    def freeze_ids(self, ids: np.ndarray, reason: str, remedy: str = "") -> None:
         """Freeze channels without a torch function: the model's own code may be running."""
         ids = np.unique(ids[ids > 0])
         if len(ids):
             place = f" in {self.where}" if self.stack else ""
-            self.trace.frozen.append((ids, reason + place))
+            self.trace.frozen.append((ids, Reason(reason + place, remedy)))
 
     def equal_parts(self, parts: Sequence[Tensor]) -> None:
         self.trace.parts.append([part.numpy() for part in parts])
