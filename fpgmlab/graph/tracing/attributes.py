@@ -135,11 +135,16 @@ def _is_layer(kind: type) -> bool:
     return any(base.__module__.startswith("torch.") for base in kind.__mro__ if base not in _CONTAINERS)
 
 
+def _may_count(value: int, counts: set[int]) -> bool:
+    """Tell whether a number could be one of channels, or of rows of them, such as attention heads."""
+    return value in counts or (value > 1 and any(count % value == 0 for count in counts))
+
+
 def _marked(value: object, name: str, counts: set[int], owner: Owner) -> object:
     if type(value) is int:
-        return Attribute.of(value, name, -1, owner) if value in counts else value
+        return Attribute.of(value, name, -1, owner) if _may_count(value, counts) else value
     if isinstance(value, tuple) and type(value) in (tuple, torch.Size):
-        places = [place for place, each in enumerate(value) if type(each) is int and each in counts]
+        places = [place for place, each in enumerate(value) if type(each) is int and _may_count(each, counts)]
         if places:
             marked = list(value)
             for place in places:

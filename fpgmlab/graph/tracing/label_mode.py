@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fpgmlab.common.modules import split_name, tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute, Owner
+from fpgmlab.graph.tracing.contraction import CONTRACTIONS
 from fpgmlab.graph.tracing.labels import give_up, rule_for, words
 from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
@@ -175,7 +176,7 @@ class LabelMode(TorchFunctionMode):
                 rule(self.to, name, args, kwargs, out)
         elif name in MOVEMENT and results:
             move(self.to, name, func, args, kwargs, out)
-        elif (rule := rule_for(name)) is not None and results:
+        elif (rule := rule_for(name) or CONTRACTIONS.get(name)) is not None and results:
             rule(self.to, name, func, args, kwargs, out)
         elif name not in _HARMLESS:
             tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from fpgmlab.common.modules import split_name
 from fpgmlab.graph.tracing.computed import why_computed
-from fpgmlab.graph.tracing.labels import Recorder, along
+from fpgmlab.graph.tracing.labels import Recorder, along, varying
 
 _RANKS = {f"{kind}{n}d": n for n in (1, 2, 3) for kind in ("conv", "conv_transpose")}
 _NORMS = {"batch_norm": 1, "instance_norm": 1, "group_norm": 1, "layer_norm": -1, "rms_norm": -1}
@@ -169,6 +169,9 @@ def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) 
     mixes = name in {"layer_norm", "rms_norm", "group_norm"}
     owner = _owner(to, tensors, nn.Module)
     shape = kwargs.get("normalized_shape", args[1] if len(args) > 1 else ())
+    normed = range(label.ndim - len(shape), label.ndim) if name in {"layer_norm", "rms_norm"} else range(label.ndim)
+    if not any(d in normed for d in varying(label)):  # within each head
+        return to.put(out, label)
     reason = None
     if flat is None or (name in {"layer_norm", "rms_norm"} and len(shape) != 1):
         reason = "over several dimensions, or another one than its channels"

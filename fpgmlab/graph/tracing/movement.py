@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.labels import Recorder, along, compact, give_up, varying, words
+from fpgmlab.graph.tracing.rows import picks_rows, rearrange
 from fpgmlab.graph.tracing.widths import Width
 
 MOVEMENT = words(
@@ -23,7 +24,7 @@ MOVEMENT = words(
     unsqueeze cat concat concatenate stack hstack vstack chunk split split_with_sizes tensor_split unbind narrow select
     getitem expand repeat roll flip index_select T mT pad tile"""
 )
-SIZED = words("view reshape expand")  # their sizes may be numbers of channels
+SIZED = words("view reshape expand unflatten")  # their sizes may be numbers of channels
 _RESHAPE = words("view reshape flatten unflatten")
 _JOINING = words("cat concat concatenate stack hstack vstack")
 _SPLIT_SIZES = ("split_size", "split_size_or_sections", "split_sizes", "sections")
@@ -33,6 +34,8 @@ _PICKING = words("getitem index_select narrow select split split_with_sizes chun
 def move(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
     if name == "pad":
         return _pad(to, args, kwargs, out)
+    if name in _RESHAPE:
+        return _reshape(to, name, args, kwargs, out)
     results = list(tensors_in(out))
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     if name in {"view_as", "reshape_as"}:
@@ -56,14 +59,29 @@ def move(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out
         return label.expand(leaf.shape)
 
     moved_args, moved_kwargs = pytree.tree_map(label_of, (args, dict(kwargs)))
-    # A label's memory layout is its own, so that a view may need a copy.
-    moved = (Tensor.reshape if name == "view" else func)(*moved_args, **moved_kwargs)
+    moved = func(*moved_args, **moved_kwargs)
     labels = [compact(part) for part in tensors_in(moved)]
     _check_moved(to, name, sources, labels, args, kwargs)
-    if name in SIZED:
+    if name == "expand":
         _check_sizes(to, name, pytree.tree_leaves((args[1:], kwargs)), labels[0])
     for result, label in zip(results, labels, strict=True):
         to.put(result, label if bool((label > 0).any()) else None)
+
+
+def _reshape(to: Recorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
+    label, given = to.get(args[0]), pytree.tree_leaves((args[1:], kwargs))
+    if label is None or not all(isinstance(size, int) for size in given):  # another type's view of the same memory
+        give_up(to, args[:1], f"{name!r} reads it as numbers of another type")
+        return to.put(out, None)
+    sizes: list[object] = [-1] * out.ndim
+    if name in {"view", "reshape"} and len(given) == out.ndim:
+        sizes = given
+    elif name == "unflatten":
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else 0) % args[0].ndim
+        parts = list(kwargs.get("sizes", args[-1]))
+        sizes[dim : dim + len(parts)] = parts
+    moved = rearrange(to, name, label, args[0].shape, out.shape, sizes)
+    to.put(out, moved if moved is not None and bool((moved > 0).any()) else None)
 
 
 def _pad(to: Recorder, args: tuple, kwargs: dict, out: Tensor) -> None:
@@ -87,16 +105,13 @@ def _check_moved(
 ) -> None:
     """Freeze what a cut could not follow: channels split into two dimensions, or taken from fixed places."""
     before = torch.cat([source.reshape(-1) for source in sources]).unique()
-    if name in _RESHAPE and len(varying(labels[0])) > len(varying(sources[0])):
-        to.freeze(before, f"{name!r} arranges its channels in rows (a shuffle, attention heads)")
-        return
     if name in _JOINING and len(varying(labels[0])) > min(len(varying(source)) for source in sources):
         _join_rows(to, name, sources, len(list(tensors_in(args))))
     if name not in _PICKING:
         return
     (source,) = sources
     whole = all(torch.equal(label.reshape(-1), source.reshape(-1)) for label in labels)
-    if whole and not _by_position(name, source, args, kwargs):
+    if (whole and not _by_position(name, source, args, kwargs)) or picks_rows(to, source, labels):
         return
     by_name = [kwargs[key] for key in _SPLIT_SIZES if key in kwargs]
     sizes = (*by_name, *args[1:], None)[0]

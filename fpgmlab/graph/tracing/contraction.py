@@ -1,0 +1,114 @@
+"""Labels over products of activations: matrix products, sums of Einstein's kind, attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from fpgmlab.graph.tracing.labels import Recorder, Rule, give_up, varying
+
+
+def contract(to: Recorder, name: str, operands: Sequence[Tensor], names: Sequence[str], result: str, out: Tensor) -> None:
+    """Give a product its labels.
+
+    Parameters
+    ----------
+    to : Recorder
+    name : str
+        Of the operation.
+    operands : sequence of Tensor
+    names, result : sequence of str, str
+        A letter for each dimension of each operand, and of the result; what the result has not is summed over.
+    out : Tensor
+    """
+    merged: dict[str, Tensor] = {}  # by the letters that it changes along
+    for operand, letters in zip(operands, names, strict=True):
+        label = to.get(operand)
+        if label is None:
+            continue
+        spread = "".join(letters[dim] for dim in varying(label))
+        if not set(spread) <= set(result):
+            give_up(to, operands, f"{name!r} sums products over its channels")
+            return to.put(out, None)
+        places = [letters.index(letter) if letter in letters else None for letter in result]
+        sizes = [1 if place is None else label.size(place) for place in places]
+        order = [place for place in places if place is not None]
+        rest = [dim for dim in range(label.ndim) if dim not in order]
+        turned = label.permute([*order, *rest]).reshape(sizes)
+        key = "".join(sorted(spread))
+        if key in merged:
+            to.tie(*torch.broadcast_tensors(merged[key], turned))
+            merged[key] = torch.where(merged[key] > 0, *torch.broadcast_tensors(merged[key], turned))
+        else:
+            merged[key] = turned
+    channels = {key: label for key, label in merged.items() if key}
+    if len(channels) > 1:
+        give_up(to, operands, f"{name!r} crosses its channels with others")
+        return to.put(out, None)
+    for key in channels:
+        for operand, letters in zip(operands, names, strict=True):
+            if to.get(operand) is None and any(operand.size(letters.index(x)) > 1 for x in key if x in letters):
+                give_up(to, operands, f"{name!r} combines it with a tensor of fixed width")
+                return to.put(out, None)
+    if channels and "" in merged:  # one channel that is spread over others
+        to.freeze(merged[""], f"one channel that {name!r} spreads over others")
+    to.put(out, next(iter((channels or merged).values()), None))
+
+
+def _matmul(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
+    left, right = (*args, *kwargs.values())[:2]
+    if name == "rmatmul":
+        left, right = right, left
+    batch = "abcdefghijklmnopqrst"[: max(left.ndim, right.ndim) - 2] if max(left.ndim, right.ndim) > 2 else ""
+    one = batch[len(batch) - max(left.ndim - 2, 0) :] + ("xy" if left.ndim > 1 else "y")
+    two = batch[len(batch) - max(right.ndim - 2, 0) :] + ("yz" if right.ndim > 1 else "y")
+    result = batch + ("x" if left.ndim > 1 else "") + ("z" if right.ndim > 1 else "")
+    contract(to, name, (left, right), (one, two), result, out)
+
+
+def _einsum(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
+    equation, operands = args[0], [leaf for leaf in pytree.tree_leaves(args[1:]) if isinstance(leaf, Tensor)]
+    if not isinstance(equation, str) or "." in equation:
+        give_up(to, operands, f"enters {name!r}, which mixes or hides channels,")
+        return to.put(out, None)
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    names = left.split(",")
+    if not arrow:
+        result = "".join(sorted(letter for letter in set(left) if letter != "," and left.count(letter) == 1))
+    if any(len(set(letters)) < len(letters) for letters in names):  # a diagonal
+        give_up(to, operands, f"enters {name!r}, which mixes or hides channels,")
+        return to.put(out, None)
+    contract(to, name, operands, names, result, out)
+
+
+def _attend(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
+    """Heads side by side: each goes with its query, key, value and mask, and gives what its values are."""
+    order = ("query", "key", "value", "attn_mask")
+    given = dict(zip(order, args, strict=False)) | kwargs
+    tensors = [given[key] for key in order if isinstance(given.get(key), Tensor)]
+    query, value = given["query"], given["value"]
+    for tensor in tensors:
+        label, last = to.get(tensor), 1 if tensor is value else 2
+        if label is not None and any(dim >= label.ndim - last for dim in varying(label) if tensor is not value):
+            give_up(to, tensors, f"{name!r} sums products over its channels")
+            return to.put(out, None)
+    batch = "abcdefghijklmnopqrst"[: query.ndim - 2]
+    letters = {"query": "xk", "key": "yk", "value": "yz", "attn_mask": "xy"}
+    names = [
+        batch[len(batch) - (given[key].ndim - 2) :] + letters[key] for key in order if isinstance(given.get(key), Tensor)
+    ]
+    contract(to, name, tensors, names, batch + "xz", out)
+
+
+CONTRACTIONS: dict[str, Rule] = {
+    "matmul": _matmul,
+    "rmatmul": _matmul,
+    "bmm": _matmul,
+    "mm": _matmul,
+    "einsum": _einsum,
+    "scaled_dot_product_attention": _attend,
+}
