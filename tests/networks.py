@@ -687,9 +687,11 @@ def flipped_and_rolled_in_space(m, x):
 
 
 @network(
-    {"conv": "rows", "inner": None, "out": None} | HEAD,
+    {"conv": None, "inner": None, "out": None} | HEAD,
     lambda: {"conv": conv(3, 8), "inner": conv(4, 6), "out": conv(6, 4), "fc": nn.Linear(8, 5)},
     lambda: torch.randn(2, 3, 8, 8),
+    channels={"conv": 4},
+    steps={"conv": 2},
 )
 def shuffle(m, x):
     x = m.conv(x)
@@ -912,7 +914,7 @@ def pooled_channels(m, x):
 
 
 @network(
-    {"q": "'matmul'", "v": "'matmul'"} | HEAD,
+    {"q": "'matmul' sums products over its channels", "v": None} | HEAD,
     lambda: {"q": conv(3, 8, 1), "k": conv(3, 8, 1), "v": conv(3, 6, 1), "fc": nn.Linear(6, 5)},
     producers={"q": ("q",)},
 )

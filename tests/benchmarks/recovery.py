@@ -9,7 +9,9 @@ python tests/benchmarks/recovery.py --part grid --network vgg16-fashion --seeds 
 python tests/benchmarks/recovery.py --collect          # writes the tables of what was measured so far, trains nothing
 
 Each measured cell is a file in outputs/recovery/, written when it is done; several processes may work side by side,
-each with OMP_NUM_THREADS=1. Cells that the stored Parquet has are taken from there. Results: data/results/recovery.parquet (a row for each cell, with the answers to all 10,000
+each with OMP_NUM_THREADS=1. Cells that the stored Parquet has are taken from there.
+
+Results: data/results/recovery.parquet (a row for each cell, with the answers to all 10,000
 test pictures, so that any two can be held against each other), recovery.json and recovery.tex.
 
 Networks and their epochs are chosen by the 5,000 held-out training pictures; each network sees the test pictures once.

@@ -105,16 +105,16 @@ class HeadedAttention(nn.Module):
         return self.last(found + self.position(v.reshape(n, c, h, w)))
 
 
-def test_attention_by_heads_is_protected_and_what_surrounds_it_is_not():
+def test_attention_by_heads_goes_with_the_channels_that_it_is_added_to():
     torch.manual_seed(0)
     model = nn.Sequential(
         ConvBlock(3, 8, 3), ConvBlock(8, 12, 3), HeadedAttention(12, 2), ConvBlock(12, 10), nn.Conv2d(10, 2, 1)
     )
     busy(model).eval()
     graph, x = fl.trace(model, pictures(2)), pictures(2)
-    assert set(free(graph)) == {"0.conv", "2.last.conv", "3.conv"}
+    assert set(free(graph)) == {"0.conv", "1.conv", "2.last.conv", "3.conv"}
     assert graph["1.conv"].producers == ("1.conv", "2.qkv.conv")  # as wide as what comes in
-    assert graph["1.conv"].protected == "'view' arranges its channels in rows (a shuffle, attention heads) in '2'"
+    assert graph["1.conv"].channels == 2  # heads, each of 6 channels of what comes in
     plan = random_plan(graph, 0)
     small = fl.prune(graph, plan)
     with torch.no_grad():

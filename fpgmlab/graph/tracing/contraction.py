@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fpgmlab.graph.tracing.labels import Recorder, Rule, give_up, varying
+from fpgmlab.graph.tracing.labels import Recorder, Rule, along, give_up, varying
 
 
-def contract(to: Recorder, name: str, operands: Sequence[Tensor], names: Sequence[str], result: str, out: Tensor) -> None:
+def contract(
+    to: Recorder, name: str, operands: Sequence[Tensor], names: Sequence[str], result: str, out: Tensor
+) -> None:
     """Give a product its labels.
 
     Parameters
@@ -49,11 +51,16 @@ def contract(to: Recorder, name: str, operands: Sequence[Tensor], names: Sequenc
     if len(channels) > 1:
         give_up(to, operands, f"{name!r} crosses its channels with others")
         return to.put(out, None)
-    for key in channels:
+    for key, label in channels.items():
         for operand, letters in zip(operands, names, strict=True):
-            if to.get(operand) is None and any(operand.size(letters.index(x)) > 1 for x in key if x in letters):
+            wide = [x for x in key if x in letters and operand.size(letters.index(x)) > 1]
+            if to.get(operand) is not None or not wide:
+                continue
+            flat = along(label, result.index(wide[0]), operand.size(letters.index(wide[0])))
+            if flat is None or len(wide) > 1 or not to.is_model_tensor(operand):
                 give_up(to, operands, f"{name!r} combines it with a tensor of fixed width")
                 return to.put(out, None)
+            to.slice_model_tensor(operand, letters.index(wide[0]), flat)
     if channels and "" in merged:  # one channel that is spread over others
         to.freeze(merged[""], f"one channel that {name!r} spreads over others")
     to.put(out, next(iter((channels or merged).values()), None))
@@ -99,7 +106,9 @@ def _attend(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, 
     batch = "abcdefghijklmnopqrst"[: query.ndim - 2]
     letters = {"query": "xk", "key": "yk", "value": "yz", "attn_mask": "xy"}
     names = [
-        batch[len(batch) - (given[key].ndim - 2) :] + letters[key] for key in order if isinstance(given.get(key), Tensor)
+        batch[len(batch) - (given[key].ndim - 2) :] + letters[key]
+        for key in order
+        if isinstance(given.get(key), Tensor)
     ]
     contract(to, name, tensors, names, batch + "xz", out)
 

@@ -16,6 +16,7 @@ from fpgmlab.graph.tracing.labels import ELEMENTWISE, UNARY, unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.movement import MOVEMENT, SIZED
 from fpgmlab.graph.tracing.reasons import Reason
+from fpgmlab.graph.tracing.row_numbers import RowNumbers
 from fpgmlab.graph.tracing.widths import Width
 from fpgmlab.graph.tracing.written import Held
 
@@ -70,7 +71,7 @@ class TraceRecorder:
         self.held = Held()
         self.spent: dict[str, str] = {}  # a module's attribute: what its number is used for beside counting channels
         self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
-        self.row_of = torch.zeros(1, dtype=torch.int64)  # by label
+        self.rows = RowNumbers()
         self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
 
     @property
@@ -103,18 +104,6 @@ class TraceRecorder:
 
     def equal_parts(self, parts: Sequence[Tensor]) -> None:
         self.trace.parts.append([part.numpy() for part in parts])
-
-    def part(self, rows: Sequence[Tensor]) -> None:
-        """Note that label vectors are rows, as many after any cut, each of which shrinks as much as the others."""
-        missing = self.trace.labels - len(self.row_of)
-        self.row_of = torch.cat([self.row_of, self.row_of.new_zeros(missing)])
-        first = int(self.row_of.max()) + 1
-        for number, row in enumerate(rows, start=first):
-            self.row_of[row] = number
-
-    def parts_of(self, label: Tensor) -> Tensor:
-        """Return the row of each label, see `part`; 0 of those that are in none."""
-        return torch.where(label < len(self.row_of), self.row_of[label.clamp_max(len(self.row_of) - 1)], 0)
 
     def units(self, label: Tensor, name: str) -> None:
         """Note that each of these labels stands for several channels that go together."""

@@ -92,7 +92,7 @@ def _reshaped(
 
 def _put_in_line(to: Recorder, label: Tensor, spread: Sequence[int]) -> None:
     """Rows that become one line keep their order as they are, but columns only where whole columns go."""
-    parts = to.parts_of(label)
+    parts = to.rows.of(label)
     for place, dim in enumerate(spread):
         apart = bool((parts != parts.narrow(dim, 0, 1)).any())
         if apart and place:  # the rows are what runs fastest
@@ -116,7 +116,7 @@ def _in_rows(to: Recorder, name: str, label: Tensor, spread: list[int], asked: d
     rows = label.movedim(chosen, -1).reshape(-1, label.size(chosen))
     if len(rows) > 1:
         to.equal_parts(list(rows))
-        to.part(list(rows))
+        to.rows.add(list(rows))
         size = asked.get(chosen)
         if isinstance(size, Width) and not bool(torch.isin(torch.from_numpy(size.ids), label).any()):
             ids = torch.from_numpy(size.ids)
@@ -164,7 +164,7 @@ def _of(size: Attribute) -> object:
 
 def _check_sizes(to: Recorder, name: str, label: Tensor, asked: dict[int, object]) -> None:
     """A number in the model's code would no longer fit after pruning; -1 and numbers read from a shape do."""
-    parts = to.parts_of(label)
+    parts = to.rows.of(label)
     spread = varying(label)
     rows = {d for d in spread if len(spread) > 1 and bool((parts != parts.narrow(d, 0, 1)).any())}
     opened = [dim for dim in spread if dim not in rows]
@@ -196,9 +196,7 @@ def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) 
             to.freeze(labels, f"{name!r} builds a size on its number of channels")
 
 
-def _in_proportion(
-    to: Recorder, label: Tensor, opened: Sequence[int], asked: dict[int, object], size: Width
-) -> bool:
+def _in_proportion(to: Recorder, label: Tensor, opened: Sequence[int], asked: dict[int, object], size: Width) -> bool:
     """Tell whether a size stays what it is: a number of channels by a number of heads that goes down with it."""
     by = getattr(size, "by", None)
     ids = torch.from_numpy(size.ids)
@@ -227,7 +225,7 @@ def picks_rows(to: Recorder, source: Tensor, picked: Sequence[Tensor]) -> bool:
     spread = varying(source)
     if len(spread) < 2:
         return False
-    parts = to.parts_of(source)
+    parts = to.rows.of(source)
     for dim in spread:
         one = parts.narrow(dim, 0, 1)
         even = all(bool((parts == parts.narrow(d, 0, 1)).all()) for d in spread if d != dim)

@@ -1,0 +1,157 @@
+"""Channels in rows: whole attention heads, shuffles, and what a reshape may not be cut for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import fpgmlab as fl
+from fpgmlab.graph.tracing.rows import blocks_of
+from tests.networks import busy
+from tests.whole_way import check_cut, check_trains
+
+TOKENS = (2, 6, 24)  # examples, tokens, channels
+
+
+class Attention(nn.Module):
+    """Self-attention of 4 heads of 6 channels, in the words of whoever wrote ``attend``."""
+
+    def __init__(self, attend: Callable, fused: bool = True, width: int = 24) -> None:
+        super().__init__()
+        self.num_heads, self.head_dim, self.attn_dim, self.attend = 4, 6, 24, attend
+        self.qkv = nn.Linear(width, 72) if fused else None
+        self.q, self.k, self.v = (None if fused else nn.Linear(width, 24) for _ in range(3))
+        self.norm = nn.LayerNorm(6)
+        self.table = nn.Parameter(torch.randn(4, 6, 6))
+        self.proj = nn.Linear(24, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(self.attend(self, x))
+
+
+class Around(nn.Module):
+    """A stream with an attention added to it."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.first, self.attention, self.last = nn.Linear(5, 24), attention, nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(F.gelu(x + self.attention(x)).mean(1))
+
+
+def by_attributes(m, x):  # timm's way
+    b, n, _ = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, m.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+    found = F.scaled_dot_product_attention(m.norm(q), m.norm(k), v)
+    return found.transpose(1, 2).reshape(b, n, m.attn_dim)
+
+
+def by_what_is_left(m, x):  # Swin's way
+    b, n, _ = x.shape
+    qkv = m.qkv(x).reshape(b, n, 3, m.num_heads, -1).permute(2, 0, 3, 1, 4)
+    q, k, v = qkv[0], qkv[1], qkv[2]
+    weights = q * 0.4 @ k.transpose(-2, -1) + m.table
+    return (weights.softmax(-1) @ v).transpose(1, 2).reshape(b, n, -1)
+
+
+def each_by_itself(m, x):
+    b, n, _ = x.shape
+    q, k, v = (layer(x).view(b, n, -1, m.head_dim).transpose(1, 2) for layer in (m.q, m.k, m.v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=m.table).transpose(1, 2).flatten(2)
+
+
+def as_sums(m, x):
+    q, k, v = (layer(x).unflatten(-1, (m.num_heads, -1)) for layer in (m.q, m.k, m.v))
+    weights = torch.einsum("bihd,bjhd->bhij", q, k).softmax(-1)
+    return torch.einsum("bhij,bjhd->bihd", weights, v).flatten(2)
+
+
+def in_one_batch(m, x):
+    b, n, _ = x.shape
+    q, k, v = (layer(x).view(b, n, m.num_heads, -1).transpose(1, 2) for layer in (m.q, m.k, m.v))
+    return (torch.matmul(q, k.mT).softmax(-1) @ v).permute(0, 2, 1, 3).reshape(b, n, -1)
+
+
+def across_channels(m, x):  # XCiT's way
+    b, n, _ = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, m.head_dim).permute(2, 0, 3, 4, 1).unbind(0)
+    weights = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)).softmax(-1)
+    return (weights @ v).permute(0, 3, 1, 2).reshape(b, n, m.attn_dim)
+
+
+@pytest.mark.parametrize(
+    "attend", [by_attributes, by_what_is_left, each_by_itself, as_sums, in_one_batch, across_channels]
+)
+def test_whole_heads_can_go(attend: Callable):
+    torch.manual_seed(0)
+    attention = Attention(attend, fused=attend in {by_attributes, by_what_is_left, across_channels})
+    graph = fl.trace(busy(Around(attention)).eval(), torch.randn(2, 6, 5))
+    heads = graph["attention.qkv" if attention.qkv is not None else "attention.q"]
+    assert (heads.channels, heads.protected) == (4, None)
+    assert (graph["first"].channels, graph["first"].protected) == (24, None)
+    plan = fl.Plan.from_ratios(graph, fl.score(graph, "random"), {heads.name: 0.5, "first": 0.3})
+    small = check_cut(graph, plan)
+    assert small.attention.proj.in_features == 12
+    assert small.attention.norm.weight.shape == (6,)
+    assert small.first.out_features == 17
+    check_trains(small, torch.randn(2, 6, 5))
+    assert small.attention.num_heads == (4 if attend is each_by_itself else 2)
+
+
+def by_the_stream(m, x):  # the width comes from what is added later
+    b, n, c = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, m.head_dim).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c)
+
+
+def test_a_width_that_is_read_from_the_stream_ties_heads_to_it():
+    torch.manual_seed(0)
+    graph = fl.trace(busy(Around(Attention(by_the_stream))).eval(), torch.randn(2, 6, 5))
+    assert graph["first"].producers == ("first", "attention.qkv", "attention.proj")
+    assert (graph["first"].channels, graph["first"].protected) == (4, None)
+    small = check_cut(graph, fl.Plan.from_ratios(graph, fl.score(graph, "random"), {"first": 0.5}))
+    assert (small.first.out_features, small.attention.qkv.out_features) == (12, 36)
+
+
+def written_out(m, x):
+    b, n, _ = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, 4, 6).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, 24)
+
+
+def heads_that_are_calculated_with(m, x):
+    return by_attributes(m, x) / m.num_heads
+
+
+@pytest.mark.parametrize(
+    ("attend", "reason"),
+    [
+        (written_out, "in rows (3 x 4 x 6, as the model's code says) in 'attention'"),
+        (heads_that_are_calculated_with, "'attention.num_heads' also enters"),
+    ],
+)
+def test_heads_that_the_code_fixes_stay(attend: Callable, reason: str):
+    torch.manual_seed(0)
+    graph = fl.trace(busy(Around(Attention(attend))).eval(), torch.randn(2, 6, 5))
+    assert reason in (graph["attention.qkv"].protected or "")
+    check_cut(graph, fl.Plan.uniform(graph, fl.score(graph, "random"), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "blocks"),
+    [
+        ((2, 6, 72), (2, 6, 3, 4, 6), [([0], [0]), ([1], [1]), ([2], [2, 3, 4])]),
+        ((2, 1, 12, 5), (2, 12, 5), [([0], [0]), ([2], [1]), ([3], [2])]),
+        ((2, 3, 4, 5), (6, 20), [([0, 1], [0]), ([2, 3], [1])]),
+        ((4, 6), (3, 8), [([0, 1], [0, 1])]),
+        ((1, 1), (1,), []),
+    ],
+)
+def test_which_dimensions_become_which(before: tuple, after: tuple, blocks: list):
+    assert blocks_of(before, after) == blocks
