@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.reasons import Reason
-from fpgmlab.graph.tracing.recorder import Trace
+from fpgmlab.graph.tracing.trace import Trace
 
 PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
 MAKERS = PRODUCERS | {"computed"}  # what makes channels, whether it can be cut or not
@@ -58,7 +58,8 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
     # Channels that one layer makes, or that must stay equally many, are one group.
     makers = [channel_of[layer.outputs] for layer in layers if _makes(layer)]
     channel_of[~np.isin(channel_of, np.concatenate([[-1], *makers]))] = -1  # made by no layer
-    parts = [[channel_of[part] for part in equal] for equal in trace.parts]
+    parts = [_distinct([channel_of[part] for part in equal]) for equal in trace.parts]
+    parts = [equal for equal in parts if len(equal) > 1]
     links = [vector[vector >= 0] for vector in (*makers, *(np.concatenate(equal) for equal in parts))]
     group_of = _components(trace.labels, ((v[:-1], v[1:]) for v in links if len(v) > 1))
     # Number the channels anew: groups in order of execution, in each the first producer's channels first.
@@ -77,10 +78,10 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
     group_index = np.repeat(np.arange(len(starts)), stops - starts)
     roles = _roles(numbered, group_index, len(starts))
     frozen: list[dict[Reason, None]] = [{} for _ in starts]
-    mixed = [ids for ids in map(np.concatenate, trace.parts) if (channel_of[ids] < 0).any()]
-    beside = [(ids, Reason("shares a grouped convolution or a split with fixed channels")) for ids in mixed]
-    for labels, reason in (*trace.frozen, *beside):
-        for group in _groups_in(number[channel_of[labels]], group_index):
+    mixed = [channels for channels in map(np.concatenate, parts) if (channels < 0).any()]
+    beside = [(channels, Reason("shares a grouped convolution or a split with fixed channels")) for channels in mixed]
+    for channels, reason in (*((channel_of[labels], reason) for labels, reason in trace.frozen), *beside):
+        for group in _groups_in(number[channels], group_index):
             frozen[group].setdefault(reason)
     found = []
     for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
@@ -94,6 +95,11 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
         reasons = (*frozen[group], *(() if uneven is None else (Reason(uneven),)))
         found.append(RawGroup(int(stop - start), producers, consumers, channelwise, blocks, reasons))
     return found, numbered
+
+
+def _distinct(parts: list[np.ndarray]) -> list[np.ndarray]:
+    """Return parts without those of the same channels as another one."""
+    return list({np.sort(part).tobytes(): part for part in parts}.values())
 
 
 def _makes(layer: TracedLayer) -> bool:
@@ -137,23 +143,24 @@ def _roles(layers: Sequence[Layer], group_index: np.ndarray, groups: int) -> lis
 
 
 def _blocks(channels: int, constraints: list[list[np.ndarray]]) -> tuple[tuple[int, ...] | None, str | None]:
-    """Return each channel's block under all equal-parts constraints, or why they cannot be met."""
-    uneven = "a grouped convolution or a split asks for parts that cannot stay equal"
-    cells = np.zeros(channels, dtype=np.int64)
+    """Return each channel's block under all equal-parts constraints, or why they cannot be met.
+
+    A plan takes as many channels from each block. Channels of a block do the same to every constraint, and blocks are
+    equally large.
+    """
+    weights = []  # how many a channel counts for in each part, beyond what it does in all: (channels, parts)
     for parts in constraints:
-        counts = np.stack([np.bincount(part, minlength=channels) for part in parts], axis=1)  # (channels, parts)
-        if (counts == counts[:, :1]).all():
-            continue  # each channel takes the same from every part
-        member = counts > 0
-        if not ((member.sum(1) == 1).all() and len(np.unique(counts[member])) == 1):
-            return None, uneven
-        cells = cells * len(parts) + member.argmax(1)
-    _, cells, sizes = np.unique(cells, return_inverse=True, return_counts=True)
-    if len(sizes) == 1:
-        return None, None
-    if len(set(sizes)) > 1:
-        return None, uneven
-    for parts in constraints:
-        if len({len(np.unique(cells[part])) for part in parts}) > 1:
-            return None, uneven
-    return tuple(cells.tolist()), None
+        counts = np.stack([np.bincount(part, minlength=channels) for part in parts], axis=1)
+        weights.append(counts - counts.min(axis=1, keepdims=True))
+    if not any(weight.any() for weight in weights):
+        return None, None  # each channel takes the same from every part
+    rows = np.concatenate(weights, axis=1)
+    _, starts, cells, sizes = np.unique(rows, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    size = int(np.gcd.reduce(sizes))
+    order = np.argsort(starts[cells], kind="stable")
+    blocks = np.empty(channels, dtype=np.int64)
+    blocks[order] = np.arange(channels) // size
+    first = order[::size]  # of each block one channel
+    if size == 1 or any(len(set(weight[first].sum(axis=0).tolist())) > 1 for weight in weights):
+        return None, "a grouped convolution or a split asks for parts that cannot stay equal"
+    return tuple(blocks.tolist()), None

@@ -199,6 +199,9 @@ def _renumber(model: nn.Module, numbers: Mapping[str, Any], path: str) -> dict[s
         old = vars(modules[place]).get(key) if place in modules else None
         if type(old) is int and type(value) is int:
             written[name] = value
+        elif isinstance(old, list) and isinstance(value, list) and len(old) == len(value):
+            old[:], written[name] = value, tuple(value)
+            continue
         elif isinstance(old, tuple) and isinstance(value, list) and len(old) == len(value):
             written[name] = type(old)(value)
         else:

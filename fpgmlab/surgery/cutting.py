@@ -113,9 +113,11 @@ def _renumber(modules: dict[str, nn.Module], layer: Layer, count: int) -> int | 
     path, key = split_name(layer.name)
     attributes = vars(modules[path])
     old = attributes[key]
-    new = count if layer.dim < 0 else type(old)((*old[: layer.dim], count, *old[layer.dim + 1 :]))
-    attributes[key] = new
-    return new
+    if isinstance(old, list):
+        old[layer.dim] = count  # others may hold the same list
+        return tuple(old)
+    attributes[key] = count if layer.dim < 0 else type(old)((*old[: layer.dim], count, *old[layer.dim + 1 :]))
+    return attributes[key]
 
 
 def _replace(holders: dict[str, list[tuple[nn.Module, str]]], name: str, cut: Callable[[Tensor], Tensor]) -> None:

@@ -235,13 +235,11 @@ def test_yolo_protects_its_head_alone():
         assert graph[f"{block}.first.conv"].step == 2
 
 
-def test_halves_by_an_attribute_are_protected_with_the_module():
-    graph = fl.trace(yolo(by_attribute=True), pictures(1))
-    reason = graph["deep.1.first.conv"].protected
-    assert "12 and 12 channels" in reason
-    assert "'deep.1'" in reason
-    others = fl.trace(yolo(), pictures(1))
-    assert set(free(others)) - set(free(graph)) == {"deep.1.first.conv"}
+def test_halves_by_an_attribute_are_cut_like_those_of_a_chunk():
+    graph, others = fl.trace(yolo(by_attribute=True), pictures(1)), fl.trace(yolo(), pictures(1))
+    assert {name: group.step for name, group in graph.items()} == {name: group.step for name, group in others.items()}
+    assert set(free(graph)) == set(free(others))
+    pruned_as_simulated(graph, 0)
 
 
 # What cannot be pruned in a network built for it ---------------------------------------------------------------------

@@ -1,8 +1,10 @@
-"""Modules whose code writes out how many channels a part has: protected with the reason, never cut wrongly."""
+"""Modules that split their channels: cut where the sizes are written anew, protected where the code fixes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import fpgmlab as fl
 from tests.checks import difference, free, pictures, random_plan
 from tests.graph.test_detectors import ConvBlock
 from tests.networks import busy
+from tests.whole_way import check_cut
 
 
 class Halved(nn.Module):
@@ -84,6 +87,119 @@ def test_splits_are_never_cut_wrongly(name: str):
                 simulated = model(x)
             assert difference(simulated, small(x)) <= 1e-5
             assert difference(model(x), small(x)) > 1e-2
+
+
+class Parted(nn.Module):
+    """A convolution of 12 channels, split by numbers that the module holds; each part goes on through a convolution."""
+
+    def __init__(self, split: Callable[[Parted, Tensor], Sequence[Tensor]], **numbers: object) -> None:
+        super().__init__()
+        self.split = split
+        for name, number in numbers.items():
+            setattr(self, name, number)
+        self.body = ConvBlock(3, 12, 3)
+        with torch.no_grad():
+            widths = [part.shape[1] for part in split(self, torch.zeros(1, 12, 2, 2))]
+        self.ways = nn.ModuleList(ConvBlock(width, 6) for width in widths)
+        self.head = nn.Conv2d(6, 2, 1)
+
+    @property
+    def half(self) -> int:
+        return self.all // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.split(self, self.body(x))
+        return self.head(sum(way(part) for way, part in zip(self.ways, parts, strict=True)))
+
+
+# How the channels are split, by which numbers, and how many have to go at a time.
+HELD = {
+    "sizes": (lambda m, x: x.split([m.a, m.b], 1), {"a": 5, "b": 7}, 1),
+    "list": (lambda m, x: torch.split(x, m.sizes, dim=1), {"sizes": [3, 4, 5]}, 1),
+    "tuple": (lambda m, x: x.split_with_sizes(split_sizes=m.sizes, dim=1), {"sizes": (4, 8)}, 1),
+    "size": (lambda m, x: x.split(m.a, 1), {"a": 4}, 3),
+    "twice": (lambda m, x: x.split((m.a, m.a), 1), {"a": 6}, 2),
+    "part": (lambda m, x: x.split(m.all // 2, 1), {"all": 12}, 2),
+    "parts": (lambda m, x: x.split(m.all // m.ways_in, 1), {"all": 12, "ways_in": 3}, 3),
+    "property": (lambda m, x: x.split(m.half, 1), {"all": 12}, 2),
+    "double": (lambda m, x: x.split([2 * m.a, m.b], 1), {"a": 3, "b": 6}, 4),
+    "share": (lambda m, x: x.split([m.all // 3 * 2, m.all // 3], 1), {"all": 12}, 3),
+    "slices": (lambda m, x: (x[:, : m.a], x[:, m.a :]), {"a": 5}, 1),
+    "from-the-end": (lambda m, x: (x[:, : -m.a], x[:, -m.a :, :]), {"a": 5}, 1),
+    "ellipsis": (lambda m, x: (x[..., : m.a, :, :], x[:, m.a :, ..., None][..., 0]), {"a": 5}, 1),
+    "middle": (lambda m, x: (x[:, m.a : m.b], x[:, m.b :], x[:, : m.a]), {"a": 3, "b": 6}, 1),
+    "narrow": (lambda m, x: (x.narrow(1, 0, m.a), x.narrow(1, start=m.a, length=m.b)), {"a": 5, "b": 7}, 1),
+    "tensor_split": (lambda m, x: x.tensor_split((m.a, m.b), 1), {"a": 3, "b": 6}, 1),
+    "half-known": (lambda m, x: (x[:, : m.a], x[:, m.a : 12]), {"a": 5}, 1),
+    "asserted": (lambda m, x: checked(x, m.all).split(m.all // 2, 1), {"all": 12}, 2),
+}
+SPENT = {
+    "calculation": (lambda m, x: (x[:, : m.a] * m.a**-0.5, x[:, m.a :]), {"a": 5}, "'block.a' also enters a calc"),
+    "remainder": (lambda m, x: (x[:, : m.a // 3], x[:, m.a // 3 :]), {"a": 8}, "fixed position"),
+    "rest": (lambda m, x: x.split(m.a, 1), {"a": 8}, "fixed position"),
+    "index": (lambda m, x: (x[:, : m.a], x[:, m.a :] + x[:, m.a, None]), {"a": 6}, "fixed position"),
+    "other-size": (lambda m, x: (x[:, : m.a, : m.a], x[:, m.a :, : m.a]), {"a": 6}, "'block.a' also enters 'getitem'"),
+    "literal": (lambda m, x: x.split([m.a, 7], 1), {"a": 5}, "fixed position"),
+    "buffer": (lambda m, x: x.split([int(n) for n in m.sizes], 1), {"sizes": torch.tensor([5, 7])}, "fixed position"),
+}
+
+
+def checked(x: Tensor, channels: int) -> Tensor:
+    assert x.shape[1] == channels
+    return x
+
+
+def numbers_of(block: nn.Module) -> dict[str, object]:
+    return {name: getattr(block, name) for name in ("a", "b", "all", "sizes", "ways_in") if hasattr(block, name)}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_sizes_that_a_module_holds_are_written_anew(name: str):
+    split, numbers, step = HELD[name]
+    torch.manual_seed(0)
+    model, x = busy(nn.Sequential(OrderedDict(block=Parted(split, **numbers)))).eval(), pictures(2)
+    graph = fl.trace(model, x)
+    group = graph["block.body.conv"]
+    assert (group.protected, group.step) == (None, step)
+    assert numbers_of(model.block) == numbers
+    written = []
+    for seed in range(3):
+        plan = random_plan(graph, seed)
+        small = check_cut(graph, plan, tolerance=1e-5)
+        written.append(numbers_of(small.block))
+        assert sum(way.conv.in_channels for way in small.block.ways) == plan.kept["block.body.conv"]
+        with torch.no_grad():
+            assert difference(model(x), small(x)) > 1e-2
+        assert fl.provenance(small).numbers.keys() <= {f"block.{name}" for name in numbers}
+    assert any(after != numbers for after in written)
+
+
+@pytest.mark.parametrize("name", SPENT)
+def test_sizes_that_are_used_otherwise_are_protected(name: str):
+    split, numbers, reason = SPENT[name]
+    torch.manual_seed(0)
+    model, x = busy(nn.Sequential(OrderedDict(block=Parted(split, **numbers)))).eval(), pictures(2)
+    graph = fl.trace(model, x)
+    protected = graph["block.body.conv"].protected
+    assert reason in protected
+    check_cut(graph, random_plan(graph, 0), tolerance=1e-5)
+
+
+def test_sizes_are_saved(tmp_path: Path):
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        split, numbers, _ = HELD["list"]
+        return busy(nn.Sequential(OrderedDict(block=Parted(split, **{"sizes": list(numbers["sizes"])})))).eval()
+
+    model, x = build(), pictures(2)
+    graph = fl.trace(model, x)
+    small = fl.prune(graph, random_plan(graph, 0))
+    fl.save(small, tmp_path / "small.safetensors")
+    loaded = fl.load(tmp_path / "small.safetensors", model=build())
+    assert loaded.block.sizes == small.block.sizes != [3, 4, 5]
+    assert isinstance(loaded.block.sizes, list)
+    with torch.no_grad():
+        assert difference(loaded(x), small(x)) <= 1e-6
 
 
 class HeadedAttention(nn.Module):

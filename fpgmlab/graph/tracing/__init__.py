@@ -5,6 +5,7 @@ are tied, and which are frozen, with the reason in words.
 """
 
 from fpgmlab.graph.tracing.passes import trace_labels
-from fpgmlab.graph.tracing.recorder import Trace, TracingError
+from fpgmlab.graph.tracing.recorder import TracingError
+from fpgmlab.graph.tracing.trace import Trace
 
 __all__ = ["Trace", "TracingError", "trace_labels"]

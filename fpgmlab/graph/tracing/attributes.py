@@ -2,20 +2,16 @@
 
 ``assert x.shape[1] == self.channels`` and ``gamma.view(self.shape)`` with numbers of a user's own module: where such a
 number does nothing but say how many channels there are, a cut writes the new number into the attribute. While tracing,
-whole numbers in attributes (alone or in a tuple) that could count channels are `Attribute` objects, so that it shows
-what else is done with them.
+whole numbers in attributes that could count channels (see `marking`) are `Attribute` objects, so that it shows what
+else is done with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import nn
-
-_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 class Listener(Protocol):
@@ -66,11 +62,16 @@ class Owner:
 
 
 class Attribute(int):
-    """An int with the name of the attribute that holds it, its place there if that is a tuple, and whom to tell."""
+    """An int with the name of the attribute that holds it, its place there if that has several, and whom to tell.
+
+    A `Derived` number is one that was worked out from it; read ``attribute``, ``times`` and ``over`` of both.
+    """
 
     name: str
     place: int
     owner: Owner
+    times: int | Attribute = 1
+    over: int | Attribute = 1
 
     @classmethod
     def of(cls, value: int, name: str, place: int, owner: Owner) -> Attribute:
@@ -78,6 +79,22 @@ class Attribute(int):
         number = cls(value)
         number.name, number.place, number.owner = name, place, owner
         return number
+
+    @property
+    def attribute(self) -> Attribute:
+        """The number that a module holds."""
+        return self
+
+    @property
+    def sources(self) -> tuple[Attribute, ...]:
+        """All attributes that the number comes from."""
+        return (self.attribute, *(n for n in (self.times, self.over) if isinstance(n, Attribute)))
+
+    def __neg__(self) -> int:
+        number = _scaled(self, -1, 1)
+        if number is None:
+            _spend(self)
+        return int.__neg__(self) if number is None else number
 
     def __copy__(self) -> Attribute:
         return self
@@ -89,65 +106,86 @@ class Attribute(int):
         return int, (int.__add__(self, 0),)
 
 
+class Derived(Attribute):
+    """A number that is an attribute's, times a whole number, over another one, without remainder.
+
+    ``self.channels // 2`` has ``times`` 1 and ``over`` 2; ``self.channels // self.heads`` has the attribute ``heads``
+    as ``over``, ``self.heads * self.size`` the attribute ``size`` as ``times``. As long as it only counts channels none
+    of its attributes is spent.
+    """
+
+    _attribute: Attribute
+
+    @classmethod
+    def by(cls, attribute: Attribute, times: int | Attribute, over: int | Attribute) -> Derived:
+        """Return ``attribute * times // over``."""
+        number = cls(int.__floordiv__(int.__mul__(attribute, times), over))
+        number._attribute, number.name, number.place = attribute, attribute.name, attribute.place
+        number.owner, number.times, number.over = attribute.owner, times, over
+        return number
+
+    @property
+    def attribute(self) -> Attribute:
+        """The number that a module holds."""
+        return self._attribute
+
+
+def _scaled(number: Attribute, times: int, over: int) -> Derived | None:
+    """Return a number times one whole number, or over one; None where something remains, or others are in it."""
+    if int.__mod__(int.__mul__(number, times), over):
+        return None
+    if isinstance(times, Attribute) or isinstance(over, Attribute):
+        plain = not any(isinstance(each, Derived) for each in (number, times, over))
+        return Derived.by(number, times, over) if plain else None
+    if isinstance(number.times, Attribute) or isinstance(number.over, Attribute):
+        return None
+    return Derived.by(number.attribute, number.times * times, number.over * over)
+
+
+def _scales(name: str) -> Callable[..., Any]:
+    """A product, or a quotient without remainder, remembers its attribute; any other relies on the number."""
+    plain = getattr(int, name)
+
+    def method(self: Attribute, other: Any) -> Any:
+        if hasattr(other, "ids"):
+            return NotImplemented
+        value = plain(self, other)
+        if isinstance(other, int) and int.__gt__(other, 0):
+            number = _scaled(self, 1, other) if name == "__floordiv__" else _scaled(self, other, 1)
+            if number is not None:
+                return number
+        _spend(self, other)
+        return value
+
+    return method
+
+
 def _enters(name: str) -> Callable[..., Any]:
     """A calculation with the number, which would be another one after a cut."""
     plain = getattr(int, name)
 
     def method(self: Attribute, *others: Any) -> Any:
-        if name in {"__eq__", "__ne__"} and hasattr(others[0], "ids"):
-            return getattr(others[0], name)(self)  # a width, which knows what its attribute is
+        if others and hasattr(others[0], "ids"):  # a width, which knows what it is beside an attribute
+            return NotImplemented
         if name not in _COMPARISONS or type(others[0]) is not int or others[0] not in (0, 1):
-            self.owner.spend(self, "a calculation")
+            _spend(self, *others)
         return plain(self, *others)
 
     return method
 
 
+def _spend(*numbers: object) -> None:
+    for number in numbers:
+        if isinstance(number, Attribute):
+            number.owner.spend(number, "a calculation")
+
+
 _COMPARISONS = [f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")]
-_ARITHMETIC = ("add", "sub", "mul", "floordiv", "mod", "truediv", "pow", "divmod")
-for _name in (*_ARITHMETIC, *(f"r{name}" for name in _ARITHMETIC), "lshift", "rshift", "and", "or", "float", "neg"):
+_ARITHMETIC = ("add", "sub", "mod", "truediv", "pow", "divmod", "lshift", "rshift", "and", "or")
+_ALONE = ("float", "int", "abs", "round", "invert")
+for _name in (*_ARITHMETIC, *(f"r{name}" for name in _ARITHMETIC), "rfloordiv", *_ALONE):
     setattr(Attribute, f"__{_name}__", _enters(f"__{_name}__"))
 for _name in _COMPARISONS:
     setattr(Attribute, _name, _enters(_name))
-
-
-def mark_attributes(modules: Mapping[str, nn.Module], owner: Owner) -> None:
-    """Put an `Attribute` in place of each number of a user's own module that could be one of channels.
-
-    Parameters
-    ----------
-    modules : mapping
-        All of a model, by name. Whoever calls this puts their attributes back.
-    owner : Owner
-    """
-    parameters = [p for module in modules.values() for p in module._parameters.values() if p is not None]
-    counts = {size for parameter in parameters for size in parameter.shape[:2] if size > 1}
-    kinds = {kind: _is_layer(kind) for kind in {type(module) for module in modules.values()}}
-    for path, module in modules.items():
-        if kinds[type(module)]:
-            continue
-        for key, value in vars(module).items():  # no key is added
-            vars(module)[key] = _marked(value, f"{path}.{key}" if path else key, counts, owner)
-
-
-def _is_layer(kind: type) -> bool:
-    """Tell whether a class is one of torch's layers, whose own records surgery keeps right, or made of one."""
-    return any(base.__module__.startswith("torch.") for base in kind.__mro__ if base not in _CONTAINERS)
-
-
-def _may_count(value: int, counts: set[int]) -> bool:
-    """Tell whether a number could be one of channels, or of rows of them, such as attention heads."""
-    return value in counts or (value > 1 and any(count % value == 0 for count in counts))
-
-
-def _marked(value: object, name: str, counts: set[int], owner: Owner) -> object:
-    if type(value) is int:
-        return Attribute.of(value, name, -1, owner) if _may_count(value, counts) else value
-    if isinstance(value, tuple) and type(value) in (tuple, torch.Size):
-        places = [place for place, each in enumerate(value) if type(each) is int and _may_count(each, counts)]
-        if places:
-            marked = list(value)
-            for place in places:
-                marked[place] = Attribute.of(value[place], name, place, owner)
-            return type(value)(marked)
-    return value
+for _name in ("mul", "rmul", "floordiv"):
+    setattr(Attribute, f"__{_name}__", _scales(f"__{_name}__"))

@@ -24,7 +24,7 @@ from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
 from fpgmlab.graph.tracing.recorder import TraceRecorder
 from fpgmlab.graph.tracing.suspicion import asked_by_model
-from fpgmlab.graph.tracing.widths import Width, with_widths
+from fpgmlab.graph.tracing.widths import Width, numbers_in, unmarked, with_widths
 from fpgmlab.graph.tracing.written import may_write
 
 # What tells nothing about channels, or only what a pruned tensor would tell as well.
@@ -119,11 +119,11 @@ class LabelMode(TorchFunctionMode):
         if name == "iter":
             return iter(self._see(torch.unbind, types, args[:1], {}))
         leaves = pytree.tree_leaves((args, kwargs))
-        numbers = [leaf for leaf in leaves if isinstance(leaf, (Width, Attribute))]
+        numbers = list(numbers_in(leaves))
         if any(number.owner is not self.owner for number in numbers):  # from a cache
-            args, kwargs = pytree.tree_map(self._own, (args, kwargs))
+            args, kwargs = pytree.tree_map(lambda leaf: unmarked(leaf, self.owner), (args, kwargs))
             leaves = pytree.tree_leaves((args, kwargs))
-            numbers = [leaf for leaf in leaves if isinstance(leaf, (Width, Attribute))]
+            numbers = list(numbers_in(leaves))
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         for tensor in inputs:
             self.to.check_seen(tensor, name)
@@ -206,12 +206,6 @@ class LabelMode(TorchFunctionMode):
             return int.__add__(sizes[0], 0)
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         return sizes if dim is None else sizes[dim]
-
-    def _own(self, leaf: object) -> object:
-        """Return a number of another trace as an ordinary one."""
-        if isinstance(leaf, (Width, Attribute)) and leaf.owner is not self.owner:
-            return int.__add__(leaf, 0)
-        return leaf
 
     # What numbers tell: where the model's own code works with them, not that of a torch function ----------------------
 

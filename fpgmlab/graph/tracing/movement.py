@@ -1,12 +1,12 @@
 """Labels over operations that move numbers without changing them: views, concatenations, splits, padding.
 
-The operation itself is run on the labels. What it takes by a position or a number that the model's code fixes could not
-be followed by a cut: it is frozen.
+The operation itself is run on the labels. What is sized by a number that the model's code fixes could not be followed
+by a cut: it is frozen. What takes some of the channels is in `picking`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ from torch.utils import _pytree as pytree
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.labels import Recorder, along, compact, give_up, varying, words
-from fpgmlab.graph.tracing.rows import picks_rows, rearrange
+from fpgmlab.graph.tracing.picking import PICKING, check_picked
+from fpgmlab.graph.tracing.rows import rearrange
 from fpgmlab.graph.tracing.widths import Width
 
 MOVEMENT = words(
@@ -27,8 +28,6 @@ MOVEMENT = words(
 SIZED = words("view reshape expand unflatten")  # their sizes may be numbers of channels
 _RESHAPE = words("view reshape flatten unflatten")
 _JOINING = words("cat concat concatenate stack hstack vstack")
-_SPLIT_SIZES = ("split_size", "split_size_or_sections", "split_sizes", "sections")
-_PICKING = words("getitem index_select narrow select split split_with_sizes chunk tensor_split unbind roll")
 
 
 def move(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
@@ -103,28 +102,11 @@ def _pad(to: Recorder, args: tuple, kwargs: dict, out: Tensor) -> None:
 def _check_moved(
     to: Recorder, name: str, sources: list[Tensor], labels: list[Tensor], args: tuple, kwargs: dict
 ) -> None:
-    """Freeze what a cut could not follow: channels split into two dimensions, or taken from fixed places."""
-    before = torch.cat([source.reshape(-1) for source in sources]).unique()
+    """Note what a cut must keep to follow, and freeze what it could not follow."""
     if name in _JOINING and len(varying(labels[0])) > min(len(varying(source)) for source in sources):
         _join_rows(to, name, sources, len(list(tensors_in(args))))
-    if name not in _PICKING:
-        return
-    (source,) = sources
-    whole = all(torch.equal(label.reshape(-1), source.reshape(-1)) for label in labels)
-    if (whole and not _by_position(name, source, args, kwargs)) or picks_rows(to, source, labels):
-        return
-    by_name = [kwargs[key] for key in _SPLIT_SIZES if key in kwargs]
-    sizes = (*by_name, *args[1:], None)[0]
-    parts = [label.reshape(-1) for label in labels]
-    even = len({(len(part), *varying(label)) for part, label in zip(parts, labels, strict=True)}) == 1
-    complete = len(varying(source)) == 1 and torch.equal(torch.cat(parts), source.reshape(-1))
-    proportional = name == "chunk" or (name == "tensor_split" and isinstance(sizes, int)) or isinstance(sizes, Width)
-    if proportional and even and complete and bool((source > 0).all()):
-        return to.equal_parts(parts)
-    written = (
-        f" (of {_written(sizes)} channels, as the model's code says)" if name.startswith("split") and complete else ""
-    )
-    to.freeze(before, f"{name!r} takes some of its channels by fixed position{written}")
+    if name in PICKING:
+        check_picked(to, name, sources[0], labels, args, kwargs)
 
 
 def _join_rows(to: Recorder, name: str, sources: list[Tensor], joined: int) -> None:
@@ -138,45 +120,15 @@ def _join_rows(to: Recorder, name: str, sources: list[Tensor], joined: int) -> N
         to.freeze(source, f"{name!r} puts its channels in rows beside others")
 
 
-def _written(sizes: int | Iterable[int]) -> str:
-    return str(sizes) if isinstance(sizes, int) else " and ".join(str(int(size)) for size in sizes)
-
-
-def _by_position(name: str, source: Tensor, args: tuple, kwargs: dict) -> bool:
-    """Tell whether all channels were taken, but by a number or list that would no longer fit after pruning."""
-    if name == "getitem":
-        return bool(_listed_dims(args[1], source.ndim) & set(varying(source)))
-    if name in {"roll", "index_select", "narrow"}:
-        position = 2 if name == "roll" else 1
-        dims = kwargs.get("dims", kwargs.get("dim", args[position] if len(args) > position else None))
-        chosen = range(source.ndim) if dims in (None, ()) else [dims] if isinstance(dims, int) else dims
-        return bool({d % source.ndim for d in chosen} & set(varying(source)))
-    return False
-
-
-def _listed_dims(index: object, ndim: int) -> set[int]:
-    """Return the dimensions that an index picks from by a list or tensor."""
-    items = list(index) if isinstance(index, tuple) else [index]
-    takes = [0 if i is None or i is Ellipsis else getattr(i, "ndim", 1) if _is_bool(i) else 1 for i in items]
-    if Ellipsis in [i for i in items if not hasattr(i, "shape")]:
-        place = next(k for k, i in enumerate(items) if i is Ellipsis)
-        takes[place] = ndim - sum(takes)
-    starts = [sum(takes[:k]) for k in range(len(items))]
-    listed = [k for k, i in enumerate(items) if isinstance(i, (list, tuple, range)) or hasattr(i, "shape")]
-    return {d for k in listed for d in range(starts[k], starts[k] + takes[k])}
-
-
-def _is_bool(index: object) -> bool:
-    return str(getattr(index, "dtype", "")).endswith("bool")
-
-
 def _check_sizes(to: Recorder, name: str, sizes: list[object], label: Tensor) -> None:
     """A number in the model's code would no longer fit after pruning; -1 and numbers read from a shape do."""
     if len(sizes) != label.ndim:
         return to.spend(sizes, repr(name))
     for dim, size in enumerate(sizes):
         flat = along(label, dim, label.size(dim))
-        if not isinstance(size, Width):
+        if isinstance(size, Width):
+            to.spend([size], repr(name))
+        else:
             if label.size(dim) == 1:
                 to.spend([size], repr(name))
             elif size != -1 and not (isinstance(size, Attribute) and flat is not None and to.count(flat.numpy(), size)):

@@ -17,10 +17,11 @@ from torch.utils import _pytree as pytree
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode, tensors_in
-from fpgmlab.graph.tracing.attributes import mark_attributes
 from fpgmlab.graph.tracing.label_mode import LabelMode
-from fpgmlab.graph.tracing.recorder import Trace, TracingError
+from fpgmlab.graph.tracing.marking import mark_attributes
+from fpgmlab.graph.tracing.recorder import TracingError
 from fpgmlab.graph.tracing.suspicion import reads_records
+from fpgmlab.graph.tracing.trace import Trace
 
 
 def trace_labels(model: nn.Module, example_input: object) -> Trace:

@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from fpgmlab.common.modules import named_tensors, split_name
-from fpgmlab.graph.tracing.attributes import Attribute
+from fpgmlab.common.modules import split_name
+from fpgmlab.graph.tracing.counting import Counting
 from fpgmlab.graph.tracing.labels import ELEMENTWISE, UNARY, unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
-from fpgmlab.graph.tracing.movement import MOVEMENT, SIZED
+from fpgmlab.graph.tracing.movement import MOVEMENT
 from fpgmlab.graph.tracing.reasons import Reason
 from fpgmlab.graph.tracing.row_numbers import RowNumbers
-from fpgmlab.graph.tracing.widths import Width
 from fpgmlab.graph.tracing.written import Held
 
 # Operations through which a model's scale or shift for each channel reaches the activations.
 _SCALING = MOVEMENT | UNARY | ELEMENTWISE
-_NORMED = frozenset({"layer_norm", "rms_norm"})
-_SIZED_BY_OWN = _NORMED | {"split"}  # what may be told the number of the very channels that it takes
 
 
 class TracingError(ValueError):
     """A model that could not be traced; the message says where."""
 
 
-@dataclass
-class Trace:
-    """Everything that one labelled forward pass has seen."""
-
-    layers: dict[str, TracedLayer] = field(default_factory=dict)
-    pairs: list[np.ndarray] = field(default_factory=list)  # each (n, 2): labels of one and the same channel
-    frozen: list[tuple[np.ndarray, Reason]] = field(default_factory=list)
-    parts: list[list[np.ndarray]] = field(default_factory=list)  # label vectors that must stay equally long
-    labels: int = 1  # the next free label
-    other_macs: int = 0  # of convolutions and linear layers whose channels nobody can remove
-    suspect: bool = False  # the model's code may calculate with a number of channels, unseen
-    rewritten: list[str] = field(default_factory=list)  # parameters that the forward pass itself writes
-    training_only: tuple[str, ...] = ()  # layers that do not run in evaluation
-
-
-class TraceRecorder:
+class TraceRecorder(Counting):
     """Labels of tensors, and what the rules in `labels`, `movement` and `layers` tell while a model runs.
 
     Parameters
@@ -56,10 +37,9 @@ class TraceRecorder:
     """
 
     def __init__(self, model: nn.Module, batch: int) -> None:
+        super().__init__(model)
         self.batch = batch
-        self.trace = Trace()
         self.modules = dict(model.named_modules())
-        self.names = named_tensors(model)
         self.stack: list[str] = []  # modules that are running, the innermost last
         self.label_of = WeakTensorKeyDictionary()
         self.by_content = WeakTensorKeyDictionary()  # tensors as large as the data make them
@@ -69,8 +49,6 @@ class TraceRecorder:
         self.seen: set[str] = set()  # the model's tensors that some operation took
         self.other_uses: dict[str, str] = {}  # a model's tensor: what else than its layer takes it
         self.held = Held()
-        self.spent: dict[str, str] = {}  # a module's attribute: what its number is used for beside counting channels
-        self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
         self.rows = RowNumbers()
         self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
 
@@ -121,12 +99,17 @@ class TraceRecorder:
         return self.trace.layers.get(layer)
 
     def record(self, layer: TracedLayer) -> None:
-        """Add a layer; one that runs twice must see the same channels twice."""
+        """Add a layer; one that runs twice must see the same channels twice, and a number as many."""
         self.claimed.add(layer.name)
         layer.positions *= self.counting
         layer.by_content |= self.reads_content
-        known = self.trace.layers.setdefault(layer.name, layer)
+        number = layer.kind == "number"
+        known = self.trace.layers.setdefault(f"{layer.name}[{layer.dim}]" if number else layer.name, layer)
         if known is layer:
+            return
+        if number:
+            if not np.array_equal(known.outputs, layer.outputs):
+                self.trace.parts.append([known.outputs, layer.outputs])
             return
         same = (known.kind, known.dim, known.groups) == (layer.kind, layer.dim, layer.groups)
         for mine, other in ((known.inputs, layer.inputs), (known.outputs, layer.outputs)):
@@ -152,20 +135,6 @@ class TraceRecorder:
             self.reserved[name] = self.new_labels(tensor.numel()).reshape(tensor.shape)
         return self.reserved[name]
 
-    def count(self, ids: np.ndarray, attribute: Attribute) -> bool:
-        """Note that an attribute of a module holds the number of some channels, for a cut to write a new one."""
-        if len(ids) != int(attribute):
-            return False
-        self.trace.suspect = True  # what else may be done with it is held against cut networks
-        self.record(TracedLayer(attribute.name, "number", outputs=ids, dim=attribute.place))
-        return True
-
-    def spend(self, leaves: Sequence[object], use: str) -> None:
-        """Note what attributes' numbers are used for beside counting channels."""
-        for leaf in leaves:
-            if isinstance(leaf, Attribute):
-                self.spent.setdefault(leaf.name, use)
-
     def add_macs(self, macs: int) -> None:
         self.trace.other_macs += macs * self.counting
 
@@ -190,20 +159,6 @@ class TraceRecorder:
             labels = self.new_labels(tensor.numel()).numpy() if known is None else known.outputs
             found.append((TracedLayer(self.names[id(tensor)], "tensor", outputs=labels, dim=dims[0]), tensor))
         return found
-
-    def check_numbers(self, name: str, numbers: Sequence[Width | Attribute], inputs: Sequence[Tensor]) -> None:
-        """A number of channels may shape the tensor that it was read from; anything else relies on it."""
-        labels = [self.get(tensor) for tensor in inputs]
-        if name in SIZED and any(label is not None for label in labels):
-            return  # the rule looks where they stand
-        self.spend(numbers, repr(name))
-        if name in _NORMED:  # over as many channels as its weight has
-            labels += [self.reserved.get(self.names.get(id(tensor), "")) for tensor in inputs]
-        for width in (number for number in numbers if isinstance(number, Width)):
-            own = any(label is not None and np.isin(width.ids, label.numpy()).all() for label in labels)
-            if not own or name not in _SIZED_BY_OWN:
-                does = "enters a calculation" if name in ELEMENTWISE else "shapes another tensor"
-                self.freeze_ids(width.ids, f"its number of channels {does} through {name!r}")
 
     def check_seen(self, tensor: Tensor, name: str) -> None:
         if tensor.grad_fn is not None and tensor not in self.label_of and not self.is_model_tensor(tensor):

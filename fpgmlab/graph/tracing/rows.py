@@ -181,7 +181,7 @@ def _check_sizes(to: Recorder, name: str, label: Tensor, asked: dict[int, object
 
 def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) -> None:
     if _is_free(size) or _is_own(size, label):
-        return
+        return to.spend([size], repr(name))
     row = label.movedim(dim, -1).reshape(-1, label.size(dim))[0]  # the others are as long
     if isinstance(size, Attribute) and to.count(row.numpy(), size):
         return

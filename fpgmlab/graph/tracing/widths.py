@@ -9,7 +9,7 @@ therefore no key that any other number would find, and after its trace an ordina
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,21 @@ from fpgmlab.graph.tracing.attributes import Attribute, Owner
 
 
 class Width(int):
-    """An int with the labels of the channels that it counts, and whom to tell when a calculation relies on it."""
+    """An int with the labels of the channels that it counts, and whom to tell when a calculation relies on it.
+
+    ``x.shape[-1] // self.heads`` is a width of the same channels, and ``by`` the attribute that it was divided by: who
+    takes the width for anything but a number of channels for each of ``by`` spends it (``to.spend([width], use)``).
+    """
 
     ids: np.ndarray
     owner: Owner
+    by: Attribute | None
 
     @classmethod
-    def of(cls, value: int, ids: np.ndarray, owner: Owner) -> Width:
-        """Return ``value`` as the number of the channels ``ids``."""
+    def of(cls, value: int, ids: np.ndarray, owner: Owner, by: Attribute | None = None) -> Width:
+        """Return ``value`` as the number of the channels ``ids``, for each of ``by``."""
         width = cls(value)
-        width.ids, width.owner = ids, owner
+        width.ids, width.owner, width.by = ids, owner, by
         return width
 
     def tell(self, ids: np.ndarray, reason: str) -> None:
@@ -57,8 +62,15 @@ def _whole(name: str) -> Callable[[Width, Any], Any]:
     plain = getattr(int, name)
 
     def method(self: Width, other: Any) -> Any:
-        _spend(other)
         value = plain(self, other)
+        if (
+            name == "__floordiv__"
+            and isinstance(other, Attribute)
+            and self.by is None
+            and _proportional(name, self, other)
+        ):
+            return Width.of(value, self.ids, self.owner, by=other)
+        _spend(self, other)
         if not _proportional(name, self, other):
             self.tell(self.ids, "its number of channels enters a calculation")
             return value
@@ -70,8 +82,9 @@ def _whole(name: str) -> Callable[[Width, Any], Any]:
 
 def _spend(*others: Any) -> None:
     for other in others:
-        if isinstance(other, Attribute):
-            other.owner.spend(other, "a calculation")
+        attribute = other.by if isinstance(other, Width) else other
+        if isinstance(attribute, Attribute):
+            attribute.owner.spend(attribute, "a calculation")
 
 
 def _counted(width: Width, attribute: Attribute) -> bool:
@@ -107,7 +120,7 @@ def _relies(name: str, reason: str, harmless: Callable[[Any], bool] = lambda oth
                 _matched(self, others[0])
             return plain(self, *others)
         if not (name in {"__eq__", "__ne__"} and isinstance(others[0], Attribute) and _counted(self, others[0])):
-            _spend(*others)
+            _spend(self, *others)
             self.tell(self.ids, reason)
         return plain(self, *others)
 
@@ -139,6 +152,23 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
         harmless=lambda other: isinstance(other, Width) or other in (0, 1),
     )
     setattr(Width, f"__{_name}__", _method)
+
+
+def numbers_in(values: Iterable[object]) -> Iterator[Width | Attribute]:
+    """Yield the numbers among some values that remember something, also those that stand in slices."""
+    for value in values:
+        for each in (value.start, value.stop, value.step) if isinstance(value, slice) else (value,):
+            if isinstance(each, (Width, Attribute)):
+                yield each
+
+
+def unmarked(value: object, owner: Owner) -> object:
+    """Return a number of another trace as an ordinary one, also in a slice."""
+    if isinstance(value, slice):
+        return slice(*(unmarked(each, owner) for each in (value.start, value.stop, value.step)))
+    if isinstance(value, (Width, Attribute)) and value.owner is not owner:
+        return int.__add__(value, 0)
+    return value
 
 
 def with_widths(sizes: torch.Size, label: Tensor, ids: np.ndarray, owner: Owner) -> torch.Size:

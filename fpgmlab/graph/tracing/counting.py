@@ -1,0 +1,80 @@
+"""What numbers of channels are used for: those that a model's code reads from shapes, and those in its attributes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from fpgmlab.common.modules import named_tensors
+from fpgmlab.graph.tracing.attributes import Attribute
+from fpgmlab.graph.tracing.labels import ELEMENTWISE
+from fpgmlab.graph.tracing.layers import TracedLayer
+from fpgmlab.graph.tracing.movement import SIZED
+from fpgmlab.graph.tracing.picking import PICKING
+from fpgmlab.graph.tracing.trace import Trace
+from fpgmlab.graph.tracing.widths import Width
+
+_NORMED = frozenset({"layer_norm", "rms_norm"})
+_SIZED_BY_OWN = _NORMED | {"split"}  # what may be told the number of the very channels that it takes
+
+
+class Counting(ABC):
+    """The part of `fpgmlab.graph.tracing.recorder.TraceRecorder` that is told of numbers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.trace = Trace()
+        self.names = named_tensors(model)
+        self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
+        self.spent: dict[str, str] = {}  # a module's attribute: what its number is used for beside counting channels
+
+    @abstractmethod
+    def get(self, tensor: Tensor) -> Tensor | None: ...
+
+    @abstractmethod
+    def record(self, layer: TracedLayer) -> None: ...
+
+    @abstractmethod
+    def freeze_ids(self, ids: np.ndarray, reason: str) -> None: ...
+
+    def count(self, ids: np.ndarray, attribute: Attribute) -> bool:
+        """Note that an attribute of a module counts some channels, for a cut to write a new number.
+
+        A number worked out from an attribute counts them where the attribute counts them ``over`` times; of ``times``
+        parts, which stay equally many, it counts each. Return whether there are so many.
+        """
+        if len(ids) != int.__index__(attribute):
+            return False
+        factors = [n for n in (attribute.times, attribute.over) if isinstance(n, Attribute)]
+        self.spend(factors, f"what is worked out from {attribute.name!r}")  # each stays what it is
+        times, over = int.__index__(attribute.times), int.__index__(attribute.over)
+        if times > 1:
+            parts = np.split(ids, times)
+            self.trace.parts.append(parts)
+            ids = parts[0]
+        self.trace.suspect = True  # what else may be done with it is held against cut networks
+        self.record(TracedLayer(attribute.name, "number", outputs=np.tile(ids, over), dim=attribute.place))
+        return True
+
+    def spend(self, leaves: Sequence[object], use: str) -> None:
+        """Note what attributes' numbers are used for beside counting channels."""
+        for leaf in leaves:
+            number = leaf.by if isinstance(leaf, Width) else leaf
+            for source in number.sources if isinstance(number, Attribute) else ():
+                self.spent.setdefault(source.name, use)
+
+    def check_numbers(self, name: str, numbers: Sequence[Width | Attribute], inputs: Sequence[Tensor]) -> None:
+        """A number of channels may shape the tensor that it was read from; anything else relies on it."""
+        labels = [self.get(tensor) for tensor in inputs]
+        if (name in SIZED or name in PICKING) and any(label is not None for label in labels):
+            return  # the rule looks what they say
+        self.spend(numbers, repr(name))
+        if name in _NORMED:  # over as many channels as its weight has
+            labels += [self.reserved.get(self.names.get(id(tensor), "")) for tensor in inputs]
+        for width in (number for number in numbers if isinstance(number, Width)):
+            own = any(label is not None and np.isin(width.ids, label.numpy()).all() for label in labels)
+            if not own or name not in _SIZED_BY_OWN:
+                does = "enters a calculation" if name in ELEMENTWISE else "shapes another tensor"
+                self.freeze_ids(width.ids, f"its number of channels {does} through {name!r}")
