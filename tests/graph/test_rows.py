@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fpgmlab as fl
-from fpgmlab.graph.tracing.rows import blocks_of
+from fpgmlab.graph.tracing.shapes import blocks_of, finer
 from tests.networks import busy
 from tests.whole_way import check_cut, check_trains
 
@@ -143,6 +143,42 @@ def test_heads_that_the_code_fixes_stay(attend: Callable, reason: str):
     check_cut(graph, fl.Plan.uniform(graph, fl.score(graph, "random"), 0.5))
 
 
+class Reshaped(nn.Module):
+    """A convolution of 8 channels between others, and what is done with it."""
+
+    def __init__(self, between: Callable) -> None:
+        super().__init__()
+        self.first, self.last, self.between = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1), between
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.between(F.gelu(self.first(x)))).mean((2, 3))
+
+
+def patches(x):  # MobileViT's way
+    b, c, h, w = x.shape
+    x = x.reshape(b * c * (h // 2), 2, w // 2, 2).transpose(1, 2).reshape(b, c, h * w // 4, 4)
+    x = x.softmax(-1).transpose(1, 3).reshape(b * 4, h * w // 4, -1)
+    x = x.contiguous().view(b, 4, h * w // 4, -1).transpose(1, 3).reshape(b * c * (h // 2), w // 2, 2, 2)
+    return x.transpose(1, 2).reshape(b, c, h, w)
+
+
+def flat_and_back(x):  # LeViT's way
+    return x.flatten(2).relu().reshape_as(x)
+
+
+@pytest.mark.parametrize("between", [patches, flat_and_back])
+def test_what_moves_positions_alone_keeps_channels_free(between: Callable):
+    torch.manual_seed(0)
+    graph = fl.trace(busy(Reshaped(between)).eval(), torch.randn(2, 3, 4, 6))
+    assert (graph["first"].channels, graph["first"].protected) == (8, None)
+    check_cut(graph, fl.Plan.from_ratios(graph, fl.score(graph, "random"), {"first": 0.4}))
+
+
+def test_what_cuts_through_channels_protects_them():
+    graph = fl.trace(Reshaped(lambda x: x.reshape(len(x), 6, 4, 8).reshape(x.shape)).eval(), torch.randn(2, 3, 4, 6))
+    assert "arranges its channels anew" in graph["first"].protected
+
+
 @pytest.mark.parametrize(
     ("before", "after", "blocks"),
     [
@@ -155,3 +191,15 @@ def test_heads_that_the_code_fixes_stay(attend: Callable, reason: str):
 )
 def test_which_dimensions_become_which(before: tuple, after: tuple, blocks: list):
     assert blocks_of(before, after) == blocks
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "between"),
+    [
+        ((2, 8, 4, 6), (32, 2, 3, 2), [2, 8, 2, 2, 3, 2]),
+        ((4, 6), (3, 8), None),
+        ((2, 6), (2, 2, 3), None),
+    ],
+)
+def test_what_lies_between_two_shapes(before: tuple, after: tuple, between: list | None):
+    assert finer(before, after) == between

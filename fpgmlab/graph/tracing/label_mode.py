@@ -170,8 +170,10 @@ class LabelMode(TorchFunctionMode):
     def _apply(self, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
         results = list(tensors_in(out))
         if (rule := layer_rule(name)) is not None:
+            own = (args[0], kwargs.get("bias", args[2] if len(args) > 2 else None) if name == "linear" else None)
             others = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
-            give_up(self.to, [other for other in others if other is not args[0]], f"enters {name!r} beside its input")
+            others = [other for other in others if not any(other is tensor for tensor in own)]
+            give_up(self.to, others, f"enters {name!r} beside its input")
             if self.to.get(args[0]) is not None or makes_channels(name):
                 rule(self.to, name, args, kwargs, out)
         elif name in MOVEMENT and results:

@@ -118,12 +118,20 @@ def _linear(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor
     ids = _entering(to, tensor, -1, name)
     # Windows and tokens count as positions, also where they were folded into the batch.
     positions = tensor.numel() // tensor.shape[-1] // to.batch
-    owner = _owner(to, [weight], nn.Linear)
+    owner, bias = _owner(to, [weight], nn.Linear), given.get("bias")
+    added = None if bias is None else to.get(bias)
     if owner is None:
+        to.freeze(added, f"enters {name!r} beside its input")
         outputs = _computed(to, ids, len(weight), positions, weight)
         return to.put(out, outputs.reshape((1,) * (out.ndim - 1) + (-1,)))
     known = to.known(owner)
-    if _foreign_bias(to, given.get("bias"), owner):  # as in torchvision's Swin
+    if (
+        added is not None and added.numel() == len(weight) and bool((added > 0).all())
+    ):  # of tensors that are cut as well
+        outputs = torch.from_numpy(known.outputs) if known else to.new_labels(len(weight))
+        to.tie(outputs, added)
+    elif _foreign_bias(to, bias, owner):  # as in torchvision's Swin
+        to.freeze(added, f"enters {name!r} beside its input")
         outputs = torch.zeros(len(weight), dtype=torch.int64)
     else:
         outputs = torch.from_numpy(known.outputs) if known else to.new_labels(len(weight))

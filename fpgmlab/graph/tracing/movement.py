@@ -38,8 +38,7 @@ def move(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out
     results = list(tensors_in(out))
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     if name in {"view_as", "reshape_as"}:
-        give_up(to, tensors, f"{name!r} arranges its channels like another tensor's")
-        return to.put(out, None)
+        return _reshape_as(to, name, tensors, out)
     chosen = tensors[1:] if name in {"getitem", "index_select"} else []
     if any(to.get(tensor) is not None for tensor in chosen):
         give_up(to, tensors, f"{name!r} takes some of its channels by value")
@@ -81,6 +80,18 @@ def _reshape(to: Recorder, name: str, args: tuple, kwargs: dict, out: Tensor) ->
         sizes[dim : dim + len(parts)] = parts
     moved = rearrange(to, name, label, args[0].shape, out.shape, sizes)
     to.put(out, moved if moved is not None and bool((moved > 0).any()) else None)
+
+
+def _reshape_as(to: Recorder, name: str, tensors: list[Tensor], out: Tensor) -> None:
+    """As many channels as another tensor has, in the same places."""
+    tensor, other = tensors
+    label, its = to.get(tensor), to.get(other)
+    moved = None if label is None else rearrange(to, name, label, tensor.shape, out.shape, [-1] * out.ndim)
+    if moved is None or its is None or varying(moved) != varying(its):
+        give_up(to, tensors, f"{name!r} arranges its channels like another tensor's")
+        return to.put(out, None)
+    to.tie(*torch.broadcast_tensors(moved, its))
+    to.put(out, moved)
 
 
 def _pad(to: Recorder, args: tuple, kwargs: dict, out: Tensor) -> None:

@@ -8,16 +8,14 @@ what lies around it are parts that stay equally long.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor
 
 from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.labels import Recorder, along, compact, varying
+from fpgmlab.graph.tracing.shapes import Block, blocks_of, finer
 from fpgmlab.graph.tracing.widths import Width
-
-Block = tuple[list[int], list[int]]
 
 
 def rearrange(
@@ -37,8 +35,12 @@ def rearrange(
     sizes : sequence of object
         What the model's code asked for, one for each dimension after it, -1 where it asked for nothing.
     """
-    sides = blocks_of(before, after)
     asked = dict(enumerate(sizes))
+    between = finer(before, after)
+    spread = None if between is None else _spread(label, before, between)
+    if between is not None and spread is not None:
+        label, before = spread, between
+    sides = blocks_of(before, after)
     moved = _reshaped(to, name, label, before, after, sides)
     if moved is None:
         return None
@@ -53,19 +55,15 @@ def rearrange(
     return moved
 
 
-def blocks_of(before: Sequence[int], after: Sequence[int]) -> list[Block]:
-    """Return which dimensions of a shape become which of another one, in as many steps as possible; none of size 1."""
-    left = [dim for dim, size in enumerate(before) if size != 1]
-    right = [dim for dim, size in enumerate(after) if size != 1]
-    found: list[Block] = []
-    while left or right:
-        mine, other = [left.pop(0)] if left else [], [right.pop(0)] if right else []
-        while (a := prod(before[d] for d in mine)) != (b := prod(after[d] for d in other)):
-            if not (left if a < b else right):  # of no numbers at all
-                break
-            (mine if a < b else other).append((left if a < b else right).pop(0))
-        found.append((mine, other))
-    return found
+def _spread(label: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor | None:
+    """Return the labels of a tensor whose dimensions were split; None where that puts channels in rows."""
+    sizes: list[int] = []
+    split = blocks_of(before, after)
+    for (dim,), parts in split:
+        sizes += [after[part] if label.size(dim) > 1 else 1 for part in parts]
+    spread = compact(label.reshape(sizes))
+    in_rows = any(sum(spread.size(part) > 1 for part in parts) > 1 for _, parts in split)
+    return None if in_rows else spread
 
 
 def _reshaped(
