@@ -52,6 +52,14 @@ def by_attributes(m, x):  # timm's way
     return found.transpose(1, 2).reshape(b, n, m.attn_dim)
 
 
+def by_products(m, x):
+    b, n, _ = x.shape
+    q, k, v = m.qkv(x).view(b, n, 3, m.num_heads, m.head_dim).permute(2, 0, 3, 1, 4)
+    q, k, v = (each.reshape(b * m.num_heads, n, m.head_dim) for each in (q, k, v))
+    found = torch.bmm(torch.bmm(q, k.transpose(1, 2)).softmax(-1), v).view(b, m.num_heads, n, m.head_dim)
+    return found.transpose(1, 2).reshape(b, n, m.head_dim * m.num_heads)
+
+
 def by_what_is_left(m, x):  # Swin's way
     b, n, _ = x.shape
     qkv = m.qkv(x).reshape(b, n, 3, m.num_heads, -1).permute(2, 0, 3, 1, 4)
@@ -86,11 +94,11 @@ def across_channels(m, x):  # XCiT's way
 
 
 @pytest.mark.parametrize(
-    "attend", [by_attributes, by_what_is_left, each_by_itself, as_sums, in_one_batch, across_channels]
+    "attend", [by_attributes, by_products, by_what_is_left, each_by_itself, as_sums, in_one_batch, across_channels]
 )
 def test_whole_heads_can_go(attend: Callable):
     torch.manual_seed(0)
-    attention = Attention(attend, fused=attend in {by_attributes, by_what_is_left, across_channels})
+    attention = Attention(attend, fused=attend in {by_attributes, by_products, by_what_is_left, across_channels})
     graph = fl.trace(busy(Around(attention)).eval(), torch.randn(2, 6, 5))
     heads = graph["attention.qkv" if attention.qkv is not None else "attention.q"]
     assert (heads.channels, heads.protected) == (4, None)
@@ -110,9 +118,16 @@ def by_the_stream(m, x):  # the width comes from what is added later
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c)
 
 
-def test_a_width_that_is_read_from_the_stream_ties_heads_to_it():
+def by_the_stream_alone(m, x):  # as does the size of a head
+    b, n, c = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, c // m.num_heads).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c)
+
+
+@pytest.mark.parametrize("attend", [by_the_stream, by_the_stream_alone])
+def test_a_width_that_is_read_from_the_stream_ties_heads_to_it(attend: Callable):
     torch.manual_seed(0)
-    graph = fl.trace(busy(Around(Attention(by_the_stream))).eval(), torch.randn(2, 6, 5))
+    graph = fl.trace(busy(Around(Attention(attend))).eval(), torch.randn(2, 6, 5))
     assert graph["first"].producers == ("first", "attention.qkv", "attention.proj")
     assert (graph["first"].channels, graph["first"].protected) == (4, None)
     small = check_cut(graph, fl.Plan.from_ratios(graph, fl.score(graph, "random"), {"first": 0.5}))
@@ -196,7 +211,7 @@ def test_which_dimensions_become_which(before: tuple, after: tuple, blocks: list
 @pytest.mark.parametrize(
     ("before", "after", "between"),
     [
-        ((2, 8, 4, 6), (32, 2, 3, 2), [2, 8, 2, 2, 3, 2]),
+        ((2, 8, 4, 6), (32, 2, 3, 2), [2, 8, 2, 2, 6]),
         ((4, 6), (3, 8), None),
         ((2, 6), (2, 2, 3), None),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from fpgmlab.common.modules import named_tensors
-from fpgmlab.graph.tracing.attributes import Attribute
+from fpgmlab.graph.tracing.attributes import Attribute, Derived
 from fpgmlab.graph.tracing.labels import ELEMENTWISE
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.movement import SIZED
@@ -43,14 +43,19 @@ class Counting(ABC):
         """Note that an attribute of a module counts some channels, for a cut to write a new number.
 
         A number worked out from an attribute counts them where the attribute counts them ``over`` times; of ``times``
-        parts, which stay equally many, it counts each. Return whether there are so many.
+        parts, which stay equally many, it counts each; of heads that have ``times`` channels, the heads. Return
+        whether there are so many.
         """
         if len(ids) != int.__index__(attribute):
             return False
+        if isinstance(attribute.times, Attribute) and _in_runs(ids, int.__index__(attribute.attribute)):
+            attribute = Derived.by(attribute.times, attribute.attribute, attribute.over)
         factors = [n for n in (attribute.times, attribute.over) if isinstance(n, Attribute)]
         self.spend(factors, f"what is worked out from {attribute.name!r}")  # each stays what it is
         times, over = int.__index__(attribute.times), int.__index__(attribute.over)
-        if times > 1:
+        if times > 1 and _in_runs(ids, times):
+            ids = ids[::times]
+        elif times > 1:
             parts = np.split(ids, times)
             self.trace.parts.append(parts)
             ids = parts[0]
@@ -78,3 +83,8 @@ class Counting(ABC):
             if not own or name not in _SIZED_BY_OWN:
                 does = "enters a calculation" if name in ELEMENTWISE else "shapes another tensor"
                 self.freeze_ids(width.ids, f"its number of channels {does} through {name!r}")
+
+
+def _in_runs(ids: np.ndarray, length: int) -> bool:
+    """Tell whether channels are named so many times each, one after the other."""
+    return len(ids) % length == 0 and bool((ids.reshape(-1, length) == ids[::length, None]).all())

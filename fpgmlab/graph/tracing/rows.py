@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fpgmlab.graph.tracing.attributes import Attribute
+from fpgmlab.graph.tracing.attributes import Attribute, Derived
 from fpgmlab.graph.tracing.labels import Recorder, along, compact, varying
 from fpgmlab.graph.tracing.shapes import Block, blocks_of, finer
 from fpgmlab.graph.tracing.widths import Width
@@ -127,16 +127,15 @@ def _in_rows(to: Recorder, name: str, label: Tensor, spread: list[int], asked: d
 
 def _open(to: Recorder, label: Tensor, spread: list[int], asked: dict[int, object]) -> int | None:
     """Return the dimension that shrinks when channels go; None where the code fixes all of them."""
+    heads = [dim for dim in spread if _unit(asked.get(dim)) == "head"]
     own = [dim for dim in spread if _is_own(asked.get(dim), label)]
+    own = [dim for dim in own if not any(_is_by(asked[dim], asked.get(head)) for head in heads)]
     if own:  # the code works it out anew from what is there
         return own[0] if len(own) == 1 else None
-    heads = [dim for dim in spread if _unit(asked.get(dim)) == "head"]
-    if heads:
-        return heads[0]
     free = [dim for dim in spread if _is_free(asked.get(dim))]
     counts = [dim for dim in spread if isinstance(asked.get(dim), Attribute)]
     others = [dim for dim in spread if isinstance(asked.get(dim), Width)]
-    return next(iter([*free, *counts, *others]), None)
+    return next(iter([*heads, *free, *counts, *others]), None)
 
 
 def _is_own(size: object, label: Tensor) -> bool:
@@ -149,15 +148,16 @@ def _is_free(size: object) -> bool:
 
 def _unit(size: object) -> str:
     """Return what the entries of an open dimension are: by what the attribute that counts them is called."""
-    if not isinstance(size, Attribute) or _of(size) is not size:
+    if not isinstance(size, Attribute) or isinstance(size, Derived):
         return ""
     words = size.name.rpartition(".")[2].lower().replace("nhead", "n_head").split("_")
     return "head" if {"head", "heads"} & set(words) and not {"dim", "dims", "size", "channels"} & set(words) else ""
 
 
-def _of(size: Attribute) -> object:
-    """Return the attribute itself, None for a number that is worked out from it."""
-    return size if getattr(size, "times", 1) == 1 and getattr(size, "over", 1) == 1 else None
+def _is_by(size: object, count: object) -> bool:
+    """Tell whether a size is a number of channels for each of what an attribute counts."""
+    by = size.by if isinstance(size, Width) else None
+    return by is not None and isinstance(count, Attribute) and (count.name, count.place) == (by.name, by.place)
 
 
 def _check_sizes(to: Recorder, name: str, label: Tensor, asked: dict[int, object]) -> None:
@@ -171,6 +171,7 @@ def _check_sizes(to: Recorder, name: str, label: Tensor, asked: dict[int, object
             _check_open(to, name, label, dim, size)
         elif isinstance(size, Width):
             if not _in_proportion(to, label, opened, asked, size):
+                to.spend([size], repr(name))
                 for labels in (label, torch.from_numpy(size.ids)):
                     to.freeze(labels, f"{name!r} builds a size on its number of channels")
         else:
@@ -178,6 +179,8 @@ def _check_sizes(to: Recorder, name: str, label: Tensor, asked: dict[int, object
 
 
 def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) -> None:
+    if isinstance(size, Width):
+        to.spend([size], repr(name))
     if _is_free(size) or _is_own(size, label):
         return to.spend([size], repr(name))
     row = label.movedim(dim, -1).reshape(-1, label.size(dim))[0]  # the others are as long
@@ -196,13 +199,10 @@ def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) 
 
 def _in_proportion(to: Recorder, label: Tensor, opened: Sequence[int], asked: dict[int, object], size: Width) -> bool:
     """Tell whether a size stays what it is: a number of channels by a number of heads that goes down with it."""
-    by = getattr(size, "by", None)
-    ids = torch.from_numpy(size.ids)
-    if by is None or len(opened) != 1:
+    if len(opened) != 1 or not _is_by(size, asked.get(opened[0])):
         return False
-    count, heads = asked.get(opened[0]), label.size(opened[0])
-    same = isinstance(count, Attribute) and (count.name, count.place) == (by.name, by.place)
-    if not same or len(ids) != heads * int(size):
+    ids, heads = torch.from_numpy(size.ids), label.size(opened[0])
+    if len(ids) != heads * int(size):
         return False
     flat = label.movedim(opened[0], -1).reshape(-1, heads)[0]
     to.tie(ids, flat.repeat_interleave(int(size)))
