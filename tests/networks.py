@@ -577,7 +577,7 @@ def scale_as_a_kernel(m, x):
 
 
 @network(
-    {"conv": "fixed width", "last": None} | HEAD,
+    {"conv": None, "last": None} | HEAD,
     lambda: {"conv": conv(3, 8), "gamma": nn.Parameter(torch.rand(8)), "last": conv(8, 6), "fc": nn.Linear(6, 5)},
 )
 def softmax_over_the_scale(m, x):
@@ -811,8 +811,8 @@ def layer_norm_over_everything(m, x):
     return m.fc(pooled(m.norm(m.conv(x)).relu()))
 
 
-@network({"conv": "without weights"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
-def layer_norm_without_weights(m, x):
+@network({"conv": "number of channels that its code fixes"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def layer_norm_over_a_fixed_number(m, x):
     return m.fc(F.layer_norm(pooled(m.conv(x)), (8,)))
 
 
@@ -872,33 +872,9 @@ def batch_norm_with_a_foreign_scale(m, x):
     return m.fc(pooled(x))
 
 
-@network({"conv": "'softmax' runs over"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
-def softmax_over_channels(m, x):
-    return m.fc(pooled(m.conv(x).softmax(1)))
-
-
 @network({"conv": None} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
 def softmax_over_space(m, x):
     return m.fc((m.conv(x).flatten(2).softmax(-1)[..., :3]).amax(-1))
-
-
-@network(
-    {"conv": "'mean' runs over", "last": None} | HEAD,
-    lambda: {"conv": conv(3, 8), "last": conv(1, 6), "fc": nn.Linear(6, 5)},
-)
-def mean_over_channels(m, x):
-    return m.fc(pooled(m.last(m.conv(x).mean(1, keepdim=True))))
-
-
-@network({"conv": "'normalize' runs over"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
-def normalised_over_channels(m, x):
-    return m.fc(pooled(F.normalize(m.conv(x))))
-
-
-@network({"conv": "'norm' runs over"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
-def divided_by_its_norm(m, x):
-    x = m.conv(x)
-    return m.fc(pooled(x / x.norm(2, 1, keepdim=True)))
 
 
 @network(
@@ -908,6 +884,163 @@ def divided_by_its_norm(m, x):
 )
 def pooled_channels(m, x):
     return m.fc(F.max_pool2d(m.conv(x), (2, 1)).flatten(1))
+
+
+# Operations over channels ---------------------------------------------------------------------------------------------
+
+PLAIN = {"conv": None} | HEAD
+
+
+def single() -> Layers:
+    return {"conv": conv(3, 8), "fc": nn.Linear(8, 5)}
+
+
+@network(PLAIN, single)
+def softmax_over_channels(m, x):
+    return m.fc(pooled(m.conv(x).softmax(1)))
+
+
+@network(PLAIN, single)
+def logarithm_of_softmax(m, x):
+    return m.fc(pooled(m.conv(x).softmax(1).log() + F.log_softmax(m.conv(x), dim=1)))
+
+
+@network(PLAIN, single)
+def normalised_over_channels(m, x):
+    return m.fc(pooled(F.normalize(m.conv(x))))
+
+
+@network(PLAIN, single)
+def divided_by_its_norm(m, x):
+    x = m.conv(x)
+    return m.fc(pooled(x / x.norm(2, 1, keepdim=True)))
+
+
+@network(PLAIN | {"last": None}, lambda: single() | {"last": conv(8, 8)})
+def reductions_of_all_kinds(m, x):
+    x = m.conv(x)
+    last = x.permute(0, 2, 3, 1)
+    y = (x - x.mean(1, keepdim=True)) / (x.var(dim=1, keepdim=True, unbiased=False) + 1e-3).sqrt()
+    y = y + torch.logsumexp(x, 1, keepdim=True) + torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    y = y * (last.std(-1, unbiased=False) + last.amin(dim=-1)).unsqueeze(1) + x.sum((1, 2, 3), keepdim=True) * x.mean()
+    deviation, mean = torch.std_mean(x, dim=1, correction=0, keepdim=True)
+    return m.fc(pooled(m.last(y + deviation * mean + x.median(1, keepdim=True)[0] + torch.linalg.norm(x))))
+
+
+@network(PLAIN | {"fc1": None}, lambda: single() | {"fc1": nn.Linear(32, 8)})
+def normalised_after_flattening(m, x):
+    return m.fc(m.fc1(F.normalize(F.adaptive_avg_pool2d(m.conv(x), 2).flatten(1), dim=1)))
+
+
+@network(PLAIN | {"gate": None, "last": "one channel"}, lambda: single() | {"gate": conv(2, 6), "last": conv(6, 1)})
+def gated_by_mean_and_maximum(m, x):
+    x = m.conv(x)
+    both = torch.cat([x.mean(1, keepdim=True), torch.max(x, dim=1, keepdim=True)[0]], 1)
+    return m.fc(pooled(x * m.last(m.gate(both).relu()).sigmoid()))
+
+
+@network(
+    {"stem": None, "wide": None} | HEAD,
+    lambda: {
+        "stem": conv(3, 6),
+        "wide": nn.Linear(6, 10),
+        "narrow": nn.Linear(10, 6),
+        "gamma": nn.Parameter(torch.ones(10)),
+        "beta": nn.Parameter(torch.ones(10)),
+        "fc": nn.Linear(6, 5),
+    },
+    producers={"stem": ("stem", "narrow")},
+)
+def global_response_norm(m, x):
+    x = m.stem(x).permute(0, 2, 3, 1)
+    y = F.gelu(m.wide(x))
+    size = y.norm(p=2, dim=(1, 2), keepdim=True)
+    y = y + torch.addcmul(m.beta, m.gamma, y * (size / (size.mean(dim=-1, keepdim=True) + 1e-6)))
+    return m.fc((x + m.narrow(y)).mean((1, 2)))
+
+
+class ChannelsFirstNorm(nn.Module):
+    """A layer norm over the channels of pictures, written by hand."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt((x - mean).pow(2).mean(1, keepdim=True) + 1e-6)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+@network(
+    PLAIN | {"last": None, "third": None},
+    lambda: (
+        single()
+        | {"norm": ChannelsFirstNorm(8), "last": conv(8, 6), "other": ChannelsFirstNorm(6), "third": conv(6, 8)}
+    ),
+    producers={"third": ("third",)},
+)
+def channels_first_norms(m, x):
+    return m.fc(pooled(m.third(m.other(m.last(m.norm(m.conv(x)))).relu())))
+
+
+@network(
+    PLAIN,
+    lambda: single() | {"norm": ChannelsFirstNorm(8), "last": conv(8, 8)},
+    producers={"conv": ("conv", "last")},
+)
+def one_norm_at_two_places(m, x):
+    return m.fc(pooled(m.norm(m.last(m.norm(m.conv(x)).relu()))))
+
+
+@network(
+    {"conv": "channels of two kinds", "last": "channels of two kinds"} | HEAD,
+    lambda: {"conv": conv(3, 8), "soft": nn.Softmax(1), "last": conv(8, 6), "fc": nn.Linear(6, 5)},
+)
+def one_softmax_over_channels_of_two_kinds(m, x):
+    return m.fc(pooled(m.soft(m.last(m.soft(m.conv(x))))))
+
+
+@network(
+    {"fc1": None, "fc2": None, "fc3": None} | HEAD,
+    lambda: {
+        "fc1": nn.Linear(6, 8),
+        "norm": nn.LayerNorm(8, elementwise_affine=False),
+        "fc2": nn.Linear(8, 10),
+        "rms": nn.RMSNorm(10, elementwise_affine=False),
+        "fc3": nn.Linear(10, 12),
+        "fc": nn.Linear(12, 5),
+    },
+    lambda: torch.randn(2, 6),
+)
+def norms_without_weights(m, x):
+    x = m.fc3(m.rms(m.fc2(m.norm(m.fc1(x)))))
+    return m.fc(F.layer_norm(x, x.shape[-1:]))
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "norm": nn.GroupNorm(2, 8, affine=False), "fc": nn.Linear(8, 5)},
+    steps={"conv": 2},
+)
+def group_norm_without_weights(m, x):
+    return m.fc(pooled(m.norm(m.conv(x)).relu()))
+
+
+@network({"conv": "'topk' runs over"} | HEAD, single)
+def largest_channels(m, x):
+    return m.fc(pooled(m.conv(x)) * m.conv(x).topk(1, 1)[0].mean((1, 2, 3), keepdim=False)[:, None])
+
+
+@network({"conv": "takes some of its channels by value"} | HEAD, single)
+def place_of_the_largest(m, x):
+    x = pooled(m.conv(x))
+    return m.fc(x * x.max(1, keepdim=True)[1])
+
+
+@network({"conv": "it is the model's output"}, lambda: {"conv": conv(3, 8)})
+def answer_is_the_largest(m, x):
+    return m.conv(x).mean((2, 3)).softmax(1).max(1)
 
 
 # Attention, and numbers of channels in the code ----------------------------------------------------------------------

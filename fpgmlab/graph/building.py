@@ -25,14 +25,16 @@ def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[st
         if name not in modules:
             raise ValueError(unknown("module", name, modules))
     seen = trace_labels(model, example_input)
-    raw, layers = group_channels(seen)
+    raw, layers, reductions = group_channels(seen)
     if not raw:
         raise ValueError(f"{type(model).__name__} has no convolution or linear layer that ran: nothing to prune")
     stops = np.cumsum([group.channels for group in raw]).tolist()
     slices = [slice(stop - group.channels, stop) for group, stop in zip(raw, stops, strict=True)]
     sides = tuple(incomplete_sides(layers, slices))
     groups = [_public(group, own, protect) for group, own in zip(raw, parts_of(sides, slices), strict=True)]
-    return ChannelGraph(model, example_input, groups, layers, seen.other_macs, sides, seen.training_only, seen.suspect)
+    return ChannelGraph(
+        model, example_input, groups, layers, seen.other_macs, sides, seen.training_only, seen.suspect, reductions
+    )
 
 
 def _public(group: RawGroup, parts: tuple[tuple[int, ...], ...], protect: Sequence[str]) -> ChannelGroup:

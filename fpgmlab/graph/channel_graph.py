@@ -14,7 +14,7 @@ from fpgmlab.common.holdings import numbers_alone
 from fpgmlab.errors import few, unknown
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost, CostModel
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.grouping import Layer, Reduction
 from fpgmlab.graph.parts import Side
 from fpgmlab.graph.table import group_table
 
@@ -43,6 +43,8 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         What it was traced with.
     layers : tuple of Layer
         Every layer that a group touches, with the channels of its inputs and outputs.
+    reductions : tuple of Reduction
+        Operations that run over channels, such as a mean or a layer norm: after a cut over those that stay.
     training_only : tuple of str
         Layers that run in training mode alone.
     suspect : bool
@@ -66,8 +68,10 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         sides: Sequence[Side] = (),
         training_only: Sequence[str] = (),
         suspect: bool = False,
+        reductions: Sequence[Reduction] = (),
     ) -> None:
         self.suspect = suspect
+        self.reductions = tuple(reductions)
         self.training_only = tuple(training_only)
         self.model = model
         self.example_input = example_input

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from fpgmlab.graph.running import Place
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.reasons import Reason
 from fpgmlab.graph.tracing.trace import Trace
@@ -37,6 +38,15 @@ class Layer:
     by_content: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """An operation that runs over channels: in a pruned network over those that stay. Numbered as in `Layer`."""
+
+    place: Place
+    dim: int  # of its first argument
+    channels: np.ndarray  # (channels along the dim,)
+
+
 @dataclass(frozen=True)
 class RawGroup:
     """A group as found, before it is known whether it may be pruned."""
@@ -49,8 +59,8 @@ class RawGroup:
     frozen: tuple[Reason, ...]  # all reasons why it must stay, in the order in which tracing met them
 
 
-def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
-    """Return the groups in order of execution, and every layer with its channels numbered over all groups."""
+def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer], list[Reduction]]:
+    """Return the groups in order of execution, every layer and reduction with channels numbered over all groups."""
     layers = list(trace.layers.values())
     # Labels that were tied are one channel.
     channel_of = _components(trace.labels, ((p[:, 0], p[:, 1]) for p in trace.pairs))
@@ -71,6 +81,7 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
     number = np.full(trace.labels + 1, -1)
     number[order] = np.arange(len(order))  # number[-1] stays -1: fixed channels
     numbered = [_numbered(layer, number, channel_of) for layer in layers]
+    reductions = [Reduction(place, dim, number[channel_of[ids]]) for place, (dim, ids) in trace.reductions.items()]
 
     groups_in_order = group_of[order]
     starts = np.flatnonzero(np.diff(groups_in_order, prepend=-1))  # where another group begins
@@ -94,7 +105,7 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer]]:
         producers, consumers, channelwise = (tuple(names) for names in roles[group])
         reasons = (*frozen[group], *(() if uneven is None else (Reason(uneven),)))
         found.append(RawGroup(int(stop - start), producers, consumers, channelwise, blocks, reasons))
-    return found, numbered
+    return found, numbered, reductions
 
 
 def _distinct(parts: list[np.ndarray]) -> list[np.ndarray]:

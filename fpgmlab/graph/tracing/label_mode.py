@@ -22,7 +22,9 @@ from fpgmlab.graph.tracing.contraction import CONTRACTIONS
 from fpgmlab.graph.tracing.labels import give_up, rule_for, words
 from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
+from fpgmlab.graph.tracing.norms import norm_rule
 from fpgmlab.graph.tracing.recorder import TraceRecorder
+from fpgmlab.graph.tracing.reductions import OVER_CHANNELS, reduction_rule
 from fpgmlab.graph.tracing.suspicion import asked_by_model
 from fpgmlab.graph.tracing.widths import Width, numbers_in, unmarked, with_widths
 from fpgmlab.graph.tracing.written import may_write
@@ -78,23 +80,6 @@ class LabelMode(TorchFunctionMode):
             self.to.put(leaf, None)
         return leaf
 
-    @contextmanager
-    def watching(self, model: nn.Module) -> Iterator[None]:
-        handles = []
-        for name, module in model.named_modules():
-            if isinstance(module, torch.jit.ScriptModule):
-                continue
-            handles.append(module.register_forward_pre_hook(lambda *_, name=name: self.to.stack.append(name)))
-            handles.append(module.register_forward_hook(self._leave))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _leave(self, *_: object) -> None:
-        self.to.stack.pop()
-
     # One torch function --------------------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Callable, types: Sequence, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -131,6 +116,7 @@ class LabelMode(TorchFunctionMode):
             self.to.held.add(self.to.names[id(inputs[0])], inputs[0])
         if not args and "input" in kwargs:
             args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
+        self.to.place = self.to.running.place(name) if name in OVER_CHANNELS else None
         label = self.to.get(args[0]) if args and isinstance(args[0], Tensor) else None
         if name in _COUNTS and args and isinstance(args[0], Tensor):
             labels = self._counted(args[0], label)
@@ -153,6 +139,8 @@ class LabelMode(TorchFunctionMode):
         for result in results:
             if result not in self.to.label_of:
                 self.to.put(result, None)
+        if self.to.reduced:
+            self.to.reduced.follow(name, inputs, [r for r in results if self.to.get(r) is None])
         if not any(result is tensor for result in results for tensor in inputs):
             for layer, _ in own:
                 self.to.record(layer)
@@ -169,7 +157,7 @@ class LabelMode(TorchFunctionMode):
 
     def _apply(self, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
         results = list(tensors_in(out))
-        if (rule := layer_rule(name)) is not None:
+        if (rule := layer_rule(name) or norm_rule(name)) is not None:
             own = (args[0], kwargs.get("bias", args[2] if len(args) > 2 else None) if name == "linear" else None)
             others = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
             others = [other for other in others if not any(other is tensor for tensor in own)]
@@ -178,7 +166,7 @@ class LabelMode(TorchFunctionMode):
                 rule(self.to, name, args, kwargs, out)
         elif name in MOVEMENT and results:
             move(self.to, name, func, args, kwargs, out)
-        elif (rule := rule_for(name) or CONTRACTIONS.get(name)) is not None and results:
+        elif (rule := rule_for(name) or reduction_rule(name) or CONTRACTIONS.get(name)) is not None and results:
             rule(self.to, name, func, args, kwargs, out)
         elif name not in _HARMLESS:
             tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]

@@ -43,9 +43,11 @@ SPATIAL = words(
     adaptive_max_pool3d interpolate upsample upsample_nearest upsample_bilinear grid_sample
     max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices"""
 )
-_EVEN = words("mean sum amax amin max min")  # take every tensor alike
-REDUCTION = words("mean sum amax amin max min std var norm logsumexp any all prod argmax argmin median")
-ALONG = words("softmax log_softmax normalize cumsum softmin sort argsort topk glu")
+REDUCTION = words(
+    """mean sum amax amin max min std var std_mean var_mean norm linalg_vector_norm linalg_norm logsumexp any all prod
+    median"""
+)
+ALONG = words("softmax log_softmax softmin normalize local_response_norm")  # give as much as they take
 CREATION = words("new_zeros new_ones new_full new_empty new_tensor")
 
 
@@ -190,56 +192,6 @@ def _spatial(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict,
         to.put(result, label if result.ndim == label.ndim else None)
 
 
-def _dims(name: str, args: tuple, kwargs: dict, ndim: int) -> list[int]:
-    """Return the dimensions that a reduction runs over."""
-    position = 2 if name == "norm" else 1  # norm(x, p, dim)
-    dims = kwargs.get("dim", kwargs.get("axis", args[position] if len(args) > position else None))
-    if dims is None or isinstance(dims, bool) or dims in ((), []):  # var(x, unbiased)
-        return list(range(ndim))
-    return [d % ndim for d in ([dims] if isinstance(dims, int) else dims)]
-
-
-def _reduction(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
-    if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves((args[1:], kwargs))):  # max(a, b) of two tensors
-        return _elementwise(to, f"{name}imum", func, args, kwargs, out)
-    label = to.get(args[0])
-    if label is None:
-        return to.put(out, None)
-    dims = _dims(name, args, kwargs, label.ndim)
-    over, rest = set(dims) & set(varying(label)), set(varying(label)) - set(dims)
-    if over and rest and name in _EVEN:  # of stacked tensors: as if they were added
-        first = label
-        for dim in over:
-            first = first.narrow(dim, 0, 1)
-        to.tie(*torch.broadcast_tensors(label, first))
-        label = first
-    elif over:
-        to.freeze(label, f"{name!r} runs over its channels")
-        label = None
-    for result in tensors_in(out):  # max(x, dim) also gives the places
-        kept = [n for d, n in enumerate(label.shape) if d not in dims] if label is not None else []
-        to.put(result, label if label is None or result.ndim == label.ndim else label.reshape(kept))
-
-
-def _along(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
-    label = to.get(args[0])
-    if label is None:
-        return to.put(out, None)
-    position, default = {"normalize": (2, 1), "softmax": (1, None), "log_softmax": (1, None)}.get(name, (1, -1))
-    asked = kwargs.get("dim", args[position] if len(args) > position else default)
-    dim = asked % label.ndim if isinstance(asked, int) and not isinstance(asked, bool) else None
-    if name == "glu" and dim is not None and varying(label) == [dim]:
-        first, second = label.chunk(2, dim)  # one half times the sigmoid of the other
-        to.equal_parts([first.reshape(-1), second.reshape(-1)])
-        to.tie(first, second)
-        return to.put(out, torch.where(first > 0, first, second))
-    if name == "topk" or dim is None or dim in varying(label):
-        to.freeze(label, f"{name!r} runs over its channels")
-        label = None
-    for result in tensors_in(out):  # sort also gives the places
-        to.put(result, label)
-
-
 # What an operation does with labels, by its name. One that is not here is known from now on when it gets an entry, such
 # as RULES["sinc"] = RULES["exp"] for what treats each number by itself; without one its channels are protected.
 RULES: dict[str, Rule] = {
@@ -248,8 +200,6 @@ RULES: dict[str, Rule] = {
         (UNARY, _unary),
         (ELEMENTWISE, _elementwise),
         (SPATIAL, _spatial),
-        (REDUCTION, _reduction),
-        (ALONG, _along),
         (CREATION, _creation),
     )
     for name in names

@@ -1,4 +1,4 @@
-"""What each kind of layer does with channel labels: convolutions, linear layers, normalisations, PReLU."""
+"""What each kind of layer does with channel labels: convolutions, linear layers, PReLU; see `norms` for the others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from torch.utils import _pytree as pytree
 
 from fpgmlab.common.modules import split_name
 from fpgmlab.graph.tracing.computed import why_computed
-from fpgmlab.graph.tracing.labels import Recorder, along, varying
+from fpgmlab.graph.tracing.labels import Recorder, along
 
 _RANKS = {f"{kind}{n}d": n for n in (1, 2, 3) for kind in ("conv", "conv_transpose")}
-_NORMS = {"batch_norm": 1, "instance_norm": 1, "group_norm": 1, "layer_norm": -1, "rms_norm": -1}
-_NORM_TENSORS = {"weight", "bias", "running_mean", "running_var"}
+_OWN = {"weight", "bias", "running_mean", "running_var"}
 
 
 @dataclass
@@ -62,8 +61,6 @@ def layer_rule(name: str) -> Callable[..., None] | None:
     """Return the rule for a layer's operation (its name without underscores), or None for another operation."""
     if name in _RANKS:
         return _convolution
-    if name in _NORMS:
-        return _norm
     others: dict[str, Callable[..., None]] = {
         "linear": _linear,
         "prelu": _prelu,
@@ -82,11 +79,11 @@ def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: T
     given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
     groups = kwargs.get("groups", args[6] if len(args) > 6 else 1)
     tensor, weight = given["input"], given["weight"]
-    ids = _entering(to, tensor, -rank - 1, name)
+    ids = entering(to, tensor, -rank - 1, name)
     channels, filters = tensor.shape[-rank - 1], out.shape[-rank - 1]
     area = tensor if transposed else out
     positions = area.numel() // area.shape[-rank - 1] // to.batch
-    owner = _owner(to, [weight], nn.modules.conv._ConvNd)
+    owner = owner_of(to, [weight], nn.modules.conv._ConvNd)
     if owner is None or to.modules[owner].groups != groups or to.modules[owner].transposed != transposed:
         outputs = _computed(to, ids, filters, positions, weight)
         return to.put(out, outputs.reshape((1,) * (out.ndim - rank - 1) + (-1,) + (1,) * rank))
@@ -115,10 +112,10 @@ def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: T
 def _linear(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
     given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
     tensor, weight = given["input"], given["weight"]
-    ids = _entering(to, tensor, -1, name)
+    ids = entering(to, tensor, -1, name)
     # Windows and tokens count as positions, also where they were folded into the batch.
     positions = tensor.numel() // tensor.shape[-1] // to.batch
-    owner, bias = _owner(to, [weight], nn.Linear), given.get("bias")
+    owner, bias = owner_of(to, [weight], nn.Linear), given.get("bias")
     added = None if bias is None else to.get(bias)
     if owner is None:
         to.freeze(added, f"enters {name!r} beside its input")
@@ -167,47 +164,11 @@ def _attention(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: tup
         to.put(result, None)
 
 
-def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
-    tensor, label = args[0], to.get(args[0])
-    if label is None:
-        return to.put(out, None)
-    dim = _NORMS[name] % label.ndim
-    flat = along(label, dim, tensor.shape[dim])
-    tensors = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
-    mixes = name in {"layer_norm", "rms_norm", "group_norm"}
-    owner = _owner(to, tensors, nn.Module)
-    shape = kwargs.get("normalized_shape", args[1] if len(args) > 1 else ())
-    normed = range(label.ndim - len(shape), label.ndim) if name in {"layer_norm", "rms_norm"} else range(label.ndim)
-    if not any(d in normed for d in varying(label)):  # within each head
-        return to.put(out, label)
-    reason = None
-    if flat is None or (name in {"layer_norm", "rms_norm"} and len(shape) != 1):
-        reason = "over several dimensions, or another one than its channels"
-    elif owner is None and (mixes or tensors):
-        reason = "without weights" if not tensors else "with weights that are not plainly a layer's own"
-    if flat is None or reason is not None:
-        to.freeze(label, f"is normalised by {name!r} {reason}")
-        return to.put(out, None)
-    groups = 1
-    if name == "group_norm":
-        groups = kwargs.get("num_groups", args[1] if len(args) > 1 else 1)
-        module = to.modules.get(owner) if owner is not None else None
-        if groups == len(flat) and isinstance(module, nn.GroupNorm):  # each channel by itself
-            name, groups = "instance_norm", 1
-        elif groups > 1:
-            to.equal_parts(flat.chunk(groups))
-    if owner is None and isinstance(to.modules.get(to.current_module()), nn.modules.batchnorm._NormBase):
-        owner = to.current_module()
-    if owner is not None:
-        to.record(TracedLayer(owner, name, outputs=flat.numpy(), groups=groups))
-    to.put(out, label)
-
-
 def _prelu(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
     tensor, weight = args[0], kwargs["weight"] if "weight" in kwargs else args[1]
     label = to.get(tensor)
     if label is not None and weight.numel() > 1:
-        flat, owner = along(label, 1, tensor.shape[1]), _owner(to, [weight], nn.PReLU)
+        flat, owner = along(label, 1, tensor.shape[1]), owner_of(to, [weight], nn.PReLU)
         if flat is None or owner is None:
             to.freeze(label, f"enters {name!r} along another dimension than its channels")
             label = None
@@ -216,7 +177,7 @@ def _prelu(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor)
     to.put(out, label)
 
 
-def _entering(to: LayerRecorder, tensor: Tensor, dim: int, name: str) -> Tensor:
+def entering(to: LayerRecorder, tensor: Tensor, dim: int, name: str) -> Tensor:
     """Return the labels of a layer's input channels, (channels,)."""
     size = tensor.shape[dim]
     label = to.get(tensor)
@@ -229,13 +190,13 @@ def _entering(to: LayerRecorder, tensor: Tensor, dim: int, name: str) -> Tensor:
     return flat
 
 
-def _owner(to: LayerRecorder, tensors: Iterable[Tensor], kind: type[nn.Module]) -> str | None:
+def owner_of(to: LayerRecorder, tensors: Iterable[Tensor], kind: type[nn.Module]) -> str | None:
     """Return the module of this kind whose own weights these are, by their usual names; else None."""
     owners = set()
     for tensor in tensors:
         name = to.name_of(tensor)
         module, attribute = ("", "") if name is None else split_name(name)
-        owners.add(module if attribute in _NORM_TENSORS and isinstance(to.modules.get(module), kind) else None)
+        owners.add(module if attribute in _OWN and isinstance(to.modules.get(module), kind) else None)
     return owners.pop() if len(owners) == 1 else None
 
 

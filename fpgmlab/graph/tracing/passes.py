@@ -63,7 +63,7 @@ def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:
     """Run a model under a mode that labels its channels."""
     with (
         closing(mode.to.held), left_as_it_is(model), eval_mode(model), torch.inference_mode(False), torch.enable_grad(),
-        mode.watching(model), closing(mode.owner),
+        mode.to.running.watching(model), closing(mode.owner),
     ):  # fmt: skip
         before = {name: (p.data_ptr(), p._version) for name, p in model.named_parameters()}
         if not mode.owner.as_numbers:
@@ -98,6 +98,7 @@ def _run(mode: LabelMode, model: nn.Module, arguments: object, reason: str) -> N
     for output in _outputs(outputs):
         mode.to.check_seen(output, "return")
         mode.to.freeze(mode.to.get(output), reason)
+        mode.to.reduced.freeze_places(output, reason)
 
 
 def _run_training(mode: LabelMode, model: nn.Module, arguments: object, idle: Sequence[str]) -> None:
@@ -114,7 +115,7 @@ def _run_training(mode: LabelMode, model: nn.Module, arguments: object, idle: Se
             "with protect=[...] for the modules before them.",
             stacklevel=4,
         )
-        mode.to.stack.clear()
+        mode.to.running.clear()
     still = set(mode.to.idle())
     mode.to.trace.training_only = tuple(name for name in idle if name not in still)
 

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from fpgmlab.common.modules import split_name
+from fpgmlab.graph.running import Place, Running
 from fpgmlab.graph.tracing.counting import Counting
 from fpgmlab.graph.tracing.labels import ELEMENTWISE, UNARY, unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.movement import MOVEMENT
 from fpgmlab.graph.tracing.reasons import Reason
+from fpgmlab.graph.tracing.reduced import Reduced
 from fpgmlab.graph.tracing.row_numbers import RowNumbers
 from fpgmlab.graph.tracing.written import Held
 
@@ -40,7 +42,10 @@ class TraceRecorder(Counting):
         super().__init__(model)
         self.batch = batch
         self.modules = dict(model.named_modules())
-        self.stack: list[str] = []  # modules that are running, the innermost last
+        self.running = Running()
+        self.reductions = self.trace.reductions
+        self.reduced = Reduced(self.freeze_ids)
+        self.place: Place | None = None  # of the running torch function, when it may run over channels
         self.label_of = WeakTensorKeyDictionary()
         self.by_content = WeakTensorKeyDictionary()  # tensors as large as the data make them
         self.reads_content = False  # the running torch function takes one
@@ -54,7 +59,7 @@ class TraceRecorder(Counting):
 
     @property
     def where(self) -> str:
-        return repr(self.stack[-1]) if self.stack and self.stack[-1] else "the model itself"
+        return repr(self.current_module()) if self.current_module() else "the model itself"
 
     def get(self, tensor: Tensor) -> Tensor | None:
         return self.label_of.get(tensor)
@@ -77,7 +82,7 @@ class TraceRecorder(Counting):
         """Freeze channels without a torch function: the model's own code may be running."""
         ids = np.unique(ids[ids > 0])
         if len(ids):
-            place = f" in {self.where}" if self.stack else ""
+            place = f" in {self.where}" if self.running.names else ""
             self.trace.frozen.append((ids, Reason(reason + place, remedy)))
 
     def equal_parts(self, parts: Sequence[Tensor]) -> None:
@@ -139,7 +144,7 @@ class TraceRecorder(Counting):
         self.trace.other_macs += macs * self.counting
 
     def current_module(self) -> str:
-        return self.stack[-1] if self.stack else ""
+        return self.running.names[-1] if self.running.names else ""
 
     def per_channel(self, name: str, inputs: list[Tensor]) -> list[tuple[TracedLayer, Tensor]]:
         """Label a model's tensors of one number per channel where a calculation with them alone begins.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fpgmlab.graph.running import Place
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.reasons import Reason
 
@@ -18,6 +19,7 @@ class Trace:
     pairs: list[np.ndarray] = field(default_factory=list)  # each (n, 2): labels of one and the same channel
     frozen: list[tuple[np.ndarray, Reason]] = field(default_factory=list)
     parts: list[list[np.ndarray]] = field(default_factory=list)  # label vectors that must stay equally long
+    reductions: dict[Place, tuple[int, np.ndarray]] = field(default_factory=dict)  # dimension and channels it runs over
     labels: int = 1  # the next free label
     other_macs: int = 0  # of convolutions and linear layers whose channels nobody can remove
     suspect: bool = False  # the model's code may calculate with a number of channels, unseen

@@ -13,13 +13,13 @@ from fpgmlab.criteria.rules import Criterion
 from fpgmlab.criteria.scoring import resolve, score
 from fpgmlab.errors import few
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.grouping import Reduction
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import lowest
 from fpgmlab.recovery.extras.channels import of_network
 from fpgmlab.recovery.extras.extra import Extra, RunningExtra
 from fpgmlab.surgery.cutting import masked
-from fpgmlab.surgery.simulation import MIXING_NORMS, cut_off
+from fpgmlab.surgery.simulation import cut_off
 from fpgmlab.tasks.task import Task
 
 
@@ -51,7 +51,7 @@ class SoftPruning(Extra):
     Raises
     ------
     ValueError
-        For options out of range, unless one of ratio and plan is given, and for a layer that normalises over channels
+        For options out of range, unless one of ratio and plan is given, and where an operation runs over channels
         of which some would go; as a training begins, for a graph of another network.
     TypeError
         For a criterion that is neither a name nor a rule.
@@ -75,10 +75,10 @@ class SoftPruning(Extra):
             raise ValueError(f"every must be at least 1 epoch; got {self.every}")
         resolve(self.criterion)
         counts = self._counts()
-        for layer in self.graph.layers:
-            if layer.kind in MIXING_NORMS and (hit := [name for name in counts if self._reads(layer, name)]):
+        for reduction in self.graph.reductions:
+            if hit := [name for name in counts if self._reads(reduction, name)]:
                 raise ValueError(
-                    f"{layer.name!r} normalises over the channels of group {few(hit)}: without some of them it gives "
+                    f"{reduction.place} runs over the channels of group {few(hit)}: without some of them it gives "
                     "something else than with zeros. Give a plan that leaves that group whole."
                 )
 
@@ -96,9 +96,9 @@ class SoftPruning(Extra):
         self.graph.check(plan)
         return {name: len(gone) for name, gone in plan.removed.items() if gone}
 
-    def _reads(self, layer: Layer, name: str) -> bool:
+    def _reads(self, reduction: Reduction, name: str) -> bool:
         where = self.graph.channels_of(name)
-        return bool(((layer.outputs >= where.start) & (layer.outputs < where.stop)).any())
+        return bool(((reduction.channels >= where.start) & (reduction.channels < where.stop)).any())
 
     def begin(self, model: nn.Module, task: Task, epochs: int, steps: int) -> RunningExtra:
         """Return the soft pruning of one training.

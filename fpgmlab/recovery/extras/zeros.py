@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
+from fpgmlab.graph.tracing.reductions import MIXING_NORMS
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import lowest
 from fpgmlab.recovery.extras.channels import SIDES, count_of, slices_of, sums_by_channel
@@ -18,7 +19,7 @@ def plan_of_zeros(graph: ChannelGraph) -> Plan:
 
     A channel is zero when all weights for it in the layers that read it are, as after `SoftPruning`; or all weights
     that make it, biases and batch norms' scales and shifts among them, as after `GroupLasso`: then activations must
-    leave zero as it is. Layers that normalise over channels see the others alone afterwards.
+    leave zero as it is. What runs over channels, such as a layer norm or a mean, sees the others alone afterwards.
 
     Parameters
     ----------
@@ -54,6 +55,10 @@ def _shifted(graph: ChannelGraph, total: int) -> Tensor:
         plain_norm = layer.kind.endswith("_norm") and getattr(modules[layer.name], "weight", None) is None
         if plain_norm or (layer.kind == "tensor" and layer.name not in parameters):
             shifted[torch.from_numpy(layer.outputs[layer.outputs >= 0])] = True
+    normed = {layer.name for layer in graph.layers if layer.kind in MIXING_NORMS}
+    for reduction in graph.reductions:  # x - x.mean(1), softmax: zero becomes something else
+        if reduction.place.operation not in MIXING_NORMS or reduction.place.module not in normed:
+            shifted[torch.from_numpy(reduction.channels[reduction.channels >= 0])] = True
     return shifted
 
 

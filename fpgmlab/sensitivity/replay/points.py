@@ -11,7 +11,6 @@ from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import PRODUCERS
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Multiple, Scores
-from fpgmlab.surgery.simulation import MIXING_NORMS
 
 RATIOS = tuple(round(0.1 * k, 1) for k in range(1, 10))
 
@@ -49,20 +48,18 @@ def points(graph: ChannelGraph, scores: Scores, ratios: Sequence[float], multipl
 
 
 def changed_by(graph: ChannelGraph, group: str) -> tuple[str, ...]:
-    """Return the modules whose weights `fpgmlab.simulate` changes to remove channels of a group."""
+    """Return the modules that `fpgmlab.simulate` changes to remove a group's channels: they read or reduce them."""
     where = graph.channels_of(group)
     modules = dict(graph.model.named_modules())
-    names = []
-    for layer in graph.layers:
-        if layer.kind in PRODUCERS and not layer.depthwise:
-            channels = layer.inputs
-        elif layer.kind in MIXING_NORMS:
-            channels = layer.outputs
-        else:
-            continue
-        if channels is not None and bool(((channels >= where.start) & (channels < where.stop)).any()):
-            names.append(layer.name)
+    readers = [layer for layer in graph.layers if layer.kind in PRODUCERS and not layer.depthwise]
+    names = [layer.name for layer in readers if _some(layer.inputs, where)]
     weights = {id(modules[name].weight) for name in names}
     # Modules that share a weight change together.
     shared = [n for n, m in modules.items() if any(id(p) in weights for p in m.parameters(recurse=False))]
-    return tuple(dict.fromkeys([*names, *shared]))
+    reducing = [reduction.place.module for reduction in graph.reductions if _some(reduction.channels, where)]
+    return tuple(dict.fromkeys([*names, *shared, *reducing]))
+
+
+def _some(channels: np.ndarray, where: slice) -> bool:
+    """Tell whether some channels lie in a group's."""
+    return bool(((channels >= where.start) & (channels < where.stop)).any())

@@ -22,7 +22,7 @@ from fpgmlab.sensitivity.replay.recording import NotRecordableError, record
 from fpgmlab.sensitivity.replay.refits import Refits
 from fpgmlab.sensitivity.replay.replay import Replay, replaying
 from fpgmlab.surgery.cutting import masked
-from fpgmlab.surgery.simulation import MIXING_NORMS, cut_off, simulate
+from fpgmlab.surgery.simulation import cut_off, simulate
 
 
 class Runner(Protocol):
@@ -75,8 +75,8 @@ class Programmed:
         if key in self._programs:
             self._current = self._programs[key]
             return self._current.record(inputs)
-        if any(layer.kind in MIXING_NORMS for layer in self._graph.layers):
-            raise NotRecordableError("layers that normalise over channels see only those that stay")
+        if self._graph.reductions:
+            raise NotRecordableError("what runs over channels sees only those that stay")
         self._current = Program(record(self._graph.model, inputs), self._dtype, self._watched)
         outputs = self._current.record(inputs)
         self._compare(outputs, inputs)

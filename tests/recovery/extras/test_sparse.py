@@ -14,7 +14,6 @@ import fpgmlab as fl
 from fpgmlab.models.resnet import ResNet
 from fpgmlab.recovery.extras.channels import free_channels, slices_of, sums_by_channel
 from fpgmlab.recovery.extras.group_lasso import shrink
-from fpgmlab.surgery.simulation import MIXING_NORMS
 from tests.networks import NETWORKS, busy
 
 QUIET = {"progress": False, "batch_size": 32}
@@ -211,8 +210,8 @@ def test_zeros_are_where_layers_read_and_found_again(network):
     graph = fl.trace(model, inputs)
     plan = fl.Plan.uniform(graph, fl.score(graph, "random"), 0.5, multiple=1)
     options = {"plan": plan, "criterion": fl.criteria.Random(0)}
-    if any(not graph.keep(plan)[one.outputs].all() for one in graph.layers if one.kind in MIXING_NORMS):
-        with pytest.raises(ValueError, match="normalises over the channels of group"):
+    if any(not graph.keep(plan)[one.channels].all() for one in graph.reductions):
+        with pytest.raises(ValueError, match="runs over the channels of group"):
             fl.SoftPruning(graph, **options)
         return
     extra = fl.SoftPruning(graph, **options)
@@ -345,7 +344,8 @@ def test_a_norm_over_channels_that_would_go_is_told():
     (network,) = [net for net in NETWORKS if net.name == "layer_norm"]
     graph = fl.trace(network.build(), network.inputs())
     with pytest.raises(
-        ValueError, match=r"'\w+' normalises over the channels of group .*a plan that leaves that group whole"
+        ValueError,
+        match=r"'layer_norm' in 'norm' runs over the channels of group .*a plan that leaves that group whole",
     ):
         fl.SoftPruning(graph, 0.5)
 
