@@ -120,7 +120,13 @@ def traced(name: str) -> fl.ChannelGraph:
     return fl.trace(network.build(), network.inputs())
 
 
-@pytest.mark.parametrize("name", [None, "convnext_block", "group_norm", "rms_norm", "grouped"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        None, "convnext_block", "group_norm", "rms_norm", "grouped", "channels_first_norms", "reductions_of_all_kinds",
+        "norms_without_weights", "logarithm_of_softmax",
+    ],
+)  # fmt: skip
 def test_nested_simulations_remove_both(shipped: fl.ChannelGraph, name: str | None):
     graph = shipped if name is None else traced(name)
     before = tensors_of(graph.model)
