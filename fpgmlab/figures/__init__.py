@@ -25,6 +25,7 @@ from fpgmlab.figures.pictures import pictures
 from fpgmlab.figures.plans import plan_bars
 from fpgmlab.figures.ranking import sensitivity_ranking
 from fpgmlab.figures.ratios import plan_ratios
+from fpgmlab.figures.reach import reach
 from fpgmlab.figures.recovery import recovery
 from fpgmlab.figures.repair import repair_errors, repair_over, take_over
 from fpgmlab.figures.roofline import roofline
@@ -70,6 +71,7 @@ __all__ = [
     "points_over_seconds",
     "rank_agreement",
     "ranking_table",
+    "reach",
     "receptive_fields",
     "recovery",
     "repair_errors",

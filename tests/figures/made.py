@@ -186,3 +186,13 @@ def recovered(ways: int) -> pd.DataFrame:
                 for seed in range(3)
             ]
     return pd.DataFrame(rows)
+
+
+def reached(count: int, reasons: int = 2) -> pd.DataFrame:
+    """Return groups as ``graph.frame()`` has them, half of them protected for several reasons; a tenth has no group."""
+    each = np.arange(count)
+    frame = pd.DataFrame({"group": [f"layer{i // 4}.{i}.conv1" for i in each], "macs_share": 0.9 / count})
+    kinds = [f"rule {'abcdefgh'[i % max(reasons, 1)]} takes some by position in 'm.{i}'" for i in each]
+    frame["protected"] = [kinds[i] if reasons and i >= count / 2 else "" for i in each]
+    frame["reached"] = frame["macs_share"] * np.where(frame["protected"] == "", 1, 0.25)
+    return frame

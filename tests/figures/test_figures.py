@@ -29,6 +29,7 @@ from tests.figures.made import (
     looked,
     plan_frame,
     practised,
+    reached,
     recovered,
     repaired,
     scores,
@@ -88,6 +89,8 @@ FIGURES: dict[str, Make] = {
     "comparison, times": lambda s: figures.comparison(compared(3), "ms", style=s),
     "comparison, diagonal": lambda s: figures.comparison(compared(4).assign(low=0.3), diagonal=True, style=s),
     "plan": lambda s: figures.plan_bars(plan_frame(), style=s),
+    "reach": lambda s: figures.reach(reached(20), style=s),
+    "reach, 60": lambda s: figures.reach(reached(60, reasons=7), style=s),
     "recovery": lambda s: figures.recovery(stages(), style=s),
     "recovery, repaired": lambda s: figures.recovery(stages(("repaired", 0.929), ("distilled", 0.935)), style=s),
     "recovery, worse": lambda s: figures.recovery(stages(("repaired", 0.93), ("recovered", 0.93)), style=s),
@@ -234,6 +237,8 @@ FEW: dict[str, Make] = {
     "one layer practised": lambda s: figures.theory_and_practice(practised(1), style=s),
     "one layer before and after": lambda s: figures.layers_under_roof(practised(1), ROOF, style=s),
     "one layer under the roof": lambda s: figures.roofline(timed(1), 1.0, 1e12, style=s),
+    "one group": lambda s: figures.reach(reached(1), style=s),
+    "all within reach": lambda s: figures.reach(reached(3, reasons=0), style=s),
     "one picture": lambda s: figures.pictures(filters(1, 3), ["a"], style=s),
 }
 
@@ -288,6 +293,20 @@ def test_what_is_taken_over_is_the_squared_correlation():
     axis = figures.take_over({"a": (x, y)}, line="equal", cut_off=0.0).axes[0]
     left = 1 - float((y - x)[some].square().sum() / (y[some] - y[some].mean()).square().sum())
     assert axis.get_title(loc="left") == f"{left:.1%} explained"
+
+
+def test_what_is_within_reach_and_what_is_not_make_the_whole():
+    frame = reached(12, reasons=6)
+    figure = figures.reach(frame)
+    whole, groups = figure.axes
+    assert sum(bar.get_width() for bar in whole.patches) == pytest.approx(100)
+    heights = np.array([[bar.get_height() for bar in bars] for bars in groups.containers])
+    np.testing.assert_allclose(heights.sum(axis=0), 100 * frame["macs_share"])
+    np.testing.assert_allclose(heights[:2].sum(axis=0), 100 * frame["reached"])
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told[0] == "within reach: 45.0 %"
+    assert told[2] == "rule a takes some by position: 5.6 %"  # by the module it was met in they are one
+    assert told[-2:] == ["2 other reasons: 11.2 %", "in layers of no group: 10.0 %"]
 
 
 def test_macs_and_times_are_shares_of_the_first_and_points_lie_where_they_reach():
@@ -351,6 +370,7 @@ def test_a_receptive_field_has_its_size_below_and_the_formulas_frame():
         (lambda: figures.channel_reach({"a": torch.ones(2, 2), "b": torch.ones(2, 3)}), r"got \[\(2, 2\), \(2, 3\)\]"),
         (lambda: figures.comparison(timed(3)), "columns 'method', 'macs', 'value'; missing: .'method', 'value'"),
         (lambda: figures.plan_ratios({}), "at least one plan"),
+        (lambda: figures.reach(plan_frame()), r"no column 'macs_share', 'reached': pass graph.frame\(\)"),
         (lambda: figures.plan_ratios({"a": plan_frame(), "b": plan_frame()[1:]}), "those of 'b' are others"),
         (lambda: figures.macs_and_time(timed(3).assign(time=0.0)), "macs and time above 0"),
         (lambda: figures.time_over_channels(timed(3)), "missing columns: .'channels'"),

@@ -1,0 +1,392 @@
+"""How far pruning reaches into other people's networks, and whether what is cut answers as it should.
+
+    python tests/benchmarks/reach.py [--only NAME ...] [--below 0.9] [--part torch_pruning]
+
+Each network runs in a process of its own, with limits of time and memory; its row is kept in ``outputs/reach/`` and not
+measured twice, unless it is named, or reached less than ``--below``. The summary goes to ``data/results/reach.json``:
+the reach (the share of MACs in layers that make or read a channel that may go), random plans at two ratios in both
+modes against simulation, costs against a count, what stays for which reason. The other part compares with
+torch-pruning: the MACs that are gone at the same ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import multiprocessing
+import re
+import resource
+import sys
+import time
+import traceback
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "outputs" / "reach"
+OUTPUT = ROOT / "data" / "results" / "reach.json"
+RATIOS = (0.3, 0.5)
+SECONDS, BYTES = 600, 8 << 30  # of a network
+TOLERANCE = 1e-4
+
+
+def measured(name: str) -> dict[str, object]:
+    """Return a network's row."""
+    import fpgmlab as fl
+    from tests.benchmarks.foreign_networks import built
+    from tests.whole_way import outputs_of
+
+    model, x = built(name)
+    outputs_of(model, x)  # warm
+    start = time.process_time()
+    outputs_of(model, x)
+    middle = time.process_time()
+    graph = fl.trace(model, x)
+    seconds = time.process_time() - middle
+    free = sum(group.protected is None for group in graph.values())
+    row: dict[str, object] = {
+        "name": name, "macs": graph.cost().macs, "params": graph.cost().params, "groups": len(graph), "free": free,
+        "reach": round(graph.reach, 5), "forward_seconds": round(middle - start, 4), "trace_seconds": round(seconds, 4),
+        "stays": stays(graph),
+    }  # fmt: skip
+    scores = fl.score(graph, "random")
+    row["plans"] = [checked(graph, fl.Plan.uniform(graph, scores, ratio, multiple=1), ratio) for ratio in RATIOS]
+    return row
+
+
+def stays(graph) -> list[dict[str, object]]:
+    """Return what no plan reaches, by reason without names: its share of MACs, the largest group, other reasons."""
+    table = graph.frame()
+    table["stuck"] = table["macs_share"] - table["reached"]
+    found: dict[str, dict] = {}
+    if table["stuck"].sum() > 1e-3:
+        others = every_reason(graph)
+        for row in table[table["stuck"] > 1e-6].sort_values("stuck", ascending=False).itertuples():
+            each = {"share": 0.0, "group": row.group, "remedy": row.remedy, "also": set()}
+            entry = found.setdefault(nameless(row.protected), each)
+            entry["share"] += row.stuck
+            entry["also"] |= others.get(row.group, set()) - {nameless(row.protected)}
+    beside = 1 - table["macs_share"].sum()
+    if beside > 1e-3:
+        found["its layers belong to no group"] = {"share": beside, "group": "", "remedy": "", "also": ()}
+    return [
+        {"reason": reason, **entry, "share": round(entry["share"], 4), "also": sorted(entry["also"])}
+        for reason, entry in found.items()
+    ]
+
+
+def every_reason(graph) -> dict[str, set[str]]:
+    """Return all reasons of each group, without names: tracing tells the first one."""
+    from fpgmlab.graph.grouping import group_channels
+    from fpgmlab.graph.tracing.passes import trace_labels
+
+    raw, _ = group_channels(trace_labels(graph.model, graph.example_input))
+    return {group.producers[0]: {nameless(reason.text) for reason in group.frozen} for group in raw}
+
+
+def nameless(reason: str) -> str:
+    """Return a reason without the module that it was met in, without names and numbers."""
+    reason = re.sub(r" in ('[^']*'|the model itself)$", "", reason)
+    reason = re.sub(r"'[^' ]*\.[^' ]*'", "'...'", reason)
+    return re.sub(r"\b\d+\b", "N", reason)[:160]
+
+
+# Plans ---------------------------------------------------------------------------------------------------------------
+
+
+def checked(graph, plan, ratio: float) -> dict[str, object]:
+    """Return how far simulated and pruned outputs are apart in both modes, and whether the cost is exact."""
+    import fpgmlab as fl
+    from fpgmlab.common.batches import examples_in
+
+    cost, small = graph.cost(plan), fl.prune(graph, plan)
+    counted = macs_of(small, graph.example_input)
+    wanted, per = cost.macs, examples_in(graph.example_input)
+    exact = counted == wanted * per
+    # torch may count products of no convolution or linear layer, also before the cut: nothing to compare with.
+    beside = 0 if exact else macs_of(graph.model, graph.example_input) - graph.cost().macs * per
+    return {
+        "ratio": ratio,
+        "macs": wanted,
+        "apart": number(lambda: apart(graph, plan, small)),
+        "apart_training": number(lambda: apart(graph, plan, small, training=True)),
+        "params_exact": cost.params == sum(p.numel() for p in small.parameters()),
+        "macs_exact": None if beside else exact,
+        "counted": [counted, beside],
+    }
+
+
+def number(measure: Callable[[], float]) -> float | str:
+    """Return a number, or in words why there is none."""
+    try:
+        found = measure()
+        return float(f"{found:.2e}") if np.isfinite(found) else "no number"
+    except Exception as error:  # whatever a network's code may raise
+        return f"{type(error).__name__}: {error}"[:200]
+
+
+def macs_of(model: nn.Module, example: object) -> int:
+    from tests.whole_way import CountedMacs, outputs_of
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it hides its projections from the counter
+    with CountedMacs() as counter:
+        outputs_of(model, example)
+    torch.backends.mha.set_fastpath_enabled(fast)
+    return counter.macs
+
+
+def apart(graph, plan, small: nn.Module, *, training: bool = False) -> float:
+    """Return how far simulated and pruned outputs are apart, relative to the largest number of each tensor.
+
+    In training mode on two examples, without dropout.
+    """
+    import fpgmlab as fl
+    from fpgmlab.common.calling import call
+    from fpgmlab.common.modules import tensors_in
+
+    example = pytree.tree_map(doubled, graph.example_input) if training else graph.example_input
+
+    def outputs(model: nn.Module) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        with torch.no_grad(), without_chance(model, training):
+            found = [tensor.detach().double() for tensor in tensors_in(call(model, example))]
+        return [tensor for tensor in found if tensor.numel()]
+
+    before, small = copy.deepcopy(graph.model.state_dict()), copy.deepcopy(small)
+    with fl.simulate(graph, plan) as model:
+        simulated = outputs(model)
+    graph.model.load_state_dict(before)
+    pairs = zip(simulated, outputs(small), strict=True)
+    return max(float((a - b).abs().max()) / max(float(b.abs().max()), 1e-30) for a, b in pairs)
+
+
+def doubled(leaf: object) -> object:
+    """Return a batch of two examples: one, and its mirror image."""
+    return torch.cat([leaf, leaf.flip(-1)]) if isinstance(leaf, torch.Tensor) and leaf.ndim > 1 else leaf
+
+
+@contextmanager
+def without_chance(model: nn.Module, training: bool) -> Iterator[None]:
+    """Put a model into a mode, its dropout always into evaluation; in the end all of it."""
+    model.train(training)
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd) or type(module).__name__ == "DropPath":
+            module.eval()
+    yield
+    model.eval()
+
+
+# torch-pruning -------------------------------------------------------------------------------------------------------
+
+
+def compared(name: str) -> dict[str, object]:
+    """Return the MACs that are gone at the same ratio, here and with torch-pruning's own defaults."""
+    import torch_pruning
+
+    import fpgmlab as fl
+    from tests.benchmarks.foreign_networks import built
+
+    model, x = built(name)
+    graph = fl.trace(model, x)
+    scores = fl.score(graph, "random")
+    whole = macs_of(model, x)
+    last = [
+        n for g in graph.values() if (g.protected or "").startswith("it is the model's output") for n in g.producers
+    ]
+    modules = dict(model.named_modules())
+    row: dict[str, object] = {"name": name, "reach": round(graph.reach, 5), "ratios": []}
+    for ratio in RATIOS:
+        ours = macs_of(fl.prune(graph, fl.Plan.uniform(graph, scores, ratio, multiple=1)), x)
+        try:
+            other, ignored = copy.deepcopy((model, [modules[n] for n in last]))
+            with torch.enable_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pruner = torch_pruning.pruner.MetaPruner(
+                    other, x, importance=torch_pruning.importance.RandomImportance(), pruning_ratio=ratio,
+                    ignored_layers=ignored,
+                )  # fmt: skip
+                pruner.step()
+            theirs: float | str = round(1 - macs_of(other, x) / whole, 5)
+        except Exception as error:  # whatever it meets in a network
+            theirs = f"{type(error).__name__}: {error}"[:160]
+        row["ratios"].append({"ratio": ratio, "gone": round(1 - ours / whole, 5), "torch_pruning": theirs})
+    return row
+
+
+# Processes and files -------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", help="networks by name, measured anew")
+    parser.add_argument("--below", type=float, help="measure anew what reached less")
+    parser.add_argument("--part", choices=["reach", "torch_pruning"], default="reach")
+    parser.add_argument("--every", type=int, default=1, help="take each so-manieth network of the list")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no network after so many")
+    options = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    torch.set_num_threads(1)
+    import timm  # noqa: F401, once for all processes
+
+    from tests.benchmarks.foreign_networks import listed
+
+    begun = time.monotonic()
+    names = options.only or listed(FOLDER)[:: options.every]
+    path = FOLDER / f"{options.part}.jsonl"
+    rows = read(path)
+    for name in names:
+        old = rows.get(name)
+        low = old is not None and options.below is not None and old.get("reach", 0) < options.below
+        if (old is not None and not low and not options.only) or time.monotonic() - begun > options.seconds:
+            continue
+        rows[name] = in_process(measured if options.part == "reach" else compared, name)
+        with path.open("a") as file:
+            file.write(json.dumps(rows[name]) + "\n")
+        print(f"{name:46} {rows[name].get('reach', rows[name].get('failed'))}", flush=True)
+    write(read(FOLDER / "reach.jsonl"), read(FOLDER / "torch_pruning.jsonl"))
+
+
+def read(path: Path) -> dict[str, dict]:
+    """Return the last row of each network."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {row["name"]: row for row in rows}
+
+
+def in_process(measure: Callable[[str], dict], name: str) -> dict:
+    """Return what a function says of a network in a process of its own, or how that ended."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=partial(_told, measure, name, sender))
+    process.start()
+    sender.close()
+    row = {"name": name, "failed": f"took longer than {SECONDS} s"}
+    if receiver.poll(SECONDS):
+        try:
+            row = receiver.recv()
+        except EOFError:
+            row = {"name": name, "failed": "the process ended (memory)"}
+    process.kill()
+    process.join()
+    return row
+
+
+def _told(measure: Callable[[str], dict], name: str, sender) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
+    warnings.simplefilter("ignore")
+    try:
+        row = measure(name)
+    except Exception as error:
+        row = {"name": name, "failed": f"{type(error).__name__}: {error}"[:300], "at": traceback.format_exc()[-600:]}
+    sender.send(row)
+
+
+# The summary ---------------------------------------------------------------------------------------------------------
+
+
+def write(rows: dict[str, dict], others: dict[str, dict]) -> None:
+    import fpgmlab as fl
+    from tests.surgery.test_brought import TIMM
+
+    done = [row for row in rows.values() if "reach" in row]
+    families = {f"timm:{name}" for name in TIMM}
+    result = {
+        **fl.studies.record(
+            "reach",
+            title="How far pruning reaches into other people's networks",
+            command="python tests/benchmarks/reach.py",
+            machine=fl.studies.machine(threads=1),
+        ),
+        "of timm's families": spread([row for row in done if row["name"] in families]),
+        "of timm": spread([row for row in done if row["name"].startswith("timm:")]),
+        "of all": spread(done),
+        "silent differences": sorted(row["name"] for row in done if differs(row)),
+        "cost not exact": sorted(row["name"] for row in done if not all(exact(plan) for plan in row["plans"])),
+        "plans compared in both modes": sum(compared_in_both(plan) for row in done for plan in row["plans"]),
+        "failed": {row["name"]: row["failed"] for row in rows.values() if "failed" in row},
+        "what stays": reasons(done),
+        "torch-pruning": against(others),
+        "networks": [compact(row) for row in sorted(done, key=lambda row: row["name"])],
+    }
+    OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
+    shown = {key: value for key, value in result.items() if key not in {"study", "networks", "what stays"}}
+    print(json.dumps(shown, indent=1))
+
+
+def spread(rows: list[dict]) -> dict[str, float]:
+    reach = np.array([row["reach"] for row in rows])
+    if not len(reach):
+        return {"networks": 0}
+    low = np.quantile(reach, (0.05, 0.1, 0.25, 0.5))
+    named = dict(zip(("5th percentile", "10th percentile", "quartile", "median"), low, strict=True))
+    rounded = {key: round(float(value), 4) for key, value in (named | {"mean": reach.mean()}).items()}
+    return {"networks": len(rows), **rounded, "below 0.8": int((reach < 0.8).sum())}
+
+
+def differs(row: dict) -> bool:
+    found = [plan[key] for plan in row["plans"] for key in ("apart", "apart_training")]
+    return any(isinstance(value, float) and value > TOLERANCE for value in found)
+
+
+def exact(plan: dict) -> bool:
+    return plan["params_exact"] and plan["macs_exact"] is not False
+
+
+def compared_in_both(plan: dict) -> bool:
+    return all(isinstance(plan[key], float) for key in ("apart", "apart_training"))
+
+
+def reasons(rows: list[dict]) -> list[dict]:
+    """Return the reasons why MACs are out of reach: how many networks, how much of all of them, an example."""
+    found = defaultdict(list)
+    for row in rows:
+        for entry in row["stays"]:
+            found[entry["reason"]].append((entry["share"], row["name"], entry["group"], entry["remedy"]))
+    table = []
+    for reason, entries in found.items():
+        share, name, group, remedy = max(entries)
+        shares = [entry[0] for entry in entries]
+        table.append({
+            "reason": reason, "remedy": remedy, "networks": len(entries),
+            "of the MACs of all": round(sum(shares) / len(rows), 5), "median": round(float(np.median(shares)), 4),
+            "most": share, "example": f"{name} {group}".strip(),
+        })  # fmt: skip
+    return sorted(table, key=lambda entry: -entry["of the MACs of all"])
+
+
+def against(rows: dict[str, dict]) -> dict[str, object]:
+    """Return on how many of the networks that torch-pruning cuts as many MACs are gone here."""
+    pairs = [
+        (row["name"], each["ratio"], each["gone"], each["torch_pruning"])
+        for row in rows.values()
+        for each in row.get("ratios", ())
+    ]
+    cut = [pair for pair in pairs if isinstance(pair[3], float)]
+    alike = [abs(here - there) <= 0.01 for _, _, here, there in cut]
+    least = [here >= there - 0.01 for _, _, here, there in cut]
+    return {
+        "networks": len(rows),
+        "cut by torch-pruning": len({name for name, *_ in cut}),
+        "within 1 % of the MACs": round(float(np.mean(alike)), 4) if cut else None,
+        "at least as many gone, within 1 %": round(float(np.mean(least)), 4) if cut else None,
+        "fewer gone here": [pair for pair, fine in zip(cut, least, strict=True) if not fine],
+    }
+
+
+def compact(row: dict) -> list[object]:
+    """Return name, reach, MACs, groups, free ones, seconds of a trace."""
+    return [row[key] for key in ("name", "reach", "macs", "groups", "free", "trace_seconds")]
+
+
+if __name__ == "__main__":
+    main()
