@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria.rules import BNGamma
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -43,20 +41,9 @@ def gammas(graph: ChannelGraph) -> pd.DataFrame:
         gamma, beta = (
             tensor_of(modules[layer.name], name).detach().to("cpu").double().numpy() for name in ("weight", "bias")
         )
-        for name in graph:
-            where = graph.channels_of(name)
-            mine = np.flatnonzero((layer.outputs >= where.start) & (layer.outputs < where.stop))
-            if len(mine):
-                parts.append(
-                    pd.DataFrame(
-                        {
-                            "group": name,
-                            "layer": layer.name,
-                            "channel": layer.outputs[mine] - where.start,
-                            "gamma": gamma[mine],
-                            "beta": beta[mine],
-                        }
-                    )
-                )
+        for name, channels in graph.groups_of(layer.outputs).items():
+            mine = channels >= 0
+            part = {"group": name, "layer": layer.name, "channel": channels[mine]}
+            parts.append(pd.DataFrame(part | {"gamma": gamma[mine], "beta": beta[mine]}))
     columns = ["group", "layer", "channel", "gamma", "beta"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -75,7 +75,7 @@ class Reconstruction(GraphCriterion):
         ValueError
             As the class.
         """
-        readers = {name: found for name in names if (found := _readers(graph, name))}
+        readers = _readers(graph, names)
         every = {reader.layer.name: reader for reader in chain.from_iterable(readers.values())}
         for layer, reader in every.items():
             check_numbers(layer, reader.weight)
@@ -156,16 +156,17 @@ class _Reader:
         return [Reader(g, w, c, ridge) for g, w, c in own_parts if bool((c >= 0).any())]
 
 
-def _readers(graph: ChannelGraph, name: str) -> list[_Reader]:
-    """Return the layers with weights that read a group's channels; of several with the same weights the first."""
-    where, modules = graph.channels_of(name), dict(graph.model.named_modules())
-    found: dict[int, _Reader] = {}
+def _readers(graph: ChannelGraph, names: Sequence[str]) -> dict[str, list[_Reader]]:
+    """Return the layers with weights that read some groups' channels; of several with the same weights the first."""
+    modules = dict(graph.model.named_modules())
+    found: dict[str, dict[int, _Reader]] = {name: {} for name in names}
     for layer in graph.layers:
-        reads = ((layer.inputs >= where.start) & (layer.inputs < where.stop)).any()
-        if reads and layer.kind in PRODUCERS and not layer.depthwise:
+        if layer.kind in PRODUCERS and not layer.depthwise:
             weight = tensor_of(modules[layer.name], "weight")
-            found.setdefault(id(weight), _Reader(layer, weight))
-    return list(found.values())
+            for name in graph.groups_of(layer.inputs):
+                if name in found:
+                    found[name].setdefault(id(weight), _Reader(layer, weight))
+    return {name: list(layers.values()) for name, layers in found.items() if layers}
 
 
 def _held_together(readers: Mapping[str, Sequence[_Reader]], split: Mapping[str, Tensor]) -> Iterator[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -104,13 +104,12 @@ def _by_layers(graph: ChannelGraph, criterion: Criterion, names: Sequence[str]) 
     for layer in graph.layers:
         if layer.kind not in criterion.kinds or layer.depthwise or modules[layer.name].weight is None:
             continue
-        made, read = (_by_group(graph, names, channels) for channels in (layer.outputs, layer.inputs))
-        if made:
+        if made := _among(found, graph.groups_of(layer.outputs)):
             points = filters(modules[layer.name])
             blocks = [_scored(criterion, block, layer) for block in points.chunk(layer.groups)]
             for name, index in made:
                 found[name].append(_mean_by_channel(torch.cat(blocks), index, graph[name].channels))
-        if criterion.consumers and read:
+        if criterion.consumers and (read := _among(found, graph.groups_of(layer.inputs))):
             points = readers(modules[layer.name])
             for name, index in read:
                 sums = torch.zeros(graph[name].channels, dtype=torch.float64)
@@ -189,15 +188,8 @@ def _scored(criterion: Criterion, points: Tensor, layer: Layer) -> Tensor:
         raise ValueError(f"layer {layer.name!r} cannot be scored by {criterion.label}: {error}") from error
 
 
-def _by_group(graph: ChannelGraph, names: Sequence[str], channels: np.ndarray) -> list[tuple[str, Tensor]]:
-    """Return for each group that a layer touches the number of each slot's channel in it, -1 for another group's."""
-    split = []
-    for name in names:
-        where = graph.channels_of(name)
-        mine = (channels >= where.start) & (channels < where.stop)
-        if mine.any():
-            split.append((name, torch.from_numpy(np.where(mine, channels - where.start, -1))))
-    return split
+def _among(names: Container[str], groups: Mapping[str, np.ndarray]) -> list[tuple[str, Tensor]]:
+    return [(name, torch.from_numpy(index)) for name, index in groups.items() if name in names]
 
 
 def _mean_by_channel(values: Tensor, index: Tensor, channels: int) -> Tensor:

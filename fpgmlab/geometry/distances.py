@@ -12,7 +12,7 @@ DISTANCES = ("euclidean", "l1", "cosine")
 Distance = str | float
 
 _SMALL = 2**18  # n² dim up to which differences are quicker than a matrix product
-_MANY, _LARGE = 512, 2**27  # n, and n² dim, from which a first pass in float32 pays
+_MANY, _LARGE = 256, 2**25  # n, and n² dim, from which a first pass in float32 pays
 _ROWS = 128  # of a block of distances: stays in a core's cache
 _ERROR = 1e-7  # of a sum of the first pass, relative: several times what is found
 _SAMPLE = 16  # rows on which it is measured
@@ -195,10 +195,10 @@ def _gram_sums(points: Tensor, exact: Tensor, lengths: Tensor) -> tuple[Tensor, 
         level = norms[start:stop, None] + norms[start:]  # (rows, n - start)
         squares = level.addmm_(points[start:stop], points[start:].T, alpha=-2)
         squares.diagonal().fill_(torch.inf)
-        close = (squares <= _CLOSE[points.dtype] * norms[start:stop, None]).nonzero()
+        close = _close(squares, norms[start:stop, None])
         squares.diagonal().zero_()
         root = squares.sqrt_()
-        if len(close):
+        if close is not None:
             same += _recompute(root, close, exact, start)
         sums[start:stop] += root.sum(dim=1, dtype=sums.dtype)
         sums[stop:] += root[:, stop - start :].sum(dim=0, dtype=sums.dtype)
@@ -213,13 +213,22 @@ def _row_sums(points: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
         itself = torch.arange(len(part), device=part.device), part
         squares = (norms[part, None] + norms).addmm_(points[part], points.T, alpha=-2)
         squares[itself] = torch.inf
-        i, j = (squares <= _CLOSE[points.dtype] * norms[part, None]).nonzero().unbind(dim=1)
+        close = _close(squares, norms[part, None])
         squares[itself] = 0
         root = squares.sqrt_()
-        if len(i):
+        if close is not None:
+            i, j = close.unbind(dim=1)
             root[i, j] = _exact(points, part[i], j)
         sums.append(root.sum(dim=1))
     return torch.cat(sums)
+
+
+def _close(squares: Tensor, norms: Tensor) -> Tensor | None:
+    """Return which squared distances (rows, n) have lost their digits, (k, 2), by squared norms (rows, 1); or None."""
+    share = _CLOSE[squares.dtype]
+    if bool(squares.amin() > share * norms.max()):
+        return None  # one quick pass, as nearly always
+    return (squares <= share * norms).nonzero()
 
 
 def _recompute(root: Tensor, close: Tensor, points: Tensor, start: int) -> list[Tensor]:

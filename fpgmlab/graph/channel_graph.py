@@ -77,8 +77,9 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         self.example_input = example_input
         self.layers = tuple(layers)
         self._groups = {group.name: group for group in groups}
-        stops = np.cumsum([0] + [group.channels for group in groups])
-        self._slices = {g.name: slice(int(a), int(b)) for g, a, b in zip(groups, stops, stops[1:], strict=False)}
+        self._bounds = np.cumsum([0] + [group.channels for group in groups])  # where each group begins, and the end
+        bounds = self._bounds.tolist()
+        self._slices = {g.name: slice(a, b) for g, a, b in zip(groups, bounds, bounds[1:], strict=False)}
         self._some = tuple(sides)
         self._costs = CostModel(model, self.layers, list(self._slices.values()), other_macs)
 
@@ -183,14 +184,9 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         stay = self._mask(plan)
         for layer, does, channels in self._some:
             if not stay[channels].any():
-                groups = [
-                    n
-                    for n, where in self._slices.items()
-                    if ((channels >= where.start) & (channels < where.stop)).any()
-                ]
                 raise ValueError(
                     f"layer {layer!r} would {does} no channel any more: the plan removes all {len(channels)} that it "
-                    f"{does}s, of group {few(groups)}. Keep at least one of them."
+                    f"{does}s, of group {few(self.groups_of(channels))}. Keep at least one of them."
                 )
 
     def _check_groups(self, plan: HasRemoved) -> None:
@@ -233,6 +229,16 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
     def channels_of(self, name: str) -> slice:
         """Return where the channels of the group of a name lie in the numbering of ``layers``."""
         return self._slices[self[name].name]
+
+    def groups_of(self, channels: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the groups to which some channels (n,) of ``layers`` belong, in order, by name.
+
+        Each with their numbers in it, (n,); -1 where a channel is of another group, or of none.
+        """
+        names, owner = tuple(self._groups), np.searchsorted(self._bounds, channels, side="right") - 1
+        alone = len(owner) > 0 and owner[0] == owner.min() == owner.max()
+        found = (int(group) for group in (owner[:1] if alone else np.unique(owner)) if group >= 0)
+        return {names[group]: np.where(owner == group, channels - self._bounds[group], -1) for group in found}
 
     def protecting(self, reasons: Mapping[str, str]) -> ChannelGraph:
         """Return the same graph with more groups protected, by name with the reason."""
