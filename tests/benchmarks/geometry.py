@@ -2,10 +2,14 @@
 """How fast FPGM's scores and exact medians are, against scipy's cdist: ratios in one interleaved run.
 
 python tests/benchmarks/geometry.py                # prints a table and writes data/results/geometry.json
+python tests/benchmarks/geometry.py --part network # scores of whole networks alone, into the same file
 
 For each distinct shape of ResNet-152's convolutions (Gaussian weights: many near-ties) and of YOLOv5l's, the three are
 run in turn; the best of a few rounds counts, times the number of layers of that shape. The removed sets at ratios 0.1
 to 0.9 are compared with scipy's for each shape, and for every layer of the trained networks that ship.
+
+Of whole networks: `fl.score` of ResNet-152 against nothing but ``torch.cdist(w, w).sum(1)`` of its convolutions, in
+seconds of the processor, and what a network of very many small groups takes.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ import fpgmlab as fl
 from fpgmlab.geometry import distance_sums, geometric_median
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+OUTPUT = ROOT / "data" / "results" / "geometry.json"
 RATIOS = np.arange(1, 10) / 10
 
 
@@ -66,10 +71,10 @@ def yolov5l_shapes() -> Counter:
     return Counter(shapes)
 
 
-def seconds(call: Callable[[], object]) -> tuple[float, object]:
-    start = time.perf_counter()
+def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> tuple[float, object]:
+    start = clock()
     result = call()
-    return time.perf_counter() - start, result
+    return clock() - start, result
 
 
 def same_sets(ours: np.ndarray, theirs: np.ndarray) -> bool:
@@ -160,11 +165,50 @@ def extra_memory() -> dict:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    result = {
+def whole_network(rounds: int) -> dict:
+    """Compare `fl.score` of ResNet-152 with torch's bare distances; on one thread, as seconds of the processor are."""
+    from torchvision.models import resnet152
+
+    torch.manual_seed(0)
+    model = resnet152().eval()
+    graph = fl.trace(model, torch.zeros(1, 3, 64, 64))
+    modules = dict(model.named_modules())
+    weights = [m.weight.detach().flatten(1) for m in modules.values() if isinstance(m, nn.Conv2d)]
+    best, scores = dict.fromkeys(("cdist", "score"), np.inf), {}
+    for _ in range(rounds):
+        took, _ = seconds(lambda: [torch.cdist(w, w).sum(1) for w in weights], time.process_time)
+        best["cdist"] = min(best["cdist"], took)
+        took, scores = seconds(lambda: fl.score(graph, "fpgm"), time.process_time)
+        best["score"] = min(best["score"], took)
+    first = {name: modules[group.producers[0]].weight.detach() for name, group in graph.items()}
+    points = {name: weight.flatten(1).double().numpy() for name, weight in first.items()}
+    same = [same_sets(scores[name].numpy(), cdist(v, v).sum(1)) for name, v in points.items()]
+    return {
+        "groups": len(graph),
+        "with_the_same_sets": sum(same),
+        "cdist_seconds": round(best["cdist"], 3),
+        "score_seconds": round(best["score"], 3),
+        "score_over_cdist": round(best["score"] / best["cdist"], 2),
+    }
+
+
+def many_groups(counts: tuple[int, ...] = (250, 500, 1000)) -> dict:
+    """Return what tracing, scoring, a plan and its cost take of networks of very many groups of four channels."""
+    table = []
+    for count in counts:
+        layers = [layer for _ in range(count) for layer in (nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))]
+        model = nn.Sequential(*layers, nn.Conv2d(4, 2, 1)).eval()
+        steps = {}
+        steps["trace"], graph = seconds(lambda m=model: fl.trace(m, torch.zeros(1, 4, 2, 2)), time.process_time)
+        steps["score"], scores = seconds(lambda g=graph: fl.score(g, "fpgm"), time.process_time)
+        steps["plan"], plan = seconds(lambda g=graph, s=scores: fl.Plan.uniform(g, s, 0.5), time.process_time)
+        steps["cost"], _ = seconds(lambda g=graph, p=plan: g.cost(p), time.process_time)
+        table.append({"groups": len(graph), **{step: round(took, 3) for step, took in steps.items()}})
+    return {"seconds": table}
+
+
+def layer_by_layer(rounds: int) -> dict:
+    return {
         **fl.studies.record(
             "geometry",
             title="How fast scores of FPGM and exact medians are, against scipy",
@@ -175,10 +219,30 @@ def main() -> None:
         "trained": trained_layers(),
         "extra_memory_over_matrix": extra_memory(),
     }
+
+
+def of_networks(rounds: int) -> dict:
+    torch.set_num_threads(1)
+    head = fl.studies.part("python tests/benchmarks/geometry.py --part network")
+    return {"network": {**head, "resnet152": whole_network(rounds), "many_groups": many_groups()}}
+
+
+PARTS = {"layers": layer_by_layer, "network": of_networks}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--part", choices=["all", *PARTS], default="all")
+    options = parser.parse_args()
+    result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    for name, part in PARTS.items():
+        if options.part in ("all", name):
+            result |= part(options.rounds)
     text = json.dumps(result, indent=2)
     print(text)
-    (ROOT / "data" / "results").mkdir(exist_ok=True)
-    (ROOT / "data" / "results" / "geometry.json").write_text(text + "\n")
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(text + "\n")
 
 
 if __name__ == "__main__":

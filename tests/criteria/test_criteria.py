@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -321,3 +322,14 @@ def test_batch_norm_without_scales_is_no_gamma():
     assert len(fl.gammas(graph)) == 0
     with pytest.raises(ValueError, match="'BNGamma' does not apply to group '0': it has no batch_norm with weights"):
         fl.score(graph, "bn_gamma")
+
+
+def test_very_many_groups_cost_little():
+    """A second of the processor would be ten times what it takes: nothing is asked of each group for each layer."""
+    model = nn.Sequential(*[nn.Conv2d(4, 4, 1) for _ in range(1000)])
+    graph = fl.trace(model, torch.zeros(1, 4, 2, 2))
+    start = time.process_time()
+    scores = fl.score(graph, "fpgm")
+    assert time.process_time() - start < 1
+    assert len(scores) == len(graph) == 1000
+    assert_allclose(scores["998"], cdist(*[model[998].weight.detach().flatten(1).double()] * 2).sum(1), rtol=1e-12)

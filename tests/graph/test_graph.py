@@ -224,6 +224,21 @@ def test_keep_numbers_channels_over_all_groups():
         graph.channels_of("conv3")
 
 
+def test_groups_of_channels():
+    graph = traced("concatenation")
+    for layer in graph.layers:
+        found = graph.groups_of(layer.inputs)
+        for name, group in graph.items():
+            where = graph.channels_of(name)
+            mine = (layer.inputs >= where.start) & (layer.inputs < where.stop)
+            assert (name in found) == mine.any()
+            if mine.any():
+                assert found[name][mine].tolist() == (layer.inputs[mine] - where.start).tolist()
+                assert (found[name][~mine] == -1).all() and found[name].max() < group.channels
+    assert max(len(graph.groups_of(layer.inputs)) for layer in graph.layers) > 1
+    assert graph.groups_of(np.array([-1])) == graph.groups_of(np.zeros(0, dtype=int)) == {}
+
+
 def test_wrong_example_input_names_the_module(resnet: nn.Module):
     with pytest.raises(fl.TracingError, match=r"ResNet could not be traced.*\[\(1, 3, 28, 28\)\] failed in 'conv1'"):
         fl.trace(resnet, torch.randn(1, 3, 28, 28))
