@@ -743,9 +743,28 @@ def unpacked_channels(m, x):
     return m.fc(torch.stack([a, b, c, d], 1).mean((2, 3)))
 
 
-@network({"conv": "mixes or hides"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(2, 5)})
+@network({"conv": None} | HEAD, lambda: {"conv": conv(3, 12), "fc": nn.Linear(3, 5)}, channels={"conv": 3})
 def pixel_shuffle(m, x):
     return m.fc(pooled(F.pixel_shuffle(m.conv(x), 2)))
+
+
+@network({"conv": None, "last": None} | HEAD, lambda: {"conv": conv(3, 6), "last": conv(24, 4), "fc": nn.Linear(4, 5)})
+def pixel_unshuffle(m, x):
+    return m.fc(pooled(m.last(F.pixel_unshuffle(m.conv(x), 2))))
+
+
+@network(
+    {"conv": None, "last": None} | HEAD,
+    lambda: {"conv": conv(3, 12), "last": conv(12, 4), "fc": nn.Linear(4, 5)},
+    channels={"conv": 4},
+)
+def channel_shuffle(m, x):
+    return m.fc(pooled(m.last(F.channel_shuffle(m.conv(x), 3))))
+
+
+@network({"conv": None, "last": None} | HEAD, lambda: {"conv": conv(3, 6), "last": conv(18, 4), "fc": nn.Linear(4, 5)})
+def each_channel_three_times(m, x):
+    return m.fc(pooled(m.last(m.conv(x).repeat_interleave(3, 1))))
 
 
 # Activations and normalisations --------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from fpgmlab.graph.tracing.movement import MOVEMENT, move
 from fpgmlab.graph.tracing.norms import norm_rule
 from fpgmlab.graph.tracing.recorder import TraceRecorder
 from fpgmlab.graph.tracing.reductions import OVER_CHANNELS, reduction_rule
+from fpgmlab.graph.tracing.shuffles import SHUFFLES
 from fpgmlab.graph.tracing.suspicion import asked_by_model
 from fpgmlab.graph.tracing.widths import Width, numbers_in, unmarked, with_widths
 from fpgmlab.graph.tracing.written import may_write
@@ -166,7 +167,7 @@ class LabelMode(TorchFunctionMode):
                 rule(self.to, name, args, kwargs, out)
         elif name in MOVEMENT and results:
             move(self.to, name, func, args, kwargs, out)
-        elif (rule := rule_for(name) or reduction_rule(name) or CONTRACTIONS.get(name)) is not None and results:
+        elif (rule := _rule_for(name)) is not None and results:
             rule(self.to, name, func, args, kwargs, out)
         elif name not in _HARMLESS:
             tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -216,6 +217,10 @@ class LabelMode(TorchFunctionMode):
     def spent(self, attribute: Attribute, use: str) -> None:
         if self.inside == 0:
             self.to.spend([attribute], use)
+
+
+def _rule_for(name: str) -> Callable[..., None] | None:
+    return rule_for(name) or reduction_rule(name) or CONTRACTIONS.get(name) or SHUFFLES.get(name)
 
 
 def _picks(name: str, args: tuple) -> bool:

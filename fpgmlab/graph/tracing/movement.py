@@ -23,7 +23,7 @@ from fpgmlab.graph.tracing.widths import Width
 MOVEMENT = words(
     """view reshape flatten unflatten view_as reshape_as permute transpose swapaxes swapdims movedim moveaxis squeeze
     unsqueeze cat concat concatenate stack hstack vstack chunk split split_with_sizes tensor_split unbind narrow select
-    getitem expand repeat roll flip index_select T mT pad tile"""
+    getitem expand repeat repeat_interleave roll flip index_select T mT pad tile"""
 )
 SIZED = words("view reshape expand unflatten")  # their sizes may be numbers of channels
 _RESHAPE = words("view reshape flatten unflatten")
