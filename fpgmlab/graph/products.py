@@ -53,7 +53,9 @@ def tensors_and_weights(model: nn.Module, layers: Sequence[Layer]) -> tuple[Prod
             continue
         for name, row in _layer_factors(layer, tensors, 2 * i, 2 * i + 1, one):
             factors[name] = row
-            if layer.kind in PRODUCERS and split_name(name)[1] == "weight":
+            if (layer.kind == "tensor" and layer.positions) or (
+                layer.kind in PRODUCERS and split_name(name)[1] == "weight"
+            ):
                 weights.append(row)
                 positions.append(layer.positions)
     rows = [factors.get(name, (one, one, tensor.numel(), 1)) for name, tensor in tensors.items()]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fpgmlab.common.modules import named_tensors
 from fpgmlab.graph.tracing.attributes import Attribute, Derived
 from fpgmlab.graph.tracing.labels import ELEMENTWISE
-from fpgmlab.graph.tracing.layers import TracedLayer
+from fpgmlab.graph.tracing.layers import CONVOLUTIONS, TracedLayer
 from fpgmlab.graph.tracing.movement import SIZED
 from fpgmlab.graph.tracing.picking import PICKING
 from fpgmlab.graph.tracing.trace import Trace
@@ -73,7 +73,7 @@ class Counting(ABC):
     def check_numbers(self, name: str, numbers: Sequence[Width | Attribute], inputs: Sequence[Tensor]) -> None:
         """A number of channels may shape the tensor that it was read from; anything else relies on it."""
         labels = [self.get(tensor) for tensor in inputs]
-        if (name in SIZED or name in PICKING) and any(label is not None for label in labels):
+        if (name in SIZED or name in PICKING or name in CONVOLUTIONS) and any(label is not None for label in labels):
             return  # the rule looks what they say
         self.spend(numbers, repr(name))
         if name in _NORMED:  # over as many channels as its weight has

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from fpgmlab.common.modules import split_name
+from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.computed import why_computed
 from fpgmlab.graph.tracing.labels import Recorder, along
+from fpgmlab.graph.tracing.widths import Width
 
 _RANKS = {f"{kind}{n}d": n for n in (1, 2, 3) for kind in ("conv", "conv_transpose")}
+CONVOLUTIONS = frozenset(_RANKS)
 _OWN = {"weight", "bias", "running_mean", "running_var"}
 
 
@@ -24,11 +27,12 @@ class TracedLayer:
     """What one layer does with channels; ``inputs`` and ``outputs`` hold a label for each channel, 0 for a fixed one.
 
     ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu, tensor
-    (a parameter or buffer that takes part by itself, cut along ``dim``), number (a module's attribute that holds how
-    many they are, at the place ``dim`` of a tuple or, -1, by itself) or computed (a convolution or linear operation
-    whose weight is no layer's own: nobody cuts it, its weight has so many ``numbers``). Only convolutions and linear
-    layers have ``inputs``: the others' channels are their outputs. ``positions`` is the number of times that its kernel
-    is applied in the forward pass of one example; ``by_content`` where the data decide it (a detector's proposals).
+    (a parameter or buffer that takes part by itself, cut along ``dim``; with ``positions`` one that filters channels),
+    number (a module's attribute that holds how many they are, at the place ``dim`` of a tuple or, -1, by itself),
+    reduction (see `fpgmlab.graph.tracing.reductions`) or computed (a convolution or linear operation whose weight is no
+    layer's own: nobody cuts it, its weight has so many ``numbers``). Only convolutions and linear layers have
+    ``inputs``: the others' channels are their outputs. ``positions`` is the number of times that its kernel is applied
+    in the forward pass of one example; ``by_content`` where the data decide it (a detector's proposals).
     """
 
     name: str
@@ -84,6 +88,14 @@ def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: T
     area = tensor if transposed else out
     positions = area.numel() // area.shape[-rank - 1] // to.batch
     owner = owner_of(to, [weight], nn.modules.conv._ConvNd)
+    if _is_filter(to, ids, given, groups):
+        to.spend([leaf for leaf in pytree.tree_leaves((args[3:], kwargs)) if leaf is not groups], repr(name))
+        layer = TracedLayer(to.name_of(weight) or "", "tensor", outputs=ids.numpy(), positions=positions)
+        to.record(layer)
+        return to.put(out, to.get(tensor))
+    to.spend(pytree.tree_leaves((args[3:], kwargs)), repr(name))
+    if isinstance(groups, Width):
+        to.freeze(torch.from_numpy(groups.ids), f"its number of channels shapes another tensor through {name!r}")
     if owner is None or to.modules[owner].groups != groups or to.modules[owner].transposed != transposed:
         outputs = _computed(to, ids, filters, positions, weight)
         return to.put(out, outputs.reshape((1,) * (out.ndim - rank - 1) + (-1,) + (1,) * rank))
@@ -107,6 +119,19 @@ def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: T
     kind = "conv_transpose" if transposed else "conv"
     to.record(TracedLayer(owner, kind, outputs.numpy(), ids.numpy(), groups, positions))
     to.put(out, outputs.reshape((1,) * (out.ndim - rank - 1) + (-1,) + (1,) * rank))
+
+
+def _is_filter(to: LayerRecorder, ids: Tensor, given: dict, groups: int) -> bool:
+    """Tell whether a model's own tensor filters each channel by itself, as blurring does, and can be cut with them."""
+    weight = given["weight"]
+    named = isinstance(to.modules.get(split_name(to.name_of(weight) or "")[0]), nn.modules.conv._ConvNd)
+    if to.name_of(weight) is None or named or given.get("bias") is not None or weight.shape[:2] != (len(ids), 1):
+        return False
+    if groups != len(ids) or len(ids) < 2 or not bool((ids > 0).all()):
+        return False
+    if isinstance(groups, Width):
+        return bool(np.isin(groups.ids, ids.numpy()).all())
+    return isinstance(groups, Attribute) and to.count(ids.numpy(), groups)
 
 
 def _linear(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
