@@ -34,6 +34,8 @@ def match_attributes(module: nn.Module) -> None:
         if module.num_groups == module.num_channels:
             module.num_groups = len(module.weight)
         module.num_channels = len(module.weight)
+    elif isinstance(module, nn.Embedding):
+        module.num_embeddings, module.embedding_dim = module.weight.shape
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(module.weight)
     elif hasattr(module, "normalized_shape"):  # also of a user's own layer norm

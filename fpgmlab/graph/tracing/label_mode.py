@@ -5,7 +5,7 @@ What is not understood is never guessed: the channels that go into it are frozen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fpgmlab.common.modules import split_name, tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute, Owner
 from fpgmlab.graph.tracing.contraction import CONTRACTIONS
-from fpgmlab.graph.tracing.labels import give_up, rule_for, words
+from fpgmlab.graph.tracing.labels import give_up, laid, rule_for, words
 from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
 from fpgmlab.graph.tracing.norms import norm_rule
@@ -66,9 +66,9 @@ class _Unseen(TorchDispatchMode):
 class LabelMode(TorchFunctionMode):
     """Sees every torch function of a forward pass and gives its results their labels."""
 
-    def __init__(self, model: nn.Module, batch: int, as_numbers: bool = False) -> None:
+    def __init__(self, model: nn.Module, batch: int, dims: Mapping[str, int], as_numbers: bool = False) -> None:
         super().__init__()
-        self.to = TraceRecorder(model, batch)
+        self.to = TraceRecorder(model, batch, dims)
         self.unseen = _Unseen(self)
         self.owner = Owner(self, as_numbers)
         self.inside = 0  # torch functions that are running
@@ -123,9 +123,9 @@ class LabelMode(TorchFunctionMode):
             labels = self._counted(args[0], label)
             if labels is not None:
                 return self._count(name, args, kwargs, labels)
-        own = self.to.per_channel(name, inputs)
+        own = self.to.own.begin(name, args, inputs)
         for layer, tensor in own:
-            self.to.put(tensor, torch.from_numpy(layer.outputs).reshape(tensor.shape))
+            self.to.put(tensor, laid(torch.from_numpy(layer.outputs), layer.dim, tensor.ndim))
         if numbers:
             self.to.check_numbers(name, numbers, inputs)
         if name == "batch_norm" and not self.to.counting:
@@ -145,6 +145,7 @@ class LabelMode(TorchFunctionMode):
         if not any(result is tensor for result in results for tensor in inputs):
             for layer, _ in own:
                 self.to.record(layer)
+        self.to.own.settle(name, inputs)
         if any(self.to.get(tensor) is not None for tensor in inputs) or makes_channels(name):
             self._apply(name, func, args, kwargs, out)
         for _, tensor in own:

@@ -65,6 +65,7 @@ class Recorder(Protocol):
     def freeze(self, label: Tensor | None, reason: str, remedy: str = "") -> None: ...
     def equal_parts(self, parts: Sequence[Tensor]) -> None: ...
     def units(self, label: Tensor, name: str) -> None: ...
+    def is_own(self, label: Tensor) -> bool: ...
     def is_model_tensor(self, tensor: Tensor) -> bool: ...
     def slice_model_tensor(self, tensor: Tensor, dim: int, label: Tensor) -> None: ...
     def count(self, ids: np.ndarray, attribute: Attribute) -> bool: ...
@@ -90,6 +91,11 @@ def along(label: Tensor, dim: int, size: int) -> Tensor | None:
     if any(d != dim for d in varying(label)):
         return None
     return label.reshape(-1).expand(size)
+
+
+def laid(labels: Tensor, dim: int, ndim: int) -> Tensor:
+    """Return labels (channels,) as a label tensor that changes along one of so many dimensions."""
+    return labels.reshape(tuple(-1 if d == dim else 1 for d in range(ndim)))
 
 
 def align(tensor: Tensor, ndim: int) -> Tensor:
@@ -123,10 +129,10 @@ def _elementwise(to: Recorder, name: str, func: Callable, args: tuple, kwargs: d
     if not isinstance(out, Tensor):  # where(condition): the places of its channels
         return give_up(to, operands, f"{name!r} takes some of its channels by value")
     merged: Tensor | None = None
-    for operand in operands:
-        label = to.get(operand)
-        if label is None:
-            continue
+    labelled = [(operand, label) for operand in operands if (label := to.get(operand)) is not None]
+    if len(labelled) > 1:  # a result has the labels of activations, also where a model's own tensor comes first
+        labelled.sort(key=lambda each: to.is_own(each[1]))
+    for operand, label in labelled:
         label = align(label, out.ndim)
         if merged is None:
             merged, merged_shape = label, align(operand, out.ndim).shape

@@ -23,11 +23,11 @@ from fpgmlab.graph.tracing.widths import Width
 MOVEMENT = words(
     """view reshape flatten unflatten view_as reshape_as permute transpose swapaxes swapdims movedim moveaxis squeeze
     unsqueeze cat concat concatenate stack hstack vstack chunk split split_with_sizes tensor_split unbind narrow select
-    getitem expand repeat repeat_interleave roll flip index_select T mT pad tile"""
+    getitem expand repeat repeat_interleave roll flip index_select t T mT pad tile"""
 )
 SIZED = words("view reshape expand unflatten")  # their sizes may be numbers of channels
 _RESHAPE = words("view reshape flatten unflatten")
-_JOINING = words("cat concat concatenate stack hstack vstack")
+JOINING = words("cat concat concatenate stack hstack vstack")
 
 
 def move(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
@@ -114,21 +114,37 @@ def _check_moved(
     to: Recorder, name: str, sources: list[Tensor], labels: list[Tensor], args: tuple, kwargs: dict
 ) -> None:
     """Note what a cut must keep to follow, and freeze what it could not follow."""
-    if name in _JOINING and len(varying(labels[0])) > min(len(varying(source)) for source in sources):
-        _join_rows(to, name, sources, len(list(tensors_in(args))))
+    if name in JOINING and len(varying(labels[0])) > min(len(varying(source)) for source in sources):
+        sources.sort(key=to.is_own)
+        if _join_rows(to, name, sources, len(list(tensors_in((args, kwargs))))):
+            labels[0] = _as_first(labels[0], sources)
     if name in PICKING:
         check_picked(to, name, sources[0], labels, args, kwargs)
 
 
-def _join_rows(to: Recorder, name: str, sources: list[Tensor], joined: int) -> None:
-    """Tie channels that were put side by side, in rows: once flattened, they keep their order only if whole rows go."""
+def _join_rows(to: Recorder, name: str, sources: list[Tensor], joined: int) -> bool:
+    """Tie channels that were put side by side, in rows: once flattened, they keep their order only if whole rows go.
+
+    Returns whether they could be tied.
+    """
     shapes = [source.shape for source in sources]
     if len(sources) == joined and all(len({1, *sizes}) <= 2 for sizes in zip(*shapes, strict=True)):
         for source in sources[1:]:
             to.tie(*torch.broadcast_tensors(sources[0], source))
-        return
+        return True
     for source in sources:
         to.freeze(source, f"{name!r} puts its channels in rows beside others")
+    return False
+
+
+def _as_first(label: Tensor, sources: list[Tensor]) -> Tensor:
+    """Return a label with the channels of the first source in place of those that were tied to them."""
+    first = torch.arange(int(label.max()) + 1)
+    for source in sources[1:]:
+        into, other = torch.broadcast_tensors(sources[0], source)
+        first[other.reshape(-1)] = into.reshape(-1)
+    first[0] = 0  # fixed
+    return compact(first[label])
 
 
 def _check_sizes(to: Recorder, name: str, sizes: list[object], label: Tensor) -> None:

@@ -6,7 +6,7 @@ They run the model's own code, so any control flow, in-place operation or reuse 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from inspect import signature
 
@@ -47,16 +47,24 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
         raise TracingError(
             f"{type(model).__name__} has no weights yet ({lazy[0]!r} is lazy): run it once, then trace it."
         )
-    mode = LabelMode(model, _examples(example_input))
+    mode = _traced(model, example_input, {})
+    if mode.to.own.turned:  # tables whose channels are not where they mostly are
+        mode = _traced(model, example_input, mode.to.own.turned)
+    mode.to.trace.suspect = mode.to.trace.suspect or reads_records(model)
+    return mode.to.trace
+
+
+def _traced(model: nn.Module, example_input: object, dims: Mapping[str, int]) -> LabelMode:
+    """Return the mode that has seen a model run; ``dims`` are those of its own tensors' channels, where known."""
+    mode = LabelMode(model, _examples(example_input), dims)
     try:
         _trace(mode, model, example_input)
     except TracingError:
         raise
     except Exception:  # code may take plain numbers only: a table by numbers of channels, where no width is found
-        mode = LabelMode(model, _examples(example_input), as_numbers=True)
+        mode = LabelMode(model, _examples(example_input), dims, as_numbers=True)
         _trace(mode, model, example_input)
-    mode.to.trace.suspect = mode.to.trace.suspect or reads_records(model)
-    return mode.to.trace
+    return mode
 
 
 def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:

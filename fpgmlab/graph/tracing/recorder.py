@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,16 +12,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from fpgmlab.common.modules import split_name
 from fpgmlab.graph.running import Place, Running
 from fpgmlab.graph.tracing.counting import Counting
-from fpgmlab.graph.tracing.labels import ELEMENTWISE, UNARY, unique_pairs
+from fpgmlab.graph.tracing.labels import laid, unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
-from fpgmlab.graph.tracing.movement import MOVEMENT
+from fpgmlab.graph.tracing.own import OwnTensors
 from fpgmlab.graph.tracing.reasons import Reason
 from fpgmlab.graph.tracing.reduced import Reduced
 from fpgmlab.graph.tracing.row_numbers import RowNumbers
 from fpgmlab.graph.tracing.written import Held
-
-# Operations through which a model's scale or shift for each channel reaches the activations.
-_SCALING = MOVEMENT | UNARY | ELEMENTWISE
 
 
 class TracingError(ValueError):
@@ -36,12 +33,15 @@ class TraceRecorder(Counting):
     model : nn.Module
     batch : int
         Examples in the forward pass.
+    dims : mapping of str to int
+        Along which dimension some of the model's own tensors have their channels, as for `OwnTensors`.
     """
 
-    def __init__(self, model: nn.Module, batch: int) -> None:
+    def __init__(self, model: nn.Module, batch: int, dims: Mapping[str, int]) -> None:
         super().__init__(model)
         self.batch = batch
         self.modules = dict(model.named_modules())
+        self.own = OwnTensors(self, dims)
         self.running = Running()
         self.reductions = self.trace.reductions
         self.reduced = Reduced(self.freeze_ids)
@@ -88,6 +88,9 @@ class TraceRecorder(Counting):
     def equal_parts(self, parts: Sequence[Tensor]) -> None:
         self.trace.parts.append([part.numpy() for part in parts])
 
+    def is_own(self, label: Tensor) -> bool:
+        return self.own.alone(label)
+
     def units(self, label: Tensor, name: str) -> None:
         """Note that each of these labels stands for several channels that go together."""
 
@@ -132,12 +135,12 @@ class TraceRecorder(Counting):
         return torch.arange(start, start + count)
 
     def reserve(self, tensor: Tensor) -> Tensor | None:
-        """Return labels for the sizes of a model's tensor of one number per channel; `finish` says whose they are."""
-        name = self.names[id(tensor)]
-        if tensor.numel() < 2 or max(tensor.shape) != tensor.numel():
+        """Return labels for the sizes of a model's tensor that could have channels; `finish` says whose they are."""
+        name, dim = self.names[id(tensor)], self.own.dim_of(tensor)
+        if dim is None:
             return None
         if name not in self.reserved:
-            self.reserved[name] = self.new_labels(tensor.numel()).reshape(tensor.shape)
+            self.reserved[name] = laid(self.new_labels(tensor.shape[dim]), dim, tensor.ndim)
         return self.reserved[name]
 
     def add_macs(self, macs: int) -> None:
@@ -145,25 +148,6 @@ class TraceRecorder(Counting):
 
     def current_module(self) -> str:
         return self.running.names[-1] if self.running.names else ""
-
-    def per_channel(self, name: str, inputs: list[Tensor]) -> list[tuple[TracedLayer, Tensor]]:
-        """Label a model's tensors of one number per channel where a calculation with them alone begins.
-
-        A frozen batch norm's scale, ``gamma.view(1, -1, 1, 1)``: what meets activations later shows whose channels
-        these are, and ties the labels to theirs; labels that meet none belong to no group.
-        """
-        several = [tensor for tensor in inputs if tensor.numel() > 1]
-        if name not in _SCALING or any(self.get(tensor) is not None for tensor in inputs):
-            return []
-        found = []
-        for tensor in several:
-            dims = [dim for dim, size in enumerate(tensor.shape) if size > 1]
-            if len(dims) != 1 or not tensor.is_floating_point() or not self.is_model_tensor(tensor):
-                return []
-            known = self.known(self.names[id(tensor)])
-            labels = self.new_labels(tensor.numel()).numpy() if known is None else known.outputs
-            found.append((TracedLayer(self.names[id(tensor)], "tensor", outputs=labels, dim=dims[0]), tensor))
-        return found
 
     def check_seen(self, tensor: Tensor, name: str) -> None:
         if tensor.grad_fn is not None and tensor not in self.label_of and not self.is_model_tensor(tensor):
