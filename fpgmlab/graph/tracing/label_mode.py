@@ -19,10 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fpgmlab.common.modules import split_name, tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute, Owner
 from fpgmlab.graph.tracing.contraction import CONTRACTIONS
-from fpgmlab.graph.tracing.labels import give_up, laid, rule_for, words
+from fpgmlab.graph.tracing.labels import give_up, rule_for, words
 from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
 from fpgmlab.graph.tracing.norms import norm_rule
+from fpgmlab.graph.tracing.own import laid
 from fpgmlab.graph.tracing.recorder import TraceRecorder
 from fpgmlab.graph.tracing.reductions import OVER_CHANNELS, reduction_rule
 from fpgmlab.graph.tracing.shuffles import SHUFFLES

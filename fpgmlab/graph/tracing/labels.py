@@ -93,11 +93,6 @@ def along(label: Tensor, dim: int, size: int) -> Tensor | None:
     return label.reshape(-1).expand(size)
 
 
-def laid(labels: Tensor, dim: int, ndim: int) -> Tensor:
-    """Return labels (channels,) as a label tensor that changes along one of so many dimensions."""
-    return labels.reshape(tuple(-1 if d == dim else 1 for d in range(ndim)))
-
-
 def align(tensor: Tensor, ndim: int) -> Tensor:
     return tensor.reshape((1,) * (ndim - tensor.ndim) + tuple(tensor.shape)) if tensor.ndim < ndim else tensor
 

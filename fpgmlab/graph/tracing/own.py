@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from fpgmlab.common.modules import split_name
-from fpgmlab.graph.tracing.labels import ELEMENTWISE, RULES, SPATIAL, UNARY, Recorder, laid, varying
+from fpgmlab.graph.tracing.labels import ELEMENTWISE, RULES, SPATIAL, UNARY, Recorder, varying
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.movement import JOINING, MOVEMENT
 
@@ -134,6 +134,11 @@ class OwnTensors:
             fits = [dim for dim, size in enumerate(tensor.shape) if size == channels and dim != own]
             if fits and name not in self._dims:
                 self.turned.setdefault(name, fits[0])
+
+
+def laid(labels: Tensor, dim: int, ndim: int) -> Tensor:
+    """Return labels (channels,) as a label tensor that changes along one of so many dimensions."""
+    return labels.reshape(tuple(-1 if d == dim else 1 for d in range(ndim)))
 
 
 def _begins(name: str, args: Sequence[object], inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -12,9 +12,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from fpgmlab.common.modules import split_name
 from fpgmlab.graph.running import Place, Running
 from fpgmlab.graph.tracing.counting import Counting
-from fpgmlab.graph.tracing.labels import laid, unique_pairs
+from fpgmlab.graph.tracing.labels import unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
-from fpgmlab.graph.tracing.own import OwnTensors
+from fpgmlab.graph.tracing.own import OwnTensors, laid
 from fpgmlab.graph.tracing.reasons import Reason
 from fpgmlab.graph.tracing.reduced import Reduced
 from fpgmlab.graph.tracing.row_numbers import RowNumbers
