@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from fpgmlab.common.modules import split_name
+from fpgmlab.graph.tracing.contraction import CONTRACTIONS
 from fpgmlab.graph.tracing.labels import ELEMENTWISE, RULES, SPATIAL, UNARY, Recorder, varying
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.movement import JOINING, MOVEMENT
@@ -21,6 +22,7 @@ from fpgmlab.graph.tracing.movement import JOINING, MOVEMENT
 # Their weights have rules of their own.
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 _TAKES_FIRST = MOVEMENT | SPATIAL | {"layer_norm", "rms_norm", "linear"}  # work on one tensor, their first
+_MEETING = JOINING | ELEMENTWISE | UNARY | CONTRACTIONS.keys()  # may take several tensors with channels
 _BATCHED = frozenset({"matmul", "bmm", "scaled_dot_product_attention"})  # side by side in all but two dimensions
 
 
@@ -92,6 +94,8 @@ class OwnTensors:
 
     def settle(self, name: str, inputs: Sequence[Tensor]) -> None:
         """Let own tensors whose labels do not lie along the channels of others count as fixed."""
+        if name not in _MEETING:
+            return
         labelled = [(tensor, label) for tensor in inputs if (label := self._to.get(tensor)) is not None]
         own = [(tensor, label) for tensor, label in labelled if self.alone(label)]
         if not 0 < len(own) < len(labelled):
