@@ -33,15 +33,15 @@ class TraceRecorder(Counting):
     model : nn.Module
     batch : int
         Examples in the forward pass.
-    dims : mapping of str to int
+    dims : mapping of str to int, optional
         Along which dimension some of the model's own tensors have their channels, as for `OwnTensors`.
     """
 
-    def __init__(self, model: nn.Module, batch: int, dims: Mapping[str, int]) -> None:
+    def __init__(self, model: nn.Module, batch: int, dims: Mapping[str, int] | None = None) -> None:
         super().__init__(model)
         self.batch = batch
         self.modules = dict(model.named_modules())
-        self.own = OwnTensors(self, dims)
+        self.own = OwnTensors(self, dims or {})
         self.running = Running()
         self.reductions = self.trace.reductions
         self.reduced = Reduced(self.freeze_ids)
