@@ -1066,14 +1066,32 @@ def answer_is_the_largest(m, x):
 
 
 @network(
-    {"q": "'matmul' sums products over its channels", "v": None} | HEAD,
+    {"q": None, "v": None} | HEAD,
     lambda: {"q": conv(3, 8, 1), "k": conv(3, 8, 1), "v": conv(3, 6, 1), "fc": nn.Linear(6, 5)},
-    producers={"q": ("q",)},
+    producers={"q": ("q", "k")},
 )
 def attention(m, x):
     q, k, v = (layer(x).flatten(2) for layer in (m.q, m.k, m.v))  # (n, c, positions)
     weights = (q.transpose(1, 2) @ k).softmax(-1)
     return m.fc((v @ weights).mean(-1))
+
+
+@network(
+    {"q": None, "v": None} | HEAD,
+    lambda: {"q": conv(3, 8, 1), "k": conv(3, 8, 1), "v": conv(3, 6, 1), "fc": nn.Linear(6, 5)},
+    producers={"q": ("q", "k")},
+)
+def attention_in_one_call(m, x):
+    q, k, v = (layer(x).flatten(2).mT for layer in (m.q, m.k, m.v))  # (n, positions, c)
+    return m.fc(F.scaled_dot_product_attention(query=q, key=k, value=v).mean(1))
+
+
+@network(
+    {"q": "'matmul' sums products over its channels"} | HEAD,
+    lambda: {"q": conv(3, 8, 1), "fc": nn.Linear(4, 5)},
+)
+def product_with_a_fixed_matrix(m, x):
+    return m.fc(pooled((m.q(x).transpose(1, 3) @ torch.ones(8, 4)).transpose(1, 3)))
 
 
 @network({"conv": "enters a calculation"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})

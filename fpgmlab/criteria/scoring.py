@@ -37,7 +37,9 @@ def score(
     """Score every channel of every group; low scores are removed first.
 
     In a grouped convolution the filters of a block are scored among themselves: blocks look at different inputs.
-    Depthwise convolutions have no say, as each of their filters is a block of its own.
+    Depthwise convolutions have no say, as each of their filters is a block of its own. What no layer reads but only
+    another activation is multiplied by (queries and keys of one head) gets the L2 norms of its filters from a
+    `fpgmlab.criteria.GraphCriterion`.
 
     Parameters
     ----------
@@ -80,6 +82,9 @@ def score(
     names = list(graph) if groups is None else [graph[name].name for name in groups]
     if isinstance(criterion, GraphCriterion):
         scores = criterion.of_graph(graph, names)
+        rest = [name for name in names if name not in scores and name in _multiplied(graph)]
+        scores |= score(graph, L2(), groups=rest) if rest else {}
+        scores = {name: scores[name] for name in names if name in scores}
     else:
         by_layers = _by_layers(graph, criterion, names)
         scores = {name: _reduced(each, reduce) for name, each in by_layers.items() if each}
@@ -88,6 +93,11 @@ def score(
             told = does_not_apply(criterion, name)
             raise ValueError(f"{told} Use another criterion, or trace with protect=[{name!r}].")
     return scores
+
+
+def _multiplied(graph: ChannelGraph) -> set[str]:
+    """Return the groups that no layer reads, unprotected since other activations are multiplied by them."""
+    return {name for name, group in graph.items() if group.protected is None and not group.consumers}
 
 
 def does_not_apply(criterion: Criterion, group: str) -> str:

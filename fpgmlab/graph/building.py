@@ -14,6 +14,7 @@ from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.grouping import RawGroup, group_channels
 from fpgmlab.graph.parts import incomplete_sides, parts_of
 from fpgmlab.graph.tracing.passes import trace_labels
+from fpgmlab.graph.tracing.reductions import PRODUCTS
 
 
 def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
@@ -31,15 +32,20 @@ def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[st
     stops = np.cumsum([group.channels for group in raw]).tolist()
     slices = [slice(stop - group.channels, stop) for group, stop in zip(raw, stops, strict=True)]
     sides = tuple(incomplete_sides(layers, slices))
-    groups = [_public(group, own, protect) for group, own in zip(raw, parts_of(sides, slices), strict=True)]
+    channels = [each.channels for each in reductions if each.place.operation in PRODUCTS]
+    multiplied = np.unique(np.concatenate([np.zeros(0, np.int64), *channels]))
+    read = [bool(((multiplied >= where.start) & (multiplied < where.stop)).any()) for where in slices]
+    groups = [_public(*each, protect) for each in zip(raw, parts_of(sides, slices), read, strict=True)]
     return ChannelGraph(
         model, example_input, groups, layers, seen.other_macs, sides, seen.training_only, seen.suspect, reductions
     )
 
 
-def _public(group: RawGroup, parts: tuple[tuple[int, ...], ...], protect: Sequence[str]) -> ChannelGroup:
+def _public(
+    group: RawGroup, parts: tuple[tuple[int, ...], ...], multiplied: bool, protect: Sequence[str]
+) -> ChannelGroup:
     reason, remedy = group.frozen[0] if group.frozen else (None, "")
-    if reason is None and not group.consumers:
+    if reason is None and not group.consumers and not multiplied:
         reason = "no layer consumes it"
     if reason is None and group.channels == len(set(group.blocks or (0,))):
         reason = "nothing would stay: it has one channel" + (" in each block" if group.blocks else "")

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.running import Place, Running
-from fpgmlab.graph.tracing.reductions import GIVES_CHANNELS, MIXING_NORMS
+from fpgmlab.graph.tracing.reductions import GIVES_CHANNELS, MIXING_NORMS, PRODUCTS
 from fpgmlab.surgery.cutting import kept_of
 
 _FILL = 0.5  # for removed channels, which nobody reads: what may be divided by, and have its logarithm taken
@@ -54,7 +54,8 @@ class _OverKept(TorchFunctionMode):
         if place is None or found is None:
             return func(*args, **kwargs)
         if not args:
-            args, kwargs = (kwargs["input"],), {k: v for k, v in kwargs.items() if k != "input"}
+            first = "query" if "query" in kwargs else "input"
+            args, kwargs = (kwargs[first],), {k: v for k, v in kwargs.items() if k != first}
         return _run(place, func, args, kwargs, *found)
 
 
@@ -73,10 +74,20 @@ def _run(place: Place, func: Callable, args: tuple, kwargs: dict, dim: int, stay
     vars(taken)["stay"] = stay if there is None else stay & there
     if place.operation in MIXING_NORMS:
         args, kwargs = _norm_arguments(place.operation, args, kwargs, index)
+    if place.operation in PRODUCTS:
+        args, kwargs = _second_taken(place.operation, args, kwargs, index)
     found = func(taken, *args[1:], **kwargs)
     if place.operation not in GIVES_CHANNELS:
         return found
     return torch.full_like(x, _FILL, dtype=found.dtype).index_copy_(dim, index, found)
+
+
+def _second_taken(name: str, args: tuple, kwargs: dict, index: Tensor) -> tuple[tuple, dict]:
+    """Return the arguments of a product with some channels of its second operand."""
+    key = next((k for k in ("other", "mat2", "key") if k in kwargs), None)
+    other = args[1] if key is None else kwargs[key]
+    taken = other.index_select(-1 if name == "scaled_dot_product_attention" else max(-2, -other.ndim), index)
+    return ((args[0], taken, *args[2:]), kwargs) if key is None else (args, {**kwargs, key: taken})
 
 
 def _norm_arguments(name: str, args: tuple, kwargs: dict, index: Tensor) -> tuple[tuple, dict]:

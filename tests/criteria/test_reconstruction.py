@@ -276,3 +276,14 @@ def test_options_that_make_no_sense_are_told(options: dict, words: str):
 def test_by_name_it_asks_for_pictures(graph: fl.ChannelGraph):
     with pytest.raises(ValueError, match=r"needs pictures: pass fpgmlab\.criteria\.Reconstruction\(task\)"):
         fl.score(graph, "reconstruction")
+
+
+def test_what_only_activations_are_multiplied_by_is_scored_by_its_norms():
+    def attend(m, x):
+        q, k, v = (layer(x).flatten(2) for layer in (m.q, m.k, m.v))
+        return m.fc((v @ (q.mT @ k).softmax(-1)).mean(-1))
+
+    graph = build(attend, q=conv(3, 6), k=conv(3, 6), v=conv(3, 5), fc=nn.Linear(5, 3))
+    found = fl.score(graph, Reconstruction([PICTURES], samples=48))
+    assert list(found) == ["q", "v"]
+    assert torch.equal(found["q"], fl.score(graph, "l2")["q"])

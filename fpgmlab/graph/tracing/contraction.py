@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fpgmlab.graph.tracing.labels import Recorder, Rule, along, give_up, varying
+from fpgmlab.graph.tracing.labels import Rule, along, give_up, varying
+from fpgmlab.graph.tracing.reductions import PRODUCTS, Reducing, runs_over
 
 
 def contract(
@@ -19,7 +20,7 @@ def contract(
 
     Parameters
     ----------
-    to : Recorder
+    to : Reducing
     name : str
         Of the operation.
     operands : sequence of Tensor
@@ -27,6 +28,8 @@ def contract(
         A letter for each dimension of each operand, and of the result; what the result has not is summed over.
     out : Tensor
     """
+    if _sums_over_channels(to, name, operands, names, result, out):
+        operands, names = operands[2:], names[2:]
     merged: dict[str, Tensor] = {}  # by the letters that it changes along
     for operand, letters in zip(operands, names, strict=True):
         label = to.get(operand)
@@ -66,7 +69,26 @@ def contract(
     to.put(out, next(iter((channels or merged).values()), None))
 
 
-def _matmul(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
+def _sums_over_channels(
+    to: Reducing, name: str, operands: Sequence[Tensor], names: Sequence[str], result: str, out: Tensor
+) -> bool:
+    """Tell whether the first two operands have one channel for each product of a sum, and note that they have."""
+    if name not in PRODUCTS:
+        return False
+    labels = [to.get(operand) for operand in operands[:2]]
+    if any(label is None for label in labels):
+        return False
+    one, two = (label for label in labels if label is not None)
+    summed = {letters[dim] for label, letters in zip((one, two), names, strict=False) for dim in varying(label)}
+    if len(summed) != 1 or summed <= set(result) or not varying(one) or not varying(two):
+        return False
+    to.tie(one.reshape(-1), two.reshape(-1))
+    runs_over(to, one.reshape(-1), varying(one)[0])
+    to.reduced.add(out, one.reshape(-1).numpy(), places=False)
+    return True
+
+
+def _matmul(to: Reducing, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
     left, right = (*args, *kwargs.values())[:2]
     if name == "rmatmul":
         left, right = right, left
@@ -77,7 +99,7 @@ def _matmul(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, 
     contract(to, name, (left, right), (one, two), result, out)
 
 
-def _einsum(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
+def _einsum(to: Reducing, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
     equation, operands = args[0], [leaf for leaf in pytree.tree_leaves(args[1:]) if isinstance(leaf, Tensor)]
     if not isinstance(equation, str) or "." in equation:
         give_up(to, operands, f"enters {name!r}, which mixes or hides channels,")
@@ -92,17 +114,12 @@ def _einsum(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, 
     contract(to, name, operands, names, result, out)
 
 
-def _attend(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
+def _attend(to: Reducing, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
     """Heads side by side: each goes with its query, key, value and mask, and gives what its values are."""
     order = ("query", "key", "value", "attn_mask")
     given = dict(zip(order, args, strict=False)) | kwargs
     tensors = [given[key] for key in order if isinstance(given.get(key), Tensor)]
-    query, value = given["query"], given["value"]
-    for tensor in tensors:
-        label, last = to.get(tensor), 1 if tensor is value else 2
-        if label is not None and any(dim >= label.ndim - last for dim in varying(label) if tensor is not value):
-            give_up(to, tensors, f"{name!r} sums products over its channels")
-            return to.put(out, None)
+    query = given["query"]
     batch = "abcdefghijklmnopqrst"[: query.ndim - 2]
     letters = {"query": "xk", "key": "yk", "value": "yz", "attn_mask": "xy"}
     names = [

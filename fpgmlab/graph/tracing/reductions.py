@@ -22,7 +22,8 @@ from fpgmlab.graph.tracing.reduced import Reduced
 _EVEN = words("mean sum amax amin max min")  # take every tensor alike
 _BY_NUMBER = words("argmax argmin cumsum sort argsort topk glu")
 MIXING_NORMS = frozenset({"layer_norm", "rms_norm", "group_norm"})
-OVER_CHANNELS = REDUCTION | ALONG | MIXING_NORMS  # what may run over those that stay
+PRODUCTS = words("matmul bmm scaled_dot_product_attention")  # whose first two operands may have the same channels
+OVER_CHANNELS = REDUCTION | ALONG | MIXING_NORMS | PRODUCTS  # what may run over those that stay
 GIVES_CHANNELS = ALONG | MIXING_NORMS
 
 
