@@ -14,7 +14,7 @@ from fpgmlab.graph.tracing.reductions import PRODUCTS, Reducing, runs_over
 
 
 def contract(
-    to: Recorder, name: str, operands: Sequence[Tensor], names: Sequence[str], result: str, out: Tensor
+    to: Reducing, name: str, operands: Sequence[Tensor], names: Sequence[str], result: str, out: Tensor
 ) -> None:
     """Give a product its labels.
 
