@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -90,7 +91,7 @@ def every_reason(graph) -> dict[str, set[str]]:
     from fpgmlab.graph.grouping import group_channels
     from fpgmlab.graph.tracing.passes import trace_labels
 
-    raw, _ = group_channels(trace_labels(graph.model, graph.example_input))
+    raw = group_channels(trace_labels(graph.model, graph.example_input))[0]
     return {group.producers[0]: {nameless(reason.text) for reason in group.frozen} for group in raw}
 
 
@@ -149,7 +150,7 @@ def macs_of(model: nn.Module, example: object) -> int:
 def apart(graph, plan, small: nn.Module, *, training: bool = False) -> float:
     """Return how far simulated and pruned outputs are apart, relative to the largest number of each tensor.
 
-    In training mode on two examples, without dropout.
+    In training mode on two examples, without dropout; the pruned model's running means have moved then.
     """
     import fpgmlab as fl
     from fpgmlab.common.calling import call
@@ -163,10 +164,11 @@ def apart(graph, plan, small: nn.Module, *, training: bool = False) -> float:
             found = [tensor.detach().double() for tensor in tensors_in(call(model, example))]
         return [tensor for tensor in found if tensor.numel()]
 
-    before, small = copy.deepcopy(graph.model.state_dict()), copy.deepcopy(small)
+    before = {name: tensor.clone() for name, tensor in graph.model.state_dict().items()} if training else {}
     with fl.simulate(graph, plan) as model:
         simulated = outputs(model)
-    graph.model.load_state_dict(before)
+    if training:  # running means have moved
+        graph.model.load_state_dict(before)
     pairs = zip(simulated, outputs(small), strict=True)
     return max(float((a - b).abs().max()) / max(float(b.abs().max()), 1e-30) for a, b in pairs)
 
@@ -183,7 +185,8 @@ def without_chance(model: nn.Module, training: bool) -> Iterator[None]:
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd) or type(module).__name__ == "DropPath":
             module.eval()
-    yield
+    with mock.patch("torch.nn.functional.dropout", lambda x, *args, **kwargs: x):
+        yield
     model.eval()
 
 
@@ -237,9 +240,9 @@ def main() -> None:
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     torch.set_num_threads(1)
-    import timm  # noqa: F401, once for all processes
-
     from tests.benchmarks.foreign_networks import listed
+
+    measured("timm:test_convnext")  # imports all that the processes need, which are copies of this one
 
     begun = time.monotonic()
     names = options.only or listed(FOLDER)[:: options.every]
