@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fpgmlab.common.files import atomic_path
+from fpgmlab.common.files import atomic_path, whole
 
 FORMAT = "fpgmlab-model/1"
 _KEY = "fpgmlab"  # one key: the order of several is not stable in the file
@@ -67,7 +67,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}")
+        raise FileNotFoundError(f"no file {whole(path)}")
     with path.open("rb") as file:
         head = file.read(9)
     # A torch checkpoint is a zip archive with a pickle in it, or (before torch 1.6) a bare pickle. A safetensors file

@@ -78,10 +78,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def whole(path: str | os.PathLike[str]) -> str:
+    """Return a path from the root on, in quotes: for messages, which may be read elsewhere than where it was given."""
+    return repr(os.path.abspath(path))
+
+
 def json_text(source: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the JSON text that is given as such, or as the path of a file; and what to call it in an error."""
     if isinstance(source, str) and source.lstrip().startswith("{"):
         return source, "the text"
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"no file {whole(source)}")
     return Path(source).read_text(encoding="utf-8"), repr(str(source))
 
 

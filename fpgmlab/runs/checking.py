@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fpgmlab.common.files import whole
 from fpgmlab.errors import unknown
 from fpgmlab.runs.making import PICKLES
 from fpgmlab.runs.sections import BY_CURVES, LEADING, SECTIONS, table_for
@@ -82,7 +83,7 @@ def _not_there(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if isinstance(extra, Mapping):
             named[f"fit.extras[{number}].teacher"] = extra.get("teacher")
     paths = {place: path for place, path in named.items() if isinstance(path, str)}
-    return [f"{place}: there is no file {path!r}" for place, path in paths.items() if not Path(path).exists()]
+    return [f"{place}: there is no file {whole(path)}" for place, path in paths.items() if not Path(path).exists()]
 
 
 def as_table(section: str, value: object) -> object:

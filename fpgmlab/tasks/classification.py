@@ -13,17 +13,18 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset, default_collate
 
 from fpgmlab.tasks.loading import in_order
-from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names
+from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names, labels_of
 from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from torchmetrics import Metric
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classification(Splits):
     """A classification task: data to train, choose and test with, loss and metric.
 
@@ -64,6 +65,21 @@ class Classification(Splits):
         names = class_names(self.classes, self.val, 2, "classification")
         object.__setattr__(self, "classes", names)
         object.__setattr__(self, "_names", names)
+
+    def counts(self) -> DataFrame:
+        """Return how many examples of each class there are to train on, to validate and to test with.
+
+        Examples
+        --------
+        >>> fl.tasks.fashion_mnist(holdout=5000).counts().sum().to_dict()
+        {'train': 55000, 'val': 5000, 'test': 10000}
+        """
+        from pandas import DataFrame
+
+        sets = {"train": self.train, "val": self.val} | ({} if self.test is None else {"test": self.test})
+        labels = {split: labels_of(data) for split, data in sets.items()}
+        counts = {split: [own.count(number) for number in range(len(self._names))] for split, own in labels.items()}
+        return DataFrame(counts, index=self._names)
 
     @cached_property
     def example_input(self) -> Tensor:

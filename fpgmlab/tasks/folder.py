@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.utils.data import Subset
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
 
+from fpgmlab.common.files import whole
+from fpgmlab.tasks.class_folders import Found, class_folders
 from fpgmlab.tasks.classification import Classification, shift_and_flip
+from fpgmlab.tasks.reading import check_pictures, read_picture
 
-SPLITS = ("train", "val", "test")
+
+class ClassPictures(Dataset):
+    """A map-style data set of ``(image, label)``, read from files when asked for.
+
+    Parameters
+    ----------
+    found : Found
+    transform : callable
+        From a picture, uint8 (3, height, width), to a float tensor of a size that all share.
+
+    Attributes
+    ----------
+    classes : tuple of str
+    paths : tuple of Path
+    labels : tuple of int
+    """
+
+    def __init__(self, found: Found, transform: Callable[[Tensor], Tensor]) -> None:
+        self.paths, self.labels, self.classes = found.paths, found.labels, found.classes
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._transform(read_picture(self.paths[index])), self.labels[index]
+
+    def __repr__(self) -> str:
+        counts = (f"{name} {self.labels.count(number)}" for number, name in enumerate(self.classes))
+        return f"{len(self)} pictures: {', '.join(counts)}"
 
 
 def image_folder(
-    path: str | Path, size: int = 224, val_fraction: float = 0.2, seed: int = 0, *, holdout: int | None = None
+    path: str | Path,
+    size: int = 224,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    *,
+    holdout: int | None = None,
+    check: bool = True,
+    progress: bool = True,
 ) -> Classification:
     """Make a task of a user's own pictures.
 
@@ -21,64 +62,68 @@ def image_folder(
     ----------
     path : path-like
         Either ``path/train/<class>/*.jpg`` with ``path/val/<class>/*.jpg`` or ``path/test/<class>/*.jpg`` or both, or
-        ``path/<class>/*.jpg``, which is then split at random.
+        ``path/<class>/*.jpg``, which is then split at random. ``valid`` and ``validation`` stand for ``val``. Hidden
+        folders and files (``.ipynb_checkpoints``) are left out.
     size : int
         Pictures are resized and cut to ``size`` x ``size`` pixels and normalised with ImageNet's mean and deviation.
     val_fraction : float
-        Share of the pictures to validate with when there is no ``val`` folder; beside a ``test`` folder of those to
-        train on, unless ``holdout`` says how many.
+        Share of the pictures to train on that validate, when there is no ``val`` folder, unless ``holdout`` says how
+        many.
     seed : int
         Of the splits.
     holdout : int, optional
         So many of the pictures to train on are to validate, and what would validate is to test with; see
         `Classification.holdout`.
+    check : bool
+        Read each picture once, now, to find the damaged ones before they stop a training.
+    progress : bool
+        Show a progress bar while they are read.
 
     Returns
     -------
     Classification
+        ``task.counts()`` has the pictures of each class.
 
     Raises
     ------
     FileNotFoundError
         When there is no such folder, or a class folder holds no picture.
     ValueError
-        When the folders have different classes, or there are pictures for all three already.
+        When pictures are damaged, with their paths; the folders have different classes, or none is to train on; there
+        are pictures for all three already.
+
+    Notes
+    -----
+    Grey pictures get three equal channels, transparent ones are laid on white, a JPEG is turned upright as its EXIF
+    data say. 16 bits are scaled to eight by their range.
     """
-    from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
     root = Path(path)
-    if not root.is_dir():
-        raise FileNotFoundError(f"no folder {str(root)!r}; expected one with a folder of pictures for each class")
+    found = class_folders(root)
+    if check:
+        check_pictures([file for part in found.values() for file in part.paths], whole(root), progress=progress)
     transform = v2.Compose(
         [
-            v2.ToImage(),
             v2.Resize(size, antialias=True),
             v2.CenterCrop(size),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
     )
-    augment = shift_and_flip(max(1, size // 16))
-    there = [split for split in SPLITS if (root / split).is_dir()]
-    if there[:1] == ["train"] and len(there) > 1:
-        sets = {split: ImageFolder(root / split, transform) for split in there}
-        classes = sets["train"].classes
-        for split in there[1:]:
-            if odd := sorted(set(classes) ^ set(sets[split].classes)):
-                raise ValueError(
-                    f"{str(root)!r}: train and {split} must have the same classes; only one of them has {odd}"
-                )
-        test = sets["test"] if len(there) == 3 else None
-        task = Classification(sets["train"], sets[there[1]], classes, augment, root.name, test=test)
-        if "val" not in there and holdout is None:
+    augment, name = shift_and_flip(max(1, size // 16)), root.resolve().name
+    sets = {split: ClassPictures(part, transform) for split, part in found.items()}
+    pictures = sets.pop("train", None) or sets.pop("")
+    if sets:
+        first, *other = sets.values()  # in the order val, test
+        task = Classification(pictures, first, pictures.classes, augment, name, test=other[0] if other else None)
+        if "val" not in sets and holdout is None:
             holdout = _share(len(task.train), val_fraction)
     else:
-        pictures = ImageFolder(root, transform)
         order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed)).tolist()
         held = _share(len(order), val_fraction)
         train, val = Subset(pictures, order[held:]), Subset(pictures, order[:held])
-        task = Classification(train, val, pictures.classes, augment, root.name)
+        task = Classification(train, val, pictures.classes, augment, name)
     return task if holdout is None else task.holdout(holdout, seed)
 
 

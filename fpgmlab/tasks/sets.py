@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import torch
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset, Subset, TensorDataset
 
 
 class Examples(Protocol):
@@ -66,6 +66,19 @@ def drawn(data: Examples, count: int | None, seed: int, role: str, name: str) ->
         raise ValueError(f"{role}={count}: must be 1 to {len(data)}, the examples that {name} has")
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:count]
     return Subset(as_dataset(data), sorted(order.tolist()))
+
+
+def labels_of(data: Examples) -> list[int]:
+    """Return the label of each example; where a data set does not tell (``labels``, ``targets``), they are all read."""
+    if isinstance(data, Subset):
+        labels = labels_of(cast(Examples, data.dataset))
+        return [labels[number] for number in data.indices]
+    own = (
+        data.tensors[-1] if isinstance(data, TensorDataset) else getattr(data, "labels", getattr(data, "targets", None))
+    )
+    if own is None or len(own) != len(data):
+        own = [data[number][1] for number in range(len(data))]
+    return [int(label) for label in own]
 
 
 def as_dataset(data: Examples) -> Dataset:

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Subset
 
 from fpgmlab.common.numbers import whole_number
-from fpgmlab.errors import one_of
+from fpgmlab.errors import few, one_of
 from fpgmlab.tasks.sets import Examples, as_dataset, drawn
 from fpgmlab.tasks.task import EVAL_BATCH, Task
 
@@ -49,6 +49,14 @@ class Splits(ABC):
     test: Examples | None = field(default=None, kw_only=True)
 
     eval_batch_size: ClassVar[int] = EVAL_BATCH
+
+    def __repr__(self) -> str:
+        names = tuple(getattr(self, "classes", ()))
+        tested = f", {len(self.test)} to test with" if self.test is not None else ""
+        return (
+            f"{type(self).__name__} {_name_of(self)!r}: {len(self.train)} examples to train on, {len(self.val)} to "
+            f"validate{tested}; {len(names)} class{'' if len(names) == 1 else 'es'} ({few(names, 10, quoted=False)})"
+        )
 
     def holdout(self, n: int, seed: int = 0) -> Self:
         """Return the same task with a validation set of its own: drawn from the training data, the old one to test.

@@ -302,9 +302,10 @@ file = "gone.json"
 [fit]
 extras = [{name = "distill", teacher = "gone.pt"}]
 """
+    here = Path.cwd()
     assert mistakes_in(written(text)) == [
-        "model.file: there is no file 'gone.safetensors'",
-        "task.path: there is no file 'gone'",
-        "plan.file: there is no file 'gone.json'",
-        "fit.extras[0].teacher: there is no file 'gone.pt'",
+        f"model.file: there is no file '{here}/gone.safetensors'",
+        f"task.path: there is no file '{here}/gone'",
+        f"plan.file: there is no file '{here}/gone.json'",
+        f"fit.extras[0].teacher: there is no file '{here}/gone.pt'",
     ]

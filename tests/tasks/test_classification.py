@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from PIL import Image
 from torch.utils.data import IterableDataset, TensorDataset
 
 import fpgmlab as fl
@@ -87,68 +84,12 @@ def test_shifting_moves_and_mirrors_whole_pictures():
         assert any(torch.equal(picture, candidate) for candidate in candidates)
 
 
-@pytest.mark.parametrize("layout", ["flat", "split"])
-def test_a_folder_of_pictures(tmp_path: Path, layout: str):
-    counts = {"train": 5, "val": 5} if layout == "split" else {".": 5}
-    task = fl.tasks.image_folder(pictures(tmp_path, **counts), size=24)
-    assert task.classes == ("blue", "red")
-    assert task.example_input.shape == (1, 3, 24, 24)
-    assert (len(task.train), len(task.val)) == ((10, 10) if layout == "split" else (8, 2))
-    images, labels = next(task.train_batches(4))
-    assert images.shape[1:] == (3, 24, 24)
-    red = images[labels == 1]
-    assert bool((red[:, 0] > red[:, 2]).all())
-
-
-def pictures(root: Path, **counts: int) -> Path:
-    """Draw so many blue and so many red pictures of each split; they differ in their height."""
-    for split, count in counts.items():
-        for label, colour in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
-            folder = root / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                Image.new("RGB", (40, 30 + i), colour).save(folder / f"{i}.png")
-    return root
-
-
-@pytest.mark.parametrize(
-    ("counts", "options", "sizes"),
-    [
-        ({"train": 6, "val": 2, "test": 3}, {}, (12, 4, 6)),
-        ({"train": 6, "val": 2}, {"holdout": 5}, (7, 5, 4)),
-        ({"train": 5, "test": 3}, {}, (8, 2, 6)),
-        ({"train": 5, "test": 3}, {"val_fraction": 0.5}, (5, 5, 6)),
-        ({"train": 5, "test": 3}, {"holdout": 3}, (7, 3, 6)),
-        ({".": 10}, {"holdout": 4}, (12, 4, 4)),
-    ],
-)
-def test_a_folder_of_pictures_has_what_is_to_be_tested_with(
-    tmp_path: Path, counts: dict[str, int], options: dict[str, float], sizes: tuple[int, ...]
-):
-    task = fl.tasks.image_folder(pictures(tmp_path, **counts), size=24, **options)
-    assert (len(task.train), len(task.val), len(task.test)) == sizes
-    held = sum(len(labels) for _, labels in task.test_batches(4))
-    assert held == sizes[2]
-    assert {int(label) for _, labels in task.test_batches(4) for label in labels} <= {0, 1}
-
-
-def test_folders_that_cannot_be_a_task_are_refused(tmp_path: Path):
-    whole = pictures(tmp_path / "whole", train=3, val=2, test=2)
-    with pytest.raises(ValueError, match=r"whole has test data already \(4 examples\)"):
-        fl.tasks.image_folder(whole, size=24, holdout=2)
-    (whole / "test" / "red").rename(whole / "test" / "green")
-    with pytest.raises(ValueError, match=r"train and test must have the same classes; .* \['green', 'red'\]"):
-        fl.tasks.image_folder(whole, size=24)
-    with pytest.raises(ValueError, match="val_fraction must lie between 0 and 1; got 1"):
-        fl.tasks.image_folder(pictures(tmp_path / "flat", train=3, test=2), size=24, val_fraction=1)
-
-
 class Stream(IterableDataset):
     def __iter__(self):
         yield torch.zeros(1, 8, 8), 0
 
 
-def test_bad_data_sets_are_named(tmp_path: Path):
+def test_bad_data_sets_are_named():
     good = blobs(10)
     empty = TensorDataset(torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(ValueError, match="val is empty"):
@@ -161,8 +102,18 @@ def test_bad_data_sets_are_named(tmp_path: Path):
         fl.tasks.Classification(good, good, 1)
     with pytest.raises(TypeError, match=r"float tensors \(channels, height, width\)"):
         _ = fl.tasks.Classification(good, TensorDataset(torch.zeros(4, 8), torch.zeros(4).long()), 3).example_input
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        fl.tasks.image_folder(tmp_path / "none")
+
+
+def test_a_task_tells_its_examples_and_their_classes(task: fl.tasks.Classification):
+    held = task.holdout(40)
+    assert repr(held) == (
+        "Classification 'blobs': 200 examples to train on, 40 to validate, 90 to test with; 3 classes (0, 1, 2)"
+    )
+    counts = held.counts()
+    assert counts["test"].tolist() == torch.bincount(task.val.tensors[1]).tolist()
+    assert (counts["train"] + counts["val"]).tolist() == torch.bincount(task.train.tensors[1]).tolist()
+    pairs = [(torch.zeros(1, 8, 8), label) for label in (0, 2, 2)]  # a data set that does not tell its labels
+    assert fl.tasks.Classification(pairs, pairs, 3).counts()["train"].tolist() == [1, 0, 2]
 
 
 @pytest.mark.parametrize(("label", "said"), [(3, "label 3 is out of range"), (-1, "label -1 is out of range")])

@@ -27,6 +27,7 @@ from fpgmlab.checkpoints.unpickling.inert import (
 )
 from fpgmlab.checkpoints.unpickling.limits import USUAL, Limits
 from fpgmlab.checkpoints.unpickling.opcodes import check_opcodes
+from fpgmlab.common.files import whole
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that checkpoints before torch 1.6 begin with
 
@@ -55,8 +56,8 @@ def read_within(path: str | os.PathLike[str], limits: Limits) -> object:
     path = Path(path)
     if not path.is_file():
         inside = sorted(str(file) for pattern in ("*.pt", "weights/*.pt") for file in path.glob(pattern))
-        what = f"{str(path)!r} is a folder" + (f" with {inside[:4]}" if inside else "") if path.is_dir() else ""
-        raise FileNotFoundError(f"{what or f'no file {str(path)!r}'}; expected a checkpoint written by torch.save")
+        what = f"{whole(path)} is a folder" + (f" with {inside[:4]}" if inside else "") if path.is_dir() else ""
+        raise FileNotFoundError(f"{what or f'no file {whole(path)}'}; expected a checkpoint written by torch.save")
     with path.open("rb") as file:
         try:
             return _read(file, path.stat().st_size, limits)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
+from fpgmlab.common.files import whole
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.benchmarking.memory import Job, peaks
 from fpgmlab.deployment.benchmarking.rounds import interleaved, pinned
@@ -159,7 +160,7 @@ def _network(name: str, given: object, example_input: object, batch: int | None,
     elif isinstance(given, str | os.PathLike):
         model, example = Path(given), in_float32(nn.Identity(), example_input)[1]
         if not model.is_file():
-            raise FileNotFoundError(f"{name!r}: there is no file {str(given)!r}")
+            raise FileNotFoundError(f"{name!r}: there is no file {whole(given)}")
         if model.suffix == ".onnx":
             check_unchanged(model)
     else:

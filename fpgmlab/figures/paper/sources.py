@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from fpgmlab.common.files import data_dir
+from fpgmlab.common.files import data_dir, whole
 from fpgmlab.errors import few
 
 Table: TypeAlias = "pd.DataFrame | Mapping[str, Any]"
@@ -99,7 +99,7 @@ def sources(results: Results) -> Sources:
         )
     folder = Path(results)
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {str(folder)!r}; results are a folder like data/results")
+        raise FileNotFoundError(f"no folder {whole(folder)}; results are a folder like data/results")
     there = dict(_read(folder))
     if not there:
         raise ValueError(f"no .json, .parquet or .csv files in {str(folder)!r}")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fpgmlab.common.files import atomic_path
+from fpgmlab.common.files import atomic_path, whole
 from fpgmlab.sensitivity.curves.intervals import Paired, Sums
 from fpgmlab.sensitivity.curves.states import Known, States
 
@@ -79,7 +79,7 @@ def read_fields(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[s
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}")
+        raise FileNotFoundError(f"no file {whole(path)}")
     try:
         table = parquet.ParquetFile(path).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fpgmlab.common.files import whole
 from fpgmlab.errors import few
 from fpgmlab.tasks.detection.pictures import Box, BoxedPictures, Picture, read_text
 
@@ -59,7 +60,7 @@ def coco_boxes(path: str | Path, images: str | Path | None = None) -> BoxedPictu
 def _tables(path: Path) -> Mapping[str, list[dict[str, Any]]]:
     """Return the file's images, annotations and categories: lists of dicts with what this module needs at least."""
     if not path.is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}; expected annotations in COCO's JSON")
+        raise FileNotFoundError(f"no file {whole(path)}; expected annotations in COCO's JSON")
     try:
         coco = json.loads(read_text(path))
     except (json.JSONDecodeError, RecursionError) as error:
@@ -110,7 +111,7 @@ def _picture(image: Mapping[str, Any], folder: Path, boxes: list[Box], path: Pat
         raise ValueError(f"{path}: image {image['id']!r}: width and height must be > 0; got {size[0]} x {size[1]}")
     if not file.is_file():
         raise FileNotFoundError(
-            f"{path}: image {image['id']!r}: no picture {str(file)!r}. Pass images=, the folder that file names start "
+            f"{path}: image {image['id']!r}: no picture {whole(file)}. Pass images=, the folder that file names start "
             "from."
         )
     return Picture(file, size, tuple(boxes))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fpgmlab.common.files import whole
 from fpgmlab.tasks.detection.pictures import read_text
-
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+from fpgmlab.tasks.reading import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DataYaml:
 
         if not path.is_file():
             inside = sorted(file.name for file in path.glob("*.y*ml"))
-            what = f"{str(path)!r} is a folder with {inside[:4]}" if path.is_dir() else f"no file {str(path)!r}"
+            what = f"{whole(path)} is a folder with {inside[:4]}" if path.is_dir() else f"no file {whole(path)}"
             raise FileNotFoundError(f"{what}; expected the data.yaml of a data set in YOLO's layout")
         text = read_text(path)
         try:
@@ -119,7 +119,7 @@ class DataYaml:
         """Return the picture that a line of a list means."""
         file = next((file for file in (place.parent / line, *self._places(line)) if file.is_file()), None)
         if file is None:
-            raise FileNotFoundError(f"{place}, line {number}: no picture {str(place.parent / line)!r}")
+            raise FileNotFoundError(f"{place}, line {number}: no picture {whole(place.parent / line)}")
         return file
 
     def _places(self, entry: str) -> list[Path]:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-ORIENTATION = 274  # the EXIF tag; 5 to 8 lie on their side
+from fpgmlab.tasks.reading import read_picture
+
 T = TypeVar("T", int, Tensor)
-CAMERAS = ("JPEG", "MPO")  # formats whose orientation counts; in PNG it may come after the pixels, slow to find
 
 
 @dataclass(frozen=True)
@@ -121,57 +121,6 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{str(path)!r} is no text in UTF-8: {error}") from error
-
-
-def read_picture(path: Path) -> Tensor:
-    """Return a picture as uint8 (3, height, width), a JPEG turned upright as its EXIF data say.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        When it is not there or cannot be read, with its path.
-    """
-    from PIL import Image, ImageOps
-
-    with _naming(path), Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened) if opened.format in CAMERAS else opened
-        if picture.mode.startswith(("I", "F")):  # deep greys, which PIL would cut off at 255
-            grey = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-            most = 65535 if grey.max() > 255 else 1 if picture.mode == "F" and grey.max() <= 1 else 255
-            picture = Image.fromarray((grey / most * 255).clip(0, 255).astype(np.uint8))
-        if picture.has_transparency_data:
-            picture = picture.convert("RGBA")
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture)
-        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return width and height of an upright picture without reading its pixels; errors as in `read_picture`."""
-    from PIL import Image
-
-    with _naming(path), Image.open(path) as picture:
-        width, height = picture.size
-        turned = picture.format in CAMERAS and picture.getexif().get(ORIENTATION, 1) >= 5
-        return (height, width) if turned else (width, height)
-
-
-class _naming:
-    """Give errors of reading a picture its path."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        if not self._path.is_file():
-            raise FileNotFoundError(f"no picture {str(self._path)!r}")
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):  # PIL raises nearly any for broken files
-            raise ValueError(
-                f"{str(self._path)!r} cannot be read as a picture ({error}): it is damaged or of another format. "
-                "Restore it, or take it out of the data set."
-            ) from error
 
 
 def _checked(

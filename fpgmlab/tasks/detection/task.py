@@ -32,7 +32,7 @@ YOLOV5 = YOLOv5Head()
 LIGHT = BoxAugment()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Detection(Splits):
     """A detection task: pictures with boxes to train, choose and test with, loss and mean average precision.
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fpgmlab.tasks.detection.data_yaml import DataYaml
 from fpgmlab.tasks.detection.labels import Labels
-from fpgmlab.tasks.detection.pictures import BoxedPictures, Picture, picture_size, read_text
+from fpgmlab.tasks.detection.pictures import BoxedPictures, Picture, read_text
+from fpgmlab.tasks.reading import picture_size
 
 
 def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:

@@ -11,7 +11,7 @@ from PIL import Image
 
 import fpgmlab as fl
 from fpgmlab.tasks import yolo_boxes
-from fpgmlab.tasks.detection.pictures import picture_size, read_picture
+from fpgmlab.tasks.reading import picture_size, read_picture
 from tests.tasks.detection.made import draw, yolo_folder
 
 

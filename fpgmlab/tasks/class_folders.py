@@ -1,0 +1,127 @@
+"""One folder of pictures for each class: which folders are splits, which are classes, which are neither."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpgmlab.common.files import whole
+from fpgmlab.errors import few
+from fpgmlab.tasks.reading import SUFFIXES
+
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}  # and what others call them
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pictures of a split: their paths, the number of each one's class, and the classes' names."""
+
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+
+
+def class_folders(root: Path) -> dict[str, Found]:
+    """Find the pictures of each class.
+
+    Parameters
+    ----------
+    root : Path
+        Of classes, or of splits with classes in them. Hidden folders and files are left out.
+
+    Returns
+    -------
+    dict of str to Found
+        By ``"train"``, ``"val"``, ``"test"``, as far as there are such folders; else all of it by ``""``.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such folder, no folder in it, or a class has no picture.
+    ValueError
+        For splits without one to train on, two of a kind, or of different classes.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder {whole(root)}; expected one with a folder of pictures for each class")
+    splits = _splits(root)
+    if not splits:
+        return {"": _found(root)}
+    if "train" not in splits:
+        there = few(folder.name for folder in splits.values())
+        raise ValueError(
+            f"{whole(root)} has {there} with folders in it, but none to train on: put that beside it as 'train', or "
+            "rename it if it is a class"
+        )
+    others = [folder for folder in _folders(root) if folder not in splits.values() and any(_pictures(folder))]
+    if others:
+        warnings.warn(
+            f"{whole(root)}: left out, as they are no split: {few(folder.name for folder in others)}", stacklevel=3
+        )
+    found = {split: _found(splits[split]) for split in SPLITS if split in splits}
+    for split, part in found.items():
+        if odd := sorted(set(found["train"].classes) ^ set(part.classes)):
+            raise ValueError(f"{whole(root)}: train and {split} must have the same classes; only one of them has {odd}")
+    return found
+
+
+def _splits(root: Path) -> dict[str, Path]:
+    """Return the folders that are splits: called so, and with folders of classes in them."""
+    splits: dict[str, Path] = {}
+    for folder in _folders(root):
+        split = next((split for split, names in SPLITS.items() if folder.name.lower() in names), None)
+        if split is None or not _folders(folder):
+            continue
+        if split in splits:
+            raise ValueError(
+                f"{whole(root)} has both {splits[split].name!r} and {folder.name!r}: which of them is {split!r}? Take "
+                "the other one out"
+            )
+        splits[split] = folder
+    return splits
+
+
+def _found(folder: Path) -> Found:
+    """Return the pictures in a folder of classes."""
+    classes = _folders(folder)
+    if not classes:
+        raise FileNotFoundError(f"{whole(folder)} holds no folder; expected one with pictures for each class")
+    pictures = [tuple(_pictures(place)) for place in classes]
+    if empty := [place.name for place, files in zip(classes, pictures, strict=True) if not files]:
+        raise FileNotFoundError(
+            f"{whole(folder)}: no pictures in {few(empty)}; take out what is no class. Pictures are "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    labels = [number for number, files in enumerate(pictures) for _ in files]
+    return Found(sum(pictures, ()), tuple(labels), tuple(place.name for place in classes))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(place for place in folder.iterdir() if place.is_dir() and not _is_hidden(place.name))
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Yield the pictures in a folder and in all below it, also through links, in the order of their names."""
+    seen: set[str] = set()
+    for place, below, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = sorted(name for name in below if not _is_hidden(name))
+        yield from (Path(place, name) for name in sorted(files) if _is_picture(name))
+
+
+def _is_picture(name: str) -> bool:
+    return not _is_hidden(name) and Path(name).suffix.lower() in SUFFIXES
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__"))  # .ipynb_checkpoints, ._a.jpg and __MACOSX of macOS
