@@ -43,6 +43,14 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return found
 
 
+def test_what_all_sections_begin_with():
+    names: dict[str, object] = {}
+    (code,) = blocks(PAGE.split("\n## ")[0])
+    exec(code, names)
+    assert list(names["scores"]) == list(names["graph"])
+    assert names["graph"]["fc"].protected
+
+
 def test_every_section_has_code():
     assert len(SECTIONS) == 4
     assert all(len(blocks(text)) == 1 for text in SECTIONS.values())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import subprocess
+from operator import attrgetter
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -82,3 +86,41 @@ def test_the_changelog_has_this_version_and_what_is_to_come():
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     for name in re.findall(r"`fl\.(\w+)", PAGES["CHANGELOG.md"]):
         assert hasattr(fl, name), name
+
+
+# What the pages call by these names, for their methods.
+KINDS = {
+    "fl": fl, "graph": fl.ChannelGraph, "plan": fl.Plan, "curves": fl.Curves, "task": fl.tasks.Classification,
+    "editor": fl.widgets.PlanEditor,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", ["README.md", "COMING_FROM.md", "CRITERIA.md", "DEPLOYMENT.md", "CHANGELOG.md"])
+def test_each_call_on_a_page_has_the_arguments_that_there_are(page: str):
+    text = (ROOT / page).read_text()
+    blocks = re.findall(r"^```python[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    calls = [call for code in (*blocks, *spans) for call in calls_in(code)]
+    assert len(calls) > 10
+    for call in calls:
+        first, *names = ast.unparse(call.func).split(".")
+        if first not in KINDS or not names or not all(name.isidentifier() for name in names):
+            continue
+        called = attrgetter(".".join(names))(KINDS[first])
+        bound = first != "fl" and isinstance(inspect.getattr_static(KINDS[first], names[0]), FunctionType)
+        given = [None] * (len(call.args) + bound)
+        named = {word.arg: None for word in call.keywords if word.arg}
+        elided = "..." in ast.unparse(call) or not call.args  # or a name with brackets, as in prose
+        signature = inspect.signature(called)
+        try:
+            (signature.bind_partial if elided else signature.bind)(*given, **named)
+        except TypeError as error:
+            raise AssertionError(f"{page}: {ast.unparse(call)}: {error}") from error
+
+
+def calls_in(code: str) -> list[ast.Call]:
+    """Return the calls in Python, and none of what is not Python."""
+    try:
+        return [node for node in ast.walk(ast.parse(code.strip())) if isinstance(node, ast.Call)]
+    except SyntaxError:
+        return []

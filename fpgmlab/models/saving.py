@@ -89,7 +89,10 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     if model is None:
         if record.get("architecture") is None:
             what = f"holds a {record['class']}" if record else "was not written by fpgmlab.save"
-            raise ValueError(f"{str(path)!r} {what}: pass model=<a fresh instance of its class> to load it")
+            raise ValueError(
+                f"{str(path)!r} {what}: pass model=<a fresh instance of its class>, unpruned, to load it"
+                + (", such as torchvision.models.resnet18(num_classes=...)" if "torchvision." in what else "")
+            )
         loaded = build(record["architecture"], **record["options"])
     else:
         loaded = copy_of(model)

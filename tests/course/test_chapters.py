@@ -93,3 +93,18 @@ def test_links_to_other_chapters_lead_to_them(name: str):
         assert (ROOT / "notebooks" / there).exists(), path
         if there.suffix == ".ipynb":
             assert there.stem in CELLS
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_chapter_is_a_notebook_and_a_section_a_part_of_one(name: str):
+    sections = {
+        int(other[:2]): {int(n) for text in texts(other) for n in re.findall(r"^## (\d+) · ", text, re.MULTILINE)}
+        for other in CELLS
+    }
+    said = "\n".join(texts(name) + texts(name, "code"))
+    said = re.sub(r"\[(chapter \d+)\]\([^)]*\)", r"\1", " ".join(said.split()), flags=re.IGNORECASE)
+    for chapter, section in re.findall(r"\b[Cc]hapters? (\d+)(?:, section (\d+))?", said):
+        assert int(chapter) in sections, chapter
+        assert not section or int(section) in sections[int(chapter)], f"chapter {chapter}, section {section}"
+    for section in re.findall(r"(?<!\d, )\b[Ss]ections? (\d+)", said):
+        assert int(section) in sections[int(name[:2])], f"section {section}"

@@ -14,7 +14,7 @@ import pytest
 import fpgmlab as fl
 from tests.notebooks.running import ROOT, check_every_cell_ran, check_figures
 
-FIGURES = ("pictures", "reach", "filters", "scores", "sensitivity", "plan_bars", "recovery")
+FIGURES = ("pictures", "reach", "filters", "scores", "sensitivity", "plan_bars", "removed", "recovery")
 
 
 @pytest.fixture(scope="module")
