@@ -55,7 +55,7 @@ def _public(
         reason = f"the user named {named[0]!r}"
     found = ChannelGroup(
         group.producers[0], group.channels, group.producers, group.consumers, reason, group.channelwise, group.blocks,
-        parts, remedy,
+        parts, remedy, *group.unit,
     )  # fmt: skip
     if reason is None and found.least >= group.channels:
         return replace(found, protected="nothing could go: each of its channels is the last one of a layer")

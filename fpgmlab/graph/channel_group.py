@@ -30,6 +30,11 @@ class ChannelGroup:
         holds another one.
     remedy : str
         What would free a protected group, in words; empty where nothing is known to.
+    unit : int
+        How many channels of a layer one channel of the group stands for, as they only go together: those of an
+        attention head. 1 nearly always.
+    unit_name : str
+        What that is, such as ``"head"``; empty where nothing says it.
     """
 
     name: str
@@ -41,11 +46,32 @@ class ChannelGroup:
     blocks: tuple[int, ...] | None = None
     parts: tuple[tuple[int, ...], ...] = ()
     remedy: str = ""
+    unit: int = 1
+    unit_name: str = ""
 
     @property
     def step(self) -> int:
         """How many channels must go at a time: the number of blocks, or 1."""
         return 1 if self.blocks is None else len(set(self.blocks))
+
+    def counted(self, channels: int) -> str:
+        """Return a number of its channels in words.
+
+        Examples
+        --------
+        >>> graph["conv1"].counted(16)
+        '16 channels'
+        >>> replace(graph["conv1"], unit=32, unit_name="head").counted(6)
+        '6 heads of 32 channels'
+        """
+        word = self.unit_name or ("channel" if self.unit == 1 else "unit")
+        of = f" of {self.unit} channels" if self.unit > 1 else ""
+        return f"{channels} {word}{'' if channels == 1 else 's'}{of}"
+
+    @property
+    def each(self) -> str:
+        """What one of its channels is in words: ``"channel"``, or ``"head of 32 channels"``."""
+        return self.counted(1).removeprefix("1 ")
 
     @property
     def least(self) -> int:

@@ -13,6 +13,7 @@ from fpgmlab.graph.running import Place
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.reasons import Reason
 from fpgmlab.graph.tracing.trace import Trace
+from fpgmlab.graph.units import Unit, units_of
 
 PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
 MAKERS = PRODUCERS | {"computed"}  # what makes channels, whether it can be cut or not
@@ -56,6 +57,7 @@ class RawGroup:
     consumers: tuple[str, ...]
     channelwise: tuple[str, ...]
     blocks: tuple[int, ...] | None
+    unit: Unit  # what one channel stands for
     frozen: tuple[Reason, ...]  # all reasons why it must stay, in the order in which tracing met them
 
 
@@ -94,17 +96,21 @@ def group_channels(trace: Trace) -> tuple[list[RawGroup], list[Layer], list[Redu
     for channels, reason in (*((channel_of[labels], reason) for labels, reason in trace.frozen), *beside):
         for group in _groups_in(number[channels], group_index):
             frozen[group].setdefault(reason)
+    noted = [(number[channel_of[ids]], count, name) for ids, count, name in trace.units]
+    weighted = [side for layer in numbered if layer.kind in PRODUCERS for side in (layer.inputs, layer.outputs)]
+    units = units_of(len(starts), group_index, noted, weighted)
+    touched = [_groups_in(number[np.concatenate(equal)], group_index) for equal in parts]
     found = []
     for group, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         mine = [
             [number[part[part >= 0]] - start for part in equal]
-            for equal in parts
-            if group in _groups_in(number[np.concatenate(equal)], group_index)
+            for equal, groups in zip(parts, touched, strict=True)
+            if group in groups
         ]
         blocks, uneven = _blocks(int(stop - start), mine)
         producers, consumers, channelwise = (tuple(names) for names in roles[group])
         reasons = (*frozen[group], *(() if uneven is None else (Reason(uneven),)))
-        found.append(RawGroup(int(stop - start), producers, consumers, channelwise, blocks, reasons))
+        found.append(RawGroup(int(stop - start), producers, consumers, channelwise, blocks, units[group], reasons))
     return found, numbered, reductions
 
 

@@ -12,7 +12,7 @@ from fpgmlab.graph.channel_group import ChannelGroup
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("group", "channels", "producers", "consumers", "protected", "remedy", "macs_share", "reached")
+COLUMNS = ("group", "channels", "unit", "producers", "consumers", "protected", "remedy", "macs_share", "reached")
 
 
 def group_table(groups: Iterable[ChannelGroup], macs: np.ndarray, reached: np.ndarray, whole: int) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def group_table(groups: Iterable[ChannelGroup], macs: np.ndarray, reached: np.nd
 
     rows = [
         (
-            *(group.name, group.channels, ", ".join(group.producers), ", ".join(group.consumers)),
+            *(group.name, group.channels, group.each, ", ".join(group.producers), ", ".join(group.consumers)),
             *(group.protected or "", group.remedy, all_ / max(1, whole), some / max(1, whole)),
         )
         for group, all_, some in zip(groups, macs, reached, strict=True)

@@ -39,15 +39,18 @@ def prunable(graph: ChannelGraph, protect: str | Sequence[str] = ()) -> list[str
 def unit_of(group: ChannelGroup, multiple: Multiple = 1) -> int:
     """Return the step of the numbers of channels that a group may keep.
 
+    A ``multiple`` counts channels of layers. Where a channel of the group stands for several, as a head does, it is the
+    least number of heads that fits: any of heads of 32 channels for 8, every second one of heads of 12 channels.
     ``"runtime"`` is what runtimes do not waste on this processor: whole blocks (see
     `fpgmlab.common.processor.channel_block`), in groups of at most one block quarters of it, which keep them in the
     blocked layout, and any number in those of a few channels.
     """
     if multiple == "runtime":
         block = channel_block()
-        quarter = block // 4 if group.channels >= LEAST_FIT else 1
-        multiple = block if group.channels > block else quarter
-    return math.lcm(group.step, multiple)
+        channels = group.channels * group.unit
+        quarter = block // 4 if channels >= LEAST_FIT else 1
+        multiple = block if channels > block else quarter
+    return math.lcm(group.step, multiple // math.gcd(multiple, group.unit))
 
 
 def allowed_kept(group: ChannelGroup, multiple: Multiple = 1) -> range | list[int]:

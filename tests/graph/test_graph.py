@@ -95,7 +95,7 @@ def test_protect_does_not_match_half_a_name():
 
 def test_frame(graph: fl.ChannelGraph):
     table = graph.frame()
-    columns = ["group", "channels", "producers", "consumers", "protected", "remedy", "macs_share", "reached"]
+    columns = ["group", "channels", "unit", "producers", "consumers", "protected", "remedy", "macs_share", "reached"]
     assert list(table.columns) == columns
     assert list(table["group"]) == list(graph)
     assert list(table["protected"] == "") == [group.protected is None for group in graph.values()]
@@ -234,7 +234,8 @@ def test_groups_of_channels():
             assert (name in found) == mine.any()
             if mine.any():
                 assert found[name][mine].tolist() == (layer.inputs[mine] - where.start).tolist()
-                assert (found[name][~mine] == -1).all() and found[name].max() < group.channels
+                assert (found[name][~mine] == -1).all()
+                assert found[name].max() < group.channels
     assert max(len(graph.groups_of(layer.inputs)) for layer in graph.layers) > 1
     assert graph.groups_of(np.array([-1])) == graph.groups_of(np.zeros(0, dtype=int)) == {}
 

@@ -102,6 +102,9 @@ def test_whole_heads_can_go(attend: Callable):
     graph = fl.trace(busy(Around(attention)).eval(), torch.randn(2, 6, 5))
     heads = graph["attention.qkv" if attention.qkv is not None else "attention.q"]
     assert (heads.channels, heads.protected) == (4, None)
+    told = attend is not each_by_itself  # of which the code names the size of a head alone
+    assert (heads.unit, heads.each) == (6, "head of 6 channels" if told else "unit of 6 channels")
+    assert (graph["first"].unit, graph["first"].each) == (1, "channel")
     assert (graph["first"].channels, graph["first"].protected) == (24, None)
     plan = fl.Plan.from_ratios(graph, fl.score(graph, "random"), {heads.name: 0.5, "first": 0.3})
     small = check_cut(graph, plan)

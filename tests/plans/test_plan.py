@@ -24,18 +24,25 @@ def scores(graph: fl.ChannelGraph) -> dict[str, torch.Tensor]:
     return fl.score(graph, "random", seed=3)
 
 
-def make_group(blocks: int, per_block: int) -> ChannelGroup:
+def make_group(blocks: int, per_block: int, unit: int = 1) -> ChannelGroup:
     marks = tuple(b for b in range(blocks) for _ in range(per_block)) if blocks > 1 else None
-    return ChannelGroup("g", blocks * per_block, ("g",), ("h",), None, (), marks)
+    return ChannelGroup("g", blocks * per_block, ("g",), ("h",), None, (), marks, unit=unit)
 
 
-@given(st.integers(1, 12), st.integers(1, 24), st.floats(0, 1, exclude_max=True), st.integers(1, 16), st.floats(0, 1))
-def test_kept_is_allowed_nearest_and_never_none(blocks: int, per_block: int, ratio: float, multiple: int, cap: float):
-    group = make_group(blocks, per_block)
+RATIOS = st.floats(0, 1, exclude_max=True)
+
+
+@given(st.integers(1, 12), st.integers(1, 24), st.integers(1, 12), RATIOS, st.integers(1, 16), st.floats(0, 1))
+def test_kept_is_allowed_nearest_and_never_none(
+    blocks: int, per_block: int, unit: int, ratio: float, multiple: int, cap: float
+):
+    group = make_group(blocks, per_block, unit)
     kept = kept_channels(group, ratio, multiple, cap)
     assert 1 <= kept <= group.channels
     assert kept % group.step == 0
-    assert kept == group.channels or kept % multiple == 0
+    assert kept == group.channels or kept * unit % multiple == 0
+    fit = [k for k in range(group.least, group.channels) if k % group.step == 0 and k * unit % multiple == 0]
+    assert list(allowed_kept(group, multiple)) == [*fit, group.channels]
     assert 1 - kept / group.channels <= cap + 1e-6
     wanted = (1 - ratio) * group.channels
     allowed = [k for k in allowed_kept(group, multiple) if k >= (1 - cap) * group.channels - 1e-9]
@@ -64,6 +71,12 @@ def test_a_ratio_of_three_tenths_of_ten_is_three():
     assert kept_channels(make_group(1, 12), 0.4, multiple=8) == 8
     assert kept_channels(make_group(1, 6), 0.4, multiple=8) == 6
     assert kept_channels(make_group(1, 64), 0.99, multiple=8) == 8
+
+
+def test_a_multiple_counts_channels_of_layers_not_heads():
+    assert list(allowed_kept(make_group(1, 6, unit=32), 8)) == [1, 2, 3, 4, 5, 6]
+    assert list(allowed_kept(make_group(1, 6, unit=12), 8)) == [2, 4, 6]
+    assert list(allowed_kept(make_group(1, 6, unit=20), 64)) == [6]  # 16 heads would fit
 
 
 def test_uniform_removes_the_lowest_of_every_free_group(graph: fl.ChannelGraph, scores: dict):

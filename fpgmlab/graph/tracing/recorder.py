@@ -91,8 +91,9 @@ class TraceRecorder(Counting):
     def is_own(self, label: Tensor) -> bool:
         return self.own.alone(label)
 
-    def units(self, label: Tensor, name: str) -> None:
-        """Note that each of these labels stands for several channels that go together."""
+    def units(self, label: Tensor, count: int, name: str) -> None:
+        """Note that each of these labels stands for so many channels that go together, a head perhaps."""
+        self.trace.units.append((label.reshape(-1).numpy(), count, name))
 
     def is_model_tensor(self, tensor: Tensor) -> bool:
         return id(tensor) in self.names

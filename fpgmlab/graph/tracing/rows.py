@@ -7,6 +7,7 @@ what lies around it are parts that stay equally long.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -105,12 +106,13 @@ def _in_rows(to: Recorder, name: str, label: Tensor, spread: list[int], asked: d
         to.freeze(label, f"{name!r} arranges its channels in rows ({sizes}, as the model's code says)")
         return None
     inner = [dim for dim in spread if dim > chosen]
+    together = math.prod(label.size(dim) for dim in inner)
     for dim in inner:
         first = label.narrow(dim, 0, 1)
         to.tie(*torch.broadcast_tensors(label, first))
         label = first
     if inner:
-        to.units(label, _unit(asked.get(chosen)))
+        to.units(label, together, _unit(asked.get(chosen)))
     rows = label.movedim(chosen, -1).reshape(-1, label.size(chosen))
     if len(rows) > 1:
         to.equal_parts(list(rows))

@@ -19,6 +19,7 @@ class Trace:
     pairs: list[np.ndarray] = field(default_factory=list)  # each (n, 2): labels of one and the same channel
     frozen: list[tuple[np.ndarray, Reason]] = field(default_factory=list)
     parts: list[list[np.ndarray]] = field(default_factory=list)  # label vectors that must stay equally long
+    units: list[tuple[np.ndarray, int, str]] = field(default_factory=list)  # labels, channels each stands for, a name
     reductions: dict[Place, tuple[int, np.ndarray]] = field(default_factory=dict)  # dimension and channels it runs over
     labels: int = 1  # the next free label
     other_macs: int = 0  # of convolutions and linear layers whose channels nobody can remove
