@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -52,7 +52,7 @@ def fit(
 
     SGD with Nesterov momentum 0.9, or AdamW; the learning rate warms up for 5 % of the steps and then falls along a
     half cosine to zero (Loshchilov & Hutter, 2017, arXiv:1608.03983). Ctrl-C ends the training early and
-    leaves a usable model.
+    leaves a usable model: with ``keep="best"`` the best weights until then.
 
     Parameters
     ----------
@@ -78,7 +78,9 @@ def fit(
         Mixed precision: ``"auto"`` uses it on a GPU only, or as ``accelerate launch --mixed_precision`` says. In
         float16 the loss is scaled, and a step whose gradients overflow is left out.
     keep : {"best", "last"}
-        The weights kept at the end: of the epoch with the best validation metric, or of the last epoch.
+        The weights kept at the end: of the epoch with the best validation metric, or of the last epoch. With ``"best"``
+        those that the training began with are measured too, and kept where no epoch is as good; not with extras that
+        lead elsewhere, such as `fpgmlab.GammaL1`.
     average : float
         0 <= average < 1: a short way for one more extra, ``fpgmlab.EMA(average)``. 0 is none.
     accumulate : int
@@ -107,7 +109,8 @@ def fit(
     -------
     pandas.DataFrame
         A row for each finished epoch: epoch, train_loss, loss, <task.metric_name>, lr, seconds.
-        ``attrs["interrupted"]`` tells whether it was stopped early, ``attrs["kept"]`` the epoch of the weights,
+        ``attrs["interrupted"]`` tells whether it was stopped early, ``attrs["kept"]`` the epoch of the weights, 0
+        for those that it began with, ``attrs["began"]`` the loss and metric of these where they were measured, and
         ``attrs["resumed"]`` the epoch after which it went on from a checkpoint, or 0.
 
     Raises
@@ -125,8 +128,9 @@ def fit(
     Warns
     -----
     UserWarning
-        Once for a model of whose weights a hundredth or more require no gradient, with their share; for a network that
-        cannot be compiled, and a checkpoint that could not be written.
+        When no epoch was as good as the weights that the training began with, which the model has again. Once for a
+        model of whose weights a hundredth or more require no gradient, with their share; for a network that cannot be
+        compiled, and a checkpoint that could not be written.
 
     Notes
     -----
@@ -166,8 +170,24 @@ def fit(
     loop.run()
     columns = ["epoch", "train_loss", "loss", task.metric_name, "lr", "seconds"]
     history = pd.DataFrame(loop.rows, columns=columns)
-    history.attrs.update(interrupted=loop.interrupted, kept=loop.kept, resumed=loop.resumed)
+    kept, began = loop.keeping.epoch, loop.keeping.began
+    history.attrs.update(interrupted=loop.interrupted, kept=kept, began=began, resumed=loop.resumed)
+    if processes.main and began and not kept and loop.rows:
+        _warn_of_nothing_better(history, began, task, lr)
     return history
+
+
+def _warn_of_nothing_better(history: pd.DataFrame, began: Mapping[str, float], task: Task, lr: float) -> None:
+    """Warn that a training has led nowhere."""
+    name, values = task.metric_name, history[task.metric_name]
+    best = values.max() if task.higher_is_better else values.min()
+    warnings.warn(
+        f"no epoch was as good as the weights that the training began with: {name} {began[name]:.4g} before, "
+        f"{best:.4g} in the best of {len(values)}. The model has them again. Lower lr (now {lr:g}), train for more "
+        'epochs, or keep="last" to have the last epoch\'s all the same.',
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _warn_of_frozen(model: nn.Module) -> None:

@@ -121,6 +121,8 @@ def trained(bench: Bench, before: str | None) -> tuple[nn.Module, pd.DataFrame]:
     history = fit(network, bench.task, **options, checkpoint=kept, progress=bench.progress, on_epoch=tell)
     if history.attrs["interrupted"]:
         raise KeyboardInterrupt
+    if not history.attrs["kept"]:
+        bench.note(f"fit: no epoch was as good as what it began with, {metric} {history.attrs['began'][metric]:.4f}")
     return network, history
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
+from torchmetrics import SumMetric
 
 import fpgmlab as fl
 
@@ -61,6 +63,67 @@ def test_the_best_or_the_last_weights_are_kept(task: fl.tasks.Classification, ti
     assert last.attrs["kept"] == 4
     assert fl.evaluate(fresh, task)["accuracy"] == pytest.approx(last["accuracy"].iloc[-1])
     pd.testing.assert_frame_equal(best.drop(columns="seconds"), last.drop(columns="seconds"), check_like=True)
+
+
+@pytest.fixture
+def learnt(task: fl.tasks.Classification, tiny: nn.Module) -> nn.Module:
+    """Return a network that training at lr 3 makes worse."""
+    fl.fit(tiny, task, epochs=4, lr=0.05, **QUIET)
+    return tiny
+
+
+def test_where_no_epoch_is_as_good_the_weights_from_before_are_kept(task: fl.tasks.Classification, learnt: nn.Module):
+    before, began = copy.deepcopy(learnt), fl.evaluate(learnt, task)
+    said = rf"no epoch was as good .* accuracy {began['accuracy']:.4g} before, .* in the best of 2.*lr \(now 3\)"
+    with pytest.warns(UserWarning, match=said) as caught:
+        history = fl.fit(learnt, task, epochs=2, lr=3.0, **QUIET)
+    assert [Path(warning.filename) for warning in caught] == [Path(__file__)]
+    assert states_equal(learnt.state_dict(), before.state_dict())
+    assert history["accuracy"].max() < began["accuracy"]
+    assert (history.attrs["kept"], history.attrs["began"]) == (0, {name: began[name] for name in ("loss", "accuracy")})
+    last = fl.fit(learnt, task, epochs=2, lr=3.0, keep="last", **QUIET)
+    assert (last.attrs["kept"], last.attrs["began"]) == (2, {})
+    assert not states_equal(learnt.state_dict(), before.state_dict())
+    pd.testing.assert_frame_equal(history.drop(columns="seconds"), last.drop(columns="seconds"), check_like=True)
+
+
+def test_an_epoch_that_is_as_good_is_kept(task: fl.tasks.Classification, learnt: nn.Module):
+    class Told:
+        """A task by whose metric all networks are alike."""
+
+        metric_name, higher_is_better = "accuracy", True
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(task, name)
+
+        def metric(self) -> SumMetric:
+            return AlwaysOne()
+
+    assert fl.fit(learnt, Told(), epochs=2, lr=0.01, **QUIET).attrs["kept"] == 1
+
+
+class AlwaysOne(SumMetric):
+    def update(self, outputs: Tensor, targets: Tensor) -> None:
+        super().update(0.0)
+
+    def compute(self) -> Tensor:
+        return torch.ones(())
+
+
+@pytest.mark.parametrize("stopped", [3, 9])
+def test_ended_early_the_best_so_far_is_kept(task: fl.tasks.Classification, learnt: nn.Module, stopped: int):
+    before = copy.deepcopy(learnt.state_dict())
+    with nullcontext() if stopped < 7 else pytest.warns(UserWarning, match="no epoch was as good"):
+        history = fl.fit(learnt, task, epochs=3, lr=3.0, extras=[StopAt(stopped)], **QUIET)
+    assert (history.attrs["kept"], history.attrs["interrupted"]) == (0, True)
+    assert states_equal(learnt.state_dict(), before)
+
+
+def test_sparse_training_is_not_undone_by_the_weights_from_before(task: fl.tasks.Classification, learnt: nn.Module):
+    began = fl.evaluate(learnt, task)["accuracy"]
+    history = fl.fit(learnt, task, epochs=2, lr=0.5, extras=[fl.GammaL1(2.0, clean=0.0)], **QUIET)
+    assert history["accuracy"].max() < began
+    assert (history.attrs["kept"] > 0, history.attrs["began"]) == (True, {})
 
 
 class StopAt(fl.Extra):

@@ -81,6 +81,13 @@ class RunningExtra(Extra):
         """
         return None
 
+    def leads_elsewhere(self) -> bool:
+        """Return True when weights that it has not worked on are no result, such as of a training for sparsity.
+
+        ``keep="best"`` chooses among the epochs alone then; asked once.
+        """
+        return False
+
     def before_judging(self, model: nn.Module, judged: nn.Module) -> None:
         """Act at the end of an epoch on the weights of the model and of what is judged; they may be the same."""
         return None

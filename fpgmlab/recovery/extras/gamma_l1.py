@@ -52,6 +52,9 @@ class GammaL1(Extra):
         """Return the strength in step number ``step`` of ``steps`` (from 1)."""
         return strength_at(self.strength, self.schedule, self.clean, step, steps)
 
+    def leads_elsewhere(self) -> bool:
+        return True
+
     def before_step(self, model: nn.Module, step: int, steps: int) -> None:
         strength = self.strength_at(step, steps)
         if strength == 0:

@@ -101,6 +101,9 @@ class _Pulling(RunningExtra):
     def optimized_by(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
 
+    def leads_elsewhere(self) -> bool:
+        return True
+
     def before_step(self, model: nn.Module, step: int, steps: int) -> None:
         if self._optimizer is None:
             raise RuntimeError("GroupLasso needs to know the optimizer, as in fpgmlab.fit")

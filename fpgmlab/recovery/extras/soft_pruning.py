@@ -122,6 +122,9 @@ class _Softly(RunningExtra):
         self._epoch = 0
         self._removed: dict[str, list[int]] = {}
 
+    def leads_elsewhere(self) -> bool:
+        return True
+
     def before_judging(self, model: nn.Module, judged: nn.Module) -> None:
         if self._epoch % self._options.every == 0 or self._epoch + 1 == self._epochs:
             scores = score(self._graph, self._options.criterion, groups=list(self._counts))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from fpgmlab.common.modules import device_of
 from fpgmlab.recovery.extras.extra import Extra, RunningExtra, begun
 from fpgmlab.recovery.fitting.checkpoint import Checkpoint, of_generators, set_generators
 from fpgmlab.recovery.fitting.identity import identity
+from fpgmlab.recovery.fitting.keeping import Keeping
 from fpgmlab.recovery.fitting.losses import EVERY, Losses
 from fpgmlab.recovery.fitting.norms import synchronised
 from fpgmlab.recovery.fitting.options import Options
@@ -55,8 +55,8 @@ class Loop:
     ----------
     rows : list of dict
         Of the finished epochs.
-    kept : int
-        The epoch whose weights the model has at the end, 0 for none.
+    keeping : Keeping
+        Of which epoch the model has the weights at the end.
     resumed : int
         The epoch after which it went on from a checkpoint, 0 for none.
     interrupted : bool
@@ -73,14 +73,13 @@ class Loop:
         processes: Processes,
     ) -> None:
         self.rows: list[Row] = []
-        self.kept, self.resumed, self.interrupted = 0, 0, False
+        self.resumed, self.interrupted = 0, False
         self._model, self._task, self._extras = model, task, extras
         self._options, self._around, self._processes = options, around, processes
         self._device = device_of(model)
         self._workers = number_of_workers(around.workers, self._device, processes.here)
         self._per_epoch = max(1, len(task.train) // options.step_size)
-        self._good: Mapping[str, Any] = copy.deepcopy(model.state_dict())
-        self._best: float | None = None
+        self.keeping = Keeping(model, task, options.keep)
         self._finished = False
         self._checkpoint: Checkpoint | None = None
         self._noted: list[object] = []  # Ctrl-C, where processes have to end together
@@ -99,14 +98,14 @@ class Loop:
             self._train()
             restore = True
         except KeyboardInterrupt:
-            self.interrupted, restore = True, self.kept > 0
+            self.interrupted, restore = True, self.keeping.measured
         except FloatingPointError:
             restore = True
             raise
         finally:
             with held_back(deliver=False) as noted:
                 if restore:
-                    self._model.load_state_dict(self._good)
+                    self._model.load_state_dict(self.keeping.weights)
                 for module, mode in modes.items():
                     module.training = mode
             self.interrupted = self.interrupted or bool(noted)
@@ -131,6 +130,9 @@ class Loop:
             steps = Steps(model, self._task, running, total, options, processes, self._around.compile)
             if stored is not None:
                 self._take(stored, steps)
+            elif options.keep == "best" and not any(extra.leads_elsewhere() for extra in running):
+                with self._seeded():  # as if nothing had been drawn
+                    self.keeping.begin(processes.from_main(lambda: evaluate(steps.judged, self._task)))
             bar = stack.enter_context(_bar(total, self._around.progress and processes.main))
             bar.update(len(self.rows) * self._per_epoch)
             first = len(self.rows) + 1
@@ -178,11 +180,9 @@ class Loop:
             around.on_epoch(row)
 
     def _close(self, row: Row, steps: Steps, running: Sequence[RunningExtra]) -> None:
-        task, epoch = self._task, len(self.rows) + 1
         self.rows.append(row)
-        value = row[task.metric_name] if task.higher_is_better else -row[task.metric_name]
-        if self._options.keep == "last" or self._best is None or value > self._best:
-            self._good, self.kept, self._best = copy.deepcopy(steps.judged.state_dict()), epoch, value
+        epoch = len(self.rows)
+        self.keeping.offer(row, steps.judged, epoch)
         ends = [extra.after_epoch(self._model, row) for extra in running]  # each is asked
         self._finished = any(ends) or epoch == self._options.epochs
         self._write(steps)
@@ -190,7 +190,7 @@ class Loop:
     def _refuse(self, found: tuple[int, float] | None, epoch: int) -> None:
         if found is not None:
             step, value = found
-            since = f"after epoch {self.kept}" if self.kept else "from before the training"
+            since = f"after epoch {self.keeping.epoch}" if self.keeping.epoch else "from before the training"
             raise FloatingPointError(
                 f"the loss is {value} in epoch {epoch}, step {step}; the model has its weights {since} again. "
                 f"Lower lr (now {self._options.lr:g})."
@@ -213,9 +213,7 @@ class Loop:
                     "epoch": len(self.rows),
                     "finished": self._finished,
                     "rows": self.rows,
-                    "kept": self.kept,
-                    "best": self._best,
-                    "good": self._good,
+                    **self.keeping.state_dict(),
                     "model": self._model.state_dict(),
                     "steps": steps.state_dict(),
                     "generators": generators,
@@ -224,8 +222,8 @@ class Loop:
 
     def _take(self, stored: dict[str, Any], steps: Steps | None = None) -> None:
         """Be where the training was that has written a checkpoint."""
-        self.rows, self.kept, self.resumed = stored["rows"], stored["kept"], stored["epoch"]
-        self._good, self._best, self._finished = stored["good"], stored["best"], stored["finished"]
+        self.rows, self.resumed, self._finished = stored["rows"], stored["epoch"], stored["finished"]
+        self.keeping.load_state_dict(stored)
         if steps is not None:
             self._model.load_state_dict(stored["model"])
             steps.load_state_dict(stored["steps"])

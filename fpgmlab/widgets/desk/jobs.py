@@ -145,6 +145,7 @@ def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
     model, samples = copy.deepcopy(made.model), len(order.data.val)
     training = _TRAINING * len(order.data.train)
     each = training + samples
+    total = samples + epochs * each  # it is measured before its training, too
     job.check()
 
     def stepped(row: Mapping) -> None:
@@ -152,12 +153,12 @@ def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
         job.trace.add(row["step"], row["loss"])
         trained = row["step"] * epochs * training / row["steps"]
         words = f"Epoch {row['epoch']} of {epochs}: step {row['step']:,} of {row['steps']:,}, loss {row['loss']:.3f}"
-        job.tell(words, trained + len(job.epochs) * samples, epochs * each)
+        job.tell(words, samples + trained + len(job.epochs) * samples, total)
 
     def validating(seen: int) -> None:
-        epoch = len(job.epochs) + 1
-        words = f"Epoch {epoch} of {epochs}: validating, {seen:,} of {samples:,} samples"
-        job.tell(words, epoch * each - samples + seen, epochs * each)
+        epoch = len(job.epochs) + 1 if job.steps else 0
+        begin = f"Epoch {epoch} of {epochs}: validating" if epoch else "Before training: validating"
+        job.tell(f"{begin}, {seen:,} of {samples:,} samples", epoch * each + seen, total)
         job.check()
 
     def finished(row: Mapping) -> None:
@@ -168,8 +169,11 @@ def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
         model, task, epochs, lr=lr, progress=False, on_step=stepped, on_epoch=finished, stop=lambda: job.stopping
     )
     early, kept, name = history.attrs["interrupted"], history.attrs["kept"], task.metric_name
-    if not kept:
+    if not len(history):
         return Outcome("Cancelled before the first epoch was through: the weights are as before.", cancelled=True)
+    if not kept:
+        words = f"{len(history)} of {epochs_words(epochs)} made, none as good as the weights before"
+        return Outcome(f"{words}: {name} {history.attrs['began'][name]:.4g}. They stay.", cancelled=early)
     row = history.set_index("epoch").loc[kept]
     found = {"loss": float(row["loss"]), name: float(row[name]), "samples": samples}
     begin = f"Cancelled after {len(history)} of" if early else "Fine-tuned for"

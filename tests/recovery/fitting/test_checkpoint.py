@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import pickle
@@ -40,7 +41,7 @@ class Stop:
 def assert_same(some: tuple[nn.Module, pd.DataFrame], other: tuple[nn.Module, pd.DataFrame]) -> None:
     assert_near(some[0].state_dict(), other[0].state_dict(), 0)
     pd.testing.assert_frame_equal(some[1].drop(columns="seconds"), other[1].drop(columns="seconds"))
-    assert some[1].attrs["kept"] == other[1].attrs["kept"]
+    assert [some[1].attrs[name] for name in ("kept", "began")] == [other[1].attrs[name] for name in ("kept", "began")]
 
 
 @pytest.mark.parametrize("options", [{"optimizer": "adamw"}, {"keep": "last", "accumulate": 2}, {"amp": "bfloat16"}])
@@ -67,6 +68,22 @@ def test_stopped_and_called_again_it_ends_as_if_it_had_not_been(tmp_path: Path, 
     steps: list[dict] = []
     assert_same((again, fl.fit(again, task, checkpoint=path, on_step=steps.append, **options)), (whole, history))
     assert steps == []
+
+
+def test_the_weights_from_before_compete_also_where_it_was_stopped(tmp_path: Path):
+    start = small_network()
+    fl.fit(start, small_task(), **OPTIONS)
+    options = OPTIONS | {"lr": 30.0}
+    histories, models = [], [copy.deepcopy(start) for _ in range(2)]
+    with pytest.warns(UserWarning, match="no epoch was as good"):
+        histories.append(fl.fit(models[0], small_task(), **options))
+    with pytest.warns(UserWarning, match="no epoch was as good"):
+        stopped = fl.fit(models[1], small_task(), checkpoint=tmp_path / "run.pt", stop=Stop(9), **options)
+    with pytest.warns(UserWarning, match="no epoch was as good"):
+        histories.append(fl.fit(models[1], small_task(), checkpoint=tmp_path / "run.pt", **options))
+    assert (len(stopped), histories[1].attrs["resumed"], histories[1].attrs["kept"]) == (2, 2, 0)
+    assert_same((models[1], histories[1]), (models[0], histories[0]))
+    assert_near(models[1].state_dict(), start.state_dict(), 0)
 
 
 SCRIPT = """

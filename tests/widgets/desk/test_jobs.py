@@ -149,6 +149,22 @@ def test_fine_tuning_is_fit(make: Callable, job: tuple):
     assert same_weights(editor.pruned, weights)
 
 
+@pytest.mark.filterwarnings("ignore:no epoch was as good:UserWarning")
+def test_a_training_that_leads_nowhere_is_told(make: Callable, job: tuple):
+    editor = make()
+    editor.fine_tune(epochs=3, lr=0.03)
+    done(editor)
+    before, found = copy.deepcopy(editor.pruned), editor.results
+    editor.fine_tune(epochs=2, lr=3.0)
+    done(editor)
+    accuracy = fl.evaluate(before, job[2])["accuracy"]
+    words = f"2 of 2 epochs made, none as good as the weights before: accuracy {accuracy:.4g}. They stay."
+    assert editor.work["words"] == words
+    assert same_weights(editor.pruned, before)
+    assert editor.results == found
+    assert len(editor.work["epochs"]) == 2
+
+
 def test_repair_refits_and_measures_and_the_rest_goes_on_from_there(make: Callable, job: tuple):
     graph, _, task = job
     editor = make()
@@ -363,7 +379,7 @@ def test_what_is_repaired_stays_when_its_evaluation_is_cancelled(make: Callable,
     assert editor.work["words"] == "Repaired; cancelled before that was measured."
 
 
-@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("passes", [1, 2, 3])  # the first is before the training
 def test_a_cancelled_training_keeps_its_best_weights(make: Callable, job: tuple, data: Gated, passes: int):
     graph, _, task = job
     editor, count = make(), 0
@@ -392,7 +408,7 @@ def test_a_cancelled_training_keeps_its_best_weights(make: Callable, job: tuple,
     editor.cancel()
     data.gate.set()
     done(editor, "cancelled")
-    if passes == 1:
+    if passes < 3:
         assert same_weights(editor.pruned, begun)
         assert editor.results == {}
         assert editor.work["words"].startswith("Cancelled before the first epoch was through")
