@@ -23,7 +23,8 @@ class Forecast:
         The unpruned network's, less the sum of what each group's removal alone degrades; see `predicted`. Of the
         repaired network when the curves are of repaired points.
     half : float
-        Half the width of its 95 % interval, the groups' errors taken as independent.
+        Half the width of its 95 % interval, the groups' errors taken as independent; infinite where that of a pruned
+        group is not known, as of few batches.
     unknown : tuple of str
         Pruned groups of which too little was measured: their share is missing, or only a lower bound.
     """
@@ -65,10 +66,17 @@ def forecast(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | None
         if kept < curve.kept[-1]:
             unknown.append(name)
         points = tables[name].sort_values("kept", ascending=False).iloc[: len(curve.kept)]
-        halves = ((points["high"] - points["low"]) / 2).replace(math.inf, 0.0).to_numpy()
+        halves = ((points["high"] - points["low"]) / 2).to_numpy(float)
         drop += float(curve.at(kept))
-        spread += float(np.interp(kept, curve.kept[::-1], halves[::-1])) ** 2
+        spread += _between(kept, curve.kept[::-1], halves[::-1]) ** 2
     value = curves.base[metric] + (-drop if curves.higher_is_better(metric) else drop)
     if curves.is_share(metric):
         value = min(1.0, max(0.0, value))
     return Forecast(value, math.sqrt(spread), tuple(unknown))
+
+
+def _between(x: int, xs: np.ndarray, values: np.ndarray) -> float:
+    """Return the value at x by lines through points, x ascending; infinite where one of its neighbours is."""
+    after = min(int(np.searchsorted(xs, x)), len(xs) - 1)
+    first = after if xs[after] == x else max(after - 1, 0)
+    return float(np.interp(x, xs, values)) if np.isfinite(values[first : after + 1]).all() else math.inf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from fpgmlab.errors import few
 from fpgmlab.figures.looks import Look, looks
-from fpgmlab.figures.parts import legend_above, mark
+from fpgmlab.figures.parts import draw_intervals, endless_intervals, legend_above, mark
 from fpgmlab.figures.style import Style, new_figure
 
 _LABELS = {
@@ -44,7 +45,8 @@ def comparison(
     ----------
     frame : pandas.DataFrame
         A row for each network: ``method``, the cost, ``value``; if known ``low`` and ``high``, the ends of its
-        interval. Where ``open`` is true it is an unpruned network, and the marker is hollow.
+        interval, dotted where infinite: not known. Where ``open`` is true it is an unpruned network, and the marker is
+        hollow.
     x : str
         The column of the cost: ``"macs"`` and ``"time"`` are fractions of the unpruned network's, ``"ms"`` are
         milliseconds.
@@ -87,8 +89,9 @@ def comparison(
             across,
             squeeze=False,
         )
+        endless = False
         for axis, (name, part) in zip(axes.ravel(), parts.items(), strict=False):
-            _draw(figure, axis, part, x, found)
+            endless |= _draw(figure, axis, part, x, found)
             if whole.get(name) is not None:
                 axis.axhline(float(whole[name] or 0), color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
             if diagonal:
@@ -109,6 +112,8 @@ def comparison(
             handles.append(mark("hollow: unpruned network", "0.4", mfc="white", markersize=4.2, mew=0.8))
         if diagonal:
             handles.append(_dashed("as promised"))
+        if endless:
+            handles.append(endless_intervals())
         legend_above(figure, handles, handlelength=2.4)
     return figure
 
@@ -121,24 +126,30 @@ def _across(width: float, count: int) -> int:
     return max(1, min(count, int(width / _NARROWEST)))
 
 
-def _draw(figure: Figure, axis: Axes, part: pd.DataFrame, x: str, found: Mapping[str, Look]) -> None:
+def _draw(figure: Figure, axis: Axes, part: pd.DataFrame, x: str, found: Mapping[str, Look]) -> bool:
+    """Draw one panel; return whether an interval has no end."""
+    endless = False
     here = [name for name in found if (part["method"] == name).any()]
     crowded = part[x].round(2).duplicated().any()
     apart = 0.0 if not crowded else _APART if len(set(part[x])) > 1 else 4 * _APART
     for number, name in enumerate(here):
         own, look = part[part["method"] == name].sort_values(x), found[name]
         shift = (number - (len(here) - 1) / 2) * apart / 72
-        place = axis.transData + ScaledTranslation(shift, 0, figure.dpi_scale_trans)
+        aside = ScaledTranslation(shift, 0, figure.dpi_scale_trans)
+        place = axis.transData + aside
         axis.plot(own[x], own["value"], ls=look.dashes, lw=0.9, color=look.colour, transform=place, zorder=3)
         hollow = own["open"].to_numpy(bool) if "open" in own else own["value"].isna().to_numpy()
         for which, face, edge in ((~hollow, look.colour, 0.0), (hollow, "white", 0.8)):
             axis.plot(own[x][which], own["value"][which], look.marker, color=look.colour, mfc=face, mew=edge,
                       markersize=look.size(4.2), transform=place, zorder=4)  # fmt: skip
         if {"low", "high"} <= set(own):
-            axis.vlines(own[x], own["low"], own["high"], color=look.colour, lw=0.9, transform=place, zorder=2.5)
-        ends = [column for column in ("value", "low", "high") if column in own]
-        axis.update_datalim([(cost, value) for column in ends for cost, value in own[[x, column]].dropna().to_numpy()])
+            ends = own[["low", "high"]].to_numpy(float)
+            endless |= draw_intervals(axis, own[x], ends, look.colour, 0.9, shift=aside)
+        columns = [column for column in ("value", "low", "high") if column in own]
+        reached = np.concatenate([own[[x, column]].to_numpy(float) for column in columns])
+        axis.update_datalim(reached[np.isfinite(reached).all(axis=1)])
     axis.autoscale_view()
+    return endless
 
 
 def _scale(axis: Axes, part: pd.DataFrame, x: str) -> None:

@@ -45,6 +45,7 @@ class Marker(TypedDict, total=False):
 
 HATCHED: Face = {"facecolor": "0.95", "edgecolor": "0.6", "hatch": "////", "lw": 0}
 NOT_MEASURABLE = "not measurable"
+INTERVAL_UNKNOWN = "interval not known"  # as of few batches
 
 
 def rows(count: int, room: float = 0.75, least: float = 1.22, most: float = 3.0) -> Callable[[float, float], float]:
@@ -134,6 +135,32 @@ def hatch(axis: Axes, low: tuple[float, float], size: tuple[float, float], trans
 def hatched(label: str = NOT_MEASURABLE) -> Artist:
     """Return the legend's entry for it."""
     return Patch(label=label, **HATCHED)
+
+
+def draw_intervals(
+    axis: Axes, x: pd.Series, ends: np.ndarray, colour: str, lw: float, *, alpha: float | None = None,
+    shift: Transform | None = None,
+) -> bool:  # fmt: skip
+    """Draw upright intervals, (n, 2); dotted from edge to edge where an end is infinite. Return whether one is.
+
+    ``shift`` moves them across the page, after the scale.
+    """
+    x = x.to_numpy(float)
+    endless = np.isinf(ends).any(axis=1)
+    by_scale, by_edge = axis.transData, axis.get_xaxis_transform()
+    if shift is not None:
+        by_scale, by_edge = by_scale + shift, by_edge + shift
+    bars = [axis.vlines(x[~endless], *ends[~endless].T, transform=by_scale)]
+    if endless.any():
+        bars.append(axis.vlines(x[endless], 0, 1, transform=by_edge, linestyles=":"))
+    for each in bars:
+        each.set(color=colour, linewidth=lw, alpha=alpha, zorder=2.5)
+    return bool(endless.any())
+
+
+def endless_intervals(colour: str = "0.4") -> Line2D:
+    """Return the legend's entry for intervals without an end."""
+    return Line2D([], [], color=colour, lw=0.9, ls=":", label=INTERVAL_UNKNOWN)
 
 
 def text_places(points: np.ndarray, sizes: np.ndarray, bounds: np.ndarray, radius: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ def sensitivity_curves(
 ) -> Figure:
     """Show one small panel for each group: the metric against the ratio, its interval as a band, the unpruned value.
 
-    All panels have the same axes.
+    All panels have the same axes. Where an interval has no end, as of few batches, its band is as high as the panel: it
+    is not known.
 
     Parameters
     ----------
@@ -86,6 +87,7 @@ def sensitivity_curves(
         width = figure.get_figwidth()
         columns = _columns(width, small() / 72, len(groups))
         axes = figure.subplots(-(-len(groups) // columns), columns, sharex=True, sharey=True, squeeze=False)
+        _set_axes(axes[0, 0], frame)
         for axis, group in zip(axes.ravel(), groups, strict=False):
             first = BLUE if mended is None else SLATE
             _draw_curve(axis, frame[frame["group"] == group], first, measurable=group not in blind)
@@ -98,12 +100,11 @@ def sensitivity_curves(
             axis.set_axis_off()
         for axis in axes[-2:][0, columns - (axes.size - len(groups)) :]:
             axis.tick_params(labelbottom=True)  # the last of its column, where the last row is not full
-        _set_axes(axes[0, 0], frame)
         figure.supxlabel("ratio: share of the group's channels removed", fontsize=small() + 1)
         figure.supylabel(metric, fontsize=small() + 1)
         handles = [
             Line2D([], [], color="0.25", lw=0.7, ls=(0, (3, 2)), label="unpruned network"),
-            Patch(facecolor=BLUE if repaired is None else "0.6", alpha=0.3, lw=0, label="95 % interval"),
+            Patch(facecolor=BLUE if repaired is None else "0.6", alpha=0.3, lw=0, label=_of_bands(frame, mended)),
         ]
         if mended is not None:
             looks = {"as cut": (SLATE, "o"), "repaired": (BLUE, "D")}
@@ -125,8 +126,9 @@ def sensitivity_map(
 ) -> Figure:
     """Show all groups as one heat map: how much worse the metric is than the unpruned network's, by ratio.
 
-    Each cell reaches half-way to the group's next ratios. The colour goes with the square root, so that small drops are
-    seen. A dot: the 95 % interval holds the unpruned network's value, so the cell may be no drop at all.
+    Each cell reaches half-way to the group's next ratios, the last one no further than its own; what lies beyond was
+    not measured and is hatched. The colour goes with the square root, so that small drops are seen. A dot: the 95 %
+    interval holds the unpruned network's value, so the cell may be no drop at all.
 
     Parameters
     ----------
@@ -155,14 +157,17 @@ def sensitivity_map(
     norm = PowerNorm(0.5, vmin=0, vmax=top)
     with new_figure(5.4, rows(len(groups), room=1.0), style) as figure:
         axis = figure.subplots()
-        dots = []
+        dots, beyond = [], False
         for i, group in enumerate(groups):
             mine = worse[frame["group"] == group]
             if group in blind:
                 hatch(axis, (0, i - 0.5), (1, 1))
                 continue
             ratios = frame["ratio"][mine.index].to_numpy()
-            edges = np.concatenate([[0], (ratios[1:] + ratios[:-1]) / 2, [1]])
+            edges = np.concatenate([[0], (ratios[1:] + ratios[:-1]) / 2, ratios[-1:]])
+            if ratios[-1] < 1:
+                hatch(axis, (ratios[-1], i - 0.5), (1 - ratios[-1], 1))
+                beyond = True
             axis.pcolormesh(
                 edges, [i - 0.5, i + 0.5], mine["value"].clip(lower=0).to_numpy()[None], cmap="Blues", norm=norm,
                 edgecolors="white", linewidth=0.3,
@@ -177,7 +182,8 @@ def sensitivity_map(
         name_rows(axis.yaxis, groups)
         _draw_scale(figure, axis, norm, top, worse_word(metric, higher_is_better), is_share(frame))
         handles = [Line2D([], [], ls="none", marker="o", markersize=1.8, color="0.35", mew=0, label="may be no change")]
-        legend_above(figure, [*handles, hatched()] if blind else handles)
+        words = [word for word, is_there in (("not measured", beyond), (NOT_MEASURABLE, blind)) if is_there]
+        legend_above(figure, [*handles, hatched(" or ".join(words))] if words else handles)
     return figure
 
 
@@ -197,8 +203,15 @@ def _draw_curve(axis: Axes, mine: pd.DataFrame, colour: str, measurable: bool) -
     _draw_line(axis, mine, colour, "o")
 
 
+def _of_bands(*frames: pd.DataFrame | None) -> str:
+    endless = any(np.isinf(frame[["low", "high"]].to_numpy(float)).any() for frame in frames if frame is not None)
+    return "95 % interval" + (", not known where as high as the panel" if endless else "")
+
+
 def _draw_line(axis: Axes, mine: pd.DataFrame, colour: str, marker: str) -> None:
-    axis.fill_between(mine["ratio"], mine["low"], mine["high"], color=colour, alpha=0.3, lw=0)
+    bottom, top = axis.get_ylim()
+    low, high = (mine[end].replace([-np.inf, np.inf], edge) for end, edge in (("low", bottom), ("high", top)))
+    axis.fill_between(mine["ratio"], low, high, color=colour, alpha=0.3, lw=0)
     axis.plot(mine["ratio"], mine["value"], color=colour, marker=marker, markersize=1.9, lw=1.0, mew=0)
 
 

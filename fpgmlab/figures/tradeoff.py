@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fpgmlab.allocation.pareto import pareto_front
 from fpgmlab.errors import one_of, unknown
-from fpgmlab.figures.parts import legend_above, text_places, text_width
+from fpgmlab.figures.parts import draw_intervals, endless_intervals, legend_above, text_places, text_width
 from fpgmlab.figures.style import CYCLE, Style, new_figure, small
 from fpgmlab.sensitivity.curves.metrics import METRICS
 
@@ -40,7 +40,8 @@ def tradeoff(
     ----------
     frame : pandas.DataFrame
         A row for each plan: method, macs (a fraction of the unpruned network's when all are at most 1, else a count) or
-        ms, value and, if known, low and high, the ends of its interval; metric when there are several.
+        ms, value and, if known, low and high, the ends of its interval (dotted where infinite: not known); metric when
+        there are several.
     unpruned : mapping, optional
         The unpruned network's ``{"macs": ..., "value": ...}``: a cross, and a dashed line at its value.
     cost : {"macs", "ms"}
@@ -71,13 +72,14 @@ def tradeoff(
     methods = list(dict.fromkeys(frame["method"]))
     with new_figure(4.6, 3.2, style) as figure:
         axis = figure.subplots()
+        endless = False
         looks = {m: (CYCLE[i % len(CYCLE)], _MARKERS[i % len(_MARKERS)]) for i, m in enumerate(methods)}
         for method, (colour, marker) in looks.items():
             mine = frame[frame["method"] == method].sort_values(cost)
             x = mine[cost] / unit
             axis.plot(x, mine["value"], color=colour, marker=marker, markersize=4, lw=0.9, mew=0, zorder=3)
             if {"low", "high"} <= set(mine.columns):
-                axis.vlines(x, mine["low"], mine["high"], color=colour, lw=1.0, alpha=0.6, zorder=2.5)
+                endless |= draw_intervals(axis, x, mine[["low", "high"]].to_numpy(float), colour, 1.0, alpha=0.6)
         _draw_front(axis, frame, cost, unit, higher_is_better)
         if unpruned is not None:
             axis.axhline(unpruned["value"], color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
@@ -96,6 +98,8 @@ def tradeoff(
         if unpruned is not None:
             handles.append(Line2D([], [], color="0.1", marker="x", ls=(0, (3, 2)), lw=0.7, markersize=6, mew=1.3,
                                   label="unpruned network"))  # fmt: skip
+        if endless:
+            handles.append(endless_intervals())
         if len(methods) > _DIRECT:
             handles += [
                 Line2D([], [], color=c, marker=m, markersize=4, lw=0.9, mew=0, label=label)

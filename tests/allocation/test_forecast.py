@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 import fpgmlab as fl
 from fpgmlab.allocation.degradation import predicted
 from fpgmlab.allocation.forecast import forecast
+from fpgmlab.figures.desk.words import words_of_totals
 from fpgmlab.sensitivity.curves.states import States
+from fpgmlab.widgets.desk.report import report_frame
 from tests.allocation.made import SAMPLES, branches, curves_of, rising
 
 GRAPH = branches()
@@ -63,6 +65,22 @@ def test_a_fraction_stays_one(share: bool, value: float):
     scores = {name: torch.arange(GRAPH[name].channels) for name in GRAPH}
     curves = fl.Curves(sums, {"mine": own(0.9)}, widths, dict.fromkeys(widths, 1.0), True, scores)
     assert forecast(GRAPH, curves, plan_of(curves, {"inner": 2, "side": 3}), "mine").value == pytest.approx(value)
+
+
+def test_an_interval_that_is_not_known_is_infinite():
+    def few(value: float) -> States:  # one batch
+        return States(((1, b"", b""),), share=True, found=(value, -np.inf, np.inf, 0.9))
+
+    sums = {("inner", kept, "mine"): few(0.9 - 0.1 * (5 - kept)) for kept in (4, 2)}
+    widths = {"inner": 5}
+    scores = {name: torch.arange(GRAPH[name].channels) for name in GRAPH}
+    curves = fl.Curves(sums, {"mine": few(0.9)}, widths, dict.fromkeys(widths, 1.0), True, scores)
+    halves = {kept: forecast(GRAPH, curves, plan_of(curves, {"inner": kept}), "mine").half for kept in (5, 4, 3, 2, 1)}
+    assert halves == {5: 0, 4: np.inf, 3: np.inf, 2: np.inf, 1: np.inf}
+    words = words_of_totals(GRAPH, curves, plan_of(curves, {"inner": 3}), "mine", None, None)[-1]
+    assert words == "mine predicted 70.0% ± unknown (was 90.0%)"
+    report = report_frame(GRAPH, curves, None, plan_of(curves, {"inner": 3}), {}).set_index("network")
+    assert report.loc["predicted", ["low", "high"]].isna().all()
 
 
 def test_what_was_not_measured_is_named():

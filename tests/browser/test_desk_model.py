@@ -72,7 +72,7 @@ def wasted(
 @pytest.fixture(scope="module")
 def page(browser: object) -> object:
     page = browser.new_page()
-    page.add_script_tag(content="\n".join(script(STATIC / name) for name in ("model.js", "measured.js")))
+    page.add_script_tag(content="\n".join(script(STATIC / name) for name in ("model.js", "measured.js", "words.js")))
     yield page
     page.close()
 
@@ -121,6 +121,14 @@ def test_the_browser_computes_what_the_kernel_does(page: object, name: str, mult
             else:
                 assert snapped == kept_channels(group, ratio, multiple)
                 assert allowed == list(allowed_kept(group, multiple))
+
+
+def test_an_interval_that_is_not_known_is_infinite_here_as_well(page: object):
+    curve = {"kept": [5, 4, 2], "drop": [0, 0.1, 0.3], "low": [0.9, None, None], "high": [0.9, None, None]}
+    halves = page.evaluate("(curve) => [5, 4, 3, 2, 1].map((kept) => at(curve, kept).half)", curve)
+    assert halves == [0, *[float("inf")] * 4]
+    words = page.evaluate("(half) => wordsSpread({ share: true }, half)", float("inf"))
+    assert words == "± unknown"
 
 
 MEASURED = """([kept, name, told]) => {

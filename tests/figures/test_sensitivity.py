@@ -67,6 +67,9 @@ FEW: dict[str, Make] = {
     "endless ranking": lambda s: figures.sensitivity_ranking(
         curves(3).assign(low=-np.inf, high=np.inf), ratio=0.3, style=s
     ),
+    "endless plans": lambda s: figures.tradeoff(
+        plans(2).assign(low=lambda f: f["low"].where(f["macs"] != 0.5, -np.inf), high=np.inf), style=s
+    ),
     "one plan": lambda s: figures.tradeoff(plans(1)[:1], style=s),
     "equal plans": lambda s: figures.tradeoff(plans(2).assign(macs=0.5, value=0.5), style=s),
     "one step": lambda s: figures.additivity(steps(1), style=s),
@@ -141,7 +144,9 @@ def test_what_is_not_measurable_is_hatched_and_has_no_curve():
         assert ("not\nmeasurable" in [text.get_text() for text in axis.texts]) == (name == names[1])
     heat = figures.sensitivity_map(frame, unmeasurable=names[1:2]).axes[0]
     assert sum(isinstance(part, QuadMesh) for part in heat.collections) == 3
-    assert [patch.get_hatch() for patch in heat.patches] == ["////"]
+    widths = [patch.get_width() for patch in heat.patches if patch.get_hatch() == "////"]
+    assert widths[1] == 1, "not only beyond the last ratio"
+    assert max(widths[0], *widths[2:]) < 1
 
 
 def test_the_maps_cells_are_drops_and_dots_are_doubts():
@@ -157,6 +162,22 @@ def test_the_maps_cells_are_drops_and_dots_are_doubts():
     at_a_fifth, at_a_half = (0.1 + 0.35) / 2, (0.35 + 0.65) / 2  # the middles of cells that reach half-way
     doubts = [(at_a_fifth, 0), (at_a_half, 0), (at_a_fifth, 2)]
     np.testing.assert_allclose(sorted(axis.lines[0].get_xydata().tolist(), key=lambda p: p[1]), doubts)
+    for i, (mesh, patch) in enumerate(zip(meshes, axis.patches, strict=True)):  # measured up to 80 %, hatched beyond
+        assert mesh.get_coordinates()[..., 0].max() == patch.get_x() == 0.8
+        assert (patch.get_hatch(), patch.get_y(), patch.get_x() + patch.get_width()) == ("////", i - 0.5, 1)
+    assert "not measured" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_an_interval_without_an_end_fills_its_panel():
+    frame = hand_made()
+    endless = frame["group"].eq("steep") & frame["ratio"].gt(0)
+    figure = figures.sensitivity_curves(frame.assign(low=frame["low"].mask(endless, -np.inf),
+                                                     high=frame["high"].mask(endless, np.inf)))  # fmt: skip
+    for axis, name in zip(figure.axes, ("flat", "steep", "middle"), strict=False):
+        heights = axis.collections[0].get_paths()[0].vertices[:, 1]
+        assert (heights.min() <= axis.get_ylim()[0], heights.max() >= axis.get_ylim()[1]) == (name == "steep",) * 2
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "95 % interval, not known where as high as the panel" in legend
 
 
 def test_better_is_no_drop():
@@ -211,6 +232,18 @@ def test_the_tradeoff_draws_every_plan_and_the_front(metric: str, unit: float):
     for part, (_, mine) in zip(axis.collections, frame.groupby("method", sort=False), strict=False):
         np.testing.assert_allclose([path.vertices[:, 1] for path in part.get_paths()], mine[["low", "high"]])
     assert [text.get_text() for text in axis.texts] == ["method 0", "method 1", "method 2"]
+
+
+def test_intervals_without_an_end_are_dotted_from_edge_to_edge():
+    frame = plans(1)
+    frame.loc[1, ["low", "high"]] = -np.inf, np.inf
+    figure = figures.tradeoff(frame)
+    known, unknown = figure.axes[0].collections
+    np.testing.assert_allclose([path.vertices[:, 1] for path in known.get_paths()], frame[["low", "high"]].drop(1))
+    np.testing.assert_array_equal(unknown.get_paths()[0].vertices, [[frame["macs"][1], 0], [frame["macs"][1], 1]])
+    assert unknown.get_linestyle() != known.get_linestyle()
+    assert "interval not known" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert np.isfinite(figure.axes[0].get_ylim()).all()
 
 
 # Additivity ---------------------------------------------------------------------------------------------------------

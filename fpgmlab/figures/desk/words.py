@@ -111,9 +111,10 @@ def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> s
     found, base = forecast(graph, curves, plan, metric), curves.base[metric]
     bound = ("at most " if curves.higher_is_better(metric) else "at least ") if found.unknown else ""
     bound = f"after repair {bound}" if curves.repaired else bound
-    if curves.is_share(metric):
-        return f"{metric} predicted {bound}{found.value:.1%} ± {100 * found.half:.1f} (was {base:.1%})"
-    return f"{metric} predicted {bound}{found.value:.3g} ± {found.half:.2g} (was {base:.3g})"
+    share, known = curves.is_share(metric), np.isfinite(found.half)
+    spread = "unknown" if not known else f"{100 * found.half:.1f}" if share else f"{found.half:.2g}"
+    value, was = (f"{each:.1%}" if share else f"{each:.3g}" for each in (found.value, base))
+    return f"{metric} predicted {bound}{value} ± {spread} (was {was})"
 
 
 def _amount(count: int) -> str:

@@ -120,7 +120,7 @@ def report_page(report: Mapping) -> str:
             row["network"],
             row["metric"],
             f"{row['value']:.5g}",
-            _interval(row["low"], row["high"]),
+            "" if row["network"] == "original" else _interval(row["low"], row["high"]),
             f"{row['samples']:,}",
         )
         for row in results
@@ -148,13 +148,13 @@ def report_page(report: Mapping) -> str:
 def _expected(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str) -> tuple[float, float, float]:
     found = forecast(graph, curves, plan, metric)
     low, high = found.value - found.half, found.value + found.half
-    if found.unknown:  # a part of the drop is missing: no interval holds
+    if found.unknown or not math.isfinite(found.half):  # a part of the drop is missing: no interval holds
         return found.value, math.nan, math.nan
     return (found.value, max(0.0, low), min(1.0, high)) if curves.is_share(metric) else (found.value, low, high)
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.5g} to {high:.5g}"
+    return "unknown" if low is None or high is None else f"{low:.5g} to {high:.5g}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

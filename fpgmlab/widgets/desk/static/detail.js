@@ -104,7 +104,7 @@ export function detailView(store, signal) {
 
 function detailChange(metric, drop, half) {
   const change = lossNumber(metric, metric.higher_is_better ? -drop : drop), sign = change === "0" || change.startsWith("−") ? "" : "+";
-  return `${sign}${change} ± ${lossNumber(metric, half)} ${lossUnit(metric)}`;
+  return `${sign}${change} ± ${Number.isFinite(half) ? lossNumber(metric, half) : "unknown"} ${lossUnit(metric)}`;
 }
 
 function detailAlone(metric, curve, kept) {

@@ -10,7 +10,8 @@ export function tradeoffValues(share, forecast, found, metric, unpruned) {
   const recovered = { repaired: unpruned ? null : value("repaired"), tuned: value("fine-tuned") };
   if (unpruned) return { share, predicted: null, foreseen: null, spread: null, measured: metric.value, ...recovered };
   const predicted = first === null && recovered.tuned === null ? forecast.value : null;
-  const spread = predicted !== null ? [predicted - forecast.half, predicted + forecast.half] : low === null || high === null ? null : [low, high];
+  const expected = Number.isFinite(forecast.half) ? [predicted - forecast.half, predicted + forecast.half] : null;
+  const spread = predicted !== null ? expected : low === null || high === null ? null : [low, high];
   return { share, predicted, foreseen: forecast.value, spread, measured: value("as cut"), ...recovered };
 }
 

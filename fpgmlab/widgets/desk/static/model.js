@@ -93,12 +93,12 @@ export function deskModel(desk) {
 export function at(curve, kept) {
   if (!curve) return null;
   const { kept: counts, drop } = curve, last = counts.length - 1;
-  const half = (i) => (curve.high[i] === null || curve.low[i] === null ? 0 : (curve.high[i] - curve.low[i]) / 2); // null: no end
+  const half = (i) => (curve.high[i] === null || curve.low[i] === null ? Infinity : (curve.high[i] - curve.low[i]) / 2); // null: no end
   if (kept <= counts[last]) return { drop: drop[last], half: half(last), beyond: kept < counts[last] };
   const after = counts.findIndex((count) => count <= kept);
   if (counts[after] === kept) return { drop: drop[after], half: half(after), beyond: false };
   const part = (counts[after - 1] - kept) / (counts[after - 1] - counts[after]);
-  const mix = (a, b) => a + part * (b - a);
+  const mix = (a, b) => (Number.isFinite(a) && Number.isFinite(b) ? a + part * (b - a) : Infinity);
   return { drop: mix(drop[after - 1], drop[after]), half: mix(half(after - 1), half(after)), beyond: false };
 }
 

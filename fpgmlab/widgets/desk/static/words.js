@@ -37,8 +37,9 @@ export function wordsValue(metric, value) {
   return metric.share ? `${(100 * value).toFixed(1)} %` : wordsDigits(value);
 }
 
-/** Return half an interval's width, in points for shares; nothing where there is none. */
+/** Return half an interval's width, in points for shares; infinite where it is not known; nothing where there is none. */
 export function wordsSpread(metric, half) {
+  if (!Number.isFinite(half)) return "± unknown";
   return half === 0 ? "" : `± ${metric.share ? (100 * half).toFixed(1) : half.toPrecision(2)}`;
 }
 
