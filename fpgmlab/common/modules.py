@@ -21,6 +21,19 @@ def eval_mode(model: nn.Module, training: bool = False) -> Iterator[nn.Module]:
             module.training = mode
 
 
+def forget_caches(model: nn.Module) -> None:
+    """Let modules drop what they keep for evaluation and drop where training begins, such as LeViT's attention biases.
+
+    Modules that say themselves what happens there are told that it does; each stays in the mode it has.
+    """
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:
+        if type(module).train is not nn.Module.train:
+            module.train()
+    for module, mode in modes.items():
+        module.training = mode
+
+
 @contextmanager
 def channels_last(model: nn.Module, wanted: bool = True) -> Iterator[nn.Module]:
     """Lay a model's 4-D weights out with channels last, which convolutions on CPUs prefer; on exit as they were.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fpgmlab.common.attributes import match_attributes
-from fpgmlab.common.modules import split_name, tensor_of
+from fpgmlab.common.modules import forget_caches, split_name, tensor_of
 from fpgmlab.graph.grouping import PRODUCERS, Layer
 
 
@@ -105,6 +105,7 @@ def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> dict[str
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.num_features = int(keep_out.sum())  # it may have no tensor to tell
         match_attributes(module)
+    forget_caches(model)
     return numbers
 
 

@@ -93,12 +93,30 @@ def across_channels(m, x):  # XCiT's way
     return (weights @ v).permute(0, 3, 1, 2).reshape(b, n, m.attn_dim)
 
 
+def by_the_width_of_all_heads(m, x):  # CoaT's way
+    b, n, _ = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, m.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+    _, heads, _, size = q.shape
+    found = F.scaled_dot_product_attention(q, k, v) * q
+    return found.transpose(1, 2).reshape(b, n, heads * size) * v.transpose(1, 2).reshape(b, n, heads * size)
+
+
 @pytest.mark.parametrize(
-    "attend", [by_attributes, by_products, by_what_is_left, each_by_itself, as_sums, in_one_batch, across_channels]
+    "attend",
+    [
+        by_the_width_of_all_heads,
+        by_attributes,
+        by_products,
+        by_what_is_left,
+        each_by_itself,
+        as_sums,
+        in_one_batch,
+        across_channels,
+    ],
 )
 def test_whole_heads_can_go(attend: Callable):
     torch.manual_seed(0)
-    attention = Attention(attend, fused=attend in {by_attributes, by_products, by_what_is_left, across_channels})
+    attention = Attention(attend, fused=attend not in {each_by_itself, as_sums, in_one_batch})
     graph = fl.trace(busy(Around(attention)).eval(), torch.randn(2, 6, 5))
     heads = graph["attention.qkv" if attention.qkv is not None else "attention.q"]
     assert (heads.channels, heads.protected) == (4, None)
@@ -113,6 +131,39 @@ def test_whole_heads_can_go(attend: Callable):
     assert small.first.out_features == 17
     check_trains(small, torch.randn(2, 6, 5))
     assert small.attention.num_heads == (4 if attend is each_by_itself else 2)
+
+
+class Remembering(Attention):
+    """Keeps what it adds to the products for evaluation, until training begins, as LeViT does."""
+
+    def __init__(self) -> None:
+        super().__init__(by_memory)
+        self.shape = (6, 6, 4)  # tokens, tokens, heads
+        self.kept: dict[str, Tensor] = {}
+
+    def train(self, mode: bool = True) -> nn.Module:
+        self.kept = {} if mode else self.kept
+        return super().train(mode)
+
+
+def by_memory(m, x):
+    b, n, _ = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    if "bias" not in m.kept:
+        m.kept["bias"] = m.table.permute(1, 2, 0).reshape(m.shape).permute(2, 0, 1)
+    return ((q @ k.mT + m.kept["bias"]).softmax(-1) @ v).transpose(1, 2).reshape(b, n, -1)
+
+
+def test_what_is_kept_for_evaluation_is_worked_out_anew():
+    torch.manual_seed(0)
+    model, x = busy(Around(Remembering())).eval(), torch.randn(2, 6, 5)
+    model(x)
+    kept = model.attention.kept["bias"]
+    graph = fl.trace(model, x)
+    assert model.attention.kept["bias"] is kept
+    assert (graph["attention.qkv"].channels, graph["attention.qkv"].protected) == (4, None)
+    small = check_cut(graph, fl.Plan.from_ratios(graph, fl.score(graph, "random"), {"attention.qkv": 0.5}))
+    assert small.attention.shape == (6, 6, 2)
 
 
 def by_the_stream(m, x):  # the width comes from what is added later

@@ -28,7 +28,9 @@ class Counting(ABC):
         self.trace = Trace()
         self.names = named_tensors(model)
         self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
-        self.spent: dict[str, str] = {}  # a module's attribute: what its number is used for beside counting channels
+        self.spent: dict[
+            tuple[str, int], str
+        ] = {}  # of attributes, by name and place: what its number is used for beside counting channels
 
     @abstractmethod
     def get(self, tensor: Tensor) -> Tensor | None: ...
@@ -68,7 +70,7 @@ class Counting(ABC):
         for leaf in leaves:
             number = leaf.by if isinstance(leaf, Width) else leaf
             for source in number.sources if isinstance(number, Attribute) else ():
-                self.spent.setdefault(source.name, use)
+                self.spent.setdefault((source.name, source.place), use)
 
     def check_numbers(self, name: str, numbers: Sequence[Width | Attribute], inputs: Sequence[Tensor]) -> None:
         """A number of channels may shape the tensor that it was read from; anything else relies on it."""

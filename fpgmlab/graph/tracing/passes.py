@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from fpgmlab.common.calling import call, left_as_it_is
-from fpgmlab.common.modules import eval_mode, tensors_in
+from fpgmlab.common.modules import eval_mode, forget_caches, tensors_in
 from fpgmlab.graph.tracing.label_mode import LabelMode
 from fpgmlab.graph.tracing.marking import mark_attributes
 from fpgmlab.graph.tracing.recorder import TracingError
@@ -73,6 +73,7 @@ def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:
         closing(mode.to.held), left_as_it_is(model), eval_mode(model), torch.inference_mode(False), torch.enable_grad(),
         mode.to.running.watching(model), closing(mode.owner),
     ):  # fmt: skip
+        forget_caches(model)
         before = {name: (p.data_ptr(), p._version) for name, p in model.named_parameters()}
         if not mode.owner.as_numbers:
             mark_attributes(mode.to.modules, mode.owner)

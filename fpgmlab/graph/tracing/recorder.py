@@ -183,8 +183,8 @@ class TraceRecorder(Counting):
         for name in self.names.values():
             of_module.setdefault(split_name(name)[0], []).append(name)
         for layer in layers.values():
-            if layer.kind == "number" and layer.name in self.spent:
-                reason = f"their number in {layer.name!r} also enters {self.spent[layer.name]}"
+            if layer.kind == "number" and (use := self.spent.get((layer.name, layer.dim))):
+                reason = f"their number in {layer.name!r} also enters {use}"
                 self.freeze_ids(layer.outputs, reason)
             by_itself = layer.kind == "tensor"
             own = [layer.name] if by_itself else of_module.get(layer.name, [])

@@ -194,9 +194,19 @@ def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) 
     width, flat = torch.from_numpy(size.ids), along(label, dim, label.size(dim))
     if flat is not None and len(flat) == len(width) == size:  # as many as another tensor has
         to.tie(flat, width)
+    elif flat is not None and _in_runs(flat, len(width)):  # as many as all heads of another one have
+        to.tie(flat[:: len(flat) // len(width)], width)
     elif flat is not None or len(width) % int(size):
         for labels in (label, width):
             to.freeze(labels, f"{name!r} builds a size on its number of channels")
+
+
+def _in_runs(flat: Tensor, runs: int) -> bool:
+    """Tell whether labels are those of so many heads, each of them several times in a row."""
+    if len(flat) % runs:
+        return False
+    rows = flat.reshape(runs, -1)
+    return bool((rows == rows[:, :1]).all())
 
 
 def _in_proportion(to: Recorder, label: Tensor, opened: Sequence[int], asked: dict[int, object], size: Width) -> bool:
