@@ -1046,6 +1046,43 @@ def group_norm_without_weights(m, x):
     return m.fc(pooled(m.norm(m.conv(x)).relu()))
 
 
+@network(PLAIN, lambda: single() | {"along": nn.Conv1d(1, 1, 3, padding=1, bias=False)})
+def convolution_along_channels(m, x):
+    x = m.conv(x)
+    y = m.along(x.mean((2, 3)).unsqueeze(1)).sigmoid()
+    return m.fc(pooled(x * y.view(len(x), -1, 1, 1)))
+
+
+@network(
+    PLAIN | {"last": None},
+    lambda: {
+        "conv": conv(3, 8),
+        "mix": nn.Linear(64, 20),
+        "back": nn.Linear(20, 64),
+        "last": nn.Linear(8, 6),
+        "fc": nn.Linear(6, 5),
+    },
+)
+def layers_over_tokens(m, x):
+    x = m.conv(x).flatten(2)
+    x = x + m.back(m.mix(x).relu())
+    return m.fc(m.last(x.transpose(1, 2)).mean(1))
+
+
+@network(
+    {"conv": "used in two ways", "mix": "another dimension"} | HEAD,
+    lambda: {"conv": conv(3, 8), "mix": nn.Linear(8, 8), "fc": nn.Linear(8, 5)},
+)
+def one_layer_over_tokens_and_channels(m, x):
+    x = m.conv(x).flatten(2)[..., :8]
+    return m.fc(m.mix(m.mix(x).transpose(1, 2)).mean(1))
+
+
+@network(PLAIN, single)
+def local_response_norm(m, x):
+    return m.fc(pooled(F.local_response_norm(m.conv(x), 3)))
+
+
 @network({"conv": "'topk' runs over"} | HEAD, single)
 def largest_channels(m, x):
     return m.fc(pooled(m.conv(x)) * m.conv(x).topk(1, 1)[0].mean((1, 2, 3), keepdim=False)[:, None])

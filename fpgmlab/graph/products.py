@@ -47,7 +47,7 @@ def tensors_and_weights(model: nn.Module, layers: Sequence[Layer]) -> tuple[Prod
     weights: list[_Factors] = []
     positions: list[int] = []
     for i, layer in enumerate(layers):
-        if layer.kind == "computed":
+        if layer.kind in {"computed", "by_channel"}:
             weights.append((one, 2 * i + 1, layer.numbers // len(layer.outputs), 1))
             positions.append(layer.positions)
             continue

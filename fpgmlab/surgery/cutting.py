@@ -23,6 +23,8 @@ def cuts(
     layer: Layer, modules: dict[str, nn.Module], keep_in: Tensor, keep_out: Tensor
 ) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
     """Yield (tensor name, function that cuts it) for every tensor of a layer."""
+    if layer.kind == "by_channel":
+        return
     if layer.kind == "tensor":
         yield layer.name, lambda tensor: _take(tensor, layer.dim, keep_out)
         return

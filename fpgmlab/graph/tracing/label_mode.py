@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fpgmlab.common.modules import split_name, tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute, Owner
+from fpgmlab.graph.tracing.by_channel import takes_each
 from fpgmlab.graph.tracing.contraction import CONTRACTIONS
 from fpgmlab.graph.tracing.labels import give_up, rule_for, words
 from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
@@ -165,6 +166,8 @@ class LabelMode(TorchFunctionMode):
             others = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
             others = [other for other in others if not any(other is tensor for tensor in own)]
             give_up(self.to, others, f"enters {name!r} beside its input")
+            if takes_each(self.to, name, args, kwargs, out):
+                return
             if self.to.get(args[0]) is not None or makes_channels(name):
                 rule(self.to, name, args, kwargs, out)
         elif name in MOVEMENT and results:

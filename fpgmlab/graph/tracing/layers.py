@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 from fpgmlab.common.modules import split_name
 from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.computed import why_computed
-from fpgmlab.graph.tracing.labels import Recorder, along
+from fpgmlab.graph.tracing.labels import along
+from fpgmlab.graph.tracing.reductions import Reducing
 from fpgmlab.graph.tracing.widths import Width
 
 _RANKS = {f"{kind}{n}d": n for n in (1, 2, 3) for kind in ("conv", "conv_transpose")}
@@ -29,10 +30,11 @@ class TracedLayer:
     ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu, tensor
     (a parameter or buffer that takes part by itself, cut along ``dim``; with ``positions`` one that filters channels),
     number (a module's attribute that holds how many they are, at the place ``dim`` of a tuple or, -1, by itself),
-    reduction (see `fpgmlab.graph.tracing.reductions`) or computed (a convolution or linear operation whose weight is no
-    layer's own: nobody cuts it, its weight has so many ``numbers``). Only convolutions and linear layers have
-    ``inputs``: the others' channels are their outputs. ``positions`` is the number of times that its kernel is applied
-    in the forward pass of one example; ``by_content`` where the data decide it (a detector's proposals).
+    computed (a convolution or linear operation whose weight is no layer's own: nobody cuts it, its weight has so many
+    ``numbers``) or by_channel (see `fpgmlab.graph.tracing.by_channel`: not cut either, its weight counts once for each
+    channel in ``numbers``). Only convolutions and linear layers have ``inputs``: the others' channels are their
+    outputs. ``positions`` is the number of times that its kernel is applied in the forward pass of one example;
+    ``by_content`` where the data decide it (a detector's proposals).
     """
 
     name: str
@@ -46,8 +48,8 @@ class TracedLayer:
     by_content: bool = False
 
 
-class LayerRecorder(Recorder, Protocol):
-    """What the rules for layers tell the tracer on top of `fpgmlab.graph.tracing.labels.Recorder`."""
+class LayerRecorder(Reducing, Protocol):
+    """What the rules for layers tell the tracer on top of `fpgmlab.graph.tracing.reductions.Reducing`."""
 
     batch: int
     modules: dict[str, nn.Module]
@@ -55,6 +57,7 @@ class LayerRecorder(Recorder, Protocol):
 
     def name_of(self, tensor: Tensor | None) -> str | None: ...
     def known(self, layer: str) -> TracedLayer | None: ...
+    def forget(self, layer: str) -> None: ...
     def record(self, layer: TracedLayer) -> None: ...
     def new_labels(self, count: int) -> Tensor: ...
     def add_macs(self, macs: int) -> None: ...

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from fpgmlab.graph.tracing.labels import along, varying
 from fpgmlab.graph.tracing.layers import LayerRecorder, TracedLayer, owner_of
-from fpgmlab.graph.tracing.reductions import MIXING_NORMS, Reducing, runs_over
+from fpgmlab.graph.tracing.reductions import MIXING_NORMS, runs_over
 from fpgmlab.graph.tracing.widths import Width
 
 _DIMS = {"batch_norm": 1, "instance_norm": 1, "group_norm": 1, "layer_norm": -1, "rms_norm": -1}
 _SHAPED = frozenset({"layer_norm", "rms_norm"})  # are told the number of their channels
-
-
-class Norming(LayerRecorder, Reducing, Protocol):
-    """What the rule here tells the tracer."""
 
 
 def norm_rule(name: str) -> Callable[..., None] | None:
@@ -26,7 +21,7 @@ def norm_rule(name: str) -> Callable[..., None] | None:
     return _norm if name in _DIMS else None
 
 
-def _norm(to: Norming, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
+def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:
     tensor, label = args[0], to.get(args[0])
     if label is None:
         return to.put(out, None)
@@ -69,7 +64,7 @@ def _groups(args: tuple, kwargs: dict) -> int:
     return kwargs.get("num_groups", args[1] if len(args) > 1 else 1)
 
 
-def _without_weights(to: Norming, name: str, args: tuple, kwargs: dict, flat: Tensor) -> str | None:
+def _without_weights(to: LayerRecorder, name: str, args: tuple, kwargs: dict, flat: Tensor) -> str | None:
     """Note where the number of channels of a norm without weights is written; return why it cannot be another one."""
     place = to.current_module()
     module, path = to.modules.get(place), f"{place}." if place else ""

@@ -107,6 +107,11 @@ class TraceRecorder(Counting):
     def known(self, layer: str) -> TracedLayer | None:
         return self.trace.layers.get(layer)
 
+    def forget(self, layer: str) -> None:
+        """Take what a layer did for another use of its weight, beside which nobody cuts it."""
+        del self.trace.layers[layer]
+        self.other_uses[f"{layer}.weight" if layer else "weight"] = "a layer over another dimension"
+
     def record(self, layer: TracedLayer) -> None:
         """Add a layer; one that runs twice must see the same channels twice, and a number as many."""
         self.claimed.add(layer.name)

@@ -23,8 +23,9 @@ _EVEN = words("mean sum amax amin max min")  # take every tensor alike
 _BY_NUMBER = words("argmax argmin cumsum sort argsort topk glu")
 MIXING_NORMS = frozenset({"layer_norm", "rms_norm", "group_norm"})
 PRODUCTS = words("matmul bmm scaled_dot_product_attention")  # whose first two operands may have the same channels
-OVER_CHANNELS = REDUCTION | ALONG | MIXING_NORMS | PRODUCTS  # what may run over those that stay
-GIVES_CHANNELS = ALONG | MIXING_NORMS
+SLIDING = words("conv1d conv2d conv3d")
+OVER_CHANNELS = REDUCTION | ALONG | MIXING_NORMS | PRODUCTS | SLIDING  # what may run over those that stay
+GIVES_CHANNELS = ALONG | MIXING_NORMS | SLIDING
 
 
 class Reducing(Recorder, Protocol):

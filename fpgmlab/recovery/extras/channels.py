@@ -101,7 +101,7 @@ def slices_of(graph: ChannelGraph, side: str) -> list[Slices]:
     found: dict[int, Slices] = {}
     total = count_of(graph)
     for layer in graph.layers:
-        if layer.kind in {"number", "computed"}:
+        if layer.kind in {"number", "computed", "by_channel"}:
             continue
         for name, tensor, blocks, dim, channels in (
             _made(graph.model, layer) if side == "makers" else _read(graph.model, layer)
