@@ -20,10 +20,12 @@ from fpgmlab.widgets.desk.payload import desk_payload
 from fpgmlab.widgets.desk.steps import ends_of_steps
 from tests.allocation.made import branches, curves_of, rising
 from tests.deployment.tables import made_up
+from tests.heads import heads
 
 STATIC = Path(fl.__file__).parent / "widgets" / "desk" / "static"
 NETWORKS: dict[str, Callable[[], fl.ChannelGraph]] = {
     "branches": branches,
+    "heads": heads,
     "resnet20": lambda: fl.trace(fl.models.build("resnet20", classes=10, channels=1), torch.randn(1, 1, 28, 28)),
     "regnet": lambda: fl.trace(torchvision.models.regnet_x_400mf(num_classes=5).eval(), torch.randn(1, 3, 64, 64)),
     "densenet": lambda: fl.trace(torchvision.models.densenet121(num_classes=5).eval(), torch.randn(1, 3, 64, 64)),
@@ -77,7 +79,7 @@ def page(browser: object) -> object:
     page.close()
 
 
-@pytest.mark.parametrize("name", [*list(NETWORKS)[:3], pytest.param("densenet", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [*list(NETWORKS)[:4], pytest.param("densenet", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("multiple", [4, "runtime"])
 def test_the_browser_computes_what_the_kernel_does(page: object, name: str, multiple: int | str):
     torch.manual_seed(0)

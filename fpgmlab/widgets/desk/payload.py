@@ -119,6 +119,8 @@ def _group(graph: ChannelGraph, name: str, scores: Scores, max_ratio: float) -> 
     return {
         "name": name,
         "channels": group.channels,
+        "many": group.counted(2).removeprefix("2 "),  # what they are: channels, or heads of 32 channels
+        "filters": group.unit,  # channels of a layer that each of them stands for
         "step": group.step,
         "unit": unit_of(group, "runtime"),
         "least": max(group.least, math.ceil((1 - max_ratio) * group.channels - 1e-9)),

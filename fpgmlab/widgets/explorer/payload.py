@@ -72,10 +72,10 @@ def summary(graph: ChannelGraph, view: FilterView) -> str:
     """Return in a line what the view's ratio takes from the group and from the network."""
     group, gone = graph[view.scene.group], len(view.removed)
     if not gone:
-        return f"{group.channels} channels, nothing removed"
+        return f"{group.counted(group.channels)}, nothing removed"
     before, after = graph.cost(), graph.cost(view.plan)
     return (
-        f"{gone} of {group.channels} channels removed: the network's MACs "
+        f"{gone} of {group.counted(group.channels)} removed: the network's MACs "
         f"{_change(before.macs, after.macs)}, its parameters {_change(before.params, after.params)}"
     )
 

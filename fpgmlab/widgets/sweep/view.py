@@ -23,6 +23,7 @@ class Grid(TypedDict):
     network: str
     groups: list[str]
     channels: list[int]
+    many: list[str]
     metrics: list[str]
     shares: list[bool]
     ratios: list[list[float]]
@@ -36,6 +37,7 @@ def empty_grid(graph: ChannelGraph, metrics: Sequence[str]) -> Grid:
         "network": type(graph.model).__name__,
         "groups": free,
         "channels": [graph[name].channels for name in free],
+        "many": [graph[name].counted(2).removeprefix("2 ") for name in free],
         "metrics": list(metrics),
         "shares": [metric in METRICS and METRICS[metric].share for metric in metrics],
         "ratios": [[] for _ in free],

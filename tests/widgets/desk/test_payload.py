@@ -84,6 +84,7 @@ def test_what_a_group_says_of_itself(graph: fl.ChannelGraph):
     desk = desk_payload(graph, curves_of(graph, rising(graph, 0)), fl.score(graph), max_ratio=0.4)
     for told, (name, group) in zip(desk["groups"], graph.items(), strict=True):
         assert (told["name"], told["channels"], told["step"]) == (name, group.channels, group.step)
+        assert (told["filters"], told["many"]) == (1, "channels")
         assert (told["protected"], told["producers"]) == (group.protected, list(group.producers))
         assert told["least"] == math.ceil(0.6 * group.channels)
     assert [g["stage"] for g in desk["groups"]][:3] == ["conv1", "layer1", "layer1"]

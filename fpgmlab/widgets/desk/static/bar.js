@@ -106,8 +106,8 @@ function barName({ name, stage }) {
 
 /** Return a bar in words: ratio, channels, what it costs. */
 export function barWords(group, g, kept, metric) {
-  if (group.protected) return `protected: ${group.protected}; all ${group.channels} channels kept`;
-  return `${barPercent(1 - kept / group.channels)}, ${kept} of ${group.channels} channels kept, ${lossWords(metric, g, kept, group.channels)}`;
+  if (group.protected) return `protected: ${group.protected}; all ${group.channels} ${group.many} kept`;
+  return `${barPercent(1 - kept / group.channels)}, ${kept} of ${group.channels} ${group.many} kept, ${lossWords(metric, g, kept, group.channels)}`;
 }
 
 /** Return in words that a step of the runtime is wasted; `more` is what would take no more time, or null. */

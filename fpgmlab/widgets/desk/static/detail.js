@@ -56,7 +56,7 @@ export function detailView(store, signal) {
       kept.max = group.channels;
     }
     picture.setKept(metric, curve, count, group.channels, group.name);
-    say[0](`${group.channels} → ${count} channels`);
+    say[0](`${group.channels} → ${count} ${group.many}`);
     say[1](`ratio ${barPercent(1 - count / group.channels)}`);
     tell[0](curve ? detailAlone(metric, curve, count) : "");
     tell[1](`${detailMacs(original.byGroup[g], totals.byGroup[g], original.macs)}${desk.latency ? `; ${wordsTime(totals.msByGroup[g])} of ${wordsTime(original.msByGroup[g])}` : ""}`);

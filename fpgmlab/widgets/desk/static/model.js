@@ -102,10 +102,10 @@ export function at(curve, kept) {
   return { drop: mix(drop[after - 1], drop[after]), half: mix(half(after - 1), half(after)), beyond: false };
 }
 
-function allowedOf({ channels, step, least, unit: wasteless, steps, protected: reason }, multiple) {
+function allowedOf({ channels, filters, step, least, unit: wasteless, steps, protected: reason }, multiple) {
   if (reason) return [channels];
   if (multiple === "runtime" && steps?.length > 1) return steps; // by a table; where it knows of none, by the processor's blocks
-  const unit = multiple === "runtime" ? wasteless : leastCommonMultiple(step, multiple), found = [];
+  const unit = multiple === "runtime" ? wasteless : leastCommonMultiple(step, leastCommonMultiple(multiple, filters) / filters), found = [];
   for (let kept = unit; kept < channels; kept += unit) if (kept >= least) found.push(kept);
   return [...found, channels];
 }

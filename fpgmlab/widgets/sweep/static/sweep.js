@@ -128,7 +128,7 @@ function steppedTo(key, current, ratios) {
 
 /** Return a point in words: group, ratio, value, interval, samples. */
 function wordsOf({ data, metric }, [g, i]) {
-  const name = data.groups[g], kept = `${data.kept[g][i]} of ${data.channels[g]} channels kept`;
+  const name = data.groups[g], kept = `${data.kept[g][i]} of ${data.channels[g]} ${data.many[g]} kept`;
   const ratio = `ratio ${(100 * data.ratios[g][i]).toFixed(1).replace(/\.0$/, "")} % (${kept})`;
   if (data.blind.has(name)) return [name, ratio, "not measurable: no output changes"];
   const [value, low, high, samples] = data.points[metric].slice(4 * (data.starts[g] + i), 4 * (data.starts[g] + i) + 4);
