@@ -161,3 +161,57 @@ def test_a_table_of_embeddings_knows_its_width():
     words = small.words.words
     assert (words.num_embeddings, words.embedding_dim) == words.weight.shape
     assert words.embedding_dim == small.embed.out_channels < WIDTH
+
+
+class Biased(nn.Module):
+    """Attention with a number for each head and offset, looked up once; heads of 4 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_heads, self.bias_cache = 3, {}
+        self.qkv, self.proj = nn.Linear(WIDTH, 36), nn.Linear(12, WIDTH)
+        self.biases = own(3, 16)
+        places = torch.arange(16)
+        self.register_buffer("offsets", (places[:, None] - places[None, :]).abs())
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        if "biases" not in self.bias_cache:
+            self.bias_cache["biases"] = self.biases[:, self.offsets]
+        weights = (q @ k.mT + self.bias_cache["biases"]).softmax(-1)
+        return x + self.proj((weights @ v).transpose(1, 2).flatten(2))
+
+
+def test_what_was_computed_from_a_table_is_forgotten():
+    model, x = transformed(lambda m, x: m.attention(x), attention=Biased()), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        model(x)
+    kept = model.attention.bias_cache["biases"]
+    graph = fl.trace(model, x)
+    assert graph["attention.qkv"].protected is None
+    assert graph["attention.qkv"].channels == 3  # heads
+    plan = random_plan(graph)
+    small = check_cut(graph, plan)
+    assert model.attention.bias_cache["biases"] is kept
+    assert small.attention.biases.shape == (graph["attention.qkv"].channels - len(plan.removed["attention.qkv"]), 16)
+
+
+def test_a_token_made_otherwise_than_the_stream():
+    """Its channels come from a linear layer, those of the stream two by two from a depthwise convolution."""
+
+    def run(m: Model, x: Tensor) -> Tensor:
+        x = m.down(m.embed(x)).flatten(2).transpose(1, 2)
+        token = m.widen(m.token.expand(len(x), -1, -1))
+        return m.fc(m.norm(torch.cat([token, x], 1)).mean(1))
+
+    layers = {
+        "embed": nn.Conv2d(3, 6, 2, stride=2),
+        "down": nn.Conv2d(6, 12, 3, stride=2, padding=1, groups=6),
+        "token": own(1, 1, 6),
+        "widen": nn.Linear(6, 12),
+        "norm": nn.LayerNorm(12),
+        "fc": nn.Linear(12, 5),
+    }
+    graph = fl.trace(busy(Model(run, layers)).eval(), torch.randn(2, 3, 8, 8))
+    assert graph["embed"].protected is None
+    check_cut(graph, random_plan(graph))

@@ -139,12 +139,16 @@ def _join_rows(to: Recorder, name: str, sources: list[Tensor], joined: int) -> b
 
 def _as_first(label: Tensor, sources: list[Tensor]) -> Tensor:
     """Return a label with the channels of the first source in place of those that were tied to them."""
-    first = torch.arange(int(label.max()) + 1)
-    for source in sources[1:]:
-        into, other = torch.broadcast_tensors(sources[0], source)
-        first[other.reshape(-1)] = into.reshape(-1)
+    ties = [torch.broadcast_tensors(sources[0], source) for source in sources[1:]]
+    one, other = (torch.cat([tie[side].reshape(-1) for tie in ties]) for side in (0, 1))
+    least, before = torch.arange(int(label.max()) + 1), None
+    while before is None or not torch.equal(least, before):  # of all that are one channel
+        before, low = least, torch.minimum(least[one], least[other])
+        least = least.scatter_reduce(0, one, low, "amin").scatter_reduce(0, other, low, "amin")
+    first = torch.arange(len(least))
+    first[least[sources[0].reshape(-1)]] = sources[0].reshape(-1)
     first[0] = 0  # fixed
-    return compact(first[label])
+    return compact(first[least[label]])
 
 
 def _check_sizes(to: Recorder, name: str, sizes: list[object], label: Tensor) -> None:
