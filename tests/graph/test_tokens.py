@@ -174,6 +174,11 @@ class Biased(nn.Module):
         places = torch.arange(16)
         self.register_buffer("offsets", (places[:, None] - places[None, :]).abs())
 
+    def train(self, mode: bool = True) -> Biased:
+        if mode:
+            self.bias_cache = {}
+        return super().train(mode)
+
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         if "biases" not in self.bias_cache:
