@@ -52,7 +52,7 @@ def _public(
     layers = (*group.producers, *group.channelwise)
     named = [p for p in protect for layer in layers if p in ("", layer) or layer.startswith(f"{p}.")]
     if reason is None and named:
-        reason = f"the user named {named[0]!r}"
+        reason, remedy = f"the user named {named[0]!r}", f"trace without {named[0]!r} in protect"
     found = ChannelGroup(
         group.producers[0], group.channels, group.producers, group.consumers, reason, group.channelwise, group.blocks,
         parts, remedy, *group.unit,

@@ -24,6 +24,8 @@ _RATIO = 0.5  # so many channels less change whatever depends on their number by
 _OTHERWISE = (
     "the network answers otherwise without some of them than it should, as if its code calculated with their number"
 )
+# What frees them.
+REMEDY = "let the model's code read their number from a tensor's shape wherever it calculates with it"
 _APART = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
 
 

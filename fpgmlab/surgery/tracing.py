@@ -8,7 +8,7 @@ from torch import nn
 
 from fpgmlab.graph.building import build_graph
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.surgery.probing import unlike
+from fpgmlab.surgery.probing import REMEDY, unlike
 
 
 def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
@@ -45,4 +45,4 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
     ChannelGraph of ResNet: 13 groups, 12 of them prunable; 31.0 M MACs, 0.272 M parameters, 1.10 MB
     """
     graph = build_graph(model, example_input, protect=protect)
-    return graph.protecting(unlike(graph)) if graph.suspect else graph
+    return graph.protecting(unlike(graph), REMEDY) if graph.suspect else graph

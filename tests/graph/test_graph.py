@@ -123,6 +123,12 @@ def test_a_remedy_is_told_with_the_reason():
     label, to = torch.arange(1, 4), TraceRecorder(torch.nn.Linear(3, 3), 1)
     to.freeze(label, "for a reason", remedy="do this")
     assert to.trace.frozen[0][1] == ("for a reason", "do this")
+    graph = traced("weight_norm")
+    assert "remove_parametrizations" in graph["normed"].remedy
+    assert graph.frame().set_index("group").loc["normed", "remedy"] == graph["normed"].remedy
+    graph = traced("plain", protect=["conv1"])
+    assert graph["conv1"].remedy == "trace without 'conv1' in protect"
+    assert graph["conv2"].remedy == ""
 
 
 def test_shares_of_a_layer_of_two_groups():

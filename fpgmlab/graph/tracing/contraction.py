@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from fpgmlab.graph.tracing.labels import Rule, along, give_up, varying
+from fpgmlab.graph.tracing.reasons import KNOWN_OPERATION
 from fpgmlab.graph.tracing.reductions import PRODUCTS, Reducing, runs_over
 
 
@@ -102,14 +103,14 @@ def _matmul(to: Reducing, name: str, func: Callable, args: tuple, kwargs: dict, 
 def _einsum(to: Reducing, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
     equation, operands = args[0], [leaf for leaf in pytree.tree_leaves(args[1:]) if isinstance(leaf, Tensor)]
     if not isinstance(equation, str) or "." in equation:
-        give_up(to, operands, f"enters {name!r}, which mixes or hides channels,")
+        give_up(to, operands, f"enters {name!r}, which mixes or hides channels,", KNOWN_OPERATION)
         return to.put(out, None)
     left, arrow, result = equation.replace(" ", "").partition("->")
     names = left.split(",")
     if not arrow:
         result = "".join(sorted(letter for letter in set(left) if letter != "," and left.count(letter) == 1))
     if any(len(set(letters)) < len(letters) for letters in names):  # a diagonal
-        give_up(to, operands, f"enters {name!r}, which mixes or hides channels,")
+        give_up(to, operands, f"enters {name!r}, which mixes or hides channels,", KNOWN_OPERATION)
         return to.put(out, None)
     contract(to, name, operands, names, result, out)
 

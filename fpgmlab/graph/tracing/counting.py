@@ -14,6 +14,7 @@ from fpgmlab.graph.tracing.labels import ELEMENTWISE
 from fpgmlab.graph.tracing.layers import CONVOLUTIONS, TracedLayer
 from fpgmlab.graph.tracing.movement import SIZED
 from fpgmlab.graph.tracing.picking import PICKING
+from fpgmlab.graph.tracing.reasons import OWN_SIZE
 from fpgmlab.graph.tracing.trace import Trace
 from fpgmlab.graph.tracing.widths import Width
 
@@ -84,7 +85,7 @@ class Counting(ABC):
             own = any(label is not None and np.isin(width.ids, label.numpy()).all() for label in labels)
             if not own or name not in _SIZED_BY_OWN:
                 does = "enters a calculation" if name in ELEMENTWISE else "shapes another tensor"
-                self.freeze_ids(width.ids, f"its number of channels {does} through {name!r}")
+                self.freeze_ids(width.ids, f"its number of channels {does} through {name!r}", OWN_SIZE)
 
 
 def _in_runs(ids: np.ndarray, length: int) -> bool:

@@ -25,6 +25,7 @@ from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
 from fpgmlab.graph.tracing.norms import norm_rule
 from fpgmlab.graph.tracing.own import laid
+from fpgmlab.graph.tracing.reasons import KNOWN_OPERATION, OWN_SIZE
 from fpgmlab.graph.tracing.recorder import TraceRecorder
 from fpgmlab.graph.tracing.reductions import OVER_CHANNELS, reduction_rule
 from fpgmlab.graph.tracing.shuffles import SHUFFLES
@@ -176,7 +177,7 @@ class LabelMode(TorchFunctionMode):
             rule(self.to, name, func, args, kwargs, out)
         elif name not in _HARMLESS:
             tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            give_up(self.to, tensors, f"enters {name!r}, which mixes or hides channels,")
+            give_up(self.to, tensors, f"enters {name!r}, which mixes or hides channels,", KNOWN_OPERATION)
             for result in results:
                 self.to.put(result, None)
 
@@ -198,7 +199,7 @@ class LabelMode(TorchFunctionMode):
             return Width.of(count, ids, self.owner) if label.numel() > 1 else count
         if name == "len":
             if label.size(0) > 1 and not self.to.is_model_tensor(args[0]):  # a number that nothing follows
-                self.to.freeze(label, "its number of channels is asked for by 'len'")
+                self.to.freeze(label, "its number of channels is asked for by 'len'", OWN_SIZE)
             return int.__add__(sizes[0], 0)
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         return sizes if dim is None else sizes[dim]

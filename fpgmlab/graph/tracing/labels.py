@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute
+from fpgmlab.graph.tracing.reasons import OWN_TENSOR
 from fpgmlab.graph.tracing.row_numbers import RowNumbers
 
 
@@ -159,9 +160,9 @@ def _elementwise(to: Recorder, name: str, func: Callable, args: tuple, kwargs: d
     to.put(out, merged)
 
 
-def give_up(to: Recorder, operands: Sequence[Tensor], reason: str) -> None:
+def give_up(to: Recorder, operands: Sequence[Tensor], reason: str, remedy: str = "") -> None:
     for operand in operands:
-        to.freeze(to.get(operand), reason)
+        to.freeze(to.get(operand), reason, remedy)
 
 
 def _with_fixed(to: Recorder, name: str, merged: Tensor, operand: Tensor) -> None:
@@ -174,7 +175,7 @@ def _with_fixed(to: Recorder, name: str, merged: Tensor, operand: Tensor) -> Non
         flat = along(merged, dims[0], sizes[dims[0]])
         if flat is not None:
             return to.slice_model_tensor(operand, dims[0] - (merged.ndim - operand.ndim), flat)
-    to.freeze(merged, f"{name!r} combines it with a tensor of fixed width")
+    to.freeze(merged, f"{name!r} combines it with a tensor of fixed width", OWN_TENSOR)
 
 
 def _spatial(to: Recorder, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:

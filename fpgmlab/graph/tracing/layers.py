@@ -167,7 +167,7 @@ def _linear(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor
 def _computed(to: LayerRecorder, ids: Tensor, filters: int, positions: int, weight: Tensor) -> Tensor:
     """Record an operation whose weight is no layer's own; return its frozen outputs."""
     place = to.current_module()
-    reason = why_computed(to.modules.get(place))
+    why = why_computed(to.modules.get(place))
     count = sum(name == place or name.startswith(f"{place} (") for name in to.computed)
     name = f"{place} ({count + 1})" if count else place  # several in one module
     to.computed.append(name)
@@ -176,7 +176,7 @@ def _computed(to: LayerRecorder, ids: Tensor, filters: int, positions: int, weig
         name, "computed", inputs=ids.numpy(), outputs=outputs.numpy(), positions=positions, numbers=weight.numel()
     )
     to.record(layer)
-    to.freeze(torch.cat([ids, outputs]), reason)
+    to.freeze(torch.cat([ids, outputs]), why.text, why.remedy)
     return outputs
 
 

@@ -17,6 +17,7 @@ from fpgmlab.common.modules import tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.labels import Recorder, along, compact, give_up, varying, words
 from fpgmlab.graph.tracing.picking import PICKING, check_picked
+from fpgmlab.graph.tracing.reasons import OWN_SIZE
 from fpgmlab.graph.tracing.rows import rearrange
 from fpgmlab.graph.tracing.widths import Width
 
@@ -163,7 +164,7 @@ def _check_sizes(to: Recorder, name: str, sizes: list[object], label: Tensor) ->
             if label.size(dim) == 1:
                 to.spend([size], repr(name))
             elif size != -1 and not (isinstance(size, Attribute) and flat is not None and to.count(flat.numpy(), size)):
-                to.freeze(label, f"{name!r} asks for exactly {size} of them")
+                to.freeze(label, f"{name!r} asks for exactly {size} of them", OWN_SIZE)
             continue
         width = torch.from_numpy(size.ids)
         if label.size(dim) > 1 and bool(torch.isin(width, label).all()):
@@ -172,4 +173,4 @@ def _check_sizes(to: Recorder, name: str, sizes: list[object], label: Tensor) ->
             to.tie(flat, width)
             continue
         for labels in (label, width):
-            to.freeze(labels, f"{name!r} builds a size on its number of channels")
+            to.freeze(labels, f"{name!r} builds a size on its number of channels", OWN_SIZE)

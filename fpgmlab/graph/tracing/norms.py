@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 
 from fpgmlab.graph.tracing.labels import along, varying
 from fpgmlab.graph.tracing.layers import LayerRecorder, TracedLayer, owner_of
+from fpgmlab.graph.tracing.reasons import PLAIN_NORM
 from fpgmlab.graph.tracing.reductions import MIXING_NORMS, runs_over
 from fpgmlab.graph.tracing.widths import Width
 
@@ -41,7 +42,7 @@ def _norm(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) 
     elif owner is None and name in MIXING_NORMS:
         reason = _without_weights(to, name, args, kwargs, flat)
     if flat is None or reason is not None:
-        to.freeze(label, f"is normalised by {name!r} {reason}")
+        to.freeze(label, f"is normalised by {name!r} {reason}", PLAIN_NORM)
         return to.put(out, None)
     mixes, groups = name in MIXING_NORMS, 1
     if name == "group_norm":

@@ -15,7 +15,7 @@ from fpgmlab.graph.tracing.counting import Counting
 from fpgmlab.graph.tracing.labels import unique_pairs
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.own import OwnTensors, laid
-from fpgmlab.graph.tracing.reasons import Reason
+from fpgmlab.graph.tracing.reasons import OWN_LAYER, OWN_NUMBER, OWN_SIZE, PLAIN_WEIGHT, Reason
 from fpgmlab.graph.tracing.reduced import Reduced
 from fpgmlab.graph.tracing.row_numbers import RowNumbers
 from fpgmlab.graph.tracing.written import Held
@@ -131,7 +131,7 @@ class TraceRecorder(Counting):
                 self.tie(torch.from_numpy(mine), torch.from_numpy(other))
             else:
                 for labels in (mine, other):
-                    self.freeze(torch.from_numpy(labels), f"{layer.name!r} is used in two ways")
+                    self.freeze(torch.from_numpy(labels), f"{layer.name!r} is used in two ways", OWN_LAYER)
         known.positions += layer.positions
         known.by_content |= layer.by_content
 
@@ -178,7 +178,7 @@ class TraceRecorder(Counting):
             if layer is not None and len(layer.outputs) == labels.numel():
                 self.tie(torch.from_numpy(layer.outputs), labels.reshape(-1))
             else:
-                self.freeze(labels, f"its number of channels is that of {name!r}, which is not cut with them")
+                self.freeze(labels, f"its number of channels is that of {name!r}, which is not cut with them", OWN_SIZE)
 
     def finish(self) -> None:
         """Say whose the reserved labels are, and freeze layers whose tensors something else takes as well."""
@@ -190,7 +190,7 @@ class TraceRecorder(Counting):
         for layer in layers.values():
             if layer.kind == "number" and (use := self.spent.get((layer.name, layer.dim))):
                 reason = f"their number in {layer.name!r} also enters {use}"
-                self.freeze_ids(layer.outputs, reason)
+                self.freeze_ids(layer.outputs, reason, OWN_NUMBER)
             by_itself = layer.kind == "tensor"
             own = [layer.name] if by_itself else of_module.get(layer.name, [])
             # A tensor that takes part by itself, of a module that is also a layer: two would cut it.
@@ -198,7 +198,7 @@ class TraceRecorder(Counting):
             if not by_itself and set(own) & set(self.trace.rewritten):
                 for labels in (layer.inputs, layer.outputs):
                     reason = f"the forward pass writes the weights of {layer.name!r} anew"
-                    self.freeze(None if labels is None else torch.from_numpy(labels), reason)
+                    self.freeze(None if labels is None else torch.from_numpy(labels), reason, PLAIN_WEIGHT)
             used = next((n for n in own if n in self.other_uses or n in twice), None)
             if used is not None:
                 by = self.other_uses.get(used, "an elementwise operation")

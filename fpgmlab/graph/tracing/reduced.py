@@ -16,6 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from fpgmlab.graph.tracing.labels import ALONG, ELEMENTWISE, REDUCTION, UNARY, words
 from fpgmlab.graph.tracing.movement import MOVEMENT
+from fpgmlab.graph.tracing.reasons import STAY_TENSOR
 
 _FOLLOWED = UNARY | ELEMENTWISE | MOVEMENT | REDUCTION | ALONG
 _LEAVES = words("bool item float int index tolist numpy complex nonzero")  # a number that the model's code may look at
@@ -32,10 +33,10 @@ class Reduced:
     Parameters
     ----------
     freeze : callable
-        Takes channels and the reason why they must not be cut.
+        Takes channels, the reason why they must not be cut, and what would free them.
     """
 
-    def __init__(self, freeze: Callable[[np.ndarray, str], None]) -> None:
+    def __init__(self, freeze: Callable[..., None]) -> None:
         self._freeze = freeze
         self._origins = WeakTensorKeyDictionary()
 
@@ -54,7 +55,9 @@ class Reduced:
             if origin.places:
                 self._freeze(origin.ids, f"{name!r} takes some of its channels by value")
             elif not results and name in _LEAVES:
-                self._freeze(origin.ids, f"a value over its channels becomes a plain number through {name!r}")
+                self._freeze(
+                    origin.ids, f"a value over its channels becomes a plain number through {name!r}", STAY_TENSOR
+                )
             elif name in _FOLLOWED:
                 for result in results:
                     self._origins[result] = origin

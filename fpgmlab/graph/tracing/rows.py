@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fpgmlab.graph.tracing.attributes import Attribute, Derived
 from fpgmlab.graph.tracing.labels import Recorder, along, compact, varying
+from fpgmlab.graph.tracing.reasons import HELD_ROWS, OWN_SIZE
 from fpgmlab.graph.tracing.shapes import Block, blocks_of, finer
 from fpgmlab.graph.tracing.widths import Width
 
@@ -103,7 +104,7 @@ def _in_rows(to: Recorder, name: str, label: Tensor, spread: list[int], asked: d
     chosen = _open(to, label, spread, asked)
     if chosen is None or not bool((label > 0).all()):
         sizes = " x ".join(str(int(label.size(dim))) for dim in spread)
-        to.freeze(label, f"{name!r} arranges its channels in rows ({sizes}, as the model's code says)")
+        to.freeze(label, f"{name!r} arranges its channels in rows ({sizes}, as the model's code says)", HELD_ROWS)
         return None
     inner = [dim for dim in spread if dim > chosen]
     together = math.prod(label.size(dim) for dim in inner)
@@ -121,7 +122,7 @@ def _in_rows(to: Recorder, name: str, label: Tensor, spread: list[int], asked: d
         if isinstance(size, Width) and not bool(torch.isin(torch.from_numpy(size.ids), label).any()):
             ids = torch.from_numpy(size.ids)
             if len(ids) % int(size):
-                to.freeze(ids, f"{name!r} builds a size on its number of channels")
+                to.freeze(ids, f"{name!r} builds a size on its number of channels", OWN_SIZE)
             else:  # as many channels in each row as a part of another tensor has
                 to.equal_parts([*rows, *ids.chunk(len(ids) // int(size))])
     return label
@@ -175,7 +176,7 @@ def _check_sizes(to: Recorder, name: str, label: Tensor, asked: dict[int, object
             if not _in_proportion(to, label, opened, asked, size):
                 to.spend([size], repr(name))
                 for labels in (label, torch.from_numpy(size.ids)):
-                    to.freeze(labels, f"{name!r} builds a size on its number of channels")
+                    to.freeze(labels, f"{name!r} builds a size on its number of channels", OWN_SIZE)
         else:
             to.spend([size], repr(name))
 
@@ -189,7 +190,7 @@ def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) 
     if isinstance(size, Attribute) and to.count(row.numpy(), size):
         return
     if not isinstance(size, Width):
-        to.freeze(label, f"{name!r} asks for exactly {size} of them")
+        to.freeze(label, f"{name!r} asks for exactly {size} of them", OWN_SIZE)
         return
     width, flat = torch.from_numpy(size.ids), along(label, dim, label.size(dim))
     if flat is not None and len(flat) == len(width) == size:  # as many as another tensor has
@@ -198,7 +199,7 @@ def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) 
         to.tie(flat[:: len(flat) // len(width)], width)
     elif flat is not None or len(width) % int(size):
         for labels in (label, width):
-            to.freeze(labels, f"{name!r} builds a size on its number of channels")
+            to.freeze(labels, f"{name!r} builds a size on its number of channels", OWN_SIZE)
 
 
 def _in_runs(flat: Tensor, runs: int) -> bool:
