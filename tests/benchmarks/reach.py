@@ -227,7 +227,8 @@ def compared(name: str) -> dict[str, object]:
     modules = dict(model.named_modules())
     row: dict[str, object] = {"name": name, "reach": round(graph.reach, 5), "ratios": []}
     for ratio in RATIOS:
-        ours = macs_of(fl.prune(graph, fl.Plan.uniform(graph, scores, ratio, multiple=1)), x)
+        plan = fl.Plan.from_ratios(graph, scores, {name: as_there(group, ratio) for name, group in graph.items()})
+        ours = macs_of(fl.prune(graph, plan), x)
         try:
             other, ignored = copy.deepcopy((model, [modules[n] for n in last]))
             with torch.enable_grad(), warnings.catch_warnings():
@@ -242,6 +243,12 @@ def compared(name: str) -> dict[str, object]:
             theirs = f"{type(error).__name__}: {error}"[:160]
         row["ratios"].append({"ratio": ratio, "gone": round(1 - ours / whole, 5), "torch_pruning": theirs})
     return row
+
+
+def as_there(group, ratio: float) -> float:
+    """Return the ratio that torch-pruning's rounding makes of one: what stays of each block is rounded down."""
+    each = group.channels // group.step
+    return 0.0 if group.protected else 1 - max(int(each * (1 - ratio)), -(-group.least // group.step)) / each
 
 
 # Processes and files -------------------------------------------------------------------------------------------------
