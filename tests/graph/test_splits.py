@@ -202,6 +202,51 @@ def test_sizes_are_saved(tmp_path: Path):
         assert difference(loaded(x), small(x)) <= 1e-6
 
 
+class Selective(nn.Module):
+    """Two ways of half the channels each, weighed against each other channel by channel, as in SKNet and ResNeSt."""
+
+    def __init__(self, weigh: Callable[[Tensor, int], Tensor]) -> None:
+        super().__init__()
+        self.channels, self.paths, self.weigh = 12, 2, weigh
+        self.ways = nn.ModuleList(ConvBlock(6, 10) for _ in range(2))
+        self.reduce, self.select = ConvBlock(10, 4), nn.Conv2d(4, 20, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = x.split(self.channels // self.paths, 1)
+        y = torch.stack([way(part) for way, part in zip(self.ways, parts, strict=True)], dim=1)
+        assert y.shape[1] == self.paths
+        weights = self.weigh(self.select(self.reduce(y.sum(1).mean((2, 3), keepdim=True))), self.paths)
+        return (y * weights).sum(1)
+
+
+def weigh_in_rows(x: Tensor, paths: int) -> Tensor:
+    b, c, h, w = x.shape
+    return x.view(b, paths, c // paths, h, w).softmax(1)
+
+
+def weigh_and_flatten(x: Tensor, paths: int) -> Tensor:
+    b, c, _, _ = x.shape
+    weights = x.view(b, paths, -1).softmax(1).reshape(b, -1).view(b, -1, 1, 1)
+    return weights.reshape((b, paths, c // paths, 1, 1))
+
+
+@pytest.mark.parametrize("weigh", [weigh_in_rows, weigh_and_flatten])
+def test_ways_that_are_weighed_against_each_other(weigh: Callable[[Tensor, int], Tensor]):
+    torch.manual_seed(0)
+    model = nn.Sequential(ConvBlock(3, 12, 3), Selective(weigh), nn.Conv2d(10, 2, 1))
+    graph = fl.trace(busy(model).eval(), pictures(2))
+    assert {name: group.step for name, group in graph.items() if group.protected is None} == {
+        "0.conv": 2,
+        "1.ways.0.conv": 1,
+        "1.reduce.conv": 1,
+    }
+    assert {"1.ways.1.conv", "1.select"} <= {*graph["1.ways.0.conv"].producers}
+    for seed in range(3):
+        small = check_cut(graph, random_plan(graph, seed), tolerance=1e-5)
+    assert small[1].channels == small[0].conv.out_channels < 12
+    assert small[1].paths == 2
+
+
 class HeadedAttention(nn.Module):
     """Queries, keys and values of one convolution, arranged by heads; positions by a depthwise one, as in YOLO11."""
 

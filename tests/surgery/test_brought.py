@@ -27,6 +27,8 @@ deit_tiny_patch16_224 efficientvim_m1 gmlp_ti16_224 shvit_s1 vit_tiny_r_s16_p8_2
 levit_128s maxvit_pico_rw_256 dpn48b resnest14d visformer_tiny csatv2 hrnet_w18_small resnetv2_18 legacy_seresnet18
 poolformerv2_s12 skresnet18 gcvit_xxtiny cait_xxs24_224
 """.split()  # noqa: SIM905
+# What splits its channels by numbers that it keeps: in lists, by halves, by slices, in rows.
+SPLITTING = "mixnet_s res2net50_26w_4s cs3darknet_s cspdarknet53 skresnet18 resnest14d dpn48b rexnet_100".split()  # noqa: SIM905
 PIXELS = {"crossvit_tiny_240": 240}  # 64 for all others
 # Why torch counts products that belong to no convolution or linear layer, or leaves out some that do.
 OTHER_PRODUCTS = {
@@ -36,7 +38,6 @@ OTHER_PRODUCTS = {
 # Networks of which only channels beside the stream can be cut.
 HARD = {
     "test_nfnet": "computes its weight while it runs",
-    "skresnet18": "takes some of its channels by fixed position",
 }
 SMP = {
     "unet": lambda smp: smp.Unet("resnet18", encoder_weights=None, classes=3),
@@ -107,6 +108,16 @@ def test_timm(name: str, tmp_path: Path):
     assert any(plan.removed.values())
     if name in HARD:
         assert any(HARD[name] in group.protected for group in graph.values() if group.protected)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "mixnet_s" else pytest.mark.slow) for n in SPLITTING]
+)
+def test_numbers_that_a_network_keeps_are_written_anew(name: str, tmp_path: Path):
+    model, x = timm_network(name)
+    graph, _ = go_the_whole_way(model, x, lambda: timm_network(name)[0], tmp_path)
+    assert graph.reach >= 0.99
+    assert [group.protected for group in graph.values() if group.protected] == ["it is the model's output"]
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "unet_scse" else pytest.mark.slow) for n in SMP])

@@ -7,6 +7,7 @@ file holds the algebra of labels over operations by name; `fpgmlab.graph.tracing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -102,6 +103,14 @@ def unique_pairs(left: Tensor, right: Tensor) -> Tensor:
     """Return the distinct pairs of different labels, (pairs, 2)."""
     pairs = torch.stack([left.reshape(-1), right.reshape(-1)], dim=1)
     return pairs[pairs[:, 0] != pairs[:, 1]].unique(dim=0)
+
+
+def keep_ratio(to: Recorder, ids: Tensor, others: Tensor) -> None:
+    """Note that of two vectors of labels the one stays so many times as long as the other."""
+    shared = math.gcd(len(ids), len(others))
+    equal = [ids.repeat(len(others) // shared), others.repeat(len(ids) // shared)]
+    if not torch.equal(*equal):
+        to.equal_parts(equal)
 
 
 def rule_for(name: str) -> Rule | None:

@@ -7,7 +7,6 @@ written anew, the shape of another tensor, a share of all. What is taken by a nu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.graph.tracing.attributes import Attribute
-from fpgmlab.graph.tracing.labels import Recorder, varying, words
+from fpgmlab.graph.tracing.labels import Recorder, keep_ratio, varying, words
 from fpgmlab.graph.tracing.rows import picks_rows
 from fpgmlab.graph.tracing.widths import Width, numbers_in
 
@@ -119,10 +118,7 @@ def _counts(to: Recorder, name: str, ids: np.ndarray, number: object) -> bool:
         return True
     if isinstance(number, Width) and int.__eq__(number, len(ids)):
         to.spend([number], repr(name))
-        shared = gcd(len(number.ids), len(ids))
-        equal = np.tile(ids, len(number.ids) // shared), np.tile(number.ids, len(ids) // shared)
-        if not np.array_equal(*equal):
-            to.equal_parts([torch.from_numpy(each) for each in equal])
+        keep_ratio(to, torch.from_numpy(ids), torch.from_numpy(number.ids))
         return True
     if isinstance(number, (Attribute, Width)):
         _relied_on(to, name, number)

@@ -112,6 +112,10 @@ def _along(to: Reducing, name: str, func: Callable, args: tuple, kwargs: dict, o
         return to.put(out, torch.where(first > 0, first, second))
     if name in ALONG and dim is not None and varying(label) == [dim]:
         runs_over(to, label.reshape(-1), dim)
+    elif name in ALONG and dim in varying(label):  # over rows or stacked tensors: a channel stays in all or in none
+        first = label.narrow(dim, 0, 1)
+        to.tie(*torch.broadcast_tensors(label, first))
+        label = first
     elif name == "topk" or dim is None or dim in varying(label):
         to.freeze(label, f"{name!r} runs over its channels")
         label = None

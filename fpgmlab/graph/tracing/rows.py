@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.graph.tracing.attributes import Attribute, Derived
-from fpgmlab.graph.tracing.labels import Recorder, along, compact, varying
+from fpgmlab.graph.tracing.labels import Recorder, along, compact, keep_ratio, varying
 from fpgmlab.graph.tracing.reasons import HELD_ROWS, OWN_SIZE
 from fpgmlab.graph.tracing.shapes import Block, blocks_of, finer
 from fpgmlab.graph.tracing.widths import Width
@@ -185,7 +185,7 @@ def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) 
     if isinstance(size, Width):
         to.spend([size], repr(name))
     if _is_free(size) or _is_own(size, label):
-        return to.spend([size], repr(name))
+        return
     row = label.movedim(dim, -1).reshape(-1, label.size(dim))[0]  # the others are as long
     if isinstance(size, Attribute) and to.count(row.numpy(), size):
         return
@@ -197,6 +197,8 @@ def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) 
         to.tie(flat, width)
     elif flat is not None and _in_runs(flat, len(width)):  # as many as all heads of another one have
         to.tie(flat[:: len(flat) // len(width)], width)
+    elif flat is not None and len(flat) == size:  # a share of them
+        keep_ratio(to, flat, width)
     elif flat is not None or len(width) % int(size):
         for labels in (label, width):
             to.freeze(labels, f"{name!r} builds a size on its number of channels", OWN_SIZE)
