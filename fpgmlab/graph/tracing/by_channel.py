@@ -5,6 +5,8 @@ What such a layer calls its channels are none that anybody removes. It is not cu
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -43,9 +45,9 @@ def takes_each(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Ten
         if known is not None and known.kind == _KIND:
             _takes_others(to, known)
         return False
-    module, channels = to.modules[owner], label.numel()
+    channels = label.numel()
     if dim > own:
-        if out.shape[dim] != tensor.shape[dim] or any(step != 1 for step in module.stride):
+        if out.shape[dim] != tensor.shape[dim] or any(step != 1 for step in _stride(to, owner)):
             return False
         runs_over(to, label.reshape(-1), dim)
     to.spend(pytree.tree_leaves((args[3:], kwargs)), repr(name))
@@ -54,6 +56,10 @@ def takes_each(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Ten
     to.record(TracedLayer(owner, _KIND, label.reshape(-1).numpy(), positions=positions, numbers=numbers))
     to.put(out, label)
     return True
+
+
+def _stride(to: LayerRecorder, owner: str) -> tuple[int, ...]:
+    return cast("nn.Conv2d", to.modules[owner]).stride
 
 
 def _other_dim(label: Tensor, own: int) -> int | None:
