@@ -119,12 +119,13 @@ class _Reader:
     def parts(self, samples: int) -> Tensor | None:
         """Return the features of each position, (positions, channels), of a linear layer behind a flattening.
 
-        None of other layers, and where there are more pictures than features.
+        None of other layers, and where there are more equations than features: one for each picture, or token in it.
         """
         inputs = torch.from_numpy(self.layer.inputs)
         _, place, counts = torch.unique(inputs, return_inverse=True, return_counts=True)
         times = int(counts[0])
-        if self.layer.kind != "linear" or len(inputs) <= samples or times == 1 or bool((counts != times).any()):
+        equations = samples * max(1, self.layer.positions)
+        if self.layer.kind != "linear" or len(inputs) <= equations or times == 1 or bool((counts != times).any()):
             return None
         return torch.argsort(place, stable=True).reshape(-1, times).T
 

@@ -20,6 +20,8 @@ from fpgmlab.sensitivity import sweep
 from fpgmlab.surgery.tracing import trace
 from fpgmlab.tasks.task import Task
 
+_IN_PART = "its channels were one of the first network, the last head perhaps, which stays or goes as a whole"
+
 
 @dataclass(frozen=True, eq=False)
 class Cutter:
@@ -73,6 +75,7 @@ class Cutter:
         barred = {name: group.protected for name, group in self.origin.items() if group.protected and name in graph}
         graph = graph.protecting({name: reason for name, reason in barred.items() if graph[name].protected is None})
         lineage = Lineage(self.origin, gone, graph)
+        graph = graph.protecting({name: _IN_PART for name in lineage.in_part if graph[name].protected is None})
         scores = score(graph, self.criterion)
         if self.share(gone) <= budget:  # whole blocks may be cut further than a step asks for
             return graph, lineage.to_go(gone), gone

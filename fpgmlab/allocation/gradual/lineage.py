@@ -47,6 +47,8 @@ class Lineage:
         found = np.full(sum(group.channels for group in self.present.values()), -1)
         now = {layer.name: layer for layer in self.present.layers}
         for layer in self.origin.layers:
+            if layer.kind == "number":
+                continue  # of one head none is counted
             if layer.name not in now:
                 raise RuntimeError(self._unlike(layer.name))
             same = now[layer.name]
@@ -59,6 +61,15 @@ class Lineage:
         if (found < 0).any():
             raise RuntimeError(self._unlike(next(iter(self.present))))
         return found
+
+    @property
+    def in_part(self) -> tuple[str, ...]:
+        """The present groups of which several channels are one of the origin's.
+
+        Where one head is left, its own channels may go one by one.
+        """
+        ours = {name: self.numbers[self.present.channels_of(name)] for name in self.present}
+        return tuple(name for name, numbers in ours.items() if len(np.unique(numbers)) < len(numbers))
 
     def carried(self, scores: Scores) -> dict[str, Tensor]:
         """Return the present channels' scores by the origin's groups; what is gone is below all of them."""

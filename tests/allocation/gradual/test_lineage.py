@@ -9,6 +9,7 @@ import fpgmlab as fl
 from fpgmlab.allocation.gradual.lineage import Lineage
 from tests.allocation.gradual.made import same
 from tests.checks import free, random_plan
+from tests.heads import heads
 from tests.networks import NETWORKS, Network
 
 CUT = ("residual", "dense_block", "concatenation", "depthwise_with_multiplier", "grouped_on_a_concatenation",
@@ -50,3 +51,18 @@ def test_scores_are_carried_to_the_channels_they_belong_to():
         gone[list(plan.removed[name])] = True
         assert torch.equal(carried[name].isneginf(), gone)
         assert torch.equal(carried[name][~gone], fl.score(present, "l2")[name])
+
+
+def test_heads_are_carried_until_one_is_left():
+    graph = heads()
+    widths, name = present_widths(graph), "attention.qkv"
+    first = fl.Plan(widths, {name: (1,), "fc1": (0, 3)})
+    present = fl.trace(fl.prune(graph, first), graph.example_input)
+    lineage = Lineage(graph, first, present)
+    assert lineage.in_part == ()
+    assert lineage.numbers[present.channels_of(name)].tolist() == [graph.channels_of(name).start + i for i in (0, 2, 3)]
+    both = lineage.all_gone(fl.Plan(present_widths(present), {name: (0, 2)}))
+    assert both.removed[name] == (0, 1, 3)
+    last = fl.trace(fl.prune(graph, both), graph.example_input)
+    assert Lineage(graph, both, last).in_part == (name,)
+    assert (last[name].protected, last[name].unit) == (None, 1)  # of the last head single channels may go
