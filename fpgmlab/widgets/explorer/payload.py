@@ -35,6 +35,7 @@ def scene_payload(scene: FilterScene) -> dict[str, object]:
     """Return a scene as a dict of plain values and bytes."""
     return {
         "layer": scene.layer,
+        "word": scene.word,
         "filters": scene.filters.tolist(),
         "weights": " x ".join(map(str, scene.shape)),
         "distance": scene.distance if isinstance(scene.distance, str) else f"Minkowski (p = {scene.distance:g})",
@@ -97,6 +98,8 @@ def scene_notes(graph: ChannelGraph, scene: FilterScene) -> list[str]:
     if len(group.producers) > 1:
         others = few((name for name in group.producers if name != scene.layer), quoted=False)
         found.append(f"Shown are the filters of {scene.layer}; the same channels go from {others}.")
+    if scene.word != "filter":
+        found.append(f"Each is a {group.each}: all {scene.members.shape[1]} filters of {scene.layer} that go with it.")
     if len(scene) < group.channels:
         found.append(f"{scene.layer} makes {len(scene)} of the group's {group.channels} channels.")
     if group.blocks is not None:

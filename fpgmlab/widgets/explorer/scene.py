@@ -31,9 +31,13 @@ class FilterScene:
         The channel group, and its first producer, whose filters these are.
     shape : tuple of int
         Of one filter: ``(inputs, *kernel)``.
+    word : str
+        What each one is: ``"filter"``, or ``"head"`` where several filters only go together, which are one point then.
     filters, channels : array, (n,)
         Each filter's number in its layer, and its channel's number in the group: the same unless a group joins the
-        channels of several layers side by side.
+        channels of several layers side by side. Of heads both are the number in the group.
+    members : array, (n, filters of each)
+        The numbers in the layer of all filters of each.
     distance : str or float
         Between filters.
     order : array, (n,)
@@ -61,8 +65,10 @@ class FilterScene:
     group: str
     layer: str
     shape: tuple[int, ...]
+    word: str
     filters: np.ndarray
     channels: np.ndarray
+    members: np.ndarray
     distance: Distance
     order: np.ndarray
     matrix: np.ndarray
@@ -98,8 +104,9 @@ def filter_scene(graph: ChannelGraph, group: str, distance: Distance = "euclidea
     """
     name = graph[group].producers[0]
     module = graph.model.get_submodule(name)
-    numbers, channels = shown(graph, group)
-    points = filters(module)[torch.from_numpy(numbers)].cpu()  # (n, dim)
+    members, channels = shown(graph, group)
+    points = filters(module)[torch.from_numpy(members)].flatten(1).cpu()  # (n, filters of each * dim)
+    word = "filter" if members.shape[1] == 1 else graph[group].unit_name or "unit"
     kernel = tuple(module.weight.shape[2:]) if isinstance(module.weight, Tensor) else ()
     shape = (points.shape[1] // math.prod(kernel), *kernel)
     between = _distances(points, distance)
@@ -109,7 +116,7 @@ def filter_scene(graph: ChannelGraph, group: str, distance: Distance = "euclidea
     near, how_far = _nearest(points, between, distance)
     pictures, words = filter_pictures(points.numpy(), shape)
     return FilterScene(
-        group, name, shape, numbers, channels, distance, order,
+        group, name, shape, word, members[:, 0] if word == "filter" else channels, channels, members, distance, order,
         _picture(between, order, low, high), low, high,
         plane.coordinates.float().numpy(), plane.project(geometric_median(points).point.unsqueeze(0))[0].numpy(),
         int(between.sum(axis=1).argmin()), plane.shares.numpy(), near, how_far, pictures, words,
@@ -117,15 +124,17 @@ def filter_scene(graph: ChannelGraph, group: str, distance: Distance = "euclidea
 
 
 def shown(graph: ChannelGraph, group: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return which filters of a group's first producer make its channels, and which channels, (n,) each."""
+    """Return which filters of a group's first producer make its channels, (n, filters of each), and which channels."""
     name = graph[group].producers[0]
     outputs = next(layer.outputs for layer in graph.layers if layer.name == name and layer.outputs is not None)
     where = graph.channels_of(group)
     numbers = np.flatnonzero((outputs >= where.start) & (outputs < where.stop))
     channels = outputs[numbers] - where.start
-    _, first = np.unique(channels, return_index=True)  # where several filters make one channel, the first
+    _, first, counts = np.unique(channels, return_index=True, return_counts=True)
     first.sort()
-    return numbers[first], channels[first]
+    if graph[group].unit > 1 and len(set(counts.tolist())) == 1:
+        return np.stack([numbers[channels == channel] for channel in channels[first]]), channels[first]
+    return numbers[first, None], channels[first]  # where several filters make one channel otherwise, the first
 
 
 def _distances(points: Tensor, distance: Distance) -> np.ndarray:

@@ -129,9 +129,9 @@ def explorer_picture(graph: ChannelGraph, view: FilterView) -> Figure:
     from fpgmlab.figures import filter_map, filter_tiles
 
     scene = view.scene
-    module, shown = graph.model.get_submodule(scene.layer), torch.as_tensor(scene.filters)
+    module, shown = graph.model.get_submodule(scene.layer), torch.as_tensor(scene.members)
     gone = np.flatnonzero(view.gone).tolist()
-    if isinstance(module, nn.Conv2d) and len(shown) <= _TILES:
-        weights = tensor_of(module, "weight")[shown.to(tensor_of(module, "weight").device)]
+    if isinstance(module, nn.Conv2d) and len(shown) <= _TILES and scene.word == "filter":
+        weights = tensor_of(module, "weight")[shown[:, 0].to(tensor_of(module, "weight").device)]
         return filter_tiles(weights, view.scores[torch.as_tensor(scene.channels)], gone)
-    return filter_map(filters(module)[shown], gone)
+    return filter_map(filters(module)[shown].flatten(1), gone)

@@ -13,7 +13,10 @@ import fpgmlab as fl
 from fpgmlab.criteria import FPGM, NAMED
 from fpgmlab.geometry import clustered_order, geometric_median, medoid, pca
 from fpgmlab.widgets import filter_view
+from fpgmlab.widgets.explorer.payload import scene_notes
+from fpgmlab.widgets.explorer.scene import filter_scene
 from fpgmlab.widgets.explorer.tiles import filter_pictures
+from tests.heads import filters_of_head, heads
 
 
 def chain(*layers: nn.Module, example: torch.Tensor | None = None) -> fl.ChannelGraph:
@@ -213,3 +216,15 @@ def test_pictures_are_blue_below_zero_orange_above_and_empty_where_there_is_no_w
     assert pictures[0].reshape(-1, 4).tolist() == [
         [0, 114, 178, 255], [250, 250, 250, 255], [213, 94, 0, 255], [250, 250, 250, 0],
     ]  # fmt: skip
+
+
+def test_a_head_is_one_point():
+    graph = heads()
+    scene = filter_scene(graph, "attention.qkv")
+    assert (scene.word, scene.filters.tolist(), scene.channels.tolist()) == ("head", [0, 1, 2, 3], [0, 1, 2, 3])
+    assert scene.members.tolist() == [filters_of_head(head) for head in range(4)]
+    points = graph.model.attention.qkv.weight.detach().double()[torch.tensor(scene.members)].flatten(1).numpy()
+    expected = np.sort(cdist(points, points), axis=1)[:, 1:]
+    np.testing.assert_allclose(scene.neighbour_distances, expected, rtol=1e-9)
+    assert "Each is a head of 6 channels: all 18 filters of attention.qkv that go with it." in scene_notes(graph, scene)
+    assert filter_scene(graph, "fc1").word == "filter"

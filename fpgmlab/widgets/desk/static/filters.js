@@ -35,7 +35,7 @@ export function filtersView(store, signal) {
   const exchangeBoth = (a, b) => a !== null && b !== null && gone[a] !== gone[b] && (gone[a] ? exchange(a, b) : exchange(b, a));
 
   const pairs = () => (shown ? (store.exchanged()[shown.group] ?? []) : []);
-  const filter = (channel) => `filter ${shown.scene.filters[places.get(channel)]}`;
+  const filter = (channel) => `${shown.scene.word} ${shown.scene.filters[places.get(channel)]}`;
   const drawPicked = () => {
     for (const [side, wish] of [["stay", 1], ["go", 0]]) if (picked[side] !== null && gone[picked[side]] !== wish) picked[side] = null;
     const { stay, go } = picked, chosen = handWords(pairs(), store.ownOf(shown.group), whole[shown.group] - store.kept[shown.group]);

@@ -133,7 +133,7 @@ function readFilters(raw, marks, words) {
   if (!raw?.layer || !marks?.gone) return { raw: null, scene: null, marks: null, words };
   const scene = { ...raw, coordinates: numbers(raw.coordinates, Float32Array) };
   const near = numbers(raw.neighbours, Int32Array), far = numbers(raw.neighbourDistances, Float32Array);
-  const name = (filter) => `filter ${scene.filters[filter]} of ${scene.layer}`;
+  const name = (filter) => `${scene.word} ${scene.filters[filter]} of ${scene.layer}`;
   return {
     raw, scene, words, name,
     marks: {

@@ -34,7 +34,7 @@ export function detailsView(actions) {
 /** Return what a screen reader says of a filter. */
 export function spoken(state, filter) {
   const gone = state.marks.gone[filter] === 1 ? "removed" : "kept";
-  const near = state.neighbours(filter).slice(0, 1).map(([j, d]) => `; nearest is filter ${state.scene.filters[j]} at ${short(d)}`);
+  const near = state.neighbours(filter).slice(0, 1).map(([j, d]) => `; nearest is ${state.scene.word} ${state.scene.filters[j]} at ${short(d)}`);
   const rank = `rank ${state.marks.ranks[filter] + 1} of ${state.marks.channels}`;
   const score = state.marks.scores ? `score ${short(state.marks.scores[filter])}, ` : "";
   return `${state.name(filter)}, ${gone}, ${score}${rank}${near.join("")}`;
@@ -50,9 +50,9 @@ function neighbourTable(state, filter, actions) {
   const rows = found.map(([j, distance]) => {
     const gone = state.marks.gone[j] === 1;
     const go = element("button", {
-      type: "button", class: "fl-link", "aria-label": `go to filter ${state.scene.filters[j]}`,
+      type: "button", class: "fl-link", "aria-label": `go to ${state.scene.word} ${state.scene.filters[j]}`,
       onclick: () => actions.pin(j, true), onpointerenter: () => actions.point(j), onpointerleave: () => actions.point(null),
-    }, `filter ${state.scene.filters[j]}`);
+    }, `${state.scene.word} ${state.scene.filters[j]}`);
     return element("tr", {}, element("td", {}, go), element("td", { class: "fl-explorer-number" }, short(distance)),
       element("td", { class: gone ? "fl-explorer-gone" : "" }, gone ? "✕ removed" : "● kept"));
   });

@@ -44,7 +44,7 @@ export function mapView(actions) {
       places = scene.filters.map((_, i) => [toX(coordinates[2 * i]), toY(coordinates[2 * i + 1])]);
       radius = Math.max(2.5, Math.min(6, 60 / Math.sqrt(places.length)));
       points = places.map(([x, y], i) => shape("path", {
-        id: `${id}-${i}`, role: "option", transform: `translate(${x} ${y})`, "aria-label": `filter ${scene.filters[i]}`,
+        id: `${id}-${i}`, role: "option", transform: `translate(${x} ${y})`, "aria-label": `${scene.word} ${scene.filters[i]}`,
       }));
       dots.replaceChildren(...points);
       shown = [];
