@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -79,7 +78,8 @@ def _run(place: Place, func: Callable, args: tuple, kwargs: dict, dim: int, stay
     found = func(taken, *args[1:], **kwargs)
     if place.operation not in GIVES_CHANNELS:
         return found
-    return torch.full_like(x, _FILL, dtype=found.dtype).index_copy_(dim, index, found)
+    sizes = (*found.shape[:dim], x.shape[dim], *found.shape[dim + 1 :])  # a convolution may sum up other dimensions
+    return found.new_full(sizes, _FILL).index_copy_(dim, index, found)
 
 
 def _second_taken(name: str, args: tuple, kwargs: dict, index: Tensor) -> tuple[tuple, dict]:

@@ -127,9 +127,9 @@ HELD = {
     "slices": (lambda m, x: (x[:, : m.a], x[:, m.a :]), {"a": 5}, 1),
     "from-the-end": (lambda m, x: (x[:, : -m.a], x[:, -m.a :, :]), {"a": 5}, 1),
     "ellipsis": (lambda m, x: (x[..., : m.a, :, :], x[:, m.a :, ..., None][..., 0]), {"a": 5}, 1),
-    "middle": (lambda m, x: (x[:, m.a : m.b], x[:, m.b :], x[:, : m.a]), {"a": 3, "b": 6}, 1),
+    "middle": (lambda m, x: (x[:, m.a : m.b], x[:, m.b :], x[:, : m.a]), {"a": 3, "b": 8}, 1),
     "narrow": (lambda m, x: (x.narrow(1, 0, m.a), x.narrow(1, start=m.a, length=m.b)), {"a": 5, "b": 7}, 1),
-    "tensor_split": (lambda m, x: x.tensor_split((m.a, m.b), 1), {"a": 3, "b": 6}, 1),
+    "tensor_split": (lambda m, x: x.tensor_split((m.a, m.b), 1), {"a": 3, "b": 8}, 1),
     "half-known": (lambda m, x: (x[:, : m.a], x[:, m.a : 12]), {"a": 5}, 1),
     "asserted": (lambda m, x: checked(x, m.all).split(m.all // 2, 1), {"all": 12}, 2),
 }

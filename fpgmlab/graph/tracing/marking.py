@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -16,6 +15,8 @@ _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 def mark_attributes(modules: Mapping[str, nn.Module], owner: Owner) -> None:
     """Put an `Attribute` in place of each number of a user's own module that could be one of channels.
 
+    These are all from 2 to as many as a layer has: also numbers of parts or heads, and places between parts.
+
     Parameters
     ----------
     modules : mapping
@@ -23,7 +24,7 @@ def mark_attributes(modules: Mapping[str, nn.Module], owner: Owner) -> None:
     owner : Owner
     """
     parameters = [p for module in modules.values() for p in module._parameters.values() if p is not None]
-    counts = _with_divisors(size for parameter in parameters for size in parameter.shape[:2])
+    counts = range(2, max((size for parameter in parameters for size in parameter.shape[:2]), default=1) + 1)
     kinds = {kind: _is_layer(kind) for kind in {type(module) for module in modules.values()}}
     for path, module in modules.items():
         if kinds[type(module)]:
@@ -32,21 +33,12 @@ def mark_attributes(modules: Mapping[str, nn.Module], owner: Owner) -> None:
             vars(module)[key] = _marked(value, f"{path}.{key}" if path else key, counts, owner)
 
 
-def _with_divisors(sizes: Iterable[int]) -> set[int]:
-    """Return some numbers and what divides them, without 0 and 1: also a number of parts or heads."""
-    found: set[int] = set()
-    for size in set(sizes):
-        small = [part for part in range(1, math.isqrt(size) + 1) if size % part == 0]
-        found.update(small, (size // part for part in small))
-    return found - {1}
-
-
 def _is_layer(kind: type) -> bool:
     """Tell whether a class is one of torch's layers, whose own records surgery keeps right, or made of one."""
     return any(base.__module__.startswith("torch.") for base in kind.__mro__ if base not in _CONTAINERS)
 
 
-def _marked(value: object, name: str, counts: set[int], owner: Owner) -> object:
+def _marked(value: object, name: str, counts: range, owner: Owner) -> object:
     """Return what an attribute holds with its numbers marked: a list is the same one, which others may hold too."""
     if type(value) is int:
         return Attribute.of(value, name, -1, owner) if value in counts else value
