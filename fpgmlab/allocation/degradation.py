@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PREFERRED = ("agreement", "kl", "accuracy", "loss", "change")
 # After repair most answers are what they were, and what tells groups apart are small changes.
 REPAIRED = ("loss", "kl", "agreement", "accuracy", "change")
+FINER = ("kl", "loss", "change")  # they move where no answer changes
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,11 @@ def chosen_metric(curves: Curves, metric: str | None) -> str:
     if metric not in there:
         raise ValueError(f"the curves do not have it: {unknown('metric', metric, there)}")
     return metric
+
+
+def finer_metric(curves: Curves, metric: str) -> str | None:
+    """Return the metric of the curves that tells apart what ``metric`` does not; None where they have none."""
+    return next((name for name in FINER if name in curves.base and name != metric), None)
 
 
 def degradations(graph: ChannelGraph, curves: Curves, metric: str) -> dict[str, Degradation]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradations
+from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradations, finer_metric
 from fpgmlab.allocation.locking import check_locked
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.rounding import Scores, check_names
@@ -24,11 +24,14 @@ class Givens:
         The channels with the lowest go first.
     locked : dict of str to int
         How many channels groups keep whatever the budget.
+    finer : dict of str to Degradation
+        The same groups by a metric that tells apart what the first does not; empty where the curves have none.
     """
 
     free: dict[str, Degradation]
     scores: Scores
     locked: dict[str, int]
+    finer: dict[str, Degradation]
 
 
 def givens(
@@ -49,9 +52,12 @@ def givens(
     """
     locked = check_locked(graph, locked)
     barred = {*check_names(graph, protect), *locked, *curves.unmeasurable}
-    known = degradations(graph, curves, chosen_metric(curves, metric))
-    free = {name: curve for name, curve in known.items() if name not in barred and graph[name].protected is None}
+    metric = chosen_metric(curves, metric)
+    finer = finer_metric(curves, metric)
+    free = {n: curve for n, curve in degradations(graph, curves, metric).items() if n not in barred}
+    free = {n: curve for n, curve in free.items() if graph[n].protected is None}
+    more = {} if finer is None else {n: c for n, c in degradations(graph, curves, finer).items() if n in free}
     scores = curves.scores if scores is None else scores
     if not scores:
         raise ValueError("the curves do not hold the scores they were made with: give scores=")
-    return Givens(free, scores, locked)
+    return Givens(free, scores, locked, more)

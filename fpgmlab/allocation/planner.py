@@ -11,8 +11,9 @@ import numpy as np
 from fpgmlab.allocation.degradation import Degradation
 from fpgmlab.allocation.givens import givens
 from fpgmlab.allocation.problem import problem
-from fpgmlab.allocation.search import best, pool
+from fpgmlab.allocation.search import pool
 from fpgmlab.allocation.staircase import Stairs, staircase_pool, without_waste
+from fpgmlab.allocation.ties import best_of_equals, told_apart
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.plan import Plan
@@ -45,7 +46,8 @@ def allocate(
 
     Lost is the sum over the groups of what each one's removal alone does to the metric; see
     `fpgmlab.allocation.predicted`. The cost is exact: that of the pruned network, in which the costs of neighbouring
-    groups multiply. Everything is deterministic, a larger budget never predicts worse, and the budget is met exactly or
+    groups multiply. Of plans that lose equally much, as where no answer changes, the one is taken that does least to a
+    finer metric of the curves: kl, loss or change, the first that they have. Everything is deterministic, a larger budget never predicts worse, and the budget is met exactly or
     just below.
 
     Parameters
@@ -120,7 +122,8 @@ def allocate(
     options |= {name: (np.array([kept]), np.zeros(1)) for name, kept in given.locked.items()}
     if table is None:
         choosing = problem(graph, given.scores, options, graph.costs.form(kind))
-        choices = pool(choosing)
+        apart = told_apart(choosing, given.finer)
+        choices = pool(choosing) if apart is None else np.concatenate([pool(choosing), pool(apart[1])])
         whole = getattr(graph.cost(), kind)
         costs = np.rint(choosing.costs(choices) * whole)
     else:
@@ -132,9 +135,12 @@ def allocate(
         # What is good by MACs is not to be missed: in many networks it nearly is by milliseconds.
         by_macs = pool(problem(graph, given.scores, options, graph.costs.form("macs")))
         stairs = Stairs(choosing, graph, table)
-        choices = staircase_pool(choosing, stairs, np.concatenate([pool(choosing), by_macs]))
+        apart = told_apart(choosing, given.finer)
+        led = [pool(choosing), by_macs] + ([] if apart is None else [pool(apart[1])])
+        choices = staircase_pool(choosing, stairs, np.concatenate(led))
         costs = stairs.costs(choices)
-    fits = best(costs, choosing.predicted(choices), budget * whole)
+    finer = np.zeros(len(choices)) if apart is None else apart[0].predicted(choices)
+    fits = best_of_equals(costs, choosing.predicted(choices), finer, budget * whole)
     if not len(fits):
         least = math.ceil(costs.min() / whole * 1e4) / 1e4
         raise ValueError(
