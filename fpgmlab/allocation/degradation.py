@@ -53,6 +53,11 @@ def chosen_metric(curves: Curves, metric: str | None) -> str:
     ValueError
         When the curves do not have it, or have no rows at all.
     """
+    if not isinstance(curves, Curves):
+        raise TypeError(
+            f"this goes by curves, as fl.sweep(graph, scores, task) gives; got {type(curves).__name__}. "
+            "By scores alone: fl.Plan.uniform(graph, scores, macs=0.5)"
+        )
     there = list(curves.base)
     if not there:
         raise ValueError("the curves have no rows: nothing was measured. Let fpgmlab.sweep see at least one batch.")

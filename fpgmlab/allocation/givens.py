@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fpgmlab.allocation.degradation import Degradation, chosen_metric, degradations, finer_metric
 from fpgmlab.allocation.locking import check_locked
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.rounding import Scores, check_names
 from fpgmlab.sensitivity import Curves
 
@@ -50,9 +51,10 @@ def givens(
         For unknown groups and numbers that a locked one cannot keep, for curves of another network, without rows or
         without the metric, and when there are no scores.
     """
+    check_graph(graph)
     locked = check_locked(graph, locked)
-    barred = {*check_names(graph, protect), *locked, *curves.unmeasurable}
     metric = chosen_metric(curves, metric)
+    barred = {*check_names(graph, protect), *locked, *curves.unmeasurable}
     finer = finer_metric(curves, metric)
     free = {n: curve for n, curve in degradations(graph, curves, metric).items() if n not in barred}
     free = {n: curve for n, curve in free.items() if graph[n].protected is None}

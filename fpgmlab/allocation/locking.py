@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.naming import unknown_group
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores, lowest
 
@@ -21,7 +21,7 @@ def check_locked(graph: ChannelGraph, locked: Mapping[str, int] | None) -> dict[
     locked = dict(locked or {})
     for name, kept in locked.items():
         if name not in graph:
-            raise ValueError(f"locked: {unknown('group', name, graph)}")
+            raise ValueError(f"locked: {unknown_group(graph, name)}")
         group = graph[name]
         if group.protected is not None and kept != group.channels:
             raise ValueError(f"locked: group {name!r} is protected ({group.protected}): it keeps all {group.channels}")

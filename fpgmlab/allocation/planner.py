@@ -47,8 +47,8 @@ def allocate(
     Lost is the sum over the groups of what each one's removal alone does to the metric; see
     `fpgmlab.allocation.predicted`. The cost is exact: that of the pruned network, in which the costs of neighbouring
     groups multiply. Of plans that lose equally much, as where no answer changes, the one is taken that does least to a
-    finer metric of the curves: kl, loss or change, the first that they have. Everything is deterministic, a larger budget never predicts worse, and the budget is met exactly or
-    just below.
+    finer metric of the curves: kl, loss or change, the first that they have. Everything is deterministic, a larger
+    budget never predicts worse, and the budget is met exactly or just below.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def allocate(
     max_ratio : float
         No group loses more than this fraction.
     protect : sequence of str
-        Names of groups that stay whole.
+        Names of groups, layers or modules that stay whole.
     locked : mapping of str to int, optional
         How many channels groups keep whatever the budget: the others are chosen around them.
     table : LatencyTable, optional

@@ -13,6 +13,7 @@ from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, GraphCriterion, Random, check_numbers
 from fpgmlab.errors import one_of, unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 from fpgmlab.graph.grouping import Layer
 
 REDUCTIONS = ("root", "mean", "sum", "max")
@@ -75,6 +76,7 @@ def score(
     >>> scores["layer1.0.conv1"].shape
     torch.Size([16])
     """
+    check_graph(graph)
     criterion = resolve(criterion, seed)
     reduce = criterion.reduce if reduce is None else reduce
     if reduce not in REDUCTIONS:

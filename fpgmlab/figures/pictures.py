@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fpgmlab.figures.parts import text_width
-from fpgmlab.figures.style import RED, Style, new_figure, settings, small
-from fpgmlab.figures.style import style as default_style
+from fpgmlab.figures.style import RED, Style, new_figure, rc_params, settings, small
 
 
 def pictures(
@@ -50,9 +49,9 @@ def pictures(
             f"got {tuple(images.shape)}, {len(labels)} labels and {len(guesses)} guesses"
         )
     texts = [g if g == w else f"{g}\nnot {w}" for g, w in zip(guesses, labels, strict=True)]
-    with settings({**default_style(), **(style or {})}):
+    with settings(rc_params(style)):
         widest = max(text_width(line) for text in texts for line in text.split("\n")) + 5
-        width = mpl.rcParams["figure.figsize"][0] if style and "figure.figsize" in style else None
+        width = mpl.rcParams["figure.figsize"][0] if "figure.figsize" in rc_params(style) else None
     if columns is None:
         fits = 8 if width is None else int(width * 72 / widest)
         most = max(1, min(8, fits))

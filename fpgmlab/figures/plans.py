@@ -30,6 +30,8 @@ def plan_bars(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
     >>> [bar.get_ylabel() != "" for bar in figure.axes[:1]]
     [True]
     """
+    if hasattr(frame, "removed"):
+        raise TypeError("give the plan's table: plan.frame(graph)")
     place = np.arange(len(frame))
     protected = is_protected(frame["protected"])
     with new_figure(min(7.0, 0.3 * len(frame) + 2.0), 3.0, style) as figure:

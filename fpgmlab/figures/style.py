@@ -22,7 +22,7 @@ CYCLE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY, YELLOW)
 
 VENUES = ("screen", "cvpr", "neurips", "ieee")
 WIDTHS = ("column", "page")
-Style = Mapping[str, object]
+Style = Mapping[str, object] | str  # rcParams, or a venue whose they are
 
 # rcParams belong to the process: figures made by several threads at once would restore each other's.
 _LOCK = threading.RLock()
@@ -44,7 +44,8 @@ def style(venue: str = "screen", width: str = "column") -> dict[str, object]:
     Returns
     -------
     dict of str to object
-        To pass to any figure as ``style=``; changed at will, ``style("cvpr") | {"font.size": 9}``.
+        To pass to any figure as ``style=``; changed at will, ``style("cvpr") | {"font.size": 9}``. A figure also takes
+        a venue's name, ``style="cvpr"``.
 
     Raises
     ------
@@ -66,6 +67,11 @@ def style(venue: str = "screen", width: str = "column") -> dict[str, object]:
 _default = style  # functions that take a style call their argument by that name
 
 
+def rc_params(style: Style | None) -> dict[str, object]:
+    """Return all rcParams of a figure whose ``style=`` this is."""
+    return {**_default(), **(_default(style) if isinstance(style, str) else style or {})}
+
+
 @contextmanager
 def new_figure(
     width: float, height: float | Callable[[float, float], float], style: Style | None = None
@@ -80,9 +86,9 @@ def new_figure(
         On the screen, in inches; at another width it changes by half as much, since texts keep their size. For a figure
         whose height follows from its contents: a function of its true width and of the size of texts, both in inches.
     style : mapping, optional
-        rcParams, as `style` returns them; those of the screen when left out.
+        rcParams, as `style` returns them, or a venue's name; those of the screen when left out.
     """
-    params = {**_default(), **(style or {})}
+    params = rc_params(style)
     with settings(params):
         true_width = float(mpl.rcParams["figure.figsize"][0]) if "figure.figsize" in params else width
         true_height = height(true_width, small() / 72) if callable(height) else height * (true_width / width) ** 0.5
@@ -96,7 +102,7 @@ def new_figure(
 
 
 @contextmanager
-def settings(params: Style) -> Iterator[None]:
+def settings(params: Mapping[str, object]) -> Iterator[None]:
     """Put rcParams in force on top of matplotlib's own defaults, whatever the user's settings, and take them back."""
     with _LOCK, mpl.style.context(["default", dict(params)]):
         yield

@@ -15,6 +15,7 @@ from fpgmlab.errors import few, unknown
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost, CostModel
 from fpgmlab.graph.grouping import Layer, Reduction
+from fpgmlab.graph.naming import unknown_group
 from fpgmlab.graph.parts import Side
 from fpgmlab.graph.table import group_table
 
@@ -93,7 +94,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         try:
             return self._groups[name]
         except KeyError:
-            raise KeyError(unknown("group", name, self._groups)) from None
+            raise KeyError(unknown_group(self, name)) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._groups)

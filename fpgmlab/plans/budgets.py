@@ -44,8 +44,8 @@ def asked_ratio(graph: ChannelGraph, plan: Callable[[float], HasRemoved], option
     if least > value * whole:
         free = sum(group.protected is None for group in graph.values())
         raise ValueError(
-            f"{kind}={value} cannot be reached: at most {least / whole:.4f} of the {kind} must remain with these "
-            f"limits (multiple, max_ratio, floor) and {len(graph) - free} protected groups"
+            f"{kind}={value} cannot be reached: at least {math.ceil(least / whole * 1e4) / 1e4:.4f} of the {kind} "
+            f"remain with these limits (multiple, max_ratio, floor) and {len(graph) - free} protected groups"
         )
     while high - low > 1e-6:
         middle = (low + high) / 2

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
+from fpgmlab.graph.naming import unknown_group
 from fpgmlab.plans.budgets import asked_ratio
 from fpgmlab.plans.removal import Removal
 from fpgmlab.plans.rounding import Multiple, Scores, check_rounding, kept_channels, lowest, prunable
@@ -69,10 +70,11 @@ class Plan(Removal):
         >>> fl.Plan.from_ratios(graph, scores, {"layer1.0.conv1": 0.5})
         Plan: removes 8 of 458 channels in 1 of 13 groups
         """
+        check_graph(graph)
         check_rounding(multiple, max_ratio)
         for name, ratio in ratios.items():
             if name not in graph:
-                raise ValueError(unknown("group", name, graph))
+                raise ValueError(unknown_group(graph, name))
             if not (isinstance(ratio, (int, float, np.floating)) and 0 <= ratio < 1):
                 raise ValueError(f"group {name!r}: ratio must be a number with 0 <= ratio < 1; got {ratio!r}")
             if ratio > 0 and graph[name].protected is not None:
@@ -114,7 +116,7 @@ class Plan(Removal):
             network pruned to any numbers can take twice the time of the whole one (``data/results/runtimes.json``);
             1 takes the ratio as it is.
         protect : sequence of str
-            Names of groups that stay whole as well.
+            Names of groups that stay whole as well; also of their layers, or of modules.
 
         Returns
         -------
@@ -174,7 +176,7 @@ class Plan(Removal):
             0 <= floor <= 1: the share of its channels that each group keeps, whatever the scores; at least one channel,
             one in each block of a grouped convolution.
         protect : sequence of str
-            Names of groups that stay whole as well, and are not among those compared.
+            Names of groups, layers or modules that stay whole as well, and are not among those compared.
 
         Returns
         -------
@@ -225,7 +227,7 @@ class Plan(Removal):
         shallow, middle, deep : float
             0 <= ratio < 1, of each third.
         protect : sequence of str
-            Names of groups that stay whole as well; practice leaves the first one alone.
+            Names of groups, layers or modules that stay whole as well; practice leaves the first one alone.
 
         Returns
         -------

@@ -15,6 +15,8 @@ from fpgmlab.common.processor import channel_block
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
+from fpgmlab.graph.given import check_graph
+from fpgmlab.graph.naming import groups_named
 
 Scores = Mapping[str, Tensor]
 Multiple = int | Literal["runtime"]
@@ -22,12 +24,18 @@ LEAST_FIT = 8  # channels: in smaller groups no count is wasted that matters
 
 
 def check_names(graph: ChannelGraph, protect: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names of groups as a tuple; a `ValueError` says which do not exist."""
-    names = (protect,) if isinstance(protect, str) else tuple(protect)
-    for name in names:
-        if name not in graph:
-            raise ValueError(f"protect: {unknown('group', name, graph)}")
-    return names
+    """Return the groups to protect, named by themselves, by a layer or by a module, as for `fpgmlab.trace`.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
+    check_graph(graph)
+    try:
+        return groups_named(graph, protect)
+    except ValueError as error:
+        raise ValueError(f"protect: {error}") from None
 
 
 def prunable(graph: ChannelGraph, protect: str | Sequence[str] = ()) -> list[str]:
@@ -121,6 +129,9 @@ def checked_scores(group: ChannelGroup, scores: Scores) -> np.ndarray:
     ValueError
         When they are missing, of wrong length or NaN.
     """
+    if not isinstance(scores, Mapping):
+        call = f"fl.score(graph, {scores!r})" if isinstance(scores, str) else "fl.score(graph)"
+        raise TypeError(f"scores must be numbers by group, as {call} gives; got {scores!r:.60}")
     if group.name not in scores:
         raise ValueError(f"no scores for group {group.name!r}; {unknown('group', group.name, scores)}")
     score = scores[group.name]

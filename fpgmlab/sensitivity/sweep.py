@@ -13,6 +13,7 @@ import torch
 
 from fpgmlab.common.inputs import inputs_of
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.rounding import Multiple, Scores
 from fpgmlab.sensitivity.checks import check_numbers, checked_metrics, samples_in
 from fpgmlab.sensitivity.curves.curves import Curves
@@ -163,6 +164,7 @@ def sweep(
     >>> curves
     Curves of 12 groups, accuracy, loss, agreement, on up to 32 samples
     """
+    check_graph(graph)
     grid = points(graph, scores, ratios, multiple)
     names = checked_metrics(metrics, task)
     batch_size = eval_batch_size(task, batch_size)

@@ -10,6 +10,7 @@ from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import eval_mode
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import add_plan
 from fpgmlab.surgery.cutting import cut_out
@@ -44,6 +45,7 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
     >>> sum(p.numel() for p in pruned.parameters()) == graph.cost(plan).params
     True
     """
+    check_graph(graph)
     keep = torch.from_numpy(graph.keep(plan))
     try:
         pruned = copy_of(graph.model)

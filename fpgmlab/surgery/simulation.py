@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fpgmlab.common.modules import tensor_of
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 from fpgmlab.graph.grouping import PRODUCERS, Layer
 from fpgmlab.plans.plan import Plan
 from fpgmlab.surgery.cutting import holders_of, kept_of, masked
@@ -48,6 +49,7 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     >>> found["samples"]
     64
     """
+    check_graph(graph)
     keep = torch.from_numpy(graph.keep(plan))
     modules = dict(graph.model.named_modules())
     holders = holders_of(graph.model)

@@ -187,6 +187,7 @@ class Classification(Splits):
         if outputs.ndim != 2 or outputs.shape[1] != len(self._names):
             raise ValueError(
                 f"{self.name}: the model must give logits (batch, {len(self._names)}); got {tuple(outputs.shape)}"
+                + (f". {_NEW_HEAD.format(outputs.shape[1], len(self._names))}" if outputs.ndim == 2 else "")
             )
         return F.cross_entropy(outputs.float(), targets, reduction=reduction)
 
@@ -195,6 +196,12 @@ class Classification(Splits):
         from torchmetrics.classification import MulticlassAccuracy
 
         return MulticlassAccuracy(num_classes=len(self._names), average="micro")
+
+
+_NEW_HEAD = (
+    "Its {0} outputs are not these {1} classes: give it a new last layer and train that, such as model.fc = "
+    "torch.nn.Linear(model.fc.in_features, {1}); in other networks it is called model.classifier[-1] or model.head"
+)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def prune_gradually(
     multiple : int or "runtime"
         As for `fpgmlab.Plan.uniform`.
     protect : sequence of str
-        Names of groups that stay whole.
+        Names of groups, layers or modules that stay whole.
     example_input : object, optional
         What the model is traced with; ``task.example_input`` when left out.
     max_samples : int, optional

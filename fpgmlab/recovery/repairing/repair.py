@@ -11,6 +11,7 @@ from torch import nn
 
 from fpgmlab.common.inputs import all_alike, inputs_of
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.recovery.repairing.repairs import Repairs
 from fpgmlab.recovery.repairing.whole import checked_options
@@ -106,6 +107,7 @@ def repair(
     >>> fl.provenance(repaired).repaired
     (True,)
     """
+    check_graph(graph)
     options = checked_options(samples, positions, ridge, targets, seed, memory)
     batches = inputs_of(task, samples, seed)
     if all_alike(batches):

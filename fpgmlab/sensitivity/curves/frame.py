@@ -16,6 +16,8 @@ COLUMNS = ("group", "ratio", "metric", "value", "low", "high")
 
 def one_metric(frame: pd.DataFrame, metric: str | None) -> tuple[str, pd.DataFrame]:
     """Return a metric's name, the first when left out, and its rows of a sweep's frame, by ascending ratio."""
+    if hasattr(frame, "unmeasurable"):
+        raise TypeError("give the curves' table: curves.frame, and unmeasurable=curves.unmeasurable where it is taken")
     missing = [name for name in COLUMNS if name not in frame]
     if missing or frame.empty:
         raise ValueError(f"the frame must have rows, as curves.frame of a sweep; missing columns: {missing or 'none'}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fpgmlab.deployment import LatencyTable
-from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.naming import unknown_group
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores, checked_scores, lowest
 from fpgmlab.widgets.desk.exchanges import Exchanges, checked_exchanges, exchanged, exchanged_scores
@@ -212,7 +212,7 @@ class Bars:
     def forget(self, name: str, kept: int) -> Exchanges:
         """Let the scores alone choose a group's channels at this number; return the exchanges without that group's."""
         if name not in self._graph:
-            raise ValueError(unknown("group", name, self._graph))
+            raise ValueError(unknown_group(self._graph, name))
         if self._others.pop((name, kept), None) is not None:
             self._turned.add(name)
         return {other: pairs for other, pairs in self._exchanges.items() if other != name}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
+from fpgmlab.graph.naming import unknown_group
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Scores
 
@@ -58,7 +58,7 @@ def with_exchange(graph: ChannelGraph, exchanges: Exchanges, plan: Plan, name: s
         For an unknown group, and for channels that cannot be exchanged under a plan.
     """
     if name not in graph:
-        raise ValueError(unknown("group", name, graph))
+        raise ValueError(unknown_group(graph, name))
     check_exchange(graph[name], plan.removed[name], stay, go)
     before = exchanges.get(name, ())
     after = before[:-1] if before and before[-1] == (go, stay) else (*before, (stay, go))
@@ -98,7 +98,7 @@ def checked_exchanges(graph: ChannelGraph, exchanges: Mapping[str, object]) -> E
     found: Exchanges = {}
     for name, pairs in exchanges.items():
         if name not in graph:
-            raise ValueError(unknown("group", name, graph))
+            raise ValueError(unknown_group(graph, name))
         if not isinstance(pairs, (list, tuple)):
             raise ValueError(f"exchanges of group {name!r} must be pairs of channels (stay, go); got {pairs!r}")
         for pair in pairs:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fpgmlab.criteria import NAMED, Criterion
 from fpgmlab.criteria.scoring import resolve
-from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.naming import unknown_group
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.panel import Panel
@@ -102,7 +102,7 @@ class FilterExplorer(Panel):
     @traitlets.validate("group")
     def _known_group(self, proposal: dict) -> str:
         if proposal["value"] not in self._graph:
-            raise traitlets.TraitError(unknown("group", proposal["value"], self._graph))
+            raise traitlets.TraitError(unknown_group(self._graph, proposal["value"]))
         return proposal["value"]
 
     @traitlets.validate("criterion")

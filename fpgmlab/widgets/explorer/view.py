@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria import FPGM, Criterion, score
 from fpgmlab.criteria.scoring import does_not_apply, filters, resolve
-from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.naming import unknown_group
 from fpgmlab.plans.plan import Plan
 from fpgmlab.widgets.explorer.scene import FilterScene, filter_scene
 
@@ -96,7 +96,7 @@ def filter_view(
         For a criterion that is neither a name nor a rule.
     """
     if group not in graph:
-        raise ValueError(unknown("group", group, graph))
+        raise ValueError(unknown_group(graph, group))
     criterion = resolve(criterion)
     distance = criterion.distance if isinstance(criterion, FPGM) else "euclidean"
     old = reuse if reuse is not None and reuse.scene.group == group else None

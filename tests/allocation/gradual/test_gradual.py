@@ -225,7 +225,7 @@ def test_bad_input_is_told():
         ({"target": 1}, "0 < target < 1; got 1"),
         ({"target": {"mac": 0.5}}, "unknown budget 'mac': did you mean 'macs'"),
         ({"target": {"macs": 0.5, "params": 0.5}}, "target must be one budget, such as 0.5"),
-        ({"target": 0.001}, r"macs=0.001 cannot be reached: at most 0\.\d+ of the macs must remain"),
+        ({"target": 0.001}, r"macs=0.001 cannot be reached: at least 0\.\d+ of the macs remain"),
         ({"steps": 0}, "steps must be a whole number of at least 1; got 0"),
         ({"schedule": "cubed"}, "schedule must be one of 'cubic', 'linear'; not 'cubed'"),
         ({"criterion": "fpmg"}, "unknown criterion 'fpmg': did you mean 'fpgm'"),
