@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fpgmlab.figures.parts import legend_above, mark, shortened, text_places, text_width
+from fpgmlab.figures.parts import along, legend_above, mark, shortened, text_places, text_width
 from fpgmlab.figures.style import BLUE, GREY, ORANGE, Style, new_figure, small
 from fpgmlab.sensitivity.curves.frame import worse_word
 from fpgmlab.sensitivity.curves.metrics import METRICS
@@ -79,7 +79,7 @@ def additivity(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
         diagonal.set_label("changes add up")
         legend_above(figure, [*handles, diagonal])
         if len(named):
-            _name(figure, points, named, list(frame["group"]))
+            _name(figure, points, ends.clip(*limits), named, list(frame["group"]))
     return figure
 
 
@@ -91,19 +91,23 @@ def _largest(points: np.ndarray) -> np.ndarray:
     return np.array(sorted(i for i in np.argsort(-grown, kind="stable")[:_NAMED] if grown[i] > tiny), dtype=int)
 
 
-def _name(figure: Figure, points: np.ndarray, named: np.ndarray, groups: list[str]) -> None:
+def _name(figure: Figure, points: np.ndarray, ends: np.ndarray, named: np.ndarray, groups: list[str]) -> None:
     axis = figure.axes[0]
     figure.draw_without_rendering()  # the scale is known only now
     to_points = 72 / figure.dpi
     spots = axis.transData.transform(points) * to_points
-    bounds = axis.get_window_extent().get_points() * to_points
-    corner = axis.transData.transform(np.linspace(axis.get_xlim()[0], axis.get_xlim()[1], 40)[:, None].repeat(2, 1))
+    bounds = axis.get_window_extent().get_points() * to_points + np.array([[2.0], [-2.0]])  # a box covers no axis
+    diagonal = np.array([[axis.get_xlim()] * 2]).transpose(0, 2, 1)  # (1, 2, 2)
+    bars = np.stack([points[:, [0, 0]], ends], axis=2)  # (groups, 2, 2)
+    way = np.stack([points[:-1], points[1:]], axis=1)
+    lines = axis.transData.transform(np.concatenate([diagonal, bars, way]).reshape(-1, 2)).reshape(-1, 2, 2)
+    drawn = along(lines * to_points)
     names = [shortened(groups[i], 0.45 * (bounds[1, 0] - bounds[0, 0])) for i in named]
     others = np.setdiff1d(np.arange(len(points)), named)
-    between = (spots[1:] + spots[:-1]) / 2
-    taken = np.concatenate([spots[named], spots[others], between, corner * to_points])
+    taken = np.concatenate([spots[named], spots[others], drawn])
+    radius = np.repeat([2.5, 1.0], [len(points), len(drawn)])
     sizes = np.array([(text_width(name), 0.8 * small()) for name in names])
-    where = text_places(taken, sizes, bounds, np.full(len(taken), 2.5))
+    where = text_places(taken, sizes, bounds, radius)
     for i, name, spot in zip(named, names, where, strict=True):
         far = np.linalg.norm(spot - spots[i]) > 3 * small()
         line = {"arrowstyle": "-", "lw": 0.4, "color": "0.4", "shrinkA": 0, "shrinkB": 2}

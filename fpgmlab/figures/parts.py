@@ -195,6 +195,15 @@ def text_places(points: np.ndarray, sizes: np.ndarray, bounds: np.ndarray, radiu
     return places
 
 
+def along(lines: np.ndarray, apart: float = 3.0) -> np.ndarray:
+    """Return points along lines, (lines, 2, 2) -> (n, 2), so that texts keep off them; all in points of 1/72 inch."""
+    lines = lines[np.isfinite(lines).all(axis=(1, 2))]
+    steps = [max(1, int(np.linalg.norm(end - start) / apart)) for start, end in lines]
+    found = [start + (end - start) * np.linspace(0, 1, count + 1)[:, None]
+             for (start, end), count in zip(lines, steps, strict=True)]  # fmt: skip
+    return np.concatenate([np.zeros((0, 2)), *found])
+
+
 def _table_width(widths: Sequence[float], columns: int) -> float:
     """Return the width of a legend whose entries fill column after column, the first ones with one more."""
     return sum(float(part.max()) + 10 for part in np.array_split(np.asarray(widths), columns))

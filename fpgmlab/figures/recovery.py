@@ -60,6 +60,8 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
         axis.set_ylim(bottom, top)
         axis.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         axis.set_yticks([tick for tick in axis.get_yticks() if bottom <= tick <= min(top, 1 + 1e-9)])
+        if high <= 1 < top:  # room for a text above, but no axis past 100 %
+            axis.spines["left"].set_bounds(bottom, 1)
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y", color="0.93", linewidth=0.6)
         axis.set_axisbelow(True)

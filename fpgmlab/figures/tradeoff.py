@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fpgmlab.allocation.pareto import pareto_front
 from fpgmlab.errors import one_of, unknown
-from fpgmlab.figures.parts import draw_intervals, endless_intervals, legend_above, text_places, text_width
+from fpgmlab.figures.parts import along, draw_intervals, endless_intervals, legend_above, text_places, text_width
 from fpgmlab.figures.style import CYCLE, Style, new_figure, small
 from fpgmlab.sensitivity.curves.metrics import METRICS
 
@@ -143,6 +143,14 @@ def _draw_front(axis: Axes, frame: pd.DataFrame, cost: str, unit: float, higher_
     axis.step(x, y, where="post", color="0.6", lw=2.2, alpha=0.6, zorder=2, solid_joinstyle="miter")
 
 
+def _drawn(axis: Axes) -> np.ndarray:
+    """Return all straight lines of the axes, curves and intervals, (lines, 2, 2) in pixels."""
+    curves = [line.get_transform().transform(line.get_path().vertices) for line in axis.lines]
+    bars = [part.get_transform().transform(path.vertices) for part in axis.collections for path in part.get_paths()]
+    found = [pair for corners in (*curves, *bars) for pair in pairwise(corners)]
+    return np.array(found, dtype=float).reshape(-1, 2, 2)
+
+
 def _name_lines(
     figure: Figure, axis: Axes, frame: pd.DataFrame, cost: str, unit: float, colours: Mapping[str, str]
 ) -> None:
@@ -158,17 +166,11 @@ def _name_lines(
         chosen.append(mine[int(np.argmax(gaps))])
     rest = np.setdiff1d(np.arange(len(spots)), chosen)
     sizes = np.array([(text_width(method), 0.8 * small()) for method in colours])
-    # Points half-way along the lines, so that names keep off the lines as well.
-    between = [
-        (spots[a] * (1 - t) + spots[b] * t)
-        for method in colours
-        for mine in [sorted(np.flatnonzero(owner == method), key=lambda i: spots[i, 0])]
-        for a, b in pairwise(mine)
-        for t in (0.2, 0.4, 0.6, 0.8)
-    ]
-    points = np.concatenate([spots[chosen], spots[rest], np.array(between).reshape(-1, 2)])
+    lines = along(_drawn(axis) * to_points)
+    points = np.concatenate([spots[chosen], spots[rest], lines])
     bounds = axis.get_window_extent().get_points() * to_points + np.array([[4.0], [-4.0]])
-    where = text_places(points, sizes, bounds, np.full(len(points), 3.0))
+    radius = np.repeat([3.0, 1.0], [len(spots), len(lines)])
+    where = text_places(points, sizes, bounds, radius)
     for (method, colour), i, spot in zip(colours.items(), chosen, where, strict=True):
         x, y = frame[cost].iloc[i] / unit, frame["value"].iloc[i]
         axis.annotate(method, (x, y), spot - spots[i], textcoords="offset points", ha="center", va="center_baseline",
