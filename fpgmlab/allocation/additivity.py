@@ -77,6 +77,8 @@ def additivity(
 
     Raises
     ------
+    TypeError
+        When they are no curves.
     ValueError
         As `fpgmlab.allocation.predicted`.
     """

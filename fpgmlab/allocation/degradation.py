@@ -119,6 +119,8 @@ def predicted(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | Non
 
     Raises
     ------
+    TypeError
+        When they are no curves.
     ValueError
         When the plan or the curves are of another network, or the plan removes more than was measured.
 

@@ -24,6 +24,11 @@ def plan_bars(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
     -------
     Figure
 
+    Raises
+    ------
+    TypeError
+        When it is no table, such as the plan itself.
+
     Examples
     --------
     >>> figure = fl.figures.plan_bars(plan.frame(graph))

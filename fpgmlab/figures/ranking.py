@@ -48,6 +48,8 @@ def sensitivity_ranking(
 
     Raises
     ------
+    TypeError
+        When it is no table, such as the curves themselves.
     ValueError
         As `fpgmlab.sensitivity.ranking_table`.
     """

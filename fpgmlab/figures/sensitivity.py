@@ -62,6 +62,8 @@ def sensitivity_curves(
 
     Raises
     ------
+    TypeError
+        When it is no table, such as the curves themselves.
     ValueError
         For a frame without the columns of a sweep, without rows of ratio 0, or without the metric, and for groups that
         it does not have.
@@ -143,6 +145,8 @@ def sensitivity_map(
 
     Raises
     ------
+    TypeError
+        As `sensitivity_curves`.
     ValueError
         As `sensitivity_curves`; when it is not known of the metric which values are better.
     """

@@ -62,6 +62,8 @@ class Plan(Removal):
 
         Raises
         ------
+        TypeError
+            When the first argument is no graph, or the scores are not by group.
         ValueError
             For an unknown or protected group, a ratio out of range, scores that are missing, of wrong length or NaN.
 

@@ -34,6 +34,8 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
 
     Raises
     ------
+    TypeError
+        When the first argument is no graph, such as the network itself.
     ValueError
         For a plan that was made for another network or other widths.
     RuntimeError

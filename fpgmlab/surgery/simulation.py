@@ -38,6 +38,11 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     nn.Module
         ``graph.model``.
 
+    Raises
+    ------
+    TypeError
+        When the first argument is no graph, such as the network itself.
+
     Notes
     -----
     The model's own weights are swapped out, so use one simulation of a model at a time, and for evaluation only.

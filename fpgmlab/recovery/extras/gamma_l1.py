@@ -53,6 +53,7 @@ class GammaL1(Extra):
         return strength_at(self.strength, self.schedule, self.clean, step, steps)
 
     def leads_elsewhere(self) -> bool:
+        """Return True: weights from before have no small scales."""
         return True
 
     def before_step(self, model: nn.Module, step: int, steps: int) -> None:

@@ -83,6 +83,8 @@ def repair(
 
     Raises
     ------
+    TypeError
+        When the first argument is no graph, such as the network itself.
     ValueError
         For options out of range, no pictures, NaN in activations (with the layer), a plan of another network, a network
         that gives different outputs for the same input, a ``path`` that holds another repair.

@@ -52,6 +52,8 @@ def ranking_table(
 
     Raises
     ------
+    TypeError
+        When it is no table, such as the curves themselves.
     ValueError
         For a frame that is not one of a sweep, a drop that is not above 0, a ratio out of range or beyond the largest
         that was measured, or unknown groups.
