@@ -76,10 +76,13 @@ def _is_full(cell: object) -> bool:
 
 def keeping(model: nn.Module) -> Callable[[], None]:
     """Return a function that puts the contents of a model's containers back to what they are now."""
-    before = [(value, copy.copy(value)) for value in held(model) if isinstance(value, Container)]
+    containers = [value for value in held(model) if isinstance(value, Container)]
+    before = [(value, dict(value) if isinstance(value, dict) else list(value)) for value in containers]
 
     def restore() -> None:
         for value, content in before:
+            if _same(value, content):  # some refuse to be written to
+                continue
             if isinstance(value, list):
                 value[:] = content
                 continue
@@ -90,6 +93,16 @@ def keeping(model: nn.Module) -> Callable[[], None]:
                 value.extend(content)
 
     return restore
+
+
+def _same(value: Container, content: dict | list) -> bool:
+    """Tell whether a container holds the very same objects in the same order."""
+    if len(value) != len(content):
+        return False
+    pairs = list(zip(value, content, strict=True))
+    if isinstance(value, dict) and isinstance(content, dict):
+        pairs += zip(value.values(), content.values(), strict=True)
+    return all(mine is its for mine, its in pairs)
 
 
 def copy_of(model: nn.Module) -> nn.Module:

@@ -143,6 +143,22 @@ def test_containers_are_as_before(name: str):
     assert one is other
 
 
+class Frozen(dict):
+    """A configuration that refuses to be written to, such as diffusers'."""
+
+    def update(self, *args: object, **kwargs: object) -> None:
+        raise TypeError("it is frozen")
+
+    clear = __setitem__ = update
+
+
+def test_a_container_that_cannot_be_written_to():
+    net = two(lambda m, x: m.last(m.b(m.a(x))))
+    net.config = Frozen(width=8)
+    assert fl.trace(net, X)["a"].protected is None
+    assert net.config == {"width": 8}
+
+
 def test_weights_that_forward_writes_are_as_before():
     net = BY_NAME["weights_written_in_forward"].build()
     before = net.b.eval_conv.weight.detach().clone()
