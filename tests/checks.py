@@ -38,7 +38,8 @@ def counted_macs(model: nn.Module, batch: int) -> Iterator[list[int]]:
 
     def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
         if isinstance(module, nn.MultiheadAttention):
-            macs.append(4 * inputs[0].numel() * module.embed_dim)  # query, key, value and output projection
+            made = module.out_proj.weight.shape[0]
+            macs.append(inputs[0].numel() * (3 * module.embed_dim + made))  # query, key, value; output projection
         elif isinstance(module, nn.Linear):
             macs.append(output.numel() * module.weight.shape[1])
         elif isinstance(module, nn.modules.conv._ConvTransposeNd):

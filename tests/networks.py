@@ -1162,9 +1162,10 @@ def scaled_by_a_length(m, x):
 
 
 @network(
-    {"embed": "attention"} | HEAD,
-    lambda: {"embed": nn.Linear(6, 8), "attn": nn.MultiheadAttention(8, 2, batch_first=True), "fc": nn.Linear(8, 5)},
+    {"embed": None, "attn.out_proj": None} | HEAD,
+    lambda: {"embed": nn.Linear(6, 8), "attn": nn.MultiheadAttention(8, 4, batch_first=True), "fc": nn.Linear(8, 5)},
     lambda: torch.randn(2, 7, 6),
+    channels={"embed": 4},
 )
 def multihead_attention(m, x):
     x = m.embed(x)

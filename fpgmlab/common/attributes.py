@@ -34,6 +34,9 @@ def match_attributes(module: nn.Module) -> None:
         if module.num_groups == module.num_channels:
             module.num_groups = len(module.weight)
         module.num_channels = len(module.weight)
+    elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+        module.embed_dim = module.kdim = module.vdim = module.in_proj_weight.shape[1]
+        module.num_heads = module.embed_dim // module.head_dim
     elif isinstance(module, nn.Embedding):
         module.num_embeddings, module.embedding_dim = module.weight.shape
     elif isinstance(module, nn.PReLU):

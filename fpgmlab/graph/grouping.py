@@ -16,6 +16,7 @@ from fpgmlab.graph.tracing.trace import Trace
 from fpgmlab.graph.units import Unit, units_of
 
 PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
+READERS = PRODUCERS | {"in_projection"}  # what reads channels through a weight of its own
 MAKERS = PRODUCERS | {"computed"}  # what makes channels, whether it can be cut or not
 
 
@@ -37,6 +38,12 @@ class Layer:
     depthwise: bool
     numbers: int = 0
     by_content: bool = False
+
+    @property
+    def weight(self) -> str:
+        """The dotted name of the weight through which it reads channels."""
+        own = "in_proj_weight" if self.kind == "in_projection" else "weight"
+        return f"{self.name}.{own}" if self.name else own
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +158,7 @@ def _roles(layers: Sequence[Layer], group_index: np.ndarray, groups: int) -> lis
         if layer.kind == "number":
             continue
         makes = layer.kind in MAKERS and not layer.depthwise
-        if makes:
+        if makes or layer.kind in READERS - PRODUCERS:
             for group in _groups_in(layer.inputs, group_index):
                 roles[group][1].append(layer.name)
         for group in _groups_in(layer.outputs, group_index):

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from fpgmlab.common.modules import split_name
-from fpgmlab.graph.grouping import PRODUCERS, Layer
+from fpgmlab.graph.grouping import READERS, Layer
 
 _Factors = tuple[int, int, int, int]  # two counts (by position), a factor, a divisor
 
@@ -53,10 +52,9 @@ def tensors_and_weights(model: nn.Module, layers: Sequence[Layer]) -> tuple[Prod
             continue
         for name, row in _layer_factors(layer, tensors, 2 * i, 2 * i + 1, one):
             factors[name] = row
-            if (layer.kind == "tensor" and layer.positions) or (
-                layer.kind in PRODUCERS and split_name(name)[1] == "weight"
-            ):
-                weights.append(row)
+            if (layer.kind == "tensor" and layer.positions) or (layer.kind in READERS and name == layer.weight):
+                # Of an attention's three projections each position goes through one.
+                weights.append((*row[:2], 1, 3) if layer.kind == "in_projection" else row)
                 positions.append(layer.positions)
     rows = [factors.get(name, (one, one, tensor.numel(), 1)) for name, tensor in tensors.items()]
     parameters = [isinstance(tensor, nn.Parameter) for tensor in tensors.values()]
@@ -77,11 +75,11 @@ def _layer_factors(
     if layer.kind == "tensor":
         yield layer.name, (one, second, tensors[layer.name].numel() // len(layer.outputs), 1)
         return
-    for name in ("weight", "bias", "running_mean", "running_var"):
+    for name in ("weight", "bias", "running_mean", "running_var", "in_proj_weight", "in_proj_bias"):
         full = f"{layer.name}.{name}" if layer.name else name
         if full not in tensors:
             continue
-        if name == "weight" and layer.kind in PRODUCERS:
+        if layer.kind in READERS and full == layer.weight:
             numbers = tensors[full].numel()
             if layer.depthwise:
                 yield full, (one, second, numbers // len(layer.outputs), 1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fpgmlab.common.attributes import match_attributes
 from fpgmlab.common.modules import forget_caches, split_name, tensor_of
-from fpgmlab.graph.grouping import PRODUCERS, Layer
+from fpgmlab.graph.grouping import READERS, Layer
 
 
 def kept_of(channels: np.ndarray, keep: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def cuts(
     module = modules[layer.name]
     for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
         full = f"{layer.name}.{name}" if layer.name else name
-        if name == "weight" and layer.kind in PRODUCERS:
+        if layer.kind in READERS and full == layer.weight:
             yield full, lambda tensor: _cut_weight(tensor, layer, keep_in, keep_out)
         elif tensor.ndim == 1 and len(tensor) == len(layer.outputs):
             yield full, lambda tensor: _take(tensor, 0, keep_out)

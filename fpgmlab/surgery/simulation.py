@@ -9,10 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.common.modules import tensor_of
+from fpgmlab.common.modules import split_name, tensor_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
-from fpgmlab.graph.grouping import PRODUCERS, Layer
+from fpgmlab.graph.grouping import READERS, Layer
 from fpgmlab.plans.plan import Plan
 from fpgmlab.surgery.cutting import holders_of, kept_of, masked
 from fpgmlab.surgery.reducing import over_kept
@@ -61,7 +61,7 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     swapped: list[tuple[nn.Module, str, nn.Parameter | None]] = []
     try:
         for name, layer, keep_in in cut_off(graph, plan):
-            masked_weight = masked(tensor_of(modules[layer.name], "weight").detach(), layer, keep_in)
+            masked_weight = masked(tensor_of(modules[layer.name], split_name(name)[1]).detach(), layer, keep_in)
             for module, key in holders[name]:
                 swapped.append((module, key, module._parameters[key]))
                 _put(module, key, masked_weight)
@@ -88,7 +88,7 @@ def cut_off(graph: ChannelGraph, plan: Plan) -> Iterator[tuple[str, Layer, Tenso
     """
     keep = torch.from_numpy(graph.keep(plan))
     for layer in graph.layers:
-        if layer.kind in PRODUCERS and not layer.depthwise:
+        if layer.kind in READERS and not layer.depthwise:
             keep_in = kept_of(layer.inputs, keep)
             if not bool(keep_in.all()):
-                yield f"{layer.name}.weight" if layer.name else "weight", layer, keep_in
+                yield layer.weight, layer, keep_in

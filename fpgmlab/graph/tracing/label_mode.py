@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fpgmlab.common.modules import split_name, tensors_in
+from fpgmlab.graph.tracing.attention import OPERATION, attend
 from fpgmlab.graph.tracing.attributes import Attribute, Owner
 from fpgmlab.graph.tracing.by_channel import takes_each
 from fpgmlab.graph.tracing.contraction import CONTRACTIONS
@@ -162,7 +163,9 @@ class LabelMode(TorchFunctionMode):
 
     def _apply(self, name: str, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
         results = list(tensors_in(out))
-        if (rule := layer_rule(name) or norm_rule(name)) is not None:
+        if name == OPERATION:
+            attend(self.to, args, kwargs, out)
+        elif (rule := layer_rule(name) or norm_rule(name)) is not None:
             own = (args[0], kwargs.get("bias", args[2] if len(args) > 2 else None) if name == "linear" else None)
             others = [leaf for leaf in pytree.tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
             others = [other for other in others if not any(other is tensor for tensor in own)]

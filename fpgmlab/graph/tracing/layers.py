@@ -27,14 +27,15 @@ _OWN = {"weight", "bias", "running_mean", "running_var"}
 class TracedLayer:
     """What one layer does with channels; ``inputs`` and ``outputs`` hold a label for each channel, 0 for a fixed one.
 
-    ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu, tensor
-    (a parameter or buffer that takes part by itself, cut along ``dim``; with ``positions`` one that filters channels),
-    number (a module's attribute that holds how many they are, at the place ``dim`` of a tuple or, -1, by itself),
-    computed (a convolution or linear operation whose weight is no layer's own: nobody cuts it, its weight has so many
-    ``numbers``) or by_channel (see `fpgmlab.graph.tracing.by_channel`: not cut either, its weight counts once for each
-    channel in ``numbers``). Only convolutions and linear layers have ``inputs``: the others' channels are their
-    outputs. ``positions`` is the number of times that its kernel is applied in the forward pass of one example;
-    ``by_content`` where the data decide it (a detector's proposals).
+    ``kind`` is conv, conv_transpose, linear, batch_norm, instance_norm, group_norm, layer_norm, rms_norm, prelu,
+    in_projection (an attention's queries, keys and values by one weight), tensor (a parameter or buffer that takes part
+    by itself, cut along ``dim``; with ``positions`` one that filters channels), number (a module's attribute that holds
+    how many they are, at the place ``dim`` of a tuple or, -1, by itself), computed (a convolution or linear operation
+    whose weight is no layer's own: nobody cuts it, its weight has so many ``numbers``) or by_channel (see
+    `fpgmlab.graph.tracing.by_channel`: not cut either, its weight counts once for each channel in ``numbers``). Only
+    convolutions, linear layers and in_projections have ``inputs``: the others' channels are their outputs.
+    ``positions`` is the number of times that its kernel is applied in the forward pass of one example; ``by_content``
+    where the data decide it (a detector's proposals).
     """
 
     name: str
@@ -71,7 +72,6 @@ def layer_rule(name: str) -> Callable[..., None] | None:
     others: dict[str, Callable[..., None]] = {
         "linear": _linear,
         "prelu": _prelu,
-        "multi_head_attention_forward": _attention,
     }
     return others.get(name)
 
@@ -178,18 +178,6 @@ def _computed(to: LayerRecorder, ids: Tensor, filters: int, positions: int, weig
     to.record(layer)
     to.freeze(torch.cat([ids, outputs]), why.text, why.remedy)
     return outputs
-
-
-def _attention(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: tuple) -> None:
-    """Four projections, which nobody cuts: heads are no channels."""
-    query, key, value = (kwargs[n] if n in kwargs else args[i] for i, n in enumerate(("query", "key", "value")))
-    for tensor in (query, key, value):
-        to.freeze(to.get(tensor), "enters an attention, whose heads share its channels")
-    size = query.shape[-1]
-    numbers = 2 * query.numel() + key.numel() + value.numel()  # query and output projection, key, value
-    to.add_macs(numbers * size // to.batch)
-    for result in pytree.tree_leaves(out):
-        to.put(result, None)
 
 
 def _prelu(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: Tensor) -> None:

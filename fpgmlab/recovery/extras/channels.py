@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fpgmlab.common.modules import split_name
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import PRODUCERS, Layer
+from fpgmlab.graph.grouping import READERS, Layer
 
 SIDES = ("makers", "readers")
 
@@ -143,7 +143,7 @@ def _made(model: nn.Module, layer: Layer) -> Iterator[Cut]:
         return
     for name, tensor in model.get_submodule(layer.name).named_parameters(recurse=False):
         full = f"{layer.name}.{name}" if layer.name else name
-        if name != "weight" or layer.kind not in PRODUCERS:
+        if layer.kind not in READERS or full != layer.weight:
             if tensor.ndim == 1 and len(tensor) == len(layer.outputs):
                 yield full, tensor, 0, 0, layer.outputs
         elif layer.depthwise:
@@ -153,7 +153,6 @@ def _made(model: nn.Module, layer: Layer) -> Iterator[Cut]:
 
 
 def _read(model: nn.Module, layer: Layer) -> Iterator[Cut]:
-    if layer.kind in PRODUCERS and not layer.depthwise:
-        tensor = model.get_submodule(layer.name).get_parameter("weight")
-        full = f"{layer.name}.weight" if layer.name else "weight"
-        yield full, tensor, 0 if layer.kind == "conv_transpose" else layer.groups, 0, layer.inputs
+    if layer.kind in READERS and not layer.depthwise:
+        tensor = model.get_parameter(layer.weight)
+        yield layer.weight, tensor, 0 if layer.kind == "conv_transpose" else layer.groups, 0, layer.inputs

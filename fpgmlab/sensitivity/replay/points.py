@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fpgmlab.common.modules import split_name
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import PRODUCERS
+from fpgmlab.graph.grouping import READERS
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Multiple, Scores
 
@@ -51,9 +52,10 @@ def changed_by(graph: ChannelGraph, group: str) -> tuple[str, ...]:
     """Return the modules that `fpgmlab.simulate` changes to remove a group's channels: they read or reduce them."""
     where = graph.channels_of(group)
     modules = dict(graph.model.named_modules())
-    readers = [layer for layer in graph.layers if layer.kind in PRODUCERS and not layer.depthwise]
-    names = [layer.name for layer in readers if _some(layer.inputs, where)]
-    weights = {id(modules[name].weight) for name in names}
+    readers = [layer for layer in graph.layers if layer.kind in READERS and not layer.depthwise]
+    reading = [layer for layer in readers if _some(layer.inputs, where)]
+    names = [layer.name for layer in reading]
+    weights = {id(getattr(modules[layer.name], split_name(layer.weight)[1])) for layer in reading}
     # Modules that share a weight change together.
     shared = [n for n, m in modules.items() if any(id(p) in weights for p in m.parameters(recurse=False))]
     reducing = [reduction.place.module for reduction in graph.reductions if _some(reduction.channels, where)]

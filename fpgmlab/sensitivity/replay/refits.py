@@ -15,7 +15,7 @@ from fpgmlab.geometry.least_squares import Moments
 from fpgmlab.geometry.nested import nested_fits
 from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.grouping import PRODUCERS, Layer
 from fpgmlab.graph.moments import read_moments
 from fpgmlab.recovery.repairing import After, Looking
 from fpgmlab.sensitivity.replay.consumers import Consumer, Refit, consumer_of, state_of
@@ -118,6 +118,8 @@ class Refits:
         weights: dict[int, str] = {}
         for point in sorted(self._points, key=lambda point: (point.group, -point.kept)):
             for _, layer, stay in cut_off(self._graph, point.plan):
+                if layer.kind not in PRODUCERS:
+                    continue
                 module = self._graph.model.get_submodule(layer.name)
                 if weights.setdefault(id(module.weight), layer.name) != layer.name:
                     continue  # the same weight as that of a layer before

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.layout import bears_channels_last
-from fpgmlab.common.modules import channels_last, device_of, eval_mode, tensor_of, tensors_in
+from fpgmlab.common.modules import channels_last, device_of, eval_mode, split_name, tensor_of, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity.replay.consumers import holding, state_of
 from fpgmlab.sensitivity.replay.points import Point, changed_by
@@ -93,7 +93,7 @@ class Programmed:
         refits = {refit.consumer.weight: refit for refit in self._refits.of(point)} if self._refits is not None else {}
         for name, layer, keep_in in cut_off(self._graph, point.plan):
             refit, fused = refits.get(name), current.has_convolution(name)
-            weight = tensor_of(self._modules[layer.name], "weight").detach()
+            weight = tensor_of(self._modules[layer.name], split_name(name)[1]).detach()
             if refit is not None and fused:
                 convolutions[name] = refit.weight(weight), refit.offset
             elif refit is not None:
