@@ -38,7 +38,8 @@ def score(
     """Score every channel of every group; low scores are removed first.
 
     In a grouped convolution the filters of a block are scored among themselves: blocks look at different inputs.
-    Depthwise convolutions have no say, as each of their filters is a block of its own. What no layer reads but only
+    Depthwise convolutions have no say, as each of their filters is a block of its own. Where several filters are one
+    channel, as those of an attention head are, its score is their mean. What no layer reads but only
     another activation is multiplied by (queries and keys of one head) gets the L2 norms of its filters from a
     `fpgmlab.criteria.GraphCriterion`.
 
