@@ -16,7 +16,7 @@ import fpgmlab as fl
 from tests.surgery.test_brought import alive
 from tests.whole_way import outputs_of
 
-PICTURES = torch.randn(24, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+PICTURES = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 
 
 def deit() -> nn.Module:
@@ -36,24 +36,27 @@ def convnext_v2() -> nn.Module:
 @pytest.mark.parametrize(
     ("build", "group", "unit"),
     [
-        pytest.param(deit, "blocks.0.attn.qkv", "head of 64 channels", marks=pytest.mark.slow),
-        pytest.param(swin, "layers.0.blocks.1.attn.qkv", "head of 8 channels", marks=pytest.mark.slow),
-        pytest.param(convnext_v2, "stages.0.blocks.0.mlp.fc1", "", marks=pytest.mark.slow),
+        pytest.param(deit, "blocks.0.attn.qkv", 64, marks=pytest.mark.slow),
+        pytest.param(swin, "layers.0.blocks.1.attn.qkv", 8, marks=pytest.mark.slow),
+        pytest.param(convnext_v2, "stages.0.blocks.0.mlp.fc1", 1, marks=pytest.mark.slow),
     ],
 )
-def test_the_whole_workbench(build: Callable[[], nn.Module], group: str, unit: str, tmp_path: Path):
+def test_the_whole_workbench(build: Callable[[], nn.Module], group: str, unit: int, tmp_path: Path):
     torch.manual_seed(0)
     model = alive(build(), PICTURES[:1])
-    task = fl.tasks.Classification(TensorDataset(PICTURES, torch.arange(24) % 7), classes=7)
+    data = TensorDataset(PICTURES, torch.arange(64) % 7)
+    task = fl.tasks.Classification(train=data, val=data, classes=[str(i) for i in range(7)])
     graph = fl.trace(model, PICTURES[:1])
     assert graph[group].protected is None
-    assert unit in repr(graph[group]) or graph[group].unit == 1
-    curves = fl.sweep(graph, fl.score(graph), task, ratios=(0.34, 0.67), max_samples=8, repair=True, progress=False)
+    assert graph[group].unit == unit
+    curves = fl.sweep(
+        graph, fl.score(graph), task, ratios=(0.34, 0.67), max_samples=8, repair=True, repair_samples=64, progress=False
+    )
     assert set(curves.frame["group"]) == {name for name, each in graph.items() if each.protected is None}
     plan = fl.allocate(graph, curves, macs=0.6)
     assert graph.cost(plan).macs <= 0.6 * graph.cost().macs
     whole, cut = outputs_of(model, PICTURES)[0], outputs_of(fl.prune(graph, plan), PICTURES)[0]
-    repaired = fl.repair(graph, plan, task, samples=24, progress=False)
+    repaired = fl.repair(graph, plan, task, samples=64, progress=False)
     assert error(repaired, whole) < 0.7 * float((cut - whole).norm())
     fl.save(repaired, tmp_path / "small.safetensors")
     again = fl.load(tmp_path / "small.safetensors", model=build())
