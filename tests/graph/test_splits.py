@@ -130,6 +130,13 @@ HELD = {
     "middle": (lambda m, x: (x[:, m.a : m.b], x[:, m.b :], x[:, : m.a]), {"a": 3, "b": 8}, 1),
     "narrow": (lambda m, x: (x.narrow(1, 0, m.a), x.narrow(1, start=m.a, length=m.b)), {"a": 5, "b": 7}, 1),
     "tensor_split": (lambda m, x: x.tensor_split((m.a, m.b), 1), {"a": 3, "b": 8}, 1),
+    "difference": (lambda m, x: x.split([m.all - m.a, m.a], 1), {"all": 12, "a": 5}, 1),
+    "sum": (lambda m, x: (x[:, : m.a], x[:, m.a : m.a + m.b], x[:, m.a + m.b :]), {"a": 3, "b": 4}, 1),
+    "sum-of-all": (
+        lambda m, x: checked(torch.cat(x.split(m.sizes, 1), 1), sum(m.sizes)).split(m.sizes, 1),
+        {"sizes": [5, 7]},
+        1,
+    ),
     "half-known": (lambda m, x: (x[:, : m.a], x[:, m.a : 12]), {"a": 5}, 1),
     "asserted": (lambda m, x: checked(x, m.all).split(m.all // 2, 1), {"all": 12}, 2),
 }
@@ -139,6 +146,7 @@ SPENT = {
     "rest": (lambda m, x: x.split(m.a, 1), {"a": 8}, "fixed position"),
     "index": (lambda m, x: (x[:, : m.a], x[:, m.a :] + x[:, m.a, None]), {"a": 6}, "fixed position"),
     "other-size": (lambda m, x: (x[:, : m.a, : m.a], x[:, m.a :, : m.a]), {"a": 6}, "'block.a' also enters 'getitem'"),
+    "two-unknown": (lambda m, x: x.split([m.a + m.b, 12 - m.a - m.b], 1), {"a": 2, "b": 3}, "fixed position"),
     "literal": (lambda m, x: x.split([m.a, 7], 1), {"a": 5}, "fixed position"),
     "buffer": (lambda m, x: x.split([int(n) for n in m.sizes], 1), {"sizes": torch.tensor([5, 7])}, "fixed position"),
 }

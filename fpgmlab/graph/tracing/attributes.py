@@ -130,12 +130,55 @@ class Derived(Attribute):
         return self._attribute
 
 
+class Combined(Attribute):
+    """A sum or difference of numbers: what those in ``plus`` count together, without what those in ``minus`` count."""
+
+    plus: tuple[Attribute, ...]
+    minus: tuple[Attribute, ...]
+
+    @classmethod
+    def join(cls, value: int, one: Attribute, other: Attribute, less: bool) -> Combined:
+        """Return ``value`` as one number plus another one, or less it."""
+        number = cls(value)
+        number.name, number.place, number.owner = "", -1, one.owner
+        added, taken = _terms(other) if not less else _terms(other)[::-1]
+        plus, minus = _terms(one)
+        number.plus, number.minus = (*plus, *added), (*minus, *taken)
+        return number
+
+    @property
+    def sources(self) -> tuple[Attribute, ...]:
+        """All attributes that the number comes from."""
+        return tuple(source for term in (*self.plus, *self.minus) for source in term.sources)
+
+
+def _terms(number: Attribute) -> tuple[tuple[Attribute, ...], tuple[Attribute, ...]]:
+    return (number.plus, number.minus) if isinstance(number, Combined) else ((number,), ())
+
+
+def _joins(name: str) -> Callable[..., Any]:
+    """A sum or difference of two attributes remembers both; any other relies on the number."""
+    plain = getattr(int, name)
+
+    def method(self: Attribute, other: Any) -> Any:
+        if hasattr(other, "ids"):
+            return NotImplemented
+        if isinstance(other, Attribute) and other.owner is self.owner:
+            return Combined.join(plain(self, other), self, other, less=name == "__sub__")
+        if type(other) is int and other == 0 and name != "__rsub__":  # where sum() begins
+            return self
+        _spend(self, other)
+        return plain(self, other)
+
+    return method
+
+
 def _scaled(number: Attribute, times: int, over: int) -> Derived | None:
     """Return a number times one whole number, or over one; None where something remains, or others are in it."""
-    if int.__mod__(int.__mul__(number, times), over):
+    if isinstance(number, Combined) or int.__mod__(int.__mul__(number, times), over):
         return None
     if isinstance(times, Attribute) or isinstance(over, Attribute):
-        plain = not any(isinstance(each, Derived) for each in (number, times, over))
+        plain = not any(isinstance(each, (Derived, Combined)) for each in (number, times, over))
         return Derived.by(number, times, over) if plain else None
     if isinstance(number.times, Attribute) or isinstance(number.over, Attribute):
         return None
@@ -181,11 +224,13 @@ def _spend(*numbers: object) -> None:
 
 
 _COMPARISONS = [f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")]
-_ARITHMETIC = ("add", "sub", "mod", "truediv", "pow", "divmod", "lshift", "rshift", "and", "or")
+_ARITHMETIC = ("mod", "truediv", "pow", "divmod", "lshift", "rshift", "and", "or")
 _ALONE = ("float", "int", "abs", "round", "invert")
 for _name in (*_ARITHMETIC, *(f"r{name}" for name in _ARITHMETIC), "rfloordiv", *_ALONE):
     setattr(Attribute, f"__{_name}__", _enters(f"__{_name}__"))
 for _name in _COMPARISONS:
     setattr(Attribute, _name, _enters(_name))
+for _name in ("add", "radd", "sub", "rsub"):
+    setattr(Attribute, f"__{_name}__", _joins(f"__{_name}__"))
 for _name in ("mul", "rmul", "floordiv"):
     setattr(Attribute, f"__{_name}__", _scales(f"__{_name}__"))

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from fpgmlab.common.modules import named_tensors
-from fpgmlab.graph.tracing.attributes import Attribute, Derived
+from fpgmlab.graph.tracing.attributes import Attribute, Combined, Derived
 from fpgmlab.graph.tracing.labels import ELEMENTWISE
 from fpgmlab.graph.tracing.layers import CONVOLUTIONS, TracedLayer
 from fpgmlab.graph.tracing.movement import SIZED
@@ -29,9 +29,8 @@ class Counting(ABC):
         self.trace = Trace()
         self.names = named_tensors(model)
         self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
-        self.spent: dict[
-            tuple[str, int], str
-        ] = {}  # of attributes, by name and place: what its number is used for beside counting channels
+        # Of attributes, by name and place: what the number is used for beside counting channels.
+        self.spent: dict[tuple[str, int], str] = {}
 
     @abstractmethod
     def get(self, tensor: Tensor) -> Tensor | None: ...
@@ -51,6 +50,8 @@ class Counting(ABC):
         """
         if len(ids) != int.__index__(attribute):
             return False
+        if isinstance(attribute, Combined):
+            return self._count_together(ids, attribute)
         if isinstance(attribute.times, Attribute) and _in_runs(ids, int.__index__(attribute.attribute)):
             attribute = Derived.by(attribute.times, attribute.attribute, attribute.over)
         factors = [n for n in (attribute.times, attribute.over) if isinstance(n, Attribute)]
@@ -65,6 +66,28 @@ class Counting(ABC):
         self.trace.suspect = True  # what else may be done with it is held against cut networks
         self.record(TracedLayer(attribute.name, "number", outputs=np.tile(ids, over), dim=attribute.place))
         return True
+
+    def _count_together(self, ids: np.ndarray, number: Combined) -> bool:
+        """Note that numbers together count some channels, of which all but one count some by themselves already."""
+        plus, minus = ([self._counted_by(n) for n in side] for side in (number.plus, number.minus))
+        more, less = ([labels for labels in side if labels is not None] for side in (plus, minus))
+        missing = [n for n, labels in zip(number.plus, plus, strict=True) if labels is None]
+        if len(missing) > 1 or len(less) < len(minus):
+            return False
+        every = np.concatenate([ids, *less])
+        if not missing:
+            self.trace.parts.append([every, np.concatenate(more)])
+            return True
+        rest = _without(every, more)
+        return rest is not None and self.count(rest, missing[0])
+
+    def _counted_by(self, number: Attribute) -> np.ndarray | None:
+        """Return channels that a number counts, None where none are known."""
+        layer = self.trace.layers.get(f"{number.name}[{number.place}]")
+        times, over = (int.__index__(n) for n in (number.times, number.over))
+        if layer is None or isinstance(number.times, Attribute) or times < 1 or over != 1:
+            return None
+        return np.tile(layer.outputs, times)
 
     def spend(self, leaves: Sequence[object], use: str) -> None:
         """Note what attributes' numbers are used for beside counting channels."""
@@ -86,6 +109,17 @@ class Counting(ABC):
             if not own or name not in _SIZED_BY_OWN:
                 does = "enters a calculation" if name in ELEMENTWISE else "shapes another tensor"
                 self.freeze_ids(width.ids, f"its number of channels {does} through {name!r}", OWN_SIZE)
+
+
+def _without(ids: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return labels without those of some parts, None where they are not all among them."""
+    left = ids
+    for each in np.concatenate([*parts, ids[:0]]):
+        places = np.flatnonzero(left == each)
+        if not len(places):
+            return None
+        left = np.delete(left, places[0])
+    return left
 
 
 def _in_runs(ids: np.ndarray, length: int) -> bool:

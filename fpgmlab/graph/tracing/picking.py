@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpgmlab.graph.tracing.attributes import Attribute
+from fpgmlab.graph.tracing.attributes import Attribute, Combined
 from fpgmlab.graph.tracing.labels import Recorder, keep_ratio, varying, words
 from fpgmlab.graph.tracing.rows import picks_rows
 from fpgmlab.graph.tracing.widths import Width, numbers_in
@@ -42,7 +42,8 @@ def check_picked(to: Recorder, name: str, source: Tensor, labels: list[Tensor], 
     for number in others:
         _relied_on(to, name, number)
     ids = source.reshape(-1).numpy()
-    followed = [_counts(to, name, ids[claim.start : claim.stop], claim.number) for claim in claims]
+    in_turn = sorted(claims, key=lambda claim: isinstance(claim.number, Combined))  # what single ones count is known
+    followed = [_counts(to, name, ids[claim.start : claim.stop], claim.number) for claim in in_turn]
     whole = all(torch.equal(label.reshape(-1), source.reshape(-1)) for label in labels)
     if (whole and not _by_position(name, source, args, kwargs)) or picks_rows(to, source, labels):
         return
