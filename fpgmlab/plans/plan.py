@@ -50,8 +50,8 @@ class Plan(Removal):
             0 <= ratio < 1 by group name; other groups stay whole. The number of channels kept is rounded to the nearest
             allowed one, half upwards, and never below one (one in each block of a grouped convolution).
         multiple : int or "runtime"
-            Keep a multiple of so many channels, or all of them; the nearest, half upwards; of heads as many as make one.
-            ``"runtime"``: the counts that runtimes do not waste on this processor; see
+            Keep a multiple of so many channels, or all of them; the nearest, half upwards; of heads as many as make
+            one. ``"runtime"``: the counts that runtimes do not waste on this processor; see
             `fpgmlab.plans.rounding.unit_of`. Ratios that are given one by one are taken as they are when left out.
         max_ratio : float
             No group loses more than this fraction.
