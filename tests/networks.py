@@ -1248,6 +1248,35 @@ def weight_standardised(m, x):
     return m.fc(pooled(F.conv2d(m.conv(x), weight, m.standard.bias, padding=1)))
 
 
+class Standardised(nn.Conv2d):
+    """A convolution that standardises each of its filters in every call, as in NFNets."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.gain = nn.Parameter(torch.ones(self.out_channels, 1, 1, 1))
+        self.scale = self.weight[0].numel() ** -0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, gain = self.weight.reshape(1, self.out_channels, -1), (self.gain * self.scale).view(-1)
+        rows = F.batch_norm(rows, None, None, weight=gain, training=True, momentum=0.0, eps=1e-6)
+        return F.conv2d(x, rows.reshape_as(self.weight), self.bias, padding=1, groups=self.groups)
+
+
+@network(
+    {"conv": None, "grouped": None, "last": None} | HEAD,
+    lambda: {
+        "conv": Standardised(3, 8, 3),
+        "grouped": Standardised(8, 12, 3, groups=2),
+        "depth": Standardised(12, 12, 3, groups=12),
+        "last": Standardised(12, 6, 3),
+        "fc": nn.Linear(6, 5),
+    },
+    steps={"conv": 2, "grouped": 2},
+)
+def standardised_in_each_call(m, x):
+    return m.fc(pooled(m.last(m.depth(m.grouped(m.conv(x).relu())).relu()).relu()))
+
+
 def normed_layers() -> Layers:
     normed = nn.utils.parametrizations.weight_norm(conv(8, 6))
     return {"conv": conv(3, 8), "normed": normed, "last": conv(6, 7), "fc": nn.Linear(7, 5)}

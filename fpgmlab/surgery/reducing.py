@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.running import Place, Running
-from fpgmlab.graph.tracing.reductions import GIVES_CHANNELS, MIXING_NORMS, PRODUCTS
+from fpgmlab.graph.tracing.reductions import GIVES_CHANNELS, MIXING_NORMS, PRODUCTS, STANDARDISING
 from fpgmlab.surgery.cutting import kept_of
 
 _FILL = 0.5  # for removed channels, which nobody reads: what may be divided by, and have its logarithm taken
@@ -55,6 +55,8 @@ class _OverKept(TorchFunctionMode):
         if not args:
             first = "query" if "query" in kwargs else "input"
             args, kwargs = (kwargs[first],), {k: v for k, v in kwargs.items() if k != first}
+        if name in STANDARDISING:
+            return _standardise(func, args, kwargs, found[1])
         return _run(place, func, args, kwargs, *found)
 
 
@@ -80,6 +82,23 @@ def _run(place: Place, func: Callable, args: tuple, kwargs: dict, dim: int, stay
         return found
     sizes = (*found.shape[:dim], x.shape[dim], *found.shape[dim + 1 :])  # a convolution may sum up other dimensions
     return found.new_full(sizes, _FILL).index_copy_(dim, index, found)
+
+
+def _standardise(func: Callable, args: tuple, kwargs: dict, stay: Tensor) -> Tensor:
+    """Standardise filters, (1, filters, numbers of each), over the channels that stay; zeros for the others.
+
+    ``stay``, (groups * numbers of each,) bool, has the numbers that stay in the filters of each group.
+    """
+    x = args[0]
+    there = getattr(x, "stay", None)  # by filter, of a simulation within this one
+    width = x.shape[2] if there is None else there.shape[1]
+    each = stay.reshape(-1, width)
+    each = each.repeat_interleave(x.shape[1] // len(each), dim=0)  # (filters, numbers of each)
+    here = each if there is None else each[there].reshape(x.shape[1], -1)
+    index = here.nonzero()[:, 1].reshape(1, len(here), -1).to(x.device)  # as many of each
+    taken = x.gather(2, index)
+    vars(taken)["stay"] = each if there is None else each & there
+    return torch.zeros_like(x).scatter(2, index, func(taken, *args[1:], **kwargs))
 
 
 def _second_taken(name: str, args: tuple, kwargs: dict, index: Tensor) -> tuple[tuple, dict]:

@@ -124,7 +124,7 @@ def traced(name: str) -> fl.ChannelGraph:
     "name",
     [
         None, "convnext_block", "group_norm", "rms_norm", "grouped", "channels_first_norms", "reductions_of_all_kinds",
-        "norms_without_weights", "logarithm_of_softmax",
+        "norms_without_weights", "logarithm_of_softmax", "standardised_in_each_call",
     ],
 )  # fmt: skip
 def test_nested_simulations_remove_both(shipped: fl.ChannelGraph, name: str | None):

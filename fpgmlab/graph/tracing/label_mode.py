@@ -150,7 +150,9 @@ class LabelMode(TorchFunctionMode):
             for layer, _ in own:
                 self.to.record(layer)
         self.to.own.settle(name, inputs)
-        if any(self.to.get(tensor) is not None for tensor in inputs) or makes_channels(name):
+        if (owner := self.to.standardised.follow(self.to, name, args, kwargs, out)) is not None:
+            self.to.claimed.add(owner)
+        elif any(self.to.get(tensor) is not None for tensor in inputs) or makes_channels(name):
             self._apply(name, func, args, kwargs, out)
         for _, tensor in own:
             self.to.put(tensor, None)

@@ -16,6 +16,7 @@ from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.computed import why_computed
 from fpgmlab.graph.tracing.labels import along
 from fpgmlab.graph.tracing.reductions import Reducing
+from fpgmlab.graph.tracing.standardised import Standardised
 from fpgmlab.graph.tracing.widths import Width
 
 _RANKS = {f"{kind}{n}d": n for n in (1, 2, 3) for kind in ("conv", "conv_transpose")}
@@ -55,6 +56,7 @@ class LayerRecorder(Reducing, Protocol):
     batch: int
     modules: dict[str, nn.Module]
     computed: list[str]
+    standardised: Standardised
 
     def name_of(self, tensor: Tensor | None) -> str | None: ...
     def known(self, layer: str) -> TracedLayer | None: ...
@@ -90,7 +92,7 @@ def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: T
     channels, filters = tensor.shape[-rank - 1], out.shape[-rank - 1]
     area = tensor if transposed else out
     positions = area.numel() // area.shape[-rank - 1] // to.batch
-    owner = owner_of(to, [weight], nn.modules.conv._ConvNd)
+    owner = to.standardised.owner(weight) or owner_of(to, [weight], nn.modules.conv._ConvNd)
     if _is_filter(to, ids, given, groups):
         to.spend([leaf for leaf in pytree.tree_leaves((args[3:], kwargs)) if leaf is not groups], repr(name))
         layer = TracedLayer(to.name_of(weight) or "", "tensor", outputs=ids.numpy(), positions=positions)
@@ -121,6 +123,7 @@ def _convolution(to: LayerRecorder, name: str, args: tuple, kwargs: dict, out: T
                 to.freeze(ids, f"shares a grouped convolution with fixed channels: {owner}")
     kind = "conv_transpose" if transposed else "conv"
     to.record(TracedLayer(owner, kind, outputs.numpy(), ids.numpy(), groups, positions))
+    to.standardised.enter(to, weight, ids, outputs)
     to.put(out, outputs.reshape((1,) * (out.ndim - rank - 1) + (-1,) + (1,) * rank))
 
 

@@ -18,6 +18,7 @@ from fpgmlab.graph.tracing.own import OwnTensors, laid
 from fpgmlab.graph.tracing.reasons import OWN_LAYER, OWN_NUMBER, OWN_SIZE, PLAIN_WEIGHT, Reason
 from fpgmlab.graph.tracing.reduced import Reduced
 from fpgmlab.graph.tracing.row_numbers import RowNumbers
+from fpgmlab.graph.tracing.standardised import Standardised
 from fpgmlab.graph.tracing.written import Held
 
 
@@ -45,6 +46,7 @@ class TraceRecorder(Counting):
         self.running = Running()
         self.reductions = self.trace.reductions
         self.reduced = Reduced(self.freeze_ids)
+        self.standardised = Standardised()
         self.place: Place | None = None  # of the running torch function, when it may run over channels
         self.label_of = WeakTensorKeyDictionary()
         self.by_content = WeakTensorKeyDictionary()  # tensors as large as the data make them
@@ -55,6 +57,9 @@ class TraceRecorder(Counting):
         self.other_uses: dict[str, str] = {}  # a model's tensor: what else than its layer takes it
         self.held = Held()
         self.rows = RowNumbers()
+        self.apart = {
+            name for name, each in model.named_parameters() if each.ndim > 1
+        }  # nobody cuts these with a layer
         self.claimed: set[str] = set()  # layers and tensors that the running torch function was recorded for
 
     @property
@@ -194,7 +199,7 @@ class TraceRecorder(Counting):
             by_itself = layer.kind == "tensor"
             own = [layer.name] if by_itself else of_module.get(layer.name, [])
             # A tensor that takes part by itself, of a module that is also a layer: two would cut it.
-            twice = {n for n in own if n in layers and (not by_itself or split_name(n)[0] in layers)}
+            twice = {n for n in own if n in layers and (not by_itself or split_name(n)[0] in layers)} - self.apart
             if not by_itself and set(own) & set(self.trace.rewritten):
                 for labels in (layer.inputs, layer.outputs):
                     reason = f"the forward pass writes the weights of {layer.name!r} anew"

@@ -24,7 +24,10 @@ _BY_NUMBER = words("argmax argmin cumsum sort argsort topk glu")
 MIXING_NORMS = frozenset({"layer_norm", "rms_norm", "group_norm"})
 PRODUCTS = words("matmul bmm scaled_dot_product_attention")  # whose first two operands may have the same channels
 SLIDING = words("conv1d conv2d conv3d")
-OVER_CHANNELS = REDUCTION | ALONG | MIXING_NORMS | PRODUCTS | SLIDING  # what may run over those that stay
+STANDARDISING = words("batch_norm")  # of a weight, see `fpgmlab.graph.tracing.standardised`
+OVER_CHANNELS = (
+    REDUCTION | ALONG | MIXING_NORMS | PRODUCTS | SLIDING | STANDARDISING
+)  # what may run over those that stay
 GIVES_CHANNELS = ALONG | MIXING_NORMS | SLIDING
 
 

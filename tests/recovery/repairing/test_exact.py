@@ -42,6 +42,8 @@ def double(graph: fl.ChannelGraph, pairs: dict[str, dict[int, int]]) -> None:
     modules = dict(graph.model.named_modules())
     tensors = {**dict(graph.model.named_parameters()), **dict(graph.model.named_buffers())}
     for layer in graph.layers:
+        if layer.kind == "number":
+            continue
         places: dict[int, list[int]] = {}  # a channel may be there several times
         for i, channel in enumerate(layer.outputs.tolist()):
             places.setdefault(channel, []).append(i)
@@ -84,7 +86,10 @@ def outputs(model: nn.Module, inputs: object) -> list[Tensor]:
         return list(tensors_in(call(model.eval(), inputs)))
 
 
-EXACT = [n for n in NETWORKS if any(reason is None for reason in n.groups.values())]
+# What these compute over channels depends on how many there are, or on which is beside which; a filter that is
+# standardised in each call is nobody's to refit.
+OTHERWISE = {"reductions_of_all_kinds", "convolution_along_channels", "standardised_in_each_call"}
+EXACT = [n for n in NETWORKS if any(reason is None for reason in n.groups.values()) and n.name not in OTHERWISE]
 
 
 @pytest.mark.parametrize("network", EXACT, ids=lambda network: network.name)
