@@ -38,9 +38,9 @@ def units_of(
     for side in sides:
         channels, counts = np.unique(side[side >= 0], return_counts=True)
         least[channels] = np.minimum(least[channels], counts)
+    starts = np.searchsorted(group_index, np.arange(groups))  # groups lie one after the other
     found = []
-    for group, notes in enumerate(named):
-        seen = int(least[group_index == group].min())
+    for notes, seen in zip(named, np.minimum.reduceat(least, starts).tolist(), strict=True):
         best = min(notes, key=lambda note: (not note[1], note[0]), default=_ONE)
         found.append(best if best[0] > 1 else (seen, "") if seen < np.iinfo(np.int64).max else _ONE)
     return found
