@@ -29,11 +29,11 @@ _BATCHED = frozenset({"matmul", "bmm", "scaled_dot_product_attention"})  # side 
 class OwnRecorder(Recorder, Protocol):
     """What labels of a model's own tensors need of the tracer."""
 
-    names: Mapping[int, str]
-    modules: Mapping[str, nn.Module]
-    new_labels: Callable[[int], Tensor]
+    names: dict[int, str]
+    modules: dict[str, nn.Module]
 
     def known(self, layer: str) -> TracedLayer | None: ...
+    def new_labels(self, count: int) -> Tensor: ...
 
 
 class OwnTensors:
@@ -69,13 +69,13 @@ class OwnTensors:
 
     def begin(self, name: str, args: Sequence[object], inputs: Sequence[Tensor]) -> list[tuple[TracedLayer, Tensor]]:
         """Return the tensors with which an operation begins a calculation, or that it puts beside others, as layers."""
-        labelled = [tensor for tensor in inputs if self._to.get(tensor) is not None]
+        labelled = [(tensor, label) for tensor in inputs if (label := self._to.get(tensor)) is not None]
         if not labelled:
             dims = [(tensor, self.dim_of(tensor, name)) for tensor in _begins(name, args, inputs)]
             if name not in _TAKES_FIRST and any(dim is None for _, dim in dims):
                 return []
-        elif name in JOINING and len(along := varying(self._to.get(labelled[0]))) == 1:
-            dim, shape = along[0], labelled[0].shape
+        elif name in JOINING and len(along := varying(labelled[0][1])) == 1:
+            dim, shape = along[0], labelled[0][0].shape
             alike = [t for t in inputs if self.dim_of(t) is not None and t.ndim == len(shape)]
             dims = [(tensor, dim) for tensor in alike if tensor.shape[dim] == shape[dim]]
         else:
