@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -60,7 +61,9 @@ def reach(frame: pd.DataFrame, *, style: Style | None = None) -> Figure:
             axis.bar(np.arange(len(frame)), shares, bottom=low, color=colour, width=0.8)
             left, low = left + shares.sum(), low + shares
         names = [f"{name}: {_percent(shares.sum())}" for name, _, shares in parts]
-        handles = [swatch(_fitting(whole, n), colour) for n, (_, colour, _) in zip(names, parts, strict=True)]
+        handles: list[Artist] = [
+            swatch(_fitting(whole, n), colour) for n, (_, colour, _) in zip(names, parts, strict=True)
+        ]
         if beside > 0.05:
             handles.append(hatched(f"in layers of no group: {_percent(beside)}"))
             whole.barh(0, beside, left=left, height=0.8, facecolor="0.95", edgecolor="0.6", hatch="////", lw=0)

@@ -172,7 +172,7 @@ class CostModel:
             The last number is of those that make channels of no group; a layer of two groups is shared by their
             channels.
         """
-        sides = self._per_cell[:, np.unique(self._cell_of[free])].any(axis=1)
+        sides = (self._per_cell[:, np.unique(self._cell_of[free])] > 0).any(axis=1).reshape(-1)
         counts, table = self._fixed + self._per_cell @ self._sizes, self._weights
         macs = table.sizes(counts) * table.units["macs"] * (sides[table.first] | sides[table.second])
         of_cell = np.zeros((len(self._sizes), len(self._groups) + 1))

@@ -36,11 +36,11 @@ DIFFUSERS = {
 def listed(folder: Path) -> list[str]:
     """Return the names of all networks of the packages that are installed; sizes are kept in a folder."""
     found = [f"timm:{name}" for name in timm_names(folder)]
-    found += [f"torchvision:{name}" for name in torchvision_names(folder)]
+    found += [f"torchvision:{name}" for name in torchvision_names()]
     if find_spec("segmentation_models_pytorch"):
         import segmentation_models_pytorch as smp
 
-        names = sorted(smp.MODEL_ARCHITECTURES_MAPPING)
+        names = sorted(set(smp.MODEL_ARCHITECTURES_MAPPING) - {"dpt"})  # which takes transformers alone
         found += [f"smp:{name}-{encoder}" for name in names for encoder in SMP_ENCODERS]
     if find_spec("ultralytics"):
         found += [f"ultralytics:{name}" for name in recipes()]
@@ -125,17 +125,14 @@ def _timm(name: str) -> Built:
 # The others ----------------------------------------------------------------------------------------------------------
 
 
-def torchvision_names(folder: Path) -> list[str]:
+def torchvision_names() -> list[str]:
     """Return torchvision's classifiers but for the large ones."""
     from torchvision import models
 
     def count(name: str) -> int:
-        with torch.device("meta"):
-            return sum(p.numel() for p in models.get_model(name, weights=None).parameters())
+        return next(iter(models.get_model_weights(name))).meta["num_params"]
 
-    names = models.list_models(module=models)
-    sizes = _sizes(folder / "torchvision_sizes.json", names, count)
-    return [name for name in names if sizes[name] <= MOST]
+    return [name for name in models.list_models(module=models) if count(name) <= MOST]
 
 
 def _smp(name: str) -> Built:
