@@ -51,13 +51,20 @@ def unit_of(group: ChannelGroup, multiple: Multiple = 1) -> int:
     least number of heads that fits: any of heads of 32 channels for 8, every second one of heads of 12 channels.
     ``"runtime"`` is what runtimes do not waste on this processor: whole blocks (see
     `fpgmlab.common.processor.channel_block`), in groups of at most one block quarters of it, which keep them in the
-    blocked layout, and any number in those of a few channels.
+    blocked layout, and any number in those of a few channels. Where no number of heads makes a block, a half of it will
+    do, or a quarter; a number that is given holds, and the group stays whole where nothing fits.
     """
     if multiple == "runtime":
         block = channel_block()
         channels = group.channels * group.unit
         quarter = block // 4 if channels >= LEAST_FIT else 1
         multiple = block if channels > block else quarter
+        while group.unit > 1 < multiple and _heads(group, multiple) >= group.channels:
+            multiple //= 2
+    return _heads(group, multiple)
+
+
+def _heads(group: ChannelGroup, multiple: int) -> int:
     return math.lcm(group.step, multiple // math.gcd(multiple, group.unit))
 
 

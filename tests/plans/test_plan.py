@@ -79,6 +79,13 @@ def test_a_multiple_counts_channels_of_layers_not_heads():
     assert list(allowed_kept(make_group(1, 6, unit=20), 64)) == [6]  # 16 heads would fit
 
 
+def test_heads_that_no_block_fits_may_still_go(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rounding, "channel_block", lambda: 16)
+    assert list(allowed_kept(make_group(1, 6, unit=32), "runtime")) == [1, 2, 3, 4, 5, 6]
+    assert list(allowed_kept(make_group(1, 6, unit=24), "runtime")) == [2, 4, 6]
+    assert list(allowed_kept(make_group(1, 4, unit=6), "runtime")) == [2, 4]  # 12 channels: three quarters of a block
+
+
 def test_uniform_removes_the_lowest_of_every_free_group(graph: fl.ChannelGraph, scores: dict):
     plan = Plan.uniform(graph, scores, 0.25, multiple=1)
     for name, group in graph.items():
