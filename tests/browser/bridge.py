@@ -40,6 +40,7 @@ OPEN = """async ({ esm, css, state, pixels, dark, theme }) => {
     Object.assign(values, revive(state));
     tell(Object.keys(state));
   };
+  window.answer = (content) => (handlers.get("msg:custom") ?? []).forEach((act) => act(content));
   el.style.width = `${pixels}px`;
   document.body.append(el);
   widget.render({ model, el, signal: new AbortController().signal });

@@ -18,6 +18,7 @@ from fpgmlab.sensitivity import Curves
 from fpgmlab.tasks.task import Task
 from fpgmlab.widgets.common.bundle import script, sheet
 from fpgmlab.widgets.common.failures import in_words
+from fpgmlab.widgets.common.seat import seat
 from fpgmlab.widgets.desk.bars import Bars
 from fpgmlab.widgets.desk.keeping import open_file
 from fpgmlab.widgets.desk.looking import LookingDesk
@@ -68,6 +69,8 @@ class PlanEditor(LookingDesk):
     measure : {"repaired", "as cut"} or None
         What is measured of each plan on the desk by itself, in the background, with a task: the pruned network and
         then the repaired one; only the first; or nothing, and the plan is only predicted.
+    budget : float
+        0 < budget <= 1: the share to keep that the field of the budget begins with.
     path : path-like, optional
         A file, such as ``"outputs/desk.json"``, that keeps plan, snapshots, history and measurements. A desk of the
         same network, scores and curves goes on with what it holds, whatever ``plan`` and other options say.
@@ -104,9 +107,12 @@ class PlanEditor(LookingDesk):
         max_ratio: float = 1.0,
         large: bool = False,
         measure: str | None = "repaired",
+        budget: float = 0.5,
         path: str | os.PathLike[str] | None = None,
     ) -> None:
         check_rounding(multiple, max_ratio)
+        if not 0 < budget <= 1:
+            raise ValueError(f"budget must be the share that may remain, 0 < budget <= 1; got {budget}")
         self._scores = curves.scores if scores is None else scores
         if not self._scores:
             raise ValueError("the curves do not hold the scores they were made with: give scores=")
@@ -114,7 +120,7 @@ class PlanEditor(LookingDesk):
         start = bars.nothing if plan is None else bars.whole(plan)
         self._of(graph, curves, self._scores, task, table)
         self._max_ratio = max_ratio
-        desk = desk_payload(graph, curves, self._scores, max_ratio, table, as_cut)
+        desk = desk_payload(graph, curves, self._scores, max_ratio, table, as_cut) | {"budget": budget, "seat": seat()}
         file, stored = open_file(path, graph, self._scores, curves)
         shown = _shown(metric, finite_metrics(curves), task)
         super().__init__(bars, desk, graph, curves, task, table, measure, multiple=multiple, metric=shown, large=large)
@@ -209,7 +215,10 @@ class PlanEditor(LookingDesk):
             return ""
         if request.do == "save":
             self.save(path)
-            return f"Saved to {path}"
+            if (number := seat()) is None:
+                return f"Saved to {path}"
+            self.send({"plan": self.plan.to_json(), "name": f"plan-{number}.json"})
+            return "Saved, and downloaded"
         acts: dict[str, Callable[[], object]] = {
             "evaluate": self.evaluate,
             "prune": self.prune,

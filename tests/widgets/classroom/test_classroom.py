@@ -72,6 +72,7 @@ async def _visit(url: str, process: subprocess.Popen) -> None:
     for visitor in visitors:
         await visitor.open()
     assert len(kernels(process)) == 3
+    assert not [load for visitor in visitors for load in visitor.loads], "a class has no network"
     assert "503" in str(await _refused(url))
     first = visitors[0]
     whole = first.state["kept"]

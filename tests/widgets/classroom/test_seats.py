@@ -42,6 +42,19 @@ def test_a_visitor_gives_no_path(at_desk_seven: Path):
         assert place_of(Request("export", path=path)) == Path("desk-7/export")
 
 
+def test_a_saved_plan_lies_in_the_visitors_folder_and_is_sent_to_the_browser(
+    at_desk_seven: Path, editor: fl.widgets.PlanEditor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(at_desk_seven)
+    editor.fit_budget(macs=0.7)
+    sent: list[dict] = []
+    monkeypatch.setattr(editor, "send", sent.append)
+    editor._handle_custom_msg({"do": "save", "path": "plan.json"}, [])
+    (answer,) = (each for each in sent if "plan" in each)
+    assert answer["name"] == "plan-7.json"
+    assert fl.Plan.from_json(answer["plan"]) == fl.Plan.from_json(Path("desk-7/plan.json")) == editor.plan
+
+
 @pytest.mark.parametrize("number", ["", "-1", "../1", "1/2", "٣", "x"])
 def test_what_is_no_number_is_no_seat(number: str, at_desk_seven: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(SEAT, number)

@@ -88,6 +88,7 @@ class Visitor:
         answer = await AsyncHTTPClient().fetch(HTTPRequest(self.url, headers=headers, request_timeout=60))
         self.cookie = "; ".join(each.split(";")[0] for each in answer.headers.get_list("Set-Cookie"))
         page = answer.body.decode()
+        self.loads = re.findall(r"""\b(?:src|href)=["']?((?:https?:)?//[^"' >]+)""", page)
         self.kernel = re.search(r'"kernelId": "([0-9a-f-]+)"', page)[1]
         address = f"{self.url.replace('http', 'ws', 1)}api/kernels/{self.kernel}/channels?session_id={self._session}"
         self._socket = await websocket_connect(HTTPRequest(address, headers={"Cookie": self.cookie}))

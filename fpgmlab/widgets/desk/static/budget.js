@@ -7,7 +7,7 @@ const BUDGET_PATIENCE = 60000; // milliseconds after which a budget can be asked
 /** Plans that are computed: the best within a budget by the kernel, presets in the browser; locked bars stay. */
 export function budgetView(store, signal) {
   const { desk } = store.calculator;
-  const before = store.budget() ?? { kind: "macs", share: 0.5 }; // as it was asked for last
+  const before = store.budget() ?? { kind: "macs", share: desk.budget }; // as it was asked for last
   const share = controlNumber("Per cent to keep", Number((100 * before.share).toFixed(4)), { min: 1, max: 100, step: "any" }, () => fit.click());
   const kind = controlSelect({ "aria-label": "Cost the budget is of" }, wordsKinds(desk).map((each) => [each.kind, each.name]), () => draw());
   kind.value = before.kind;

@@ -18,10 +18,19 @@ export function workView(store, signal) {
     save: () => path.reportValidity() && { path: path.value.trim() },
     export: () => folder.reportValidity() && { folder: folder.value.trim() },
   };
+  const visitor = (store.calculator.desk.seat ?? null) !== null; // of a class: gives no paths, and has no files on the kernel's side
+  let awaited = false; // a plan to download, by this view of the desk
   const ask = (what) => {
     const more = messages[what]();
-    if (more) store.send({ do: what, ...more });
+    if (!more) return;
+    awaited = visitor && what === "save";
+    store.send({ do: what, ...more });
   };
+  store.onAnswer(({ plan, name }) => {
+    if (!awaited || typeof plan !== "string") return;
+    awaited = false;
+    workDownload(plan, name);
+  });
   const button = (words, what, main) => controlButton(words, () => ask(what), { class: main ? "fl-button fl-button-main" : "fl-button", "data-do": what });
   const buttons = { evaluate: button("Evaluate", "evaluate"), prune: button("Prune", "prune"), repair: button("Repair", "repair"), "fine-tune": button("Fine-tune", "fine-tune", true),
     save: button("Save plan", "save"), export: button("Export", "export") };
@@ -33,9 +42,9 @@ export function workView(store, signal) {
     element("div", { class: "fl-desk-line" },
       set(buttons.evaluate, buttons.prune, buttons.repair),
       set(buttons["fine-tune"], controlLabelled("epochs", epochs.input), controlLabelled("learning rate", lr.input)),
-      set(buttons.save, controlLabelled("to", path, "A path on the kernel's side")),
+      set(buttons.save, ...(visitor ? [] : [controlLabelled("to", path, "A path on the kernel's side")])),
       set(code.button, code.words),
-      set(buttons.export, controlLabelled("to", folder, "A folder on the kernel's side"))),
+      set(buttons.export, ...(visitor ? [] : [controlLabelled("to", folder, "A folder on the kernel's side")]))),
     code.node, element("div", { class: "fl-desk-work-body" }, status.node, chart.node)));
 
   let last = "evaluate";
@@ -54,6 +63,13 @@ export function workView(store, signal) {
   for (const what of ["work", "metric"]) store.on(what, draw);
   draw();
   return node;
+}
+
+/** Let the browser keep a text as a file. */
+function workDownload(text, name) {
+  const href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  element("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 1000); // once it is taken
 }
 
 const WORK_TITLES = {
