@@ -78,11 +78,12 @@ def test_groups_of_the_whole_detector(graph: fl.ChannelGraph):
         assert set(why) == {
             pyramid,
             "rpn.head.cls_logits",
-            *(f"roi_heads.box_predictor.{name}" for name in ("cls_score", "bbox_pred")),
+            "roi_heads.box_predictor.bbox_pred",
         }
         assert "shapes another tensor through 'zeros' in 'roi_heads.box_roi_pool'" in why[pyramid]
         assert "in 'rpn'" in why["rpn.head.cls_logits"]
-        assert graph["rpn.head.cls_logits"].producers == ("rpn.head.cls_logits", "rpn.head.bbox_pred")  # an anchor
+        anchors = ("rpn.head.cls_logits", "rpn.head.bbox_pred")  # and what is as many as they are in the code
+        assert graph["rpn.head.cls_logits"].producers == (*anchors, "roi_heads.box_predictor.cls_score")
     elif isinstance(graph.model, detection.RetinaNet):
         assert set(why) == {"head.classification_head.cls_logits"}
         both = graph["head.classification_head.cls_logits"]  # boxes are split by how many scores there are
