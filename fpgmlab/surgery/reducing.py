@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
