@@ -166,6 +166,13 @@ def test_what_is_kept_for_evaluation_is_worked_out_anew():
     assert small.attention.shape == (6, 6, 2)
 
 
+def by_the_stream_and_its_root(m, x):  # torchvision's Swin
+    b, n, c = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, c // m.num_heads).permute(2, 0, 3, 1, 4)
+    weights = (q * (c // m.num_heads) ** -0.5) @ k.transpose(-2, -1)
+    return (weights.softmax(-1) @ v).transpose(1, 2).reshape(b, n, c)
+
+
 def by_the_stream(m, x):  # the width comes from what is added later
     b, n, c = x.shape
     q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, m.head_dim).permute(2, 0, 3, 1, 4)
@@ -178,7 +185,7 @@ def by_the_stream_alone(m, x):  # as does the size of a head
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c)
 
 
-@pytest.mark.parametrize("attend", [by_the_stream, by_the_stream_alone])
+@pytest.mark.parametrize("attend", [by_the_stream, by_the_stream_alone, by_the_stream_and_its_root])
 def test_a_width_that_is_read_from_the_stream_ties_heads_to_it(attend: Callable):
     torch.manual_seed(0)
     graph = fl.trace(busy(Around(Attention(attend))).eval(), torch.randn(2, 6, 5))
@@ -192,6 +199,10 @@ def written_out(m, x):
     b, n, _ = x.shape
     q, k, v = m.qkv(x).reshape(b, n, 3, 4, 6).permute(2, 0, 3, 1, 4)
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, 24)
+
+
+def a_size_that_nothing_settles(m, x):
+    return m.qkv(x)[..., :24] * (x.shape[-1] // m.num_heads) ** -0.5
 
 
 def heads_that_are_calculated_with(m, x):
@@ -272,3 +283,9 @@ def test_which_dimensions_become_which(before: tuple, after: tuple, blocks: list
 )
 def test_what_lies_between_two_shapes(before: tuple, after: tuple, between: list | None):
     assert finer(before, after) == between
+
+
+def test_a_size_of_heads_that_would_change_protects():
+    torch.manual_seed(0)
+    graph = fl.trace(busy(Around(Attention(a_size_that_nothing_settles))).eval(), torch.randn(2, 6, 5))
+    assert "enters a calculation" in graph["first"].protected

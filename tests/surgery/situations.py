@@ -620,7 +620,7 @@ def gated_along_channels(m: Net, x: Tensor) -> Tensor:
     return m.last(m.b(y * gate.transpose(1, 2).unsqueeze(-1)))
 
 
-@situation({"a": "along another dimension", "across": "as many places as there are of them", "last": OUTPUT})
+@situation({"last": OUTPUT})
 def a_convolution_across_channels():
     return two(gated_along_channels, across=nn.Conv1d(1, 1, 3, padding=1))
 

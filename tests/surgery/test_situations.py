@@ -377,4 +377,5 @@ def test_a_file_whose_numbers_do_not_fit_is_refused(tmp_path: Path):
 
 def test_a_convolution_across_channels_does_not_make_them_one():
     graph = fl.trace(BY_NAME["a_convolution_across_channels"].build(), X)
-    assert {name: group.channels for name, group in graph.items()} == {"a": 8, "across": 1, "b": 6, "last": 4}
+    assert {name: group.channels for name, group in graph.items()} == {"a": 8, "b": 6, "last": 4}
+    assert graph["a"].protected is None

@@ -18,6 +18,7 @@ class Listener(Protocol):
     """Who is told what a model's code does with numbers."""
 
     def relied_on(self, ids: np.ndarray, reason: str) -> None: ...
+    def relied_on_size(self, size: int, reason: str) -> None: ...
     def matched(self, ids: np.ndarray, others: np.ndarray) -> None: ...
     def counted(self, ids: np.ndarray, attribute: Attribute) -> bool: ...
     def spent(self, attribute: Attribute, use: str) -> None: ...
@@ -41,6 +42,11 @@ class Owner:
         """Freeze channels; nothing after the trace has ended."""
         if self._listener is not None:
             self._listener.relied_on(ids, reason)
+
+    def wait(self, size: int, reason: str) -> None:
+        """Note that code calculates with a width for each of what an attribute counts: it may stay what it is."""
+        if self._listener is not None:
+            self._listener.relied_on_size(size, reason)
 
     def match(self, ids: np.ndarray, others: np.ndarray) -> None:
         """Note that the code was told that there are as many channels as others."""

@@ -47,8 +47,9 @@ def contract(
         turned = label.permute([*order, *rest]).reshape(sizes)
         key = "".join(sorted(spread))
         if key in merged:
-            to.tie(*torch.broadcast_tensors(merged[key], turned))
-            merged[key] = torch.where(merged[key] > 0, *torch.broadcast_tensors(merged[key], turned))
+            one, other = torch.broadcast_tensors(merged[key], turned)
+            to.tie(one, other)
+            merged[key] = torch.where(one > 0, one, other)
         else:
             merged[key] = turned
     channels = {key: label for key, label in merged.items() if key}

@@ -30,6 +30,8 @@ class Counting(ABC):
         self.names = named_tensors(model)
         self.reserved: dict[str, Tensor] = {}  # labels of a model's tensor whose size the code asked for
         # Of attributes, by name and place: what the number is used for beside counting channels.
+        self._waiting: list[tuple[Width, str]] = []
+        self._settled: set[tuple] = set()
         self.spent: dict[tuple[str, int], str] = {}
 
     @abstractmethod
@@ -89,6 +91,21 @@ class Counting(ABC):
             return None
         return np.tile(layer.outputs, times)
 
+    def wait(self, size: Width, reason: str) -> None:
+        """Note that code calculates with a size of heads; what it relies on is known at the end."""
+        self._waiting.append((size, reason))
+
+    def settle(self, size: Width) -> None:
+        """Note that a size of heads stays what it is: as many channels go as heads."""
+        self._settled.add(_key(size))
+
+    def freeze_unsettled(self) -> None:
+        """Freeze what was calculated with a size of heads that would be another one after a cut."""
+        for size, reason in self._waiting:
+            if _key(size) not in self._settled:
+                self.spend([size], "a calculation")
+                self.freeze_ids(size.ids, reason)
+
     def spend(self, leaves: Sequence[object], use: str) -> None:
         """Note what attributes' numbers are used for beside counting channels."""
         for leaf in leaves:
@@ -120,6 +137,11 @@ def _without(ids: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray | None:
             return None
         left = np.delete(left, places[0])
     return left
+
+
+def _key(size: Width) -> tuple[str, int, bytes]:
+    assert size.by is not None
+    return size.by.name, size.by.place, size.ids.tobytes()
 
 
 def _in_runs(ids: np.ndarray, length: int) -> bool:

@@ -215,6 +215,10 @@ class LabelMode(TorchFunctionMode):
         if self.inside == 0:
             self.to.freeze_ids(ids, reason)
 
+    def relied_on_size(self, size: int, reason: str) -> None:
+        if self.inside == 0 and isinstance(size, Width):
+            self.to.wait(size, reason)
+
     def matched(self, ids: np.ndarray, others: np.ndarray) -> None:
         if self.inside == 0 and len(ids) == len(others):
             self.to.tie(torch.from_numpy(ids), torch.from_numpy(others))

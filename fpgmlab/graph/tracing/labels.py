@@ -20,6 +20,7 @@ from fpgmlab.common.modules import tensors_in
 from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.reasons import OWN_TENSOR
 from fpgmlab.graph.tracing.row_numbers import RowNumbers
+from fpgmlab.graph.tracing.widths import Width
 
 
 def words(text: str) -> frozenset[str]:
@@ -32,7 +33,7 @@ UNARY = words(
     logsigmoid exp expm1 log log1p sqrt rsqrt square abs neg negative reciprocal clamp clip clamp_min clamp_max erf
     sin cos round floor ceil sign logical_not isnan isinf isfinite nan_to_num threshold dropout dropout1d dropout2d
     dropout3d alpha_dropout feature_alpha_dropout float half double bfloat16 to type type_as contiguous clone detach
-    requires_grad cpu cuda zeros_like ones_like full_like empty_like rand_like randn_like data bool int long"""
+    requires_grad cpu cuda zero fill zeros_like ones_like full_like empty_like rand_like randn_like data bool int long"""
 )
 ELEMENTWISE = words(
     """add iadd radd sub isub rsub subtract mul imul rmul multiply div idiv truediv itruediv rtruediv divide
@@ -71,6 +72,7 @@ class Recorder(Protocol):
     def is_model_tensor(self, tensor: Tensor) -> bool: ...
     def slice_model_tensor(self, tensor: Tensor, dim: int, label: Tensor) -> None: ...
     def count(self, ids: np.ndarray, attribute: Attribute) -> bool: ...
+    def settle(self, size: Width) -> None: ...
     def spend(self, leaves: Sequence[object], use: str) -> None: ...
 
 

@@ -188,6 +188,7 @@ class TraceRecorder(Counting):
     def finish(self) -> None:
         """Say whose the reserved labels are, and freeze layers whose tensors something else takes as well."""
         self._assign_reserved()
+        self.freeze_unsettled()
         layers = self.trace.layers
         of_module: dict[str, list[str]] = {}
         for name in self.names.values():

@@ -47,9 +47,9 @@ def rearrange(
     if moved is None:
         return None
     for _, outer in sides:
-        spread = [dim for dim in outer if moved.size(dim) > 1]
-        if len(spread) > 1:
-            found = _in_rows(to, name, moved, spread, asked)
+        wide = [dim for dim in outer if moved.size(dim) > 1]
+        if len(wide) > 1:
+            found = _in_rows(to, name, moved, wide, asked)
             if found is None:
                 return None
             moved = found
@@ -221,6 +221,7 @@ def _in_proportion(to: Recorder, label: Tensor, opened: Sequence[int], asked: di
         return False
     flat = label.movedim(opened[0], -1).reshape(-1, heads)[0]
     to.tie(ids, flat.repeat_interleave(int(size)))
+    to.settle(size)
     return True
 
 

@@ -41,6 +41,12 @@ class Width(int):
         """Say that a calculation relies on channels."""
         self.owner.tell(ids, reason)
 
+    def wait(self, reason: str) -> bool:
+        """Say that a calculation relies on the size of each of ``by``; return whether there is one."""
+        if self.by is not None:
+            self.owner.wait(self, reason)
+        return self.by is not None
+
     def __hash__(self) -> int:
         if self.owner.as_numbers:
             return int.__hash__(self)
@@ -70,6 +76,8 @@ def _whole(name: str) -> Callable[[Width, Any], Any]:
             and _proportional(name, self, other)
         ):
             return Width.of(value, self.ids, self.owner, by=other)
+        if not _proportional(name, self, other) and self.wait("its number of channels enters a calculation"):
+            return value
         _spend(self, other)
         if not _proportional(name, self, other):
             self.tell(self.ids, "its number of channels enters a calculation")
@@ -119,7 +127,9 @@ def _relies(name: str, reason: str, harmless: Callable[[Any], bool] = lambda oth
             if not by_torch and isinstance(others[0], Width):
                 _matched(self, others[0])
             return plain(self, *others)
-        if not (name in {"__eq__", "__ne__"} and isinstance(others[0], Attribute) and _counted(self, others[0])):
+        if self.wait(reason):
+            _spend(*others)
+        elif not (name in {"__eq__", "__ne__"} and isinstance(others[0], Attribute) and _counted(self, others[0])):
             _spend(self, *others)
             self.tell(self.ids, reason)
         return plain(self, *others)
