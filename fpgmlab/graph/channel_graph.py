@@ -242,7 +242,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         return {names[group]: np.where(owner == group, channels - self._bounds[group], -1) for group in found}
 
     def protecting(self, reasons: Mapping[str, str], remedy: str = "") -> ChannelGraph:
-        """Return the same graph with more groups protected, by name with the reason, and what would free them."""
+        """Return the same graph with more groups protected, by name with the reason; ``remedy`` would free them."""
         changed = copy.copy(self)
         more = {name: replace(self[name], protected=reason, remedy=remedy) for name, reason in reasons.items()}
         changed._groups = self._groups | more

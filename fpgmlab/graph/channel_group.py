@@ -61,7 +61,7 @@ class ChannelGroup:
         --------
         >>> graph["conv1"].counted(16)
         '16 channels'
-        >>> replace(graph["conv1"], unit=32, unit_name="head").counted(6)
+        >>> ChannelGroup("qkv", 12, ("qkv",), ("proj",), unit=32, unit_name="head").counted(6)
         '6 heads of 32 channels'
         """
         word = self.unit_name or ("channel" if self.unit == 1 else "unit")

@@ -33,7 +33,8 @@ UNARY = words(
     logsigmoid exp expm1 log log1p sqrt rsqrt square abs neg negative reciprocal clamp clip clamp_min clamp_max erf
     sin cos round floor ceil sign logical_not isnan isinf isfinite nan_to_num threshold dropout dropout1d dropout2d
     dropout3d alpha_dropout feature_alpha_dropout float half double bfloat16 to type type_as contiguous clone detach
-    requires_grad cpu cuda zero fill zeros_like ones_like full_like empty_like rand_like randn_like data bool int long"""
+    requires_grad cpu cuda zero fill zeros_like ones_like full_like empty_like rand_like randn_like data bool int
+    long"""
 )
 ELEMENTWISE = words(
     """add iadd radd sub isub rsub subtract mul imul rmul multiply div idiv truediv itruediv rtruediv divide
