@@ -60,6 +60,16 @@ def by_products(m, x):
     return found.transpose(1, 2).reshape(b, n, m.head_dim * m.num_heads)
 
 
+def with_a_changed_bias(m, x):  # torchvision's second Swin
+    b, n, _ = x.shape
+    bias = m.qkv.bias.clone()
+    third = bias.numel() // 3
+    bias[third : 2 * third].zero_()
+    qkv = F.linear(x, m.qkv.weight, bias).reshape(b, n, 3, m.num_heads, -1)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, -1)
+
+
 def by_what_is_left(m, x):  # Swin's way
     b, n, _ = x.shape
     qkv = m.qkv(x).reshape(b, n, 3, m.num_heads, -1).permute(2, 0, 3, 1, 4)
@@ -105,6 +115,7 @@ def by_the_width_of_all_heads(m, x):  # CoaT's way
     "attend",
     [
         by_the_width_of_all_heads,
+        with_a_changed_bias,
         by_attributes,
         by_products,
         by_what_is_left,

@@ -185,10 +185,26 @@ class TraceRecorder(Counting):
             else:
                 self.freeze(labels, f"its number of channels is that of {name!r}, which is not cut with them", OWN_SIZE)
 
+    def _give_back_biases(self) -> None:
+        """Leave biases that were changed before they were added to their layers, which cut them: one number each."""
+        layers = self.trace.layers
+        for name in [name for name, layer in layers.items() if layer.kind == "tensor"]:
+            module, key = split_name(name)
+            layer, bias = layers.get(module), layers[name]
+            if (
+                layer is not None
+                and layer.kind == "linear"
+                and key == "bias"
+                and len(bias.outputs) == len(layer.outputs)
+            ):
+                self.tie(torch.from_numpy(layer.outputs), torch.from_numpy(bias.outputs))
+                del layers[name]
+
     def finish(self) -> None:
         """Say whose the reserved labels are, and freeze layers whose tensors something else takes as well."""
         self._assign_reserved()
         self.freeze_unsettled()
+        self._give_back_biases()
         layers = self.trace.layers
         of_module: dict[str, list[str]] = {}
         for name in self.names.values():
