@@ -345,7 +345,8 @@ def write(rows: dict[str, dict], others: dict[str, dict]) -> None:
         "failed": {row["name"]: row["failed"] for row in rows.values() if "failed" in row},
         "what stays": reasons(done),
         "torch-pruning": against(others),
-        "networks": [compact(row) for row in sorted(done, key=lambda row: row["name"])],
+        "trace seconds": round(sum(row["trace_seconds"] for row in done), 2),
+        "networks": {row["name"]: row["reach"] for row in sorted(done, key=lambda row: row["name"])},
     }
     OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
     shown = {key: value for key, value in result.items() if key not in {"study", "networks", "what stays"}}
@@ -409,11 +410,6 @@ def against(rows: dict[str, dict]) -> dict[str, object]:
         "at least as many gone, within 1 %": round(float(np.mean(least)), 4) if cut else None,
         "fewer gone here": [pair for pair, fine in zip(cut, least, strict=True) if not fine],
     }
-
-
-def compact(row: dict) -> list[object]:
-    """Return name, reach, MACs, groups, free ones, seconds of a trace."""
-    return [row[key] for key in ("name", "reach", "macs", "groups", "free", "trace_seconds")]
 
 
 if __name__ == "__main__":
