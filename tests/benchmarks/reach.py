@@ -21,7 +21,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -58,7 +58,7 @@ def measured(name: str) -> dict[str, object]:
     seconds = time.process_time() - middle
     free = sum(group.protected is None for group in graph.values())
     row: dict[str, object] = {
-        "name": name, "macs": graph.cost().macs, "params": graph.cost().params, "groups": len(graph), "free": free,
+        "name": name, "version": fl.studies.part("")["version"], "macs": graph.cost().macs, "params": graph.cost().params, "groups": len(graph), "free": free,
         "reach": round(graph.reach, 5), "forward_seconds": round(middle - start, 4), "trace_seconds": round(seconds, 4),
         "stays": stays(graph),
     }  # fmt: skip
@@ -325,6 +325,7 @@ def _told(measure: Callable[[str], dict], name: str, sender) -> None:
 
 def write(rows: dict[str, dict], others: dict[str, dict]) -> None:
     import fpgmlab as fl
+    from tests.benchmarks.foreign_networks import listed
     from tests.surgery.test_brought import TIMM
 
     done = [row for row in rows.values() if "reach" in row]
@@ -336,6 +337,8 @@ def write(rows: dict[str, dict], others: dict[str, dict]) -> None:
             command="python tests/benchmarks/reach.py",
             machine=fl.studies.machine(threads=1),
         ),
+        "listed": len(listed(FOLDER)),
+        "measured with": dict(Counter(row.get("version", "an earlier version of the same day") for row in done)),
         "of timm's families": spread([row for row in done if row["name"] in families]),
         "of timm": spread([row for row in done if row["name"].startswith("timm:")]),
         "of all": spread(done),
