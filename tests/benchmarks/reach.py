@@ -58,10 +58,17 @@ def measured(name: str) -> dict[str, object]:
     seconds = time.process_time() - middle
     free = sum(group.protected is None for group in graph.values())
     row: dict[str, object] = {
-        "name": name, "version": fl.studies.part("")["version"], "macs": graph.cost().macs, "params": graph.cost().params, "groups": len(graph), "free": free,
-        "reach": round(graph.reach, 5), "forward_seconds": round(middle - start, 4), "trace_seconds": round(seconds, 4),
+        "name": name,
+        "version": fl.studies.part("")["version"],
+        "macs": graph.cost().macs,
+        "params": graph.cost().params,
+        "groups": len(graph),
+        "free": free,
+        "reach": round(graph.reach, 5),
+        "forward_seconds": round(middle - start, 4),
+        "trace_seconds": round(seconds, 4),
         "stays": stays(graph),
-    }  # fmt: skip
+    }
     scores = fl.score(graph, "random")
     plans = {ratio: fl.Plan.uniform(graph, scores, ratio, multiple=1) for ratio in RATIOS}
     row["plans"] = found = [checked(graph, plan, ratio) for ratio, plan in plans.items()]
