@@ -23,6 +23,7 @@ NOT_FRESH = {
     "detector": "hours of training, from weights that are fetched",
     "detector_recovery": "hours of training, from weights that are fetched",
     "fitting": "a ratio of times to a few hundredths, on a machine with nothing else to do",
+    "reach": "hours over hundreds of networks; tests/surgery/test_brought.py takes sixty of them the whole way",
     "tracing": "needs a checkout of the version before",
 }
 NAME = "vgg16-fashion"  # the quicker one
