@@ -1099,6 +1099,35 @@ def answer_is_the_largest(m, x):
     return m.conv(x).mean((2, 3)).softmax(1).max(1)
 
 
+# Writing into parts ---------------------------------------------------------------------------------------------------
+
+
+@network(
+    {"conv": None} | HEAD,
+    lambda: {"conv": conv(3, 8), "other": conv(3, 8), "fc": nn.Linear(8, 5)},
+    producers={"conv": ("conv", "other")},
+)
+def writing_into_positions(m, x):
+    a, b = m.conv(x), m.other(x)
+    a[:, :, 1:] += b[:, :, 1:]
+    a[..., 0] = 0.5
+    return m.fc(pooled(a))
+
+
+@network({"conv": "by position, or over others"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def writing_into_channels(m, x):
+    a = m.conv(x)
+    a[:, :4] = 2.0
+    return m.fc(pooled(a))
+
+
+@network({"conv": "fixed width"} | HEAD, lambda: {"conv": conv(3, 8), "fc": nn.Linear(8, 5)})
+def writing_fixed_channels(m, x):
+    a = m.conv(x)
+    a[:, :, 1:] = torch.arange(8.0).reshape(8, 1, 1)
+    return m.fc(pooled(a))
+
+
 # Attention, and numbers of channels in the code ----------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ class Attention(nn.Module):
         self.num_heads, self.head_dim, self.attn_dim, self.attend = 4, 6, 24, attend
         self.qkv = nn.Linear(width, 72) if fused else None
         self.q, self.k, self.v = (None if fused else nn.Linear(width, 24) for _ in range(3))
-        self.norm = nn.LayerNorm(6)
+        self.norm, self.pool = nn.LayerNorm(6), nn.Conv1d(6, 6, 3, padding=1, groups=6)
         self.table = nn.Parameter(torch.randn(4, 6, 6))
         self.proj = nn.Linear(24, width)
 
@@ -67,6 +67,13 @@ def with_a_changed_bias(m, x):  # torchvision's second Swin
     bias[third : 2 * third].zero_()
     qkv = F.linear(x, m.qkv.weight, bias).reshape(b, n, 3, m.num_heads, -1)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, -1)
+
+
+def with_values_filtered_in_one_batch(m, x):  # MViT's way
+    b, n, _ = x.shape
+    q, k, v = m.qkv(x).reshape(b, n, 3, m.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    v = m.pool(v.reshape(b * m.num_heads, n, m.head_dim).mT).mT.reshape(b, m.num_heads, n, m.head_dim)
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, -1)
 
 
@@ -116,6 +123,7 @@ def by_the_width_of_all_heads(m, x):  # CoaT's way
     [
         by_the_width_of_all_heads,
         with_a_changed_bias,
+        with_values_filtered_in_one_batch,
         by_attributes,
         by_products,
         by_what_is_left,

@@ -63,9 +63,12 @@ def _stride(to: LayerRecorder, owner: str) -> tuple[int, ...]:
 
 
 def _other_dim(label: Tensor, own: int) -> int | None:
-    """Return the dimension along which the channels lie, when it is one and neither the examples' nor the layer's."""
+    """Return the dimension along which the channels lie, when it is one and not the layer's.
+
+    It may be that of the examples, where heads were put into one batch.
+    """
     spread = varying(label)
-    return spread[0] if len(spread) == 1 and spread[0] not in {0, own} else None
+    return spread[0] if len(spread) == 1 and spread[0] != own else None
 
 
 def _takes_others(to: LayerRecorder, known: TracedLayer) -> None:

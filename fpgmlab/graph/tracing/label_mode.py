@@ -29,6 +29,7 @@ from fpgmlab.graph.tracing.own import laid
 from fpgmlab.graph.tracing.reasons import KNOWN_OPERATION, OWN_SIZE
 from fpgmlab.graph.tracing.recorder import TraceRecorder
 from fpgmlab.graph.tracing.reductions import OVER_CHANNELS, reduction_rule
+from fpgmlab.graph.tracing.setting import set_item
 from fpgmlab.graph.tracing.shuffles import SHUFFLES
 from fpgmlab.graph.tracing.suspicion import asked_by_model
 from fpgmlab.graph.tracing.widths import Width, numbers_in, unmarked, with_widths
@@ -180,6 +181,8 @@ class LabelMode(TorchFunctionMode):
             move(self.to, name, func, args, kwargs, out)
         elif (rule := _rule_for(name)) is not None and results:
             rule(self.to, name, func, args, kwargs, out)
+        elif name == "setitem":
+            set_item(self.to, args)
         elif name not in _HARMLESS:
             tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             give_up(self.to, tensors, f"enters {name!r}, which mixes or hides channels,", KNOWN_OPERATION)
