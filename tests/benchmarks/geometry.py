@@ -209,11 +209,6 @@ def many_groups(counts: tuple[int, ...] = (250, 500, 1000)) -> dict:
 
 def layer_by_layer(rounds: int) -> dict:
     return {
-        **fl.studies.record(
-            "geometry",
-            title="How fast scores of FPGM and exact medians are, against scipy",
-            command="python tests/benchmarks/geometry.py",
-        ),
         "resnet152": measure(resnet152_shapes(), rounds),
         "yolov5l": measure(yolov5l_shapes(), rounds),
         "trained": trained_layers(),
@@ -230,12 +225,21 @@ def of_networks(rounds: int) -> dict:
 PARTS = {"layers": layer_by_layer, "network": of_networks}
 
 
+def stored() -> dict[str, object]:
+    return json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--part", choices=["all", *PARTS], default="all")
     options = parser.parse_args()
-    result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    head = fl.studies.record(
+        "geometry",
+        title="How fast scores of FPGM and exact medians are, against scipy",
+        command="python tests/benchmarks/geometry.py",
+    )
+    result = head | {key: value for key, value in stored().items() if key not in head}
     for name, part in PARTS.items():
         if options.part in ("all", name):
             result |= part(options.rounds)

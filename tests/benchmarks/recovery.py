@@ -367,6 +367,20 @@ def against_fpgm(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def counted(versus: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return how many of each criterion's differences from FPGM are noise, and how many are better or worse."""
+    found = {}
+    for criterion, each in versus.groupby("criterion"):
+        sure = each[~each["noise"]]
+        found[criterion] = {
+            "comparisons": len(each),
+            "noise": int(each["noise"].sum()),
+            "better": int((sure["points"] > 0).sum()),
+            "worse": int((sure["points"] < 0).sum()),
+        }
+    return found
+
+
 def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what one way gives beside another, trained as long with the same seeds; whether it is more than noise."""
     longest = rows[(rows["criterion"] == BEST[0]) & (rows["allocation"] == BEST[1]) & (rows["pictures"] > GRID)]
@@ -442,6 +456,7 @@ def collect() -> None:
         "ways": json.loads(means.round(4).to_json(orient="records")),
         "ways against each other": json.loads(beside.round(3).to_json(orient="records")),
         "seconds to 99 % of the unpruned accuracy": json.loads(quick.round(4).to_json(orient="records")),
+        "instead of fpgm, counted": counted(versus),
         "instead of fpgm": json.loads(versus.round(3).to_json(orient="records")),
     }
     _write(RESULTS / "recovery.json", json.dumps(summary, indent=1) + "\n")
