@@ -25,6 +25,7 @@ from fpgmlab.graph.tracing.labels import give_up, rule_for, words
 from fpgmlab.graph.tracing.layers import layer_rule, makes_channels
 from fpgmlab.graph.tracing.movement import MOVEMENT, move
 from fpgmlab.graph.tracing.norms import norm_rule
+from fpgmlab.graph.tracing.operations import operation_name
 from fpgmlab.graph.tracing.own import laid
 from fpgmlab.graph.tracing.reasons import KNOWN_OPERATION, OWN_SIZE
 from fpgmlab.graph.tracing.recorder import TraceRecorder
@@ -102,11 +103,7 @@ class LabelMode(TorchFunctionMode):
             self.inside -= 1
 
     def _see(self, func: Callable, types: Sequence, args: tuple, kwargs: dict) -> Any:
-        name = getattr(func, "__name__", str(func)).strip("_")
-        if name in {"get", "set"}:  # a property such as x.T, x.shape, x.data
-            name = (
-                getattr(getattr(func, "__self__", None), "__name__", name) if name == "get" else "a property's change"
-            )
+        name = operation_name(func)
         if name == "iter":
             return iter(self._see(torch.unbind, types, args[:1], {}))
         leaves = pytree.tree_leaves((args, kwargs))
