@@ -304,7 +304,7 @@ def test_several_extras_run_their_teacher_once_a_batch(task: fl.tasks.Classifica
         fl.Distill(teacher, kind="features", layers=layers),
         fl.Distill(teacher, kind="attention", layers={"layer2": "inner.layer2"}),
     ]
-    fl.fit(copy.deepcopy(student), task, extras=extras, **QUIET)
+    fl.fit(copy.deepcopy(student), task, extras=extras, keep="last", **QUIET)
     assert teacher.calls == 7
     inputs = torch.randn(4, 1, 8, 8)
     running = begun(student, inputs, fl.Distill(teacher, kind="features", layers=layers))

@@ -25,9 +25,9 @@ await break case catch class const continue default delete do else export extend
 in instanceof let new null of return static super switch this throw true try typeof void while yield
 """.split()  # noqa: SIM905
 BROWSER = """
-Array Boolean Float32Array Float64Array ImageData Infinity Int32Array JSON Map Math NaN Number Object ResizeObserver Set
-String Uint8Array Uint8ClampedArray WeakMap clearTimeout document getComputedStyle matchMedia navigator performance
-requestAnimationFrame setTimeout undefined window
+Array Blob Boolean Float32Array Float64Array ImageData Infinity Int32Array JSON Map Math NaN Number Object
+ResizeObserver Set String URL Uint8Array Uint8ClampedArray WeakMap clearTimeout document getComputedStyle matchMedia
+navigator performance requestAnimationFrame setTimeout undefined window
 """.split()  # noqa: SIM905
 OPEN, CLOSE = set("([{"), set(")]}")
 
