@@ -15,6 +15,7 @@ from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import channels_last, device_of, eval_mode, split_name, tensor_of, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.grouping import READERS
 from fpgmlab.sensitivity.replay.consumers import holding, state_of
 from fpgmlab.sensitivity.replay.points import Point, changed_by
 from fpgmlab.sensitivity.replay.program import Program
@@ -63,7 +64,8 @@ class Programmed:
     def __init__(self, graph: ChannelGraph, dtype: torch.dtype, refits: Refits | None = None) -> None:
         self._graph, self._dtype, self._refits = graph, dtype, refits
         self._modules, self._state = dict(graph.model.named_modules()), state_of(graph.model)
-        self._watched = [_weights(changed_by(graph, name)) for name, g in graph.items() if g.protected is None]
+        self._own = {layer.name: layer.weight for layer in graph.layers if layer.kind in READERS}
+        self._watched = [self._weights(changed_by(graph, name)) for name, g in graph.items() if g.protected is None]
         self._programs: dict[tuple, Program] = {}
         self._current: Program | None = None
 
@@ -102,7 +104,11 @@ class Programmed:
                 masks[name] = keep_in
             else:
                 weights[name] = masked(weight, layer, keep_in)
-        return current.run(_weights(point.changed), masks, weights, convolutions)
+        return current.run(self._weights(point.changed), masks, weights, convolutions)
+
+    def _weights(self, modules: Iterable[str]) -> tuple[str, ...]:
+        others = ((name, f"{name}.weight" if name else "weight") for name in modules)
+        return tuple(self._own.get(name, usual) for name, usual in others)
 
     def _compare(self, outputs: object, inputs: object) -> None:
         with eval_mode(self._graph.model), left_as_it_is(self._graph.model):
@@ -158,7 +164,3 @@ def _replaying(graph: ChannelGraph, dtype: str, refits: Refits | None) -> Iterat
     last = bears_channels_last(graph.model, graph.example_input)
     with eval_mode(graph.model), channels_last(graph.model, last), replaying(graph.model) as replay, cast:
         yield Replaying(graph, replay, refits)
-
-
-def _weights(modules: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"{name}.weight" if name else "weight" for name in modules)
