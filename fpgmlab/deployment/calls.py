@@ -83,7 +83,7 @@ def layer_calls(model: nn.Module, names: Sequence[str], example_input: object) -
 
 
 def measured_layers(graph: ChannelGraph) -> list[str]:
-    """Return the names of the convolutions and linear layers of a network that are modules."""
+    """Return the convolutions and linear layers that are modules, but not those that take each channel by itself."""
     modules = dict(graph.model.named_modules())
     kinds = (nn.Linear, _ConvNd)
     return [ly.name for ly in graph.layers if ly.kind in PRODUCERS and isinstance(modules.get(ly.name), kinds)]

@@ -33,7 +33,7 @@ class LatencyTable:
     """Milliseconds of each layer over its numbers of input and output channels; made by `fpgmlab.latency_table`.
 
     The layers' milliseconds and ``overhead`` add up to the network's: they were measured inside it, and what follows a
-    layer (activation, sum, change of layout) counts as its own.
+    layer (activation, sum, change of layout, what takes each channel by itself) counts as its own.
 
     Attributes
     ----------

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
 LAYERS = 1.2e7  # bytes of refitted layers that are remembered
+INSIDE = "runs inside nn.MultiheadAttention: stays as cut"
 
 
 class Repairs:
@@ -120,7 +121,8 @@ class Repairs:
         for name, buffer in pruned.named_buffers():  # what a pass writes to a model's state is not its repair
             if name not in means:
                 buffer.copy_(before[name])
-        missing = [name for name in cuts if name not in layers]
+        inside = {f"{layer.name}.out_proj".lstrip(".") for layer in self._graph.layers if layer.kind == "in_projection"}
+        missing = {n: INSIDE if n in inside else "never ran" for n in cuts if n not in layers}
         note_report(pruned, rows, missing, interrupted=len(rows) < len(layers))
         if rows:
             note_repaired(pruned)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -47,8 +47,11 @@ def repair_report(model: nn.Module) -> pd.DataFrame:
     return frame
 
 
-def note_report(model: nn.Module, rows: Sequence[dict[str, Any]], missing: Sequence[str], interrupted: bool) -> None:
-    """Note the rows of the layers that ran, and the names of those that never did."""
-    never: dict[str, Any] = {"target": "", "equations": 0, "unknowns": 0, "note": "never ran", "seconds": 0.0}
+def note_report(
+    model: nn.Module, rows: Sequence[dict[str, Any]], missing: Mapping[str, str], interrupted: bool
+) -> None:
+    """Note the rows of the layers that were called, and by name why the others were not."""
+    never: dict[str, Any] = {"target": "", "equations": 0, "unknowns": 0, "seconds": 0.0}
     nothing = dict.fromkeys(("before", "after", "ridge"), math.nan)
-    object.__setattr__(model, _REPORT, ([*rows, *({"layer": n} | never | nothing for n in missing)], interrupted))
+    others = ({"layer": name, "note": why} | never | nothing for name, why in missing.items())
+    object.__setattr__(model, _REPORT, ([*rows, *others], interrupted))
