@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fpgmlab.checkpoints.weights import read_weights, write_weights
 from fpgmlab.common.attributes import match_attributes
 from fpgmlab.common.holdings import copy_of
-from fpgmlab.common.modules import named_tensors, split_name
+from fpgmlab.common.modules import forget_caches, named_tensors, split_name
 from fpgmlab.models.zoo import build
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import Provenance, provenance, set_provenance
@@ -117,6 +117,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     repaired = tuple(record.get("repaired", [False] * len(plans)))
     made = Provenance(record.get("architecture"), record.get("options", {}), plans, numbers, repaired)
     set_provenance(loaded, made)
+    forget_caches(loaded)
     return loaded.eval()
 
 

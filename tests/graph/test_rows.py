@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -173,7 +174,7 @@ def by_memory(m, x):
     return ((q @ k.mT + m.kept["bias"]).softmax(-1) @ v).transpose(1, 2).reshape(b, n, -1)
 
 
-def test_what_is_kept_for_evaluation_is_worked_out_anew():
+def test_what_is_kept_for_evaluation_is_worked_out_anew(tmp_path: Path):
     torch.manual_seed(0)
     model, x = busy(Around(Remembering())).eval(), torch.randn(2, 6, 5)
     model(x)
@@ -183,6 +184,10 @@ def test_what_is_kept_for_evaluation_is_worked_out_anew():
     assert (graph["attention.qkv"].channels, graph["attention.qkv"].protected) == (4, None)
     small = check_cut(graph, fl.Plan.from_ratios(graph, fl.score(graph, "random"), {"attention.qkv": 0.5}))
     assert small.attention.shape == (6, 6, 2)
+    fl.save(small, tmp_path / "small.safetensors")
+    used = busy(Around(Remembering())).eval()
+    used(x)  # its own bias is kept now
+    assert torch.allclose(fl.load(tmp_path / "small.safetensors", model=used)(x), small(x), atol=1e-6)
 
 
 def by_the_stream_and_its_root(m, x):  # torchvision's Swin

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fpgmlab.common.interrupts import held_back
-from fpgmlab.common.modules import device_of
+from fpgmlab.common.modules import device_of, forget_caches
 from fpgmlab.recovery.extras.extra import Extra, RunningExtra, begun
 from fpgmlab.recovery.fitting.checkpoint import Checkpoint, of_generators, set_generators
 from fpgmlab.recovery.fitting.identity import identity
@@ -106,6 +106,7 @@ class Loop:
             with held_back(deliver=False) as noted:
                 if restore:
                     self._model.load_state_dict(self.keeping.weights)
+                    forget_caches(self._model)
                 for module, mode in modes.items():
                     module.training = mode
             self.interrupted = self.interrupted or bool(noted)
