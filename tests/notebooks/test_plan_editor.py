@@ -56,9 +56,10 @@ def test_repaired_the_plans_are_alike_and_as_predicted(report: dict):
 
 def test_it_recovers_and_the_exported_network_is_the_one_in_the_editor(folder: Path, report: dict):
     stages = pd.DataFrame(report["stages"]).query("metric == 'accuracy'").set_index("network")
-    assert list(stages.index) == ["original", "predicted", "pruned", "repaired", "fine-tuned"]
-    assert stages["value"][["repaired", "fine-tuned"]].min() > stages["value"]["pruned"]
-    assert stages["macs"]["fine-tuned"] <= 0.7 * stages["macs"]["original"]
+    told = ["original", "predicted", "pruned", "repaired"]
+    assert list(stages.index) in (told, [*told, "fine-tuned"])  # where an epoch is as good as the repair
+    assert stages["value"].iloc[-1] >= stages["value"]["repaired"] > stages["value"]["pruned"]
+    assert stages["macs"]["repaired"] <= 0.7 * stages["macs"]["original"]
     assert report["onnx"]["difference"] < 1e-3
     assert report["onnx"]["same"] == 1
     (weights,) = (folder / "small").glob("*.safetensors")

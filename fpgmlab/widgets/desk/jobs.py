@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +28,8 @@ _TRAINING = 3  # a training step takes about as long as so many evaluations: for
 PICTURES = 512  # to repair with, if there are so many
 _REPAIR = 16  # repairing takes about as long as so many evaluations of the same pictures
 _LOOK = 0.2  # the pass through the whole network, to the refitting of all layers
+# The desk tells it in its own words, and a thread cannot set it aside for a while: filters are the whole process's.
+warnings.filterwarnings("ignore", "no epoch was as good", UserWarning, r"fpgmlab\.widgets\.desk\.jobs$")
 
 
 @dataclass(frozen=True)
