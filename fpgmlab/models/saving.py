@@ -47,9 +47,10 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
     """
     record = provenance(model)
     tensors, extra = _state(model)
+    unsaved = {name: model.get_buffer(name) for name in record.buffers}
     write_weights(
         path,
-        tensors,
+        tensors | unsaved,
         {
             "architecture": record.architecture,
             "class": f"{type(model).__module__}.{type(model).__qualname__}",
@@ -57,6 +58,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
             "plans": [json.loads(plan.to_json()) for plan in record.plans],
             "notes": dict(notes or {}),
             **({"numbers": dict(record.numbers)} if record.numbers else {}),
+            **({"buffers": list(unsaved)} if unsaved else {}),
             **({"extra_state": extra} if extra else {}),
             **({"repaired": list(record.repaired)} if any(record.repaired) else {}),
         },
@@ -98,7 +100,8 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
         loaded = copy_of(model)
     extra = record.get("extra_state", {})
     keepers = _keepers(loaded)
-    wanted = {*_saved_tensors(loaded), *keepers}
+    buffers = tuple(record.get("buffers", ()))
+    wanted = {*_saved_tensors(loaded), *keepers, *buffers}
     held = {*weights.tensors, *extra}
     missing, foreign = sorted(wanted - held), sorted(held - wanted)
     if missing or foreign:
@@ -115,7 +118,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
         raise ValueError(f"{str(path)!r} has a damaged record of its plans: {error}") from error
     numbers = _renumber(loaded, record.get("numbers", {}), str(path))
     repaired = tuple(record.get("repaired", [False] * len(plans)))
-    made = Provenance(record.get("architecture"), record.get("options", {}), plans, numbers, repaired)
+    made = Provenance(record.get("architecture"), record.get("options", {}), plans, numbers, repaired, buffers)
     set_provenance(loaded, made)
     forget_caches(loaded)
     return loaded.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +29,8 @@ class Provenance:
         Attributes of modules into which surgery wrote a number of channels, by dotted name, with what they hold.
     repaired : tuple of bool
         For each plan whether `fpgmlab.repair` refitted the weights after it; False where a file does not tell.
+    buffers : tuple of str
+        Buffers that were cut and that no state dict holds, by dotted name.
     """
 
     architecture: str | None = None
@@ -36,6 +38,7 @@ class Provenance:
     plans: tuple[Plan, ...] = ()
     numbers: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
     repaired: tuple[bool, ...] = ()
+    buffers: tuple[str, ...] = ()
 
 
 def provenance(model: nn.Module) -> Provenance:
@@ -54,18 +57,22 @@ def set_provenance(model: nn.Module, record: Provenance) -> None:
     object.__setattr__(model, _ATTRIBUTE, record)
 
 
-def add_plan(model: nn.Module, plan: Plan, numbers: Mapping[str, int | tuple[int, ...]]) -> None:
-    """Note that a model was pruned by a plan, and which numbers were written into its attributes."""
+def add_plan(
+    model: nn.Module, plan: Plan, numbers: Mapping[str, int | tuple[int, ...]], buffers: Iterable[str] = ()
+) -> None:
+    """Note that a model was pruned by a plan, which numbers were written into attributes, which buffers were cut."""
     record = provenance(model)
     plans, repaired = (*record.plans, plan), (*record.repaired, False)
-    set_provenance(model, replace(record, plans=plans, repaired=repaired, numbers={**record.numbers, **numbers}))
+    numbers, cut = {**record.numbers, **numbers}, tuple(dict.fromkeys([*record.buffers, *buffers]))
+    set_provenance(model, replace(record, plans=plans, repaired=repaired, numbers=numbers, buffers=cut))
 
 
 def join_plans(model: nn.Module, before: Provenance, plan: Plan, repaired: bool) -> None:
     """Note that a model is another one, whose record was ``before``, pruned by one plan, in however many steps."""
-    numbers = {**before.numbers, **provenance(model).numbers}
+    now = provenance(model)
+    numbers, buffers = {**before.numbers, **now.numbers}, tuple(dict.fromkeys([*before.buffers, *now.buffers]))
     plans, mended = (*before.plans, plan), (*before.repaired, repaired)
-    set_provenance(model, replace(before, plans=plans, repaired=mended, numbers=numbers))
+    set_provenance(model, replace(before, plans=plans, repaired=mended, numbers=numbers, buffers=buffers))
 
 
 def note_repaired(model: nn.Module) -> None:

@@ -58,8 +58,14 @@ def prune(graph: ChannelGraph, plan: Plan) -> nn.Module:
         _try_run(pruned, graph)
         if graph.training_only:
             _try_run(pruned, graph, training=True)
-    add_plan(pruned, plan, numbers)
+    add_plan(pruned, plan, numbers, _unsaved(graph.model, pruned))
     return pruned
+
+
+def _unsaved(whole: nn.Module, pruned: nn.Module) -> list[str]:
+    """Return the buffers that were cut and that no state dict holds, by name."""
+    saved, before = set(pruned.state_dict()), dict(whole.named_buffers())
+    return [n for n, b in pruned.named_buffers() if n not in saved and n in before and b.shape != before[n].shape]
 
 
 def _try_run(pruned: nn.Module, graph: ChannelGraph, training: bool = False) -> None:

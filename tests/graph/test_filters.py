@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +13,7 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 from tests.networks import busy
-from tests.whole_way import check_cut
+from tests.whole_way import check_cut, check_saved
 
 
 class Blurred(nn.Module):
@@ -43,12 +46,13 @@ class WrittenOut(ByWidth):
 
 
 @pytest.mark.parametrize("blur", [BlurPool2d(8), ByWidth()])
-def test_filters_of_each_channel_are_cut_with_it(blur: nn.Module):
+def test_filters_of_each_channel_are_cut_with_it(blur: nn.Module, tmp_path: Path):
     torch.manual_seed(0)
     graph = fl.trace(busy(Blurred(blur)).eval(), torch.randn(2, 3, 8, 8))
     assert graph["first"].protected is None
     small = check_cut(graph, fl.Plan.from_ratios(graph, fl.score(graph, "random"), {"first": 0.4}))
     assert all(len(buffer) == 5 for buffer in small.blur.buffers())
+    check_saved(small, lambda: Blurred(copy.deepcopy(blur)), torch.randn(2, 3, 8, 8), tmp_path)
 
 
 def test_a_written_number_of_filters_protects():

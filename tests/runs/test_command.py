@@ -253,6 +253,7 @@ def test_the_run_files_that_are_shown_are_sound(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:no epoch was as good")  # of 2,000 pictures
 def test_the_shipped_run_file_ends_with_a_checked_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     folder = tmp_path / "run"
