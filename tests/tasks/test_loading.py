@@ -80,7 +80,9 @@ def nothing_left() -> Iterator[None]:
     next(iter(DataLoader([1, 2], num_workers=1)))  # what torch opens once and keeps
     before = held()
     yield
-    assert held() == before
+    files, processes = held()
+    assert files <= before[0]  # what others left may be let go of meanwhile
+    assert processes <= before[1]
 
 
 def assert_same(some: list, others: list) -> None:
