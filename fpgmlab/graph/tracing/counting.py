@@ -15,6 +15,7 @@ from fpgmlab.graph.tracing.layers import CONVOLUTIONS, TracedLayer
 from fpgmlab.graph.tracing.movement import SIZED
 from fpgmlab.graph.tracing.picking import PICKING
 from fpgmlab.graph.tracing.reasons import OWN_SIZE
+from fpgmlab.graph.tracing.shapes import in_runs
 from fpgmlab.graph.tracing.trace import Trace
 from fpgmlab.graph.tracing.widths import Width
 
@@ -54,12 +55,12 @@ class Counting(ABC):
             return False
         if isinstance(attribute, Combined):
             return self._count_together(ids, attribute)
-        if isinstance(attribute.times, Attribute) and _in_runs(ids, int.__index__(attribute.attribute)):
+        if isinstance(attribute.times, Attribute) and in_runs(ids, int.__index__(attribute.attribute)):
             attribute = Derived.by(attribute.times, attribute.attribute, attribute.over)
         factors = [n for n in (attribute.times, attribute.over) if isinstance(n, Attribute)]
         self.spend(factors, f"what is worked out from {attribute.name!r}")  # each stays what it is
         times, over = int.__index__(attribute.times), int.__index__(attribute.over)
-        if times > 1 and _in_runs(ids, times):
+        if times > 1 and in_runs(ids, times):
             ids = ids[::times]
         elif times > 1:
             parts = np.split(ids, times)
@@ -142,8 +143,3 @@ def _without(ids: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray | None:
 def _key(size: Width) -> tuple[str, int, bytes]:
     assert size.by is not None
     return size.by.name, size.by.place, size.ids.tobytes()
-
-
-def _in_runs(ids: np.ndarray, length: int) -> bool:
-    """Tell whether channels are named so many times each, one after the other."""
-    return len(ids) % length == 0 and bool((ids.reshape(-1, length) == ids[::length, None]).all())

@@ -16,7 +16,7 @@ from torch import Tensor
 from fpgmlab.graph.tracing.attributes import Attribute, Derived
 from fpgmlab.graph.tracing.labels import Recorder, along, compact, keep_ratio, varying
 from fpgmlab.graph.tracing.reasons import HELD_ROWS, OWN_SIZE
-from fpgmlab.graph.tracing.shapes import Block, blocks_of, finer
+from fpgmlab.graph.tracing.shapes import Block, blocks_of, finer, in_runs
 from fpgmlab.graph.tracing.widths import Width
 
 
@@ -195,21 +195,13 @@ def _check_open(to: Recorder, name: str, label: Tensor, dim: int, size: object) 
     width, flat = torch.from_numpy(size.ids), along(label, dim, label.size(dim))
     if flat is not None and len(flat) == len(width) == size:  # as many as another tensor has
         to.tie(flat, width)
-    elif flat is not None and _in_runs(flat, len(width)):  # as many as all heads of another one have
-        to.tie(flat[:: len(flat) // len(width)], width)
+    elif flat is not None and len(flat) % len(width) == 0 and in_runs(flat.numpy(), len(flat) // len(width)):
+        to.tie(flat[:: len(flat) // len(width)], width)  # as many as all heads of another one have
     elif flat is not None and len(flat) == size:  # a share of them
         keep_ratio(to, flat, width)
     elif flat is not None or len(width) % int(size):
         for labels in (label, width):
             to.freeze(labels, f"{name!r} builds a size on its number of channels", OWN_SIZE)
-
-
-def _in_runs(flat: Tensor, runs: int) -> bool:
-    """Tell whether labels are those of so many heads, each of them several times in a row."""
-    if len(flat) % runs:
-        return False
-    rows = flat.reshape(runs, -1)
-    return bool((rows == rows[:, :1]).all())
 
 
 def _in_proportion(to: Recorder, label: Tensor, opened: Sequence[int], asked: dict[int, object], size: Width) -> bool:

@@ -7,6 +7,8 @@ from itertools import accumulate, pairwise
 from math import prod
 from operator import mul
 
+import numpy as np
+
 Block = tuple[list[int], list[int]]
 
 
@@ -37,3 +39,8 @@ def finer(before: Sequence[int], after: Sequence[int]) -> list[int] | None:
             steps, needed = [last // first for first, last in pairwise([1, *ends])], True
         found += steps
     return found if needed else None
+
+
+def in_runs(ids: np.ndarray, length: int) -> bool:
+    """Tell whether numbers (n,) stand so many times each, one after the other, as those of heads do."""
+    return len(ids) % length == 0 and bool((ids.reshape(-1, length) == ids[::length, None]).all())
