@@ -3,8 +3,8 @@
     python tests/benchmarks/reach.py [--only NAME ...] [--below 0.9] [--part torch_pruning]
 
 Each network runs in a process of its own, with limits of time and memory; its row is kept in ``outputs/reach/`` and not
-measured twice, unless it is named, or reached less than ``--below``. The summary goes to ``data/results/reach.json``:
-the reach (the share of MACs in layers that make or read a channel that may go), random plans at two ratios in both
+measured twice, unless it is named, or reached less than ``--below``; ``--anew`` forgets what an earlier run stored. All
+rows go to ``data/results/reach.parquet``, the summary to ``data/results/reach.json``: the reach (the share of MACs in layers that make or read a channel that may go), random plans at two ratios in both
 modes against simulation, costs against a count, what stays for which reason. The other part compares with
 torch-pruning: the MACs that are gone at the same ratio.
 """
@@ -30,6 +30,7 @@ from unittest import mock
 from zlib import crc32
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
@@ -37,6 +38,7 @@ from torch.utils import _pytree as pytree
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "outputs" / "reach"
 OUTPUT = ROOT / "data" / "results" / "reach.json"
+PARTS = ("reach", "torch_pruning")
 RATIOS = (0.3, 0.5)
 SECONDS, BYTES = 600, 8 << 30  # of a network
 TOLERANCE = 1e-4
@@ -266,7 +268,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", help="networks by name, measured anew")
     parser.add_argument("--below", type=float, help="measure anew what reached less")
-    parser.add_argument("--part", choices=["reach", "torch_pruning"], default="reach")
+    parser.add_argument("--part", choices=PARTS, default="reach")
+    parser.add_argument("--anew", action="store_true", help="measure all of the part anew")
     parser.add_argument("--every", type=int, default=1, help="take each so-manieth network of the list")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no network after so many")
     options = parser.parse_args()
@@ -280,6 +283,7 @@ def main() -> None:
     # In an order of no meaning: a run that ends early has seen some of everything.
     names = options.only or sorted(listed(FOLDER), key=lambda name: crc32(name.encode()))[:: options.every]
     path = FOLDER / f"{options.part}.jsonl"
+    restore(anew=options.part if options.anew else None)
     rows = read(path)
     for name in names:
         old = rows.get(name)
@@ -290,13 +294,26 @@ def main() -> None:
         with path.open("a") as file:
             file.write(json.dumps(rows[name]) + "\n")
         print(f"{name:46} {rows[name].get('reach', rows[name].get('failed'))}", flush=True)
-    write(read(FOLDER / "reach.jsonl"), read(FOLDER / "torch_pruning.jsonl"))
+    write(*(read(FOLDER / f"{part}.jsonl") for part in PARTS))
 
 
 def read(path: Path) -> dict[str, dict]:
     """Return the last row of each network."""
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return {row["name"]: row for row in rows}
+
+
+def restore(anew: str | None = None) -> None:
+    """Write the rows of parts that the stored result has and this machine has not, but for one part."""
+    stored = OUTPUT.with_suffix(".parquet")
+    table = pd.read_parquet(stored) if stored.exists() else pd.DataFrame({"part": [], "row": []})
+    for part in PARTS:
+        path = FOLDER / f"{part}.jsonl"
+        if part == anew:
+            path.unlink(missing_ok=True)
+        elif not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{row}\n" for row in table["row"][table["part"] == part]))
 
 
 def in_process(measure: Callable[[str], dict], name: str) -> dict:
@@ -359,6 +376,12 @@ def write(rows: dict[str, dict], others: dict[str, dict]) -> None:
         "networks": {row["name"]: row["reach"] for row in sorted(done, key=lambda row: row["name"])},
     }
     OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
+    kept = [
+        {"part": part, "network": row["name"], "row": json.dumps(row)}
+        for part, some in zip(PARTS, (rows, others), strict=True)
+        for row in some.values()
+    ]
+    pd.DataFrame(kept).to_parquet(OUTPUT.with_suffix(".parquet"), index=False)
     shown = {key: value for key, value in result.items() if key not in {"study", "networks", "what stays"}}
     print(json.dumps(shown, indent=1))
 
