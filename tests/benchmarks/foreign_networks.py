@@ -139,7 +139,7 @@ def _smp(name: str) -> Built:
     import segmentation_models_pytorch as smp
 
     kind, encoder = name.split("-")
-    x = picture(3, *(2 * SMALL if kind == "pan" else SMALL,) * 2)  # its pyramid halves what is left five times
+    x = picture(3, *(4 * SMALL if kind == "pan" else SMALL,) * 2)  # its pyramid halves what is left of it
     return alive(smp.create_model(kind, encoder, encoder_weights=None, classes=3), x), x
 
 
