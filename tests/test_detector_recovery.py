@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -121,3 +122,16 @@ def test_what_was_found_is_stored_whole(tmp_path: Path):
     back = paired.load(path)
     assert all(np.array_equal(getattr(back, name), value) for name, value in vars(found).items())
     assert paired.seconds_of(path) == 12.5
+
+
+def test_another_machine_goes_on_from_what_is_stored(tmp_path, monkeypatch):
+    stored = pd.read_parquet(detector_recovery.RESULT.with_suffix(".parquet"))
+    monkeypatch.setattr(detector_recovery, "OUTPUT", tmp_path)
+    detector_recovery.restore()
+    order = ["network", "fold", "way", "seed", "tile"]
+    pd.testing.assert_frame_equal(
+        *(
+            each.sort_values(order, kind="stable", ignore_index=True)
+            for each in (detector_recovery.detections(), stored)
+        )
+    )

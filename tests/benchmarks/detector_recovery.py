@@ -6,9 +6,9 @@ python -m tests.benchmarks.detector_recovery                      # both network
 python -m tests.benchmarks.detector_recovery --network n --seeds 1 --fold 0   # a part of it
 python -m tests.benchmarks.detector_recovery --only-summary       # of what is there
 
-Stopped at any moment it goes on after the last finished training. It trains in outputs/ and writes
-data/results/detector_recovery.json, of the folds whose trainings are all there, beside it all detections (.parquet).
-Run it with OMP_NUM_THREADS=1; several at once with another --network or --fold.
+Stopped at any moment it goes on after the last finished training, on another machine after the last that is stored. It
+trains in outputs/ and writes data/results/detector_recovery.json, of the folds whose trainings are all there, beside it
+all detections (.parquet). Run it with OMP_NUM_THREADS=1; several at once with another --network or --fold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 import fpgmlab as fl
-from tests.benchmarks.paired import average_precision, difference, found_by, load, save, seconds_of, whole
+from tests.benchmarks.paired import Found, average_precision, difference, found_by, load, save, seconds_of, whole
 from tests.benchmarks.tree_folds import FOLDS, fold, longer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -113,6 +113,9 @@ class Bench:
         if not path.exists():
             plan = planned(self.graph, self.task)
             whole(path, lambda part: part.write_text(plan.to_json()))
+            cost, before = self.graph.cost(plan), self.graph.cost()
+            shares = {kind: round(getattr(cost, kind) / getattr(before, kind), 4) for kind in ("macs", "params")}
+            whole(self.folder / "kept.json", lambda part: part.write_text(json.dumps(shares)))
         return fl.Plan.from_json(path.read_text())
 
     def repaired(self, seed: int) -> nn.Module:
@@ -198,15 +201,10 @@ def summary(network: str, seeds: int) -> dict[str, Any] | None:
         }
     return {
         "folds": folds, "tiles": len(objects), "boxes": int(objects.sum()), "seeds": seeds,
-        "kept": {name: kept(Bench(network, name)) for name in folds}, "recipe": repr(RECIPES[network]),
+        "kept": {name: json.loads((OUTPUT / network / f"fold{name}" / "kept.json").read_text()) for name in folds},
+        "recipe": repr(RECIPES[network]),
         "networks": table,
     }  # fmt: skip
-
-
-def kept(bench: Bench) -> dict[str, float]:
-    """Return which shares of MACs and parameters a plan keeps."""
-    cost, before = bench.graph.cost(bench.plan), bench.graph.cost()
-    return {kind: round(getattr(cost, kind) / getattr(before, kind), 4) for kind in ("macs", "params")}
 
 
 def detections() -> pd.DataFrame:
@@ -216,9 +214,35 @@ def detections() -> pd.DataFrame:
         way, _, seed = path.stem.partition("_")
         found = load(path)
         columns = {"tile": found.tile, "score": found.score.astype("float32"), "right": found.right}
+        columns["core_seconds"] = np.full(len(found.tile), seconds_of(path))
         where = {"network": path.parts[-3], "fold": path.parent.name, "way": way, "seed": int(seed or 0)}
         frames.append(pd.DataFrame({**columns, "objects": found.objects[found.tile]}).assign(**where))
     return pd.concat(frames, ignore_index=True)
+
+
+def restore() -> None:
+    """Write the files of detections that the stored result has and this machine has not."""
+    if not RESULT.exists():
+        return
+    for network, found in json.loads(RESULT.read_text())["networks"].items():
+        for name, shares in found["kept"].items():
+            folder = OUTPUT / network / f"fold{name}"
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, text in (("kept.json", json.dumps(shares)), ("recipe.txt", found["recipe"])):
+                if not (folder / file).exists():
+                    (folder / file).write_text(text)
+    table = pd.read_parquet(RESULT.with_suffix(".parquet"))
+    for (network, place, way, seed), rows in table.groupby(["network", "fold", "way", "seed"]):
+        path = file_of(network, place.removeprefix("fold"), way, seed)
+        if not path.exists():
+            objects = rows.groupby("tile")["objects"].first()
+            if list(objects.index) != list(range(len(objects))):
+                raise ValueError(
+                    f"{path.name} of {network} {place} has tiles without a detection: their boxes are lost"
+                )
+            found = Found(rows["tile"].to_numpy(), rows["score"].to_numpy("float64"), rows["right"].to_numpy(),
+                          objects.to_numpy())  # fmt: skip
+            save(path, found, float(rows["core_seconds"].iloc[0]))
 
 
 def main() -> None:
@@ -229,6 +253,7 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, action="append", help="train these only")
     parser.add_argument("--only-summary", action="store_true", help="train nothing")
     options = parser.parse_args()
+    restore()
     for network in () if options.only_summary else options.network or RECIPES:
         for name in options.fold or JUDGED:
             bench = Bench(network, name)

@@ -4,9 +4,10 @@
 
 Each network runs in a process of its own, with limits of time and memory; its row is kept in ``outputs/reach/`` and not
 measured twice, unless it is named, or reached less than ``--below``; ``--anew`` forgets what an earlier run stored. All
-rows go to ``data/results/reach.parquet``, the summary to ``data/results/reach.json``: the reach (the share of MACs in layers that make or read a channel that may go), random plans at two ratios in both
-modes against simulation, costs against a count, what stays for which reason. The other part compares with
-torch-pruning: the MACs that are gone at the same ratio.
+rows go to ``data/results/reach.parquet``, the summary to ``data/results/reach.json``: the reach (the share of MACs in
+layers that make or read a channel that may go), random plans at two ratios in both modes against simulation, costs
+against a count, what stays for which reason. The other part compares with torch-pruning: the MACs that are gone at the
+same ratio.
 """
 
 from __future__ import annotations
