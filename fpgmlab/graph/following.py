@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from fpgmlab.common.modules import tensor_of, tensors_in
 from fpgmlab.graph.calls import LayerCall, is_layer, layer_call
+from fpgmlab.graph.projections import in_its_layers, parts, place_of
+from fpgmlab.graph.tracing.attention import OPERATION
 
 
 class Following(TorchFunctionMode):
     """Tells of what a model does while it runs; what is done with it is for subclasses to say.
 
+    torch's own attention, one function otherwise, is told of as what it consists of.
+
     Parameters
     ----------
     model : nn.Module
     layers : sequence of str
-        Names of convolutions and linear layers. Of layers with one weight, the first one's name is told.
+        Names of convolutions, linear layers and the parts of attentions' projections, as
+        `fpgmlab.graph.projections.names_of` gives them. Of layers with one weight, the first one's name is told.
     inputs : object
         What the model is called with.
 
@@ -37,7 +44,14 @@ class Following(TorchFunctionMode):
     def __init__(self, model: nn.Module, layers: Sequence[str], inputs: object = ()) -> None:
         super().__init__()
         modules = dict(model.named_modules())
-        self._layers = {id(tensor_of(modules[name], "weight")): name for name in reversed(layers)}
+        self._layers: dict[int, str] = {}
+        self._thirds: dict[int, tuple[Tensor, ...]] = {}  # of weights that hold several layers
+        for name in reversed(layers):
+            module, part = place_of(modules, name)
+            weight = tensor_of(module, "weight" if part is None else "in_proj_weight")
+            if part is not None:
+                weight = self._thirds.setdefault(id(weight), parts(weight))[part]
+            self._layers[id(weight)] = name
         self._flowing = {id(tensor): weakref.ref(tensor) for tensor in tensors_in(inputs)}
         self._count = 0
         self.number = -1
@@ -46,6 +60,9 @@ class Following(TorchFunctionMode):
     def __torch_function__(self, func: Callable, types: Sequence, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").strip("_")
+        if name == OPERATION and isinstance(func, FunctionType):
+            with self:
+                return in_its_layers(func, self._project)(*args, **kwargs)
         call = layer_call(name, args, kwargs) if is_layer(name) else None
         layer = None if call is None else self._layers.get(id(call.weight))
         flows = layer is not None or any(self._flows(tensor) for tensor in tensors_in((args, kwargs)))
@@ -67,6 +84,12 @@ class Following(TorchFunctionMode):
                     self.names.append(name)
                 self.made(tensor)
         return out
+
+    def _project(self, query: Tensor, key: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None) -> list[Tensor]:
+        """Return an attention's queries, keys and values, each by a linear layer of its own."""
+        weights = self._thirds.get(id(weight)) or weight.chunk(3)
+        biases = (None, None, None) if bias is None else bias.chunk(3)
+        return [F.linear(*given) for given in zip((query, key, value), weights, biases, strict=True)]
 
     def _flows(self, tensor: Tensor) -> bool:
         """Tell whether the inputs or the layers have a part in a tensor."""

@@ -77,7 +77,8 @@ def read_moments(
     batches : sequence
         Of inputs, see `fpgmlab.common.inputs.inputs_of`.
     layers : sequence of str
-        Names of convolutions and linear layers. One that is called at several places sums over them.
+        Names of convolutions, linear layers and the parts of attentions' projections, see
+        `fpgmlab.graph.projections.names_of`. One that is called at several places sums over them.
     places : int
         Positions of each call, over all batches, drawn at random; all where there are fewer.
     seed : int
