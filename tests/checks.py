@@ -39,7 +39,8 @@ def counted_macs(model: nn.Module, batch: int) -> Iterator[list[int]]:
     def count(module: nn.Module, inputs: tuple, output: Tensor) -> None:
         if isinstance(module, nn.MultiheadAttention):
             made = module.out_proj.weight.shape[0]
-            macs.append(inputs[0].numel() * (3 * module.embed_dim + made))  # query, key, value; output projection
+            read = sum(tensor.numel() for tensor in inputs[:3])  # query, key, value
+            macs.append(read * module.embed_dim + inputs[0].numel() * made)
         elif isinstance(module, nn.Linear):
             macs.append(output.numel() * module.weight.shape[1])
         elif isinstance(module, nn.modules.conv._ConvTransposeNd):

@@ -1202,6 +1202,35 @@ def multihead_attention(m, x):
 
 
 @network(
+    {"embed": None} | HEAD,
+    lambda: {
+        "embed": nn.Linear(6, 8), "words": nn.Linear(5, 8), "attn": nn.MultiheadAttention(8, 4),
+        "fc": nn.Linear(8, 5),
+    },
+    lambda: (torch.randn(2, 7, 6), torch.randn(2, 4, 5)),
+    producers={"embed": ("embed", "words", "attn.out_proj")},
+    channels={"embed": 4},
+)  # fmt: skip
+def attention_to_others(m, x, words):
+    x, words = m.embed(x).transpose(0, 1), m.words(words).transpose(0, 1)
+    return m.fc((x + m.attn(x, words, words.exp())[0]).mean(0))
+
+
+@network(
+    {"embed": None, "encoder.linear1": None} | HEAD,
+    lambda: {
+        "embed": nn.Linear(6, 8), "encoder": nn.TransformerEncoderLayer(8, 4, 10, batch_first=True),
+        "fc": nn.Linear(8, 5),
+    },
+    lambda: torch.randn(2, 7, 6),
+    producers={"embed": ("embed", "encoder.self_attn.out_proj", "encoder.linear2")},
+    channels={"embed": 4},
+)  # fmt: skip
+def encoder_of_torch(m, x):
+    return m.fc(m.encoder(m.embed(x)).mean(1))
+
+
+@network(
     {"conv": "'lstm'"} | HEAD,
     lambda: {"conv": nn.Conv1d(3, 8, 3), "lstm": nn.LSTM(8, 6, batch_first=True), "fc": nn.Linear(6, 5)},
     lambda: torch.randn(2, 3, 16),

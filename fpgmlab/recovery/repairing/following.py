@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -32,12 +32,20 @@ class After:
         What it is summed with, by number.
     activation : Activation or None
         Through which that goes next, and nothing else reads it.
+    order : tuple of int
+        How to permute the sum and what it is summed with to the order of dimensions of the layer's own output; empty
+        where they have it.
     """
 
     norm: str | None = None
     total: int | None = None
     other: int | None = None
     activation: Activation | None = None
+    order: tuple[int, ...] = ()
+
+    def in_order(self, made: Tensor) -> Tensor:
+        """Return the sum, or what it is summed with, with the dimensions as the layer has them."""
+        return made.permute(self.order) if self.order else made
 
 
 @dataclass(eq=False)
@@ -48,7 +56,8 @@ class _Value:
     ref: weakref.ref[Tensor]
     version: int
     stage: str  # "made", "normed" or "summed"
-    reads: int = 0
+    reads: list[str]  # the functions that took it, also as another view
+    order: tuple[int, ...] | None = None  # as in `After`, of another view than the layer made
 
 
 @dataclass(eq=False)
@@ -56,10 +65,12 @@ class _Found:
     """What was seen of one layer."""
 
     there: dict[int, int]  # versions of all that was there when it began, by number
+    linear: bool
     calls: int = 1
     values: dict[str, _Value] = field(default_factory=dict)  # by stage
     norm: str = ""
     sum: tuple[int, int] = (-1, -1)
+    order: tuple[int, ...] = ()  # of the sum
     activations: dict[str, Activation] = field(default_factory=dict)  # by the stage that they take
 
 
@@ -83,14 +94,15 @@ class Looking(Following):
     def _after(self, found: _Found) -> After:
         if found.calls > 1:
             return After()
-        reads = {stage: value.reads for stage, value in found.values.items()}
+        reads = {stage: len(value.reads) for stage, value in found.values.items()}
         normed = "normed" in reads and reads["made"] == 1 and self._norm_calls[found.norm] == 1
         norm = found.norm if normed else None
         before = "normed" if normed else "made"
         summed = "summed" in reads and reads[before] == 1 and (normed or "normed" not in reads)
         last = "summed" if summed else before
         total, other = found.sum if summed else (None, None)
-        return After(norm, total, other, found.activations.get(last) if reads[last] == 1 else None)
+        last_activation = found.activations.get(last) if reads[last] == 1 else None
+        return After(norm, total, other, last_activation, found.order if summed else ())
 
     def enter(self, layer: str, call: LayerCall) -> None:
         """Before a layer is called."""
@@ -104,7 +116,7 @@ class Looking(Following):
         if layer in self._found:
             self._found[layer].calls += 1
         else:
-            self._found[layer] = _Found(self._there)
+            self._found[layer] = _Found(self._there, not call.rank)
             self._keep(layer, out, "made")
 
     def other(self, name: str, args: tuple, kwargs: dict, out: object) -> None:
@@ -112,11 +124,13 @@ class Looking(Following):
         if not isinstance(out, (Tensor, tuple, list)):
             return  # a question, such as one for the shape
         given = list(tensors_in((args, kwargs)))
+        if isinstance(out, Tensor) and len(given) == 1 and self._viewed(given[0], out):
+            return
         values = [self._value(tensor, written=tensor is out) for tensor in given]
         for value in values:
             if value is not None:
-                value.reads += 1
-        first = values[0] if values else None
+                value.reads.append(name)
+        first = values[0] if values and (values[0] is None or values[0].order is None) else None
         if not isinstance(out, Tensor):
             return
         if name == "batch_norm":
@@ -131,6 +145,21 @@ class Looking(Following):
         elif first is not None and (found := activation(name, args, kwargs)) is not None:
             self._found[first.layer].activations[first.stage] = found
 
+    def _viewed(self, tensor: Tensor, out: Tensor) -> bool:
+        """Note another view of what a linear layer made, channels last; tell whether it is one."""
+        value = self._value(tensor)
+        if value is None or value.stage != "made" or not self._found[value.layer].linear or out is tensor:
+            return False
+        same = out.data_ptr() == tensor.data_ptr() and out.dtype == tensor.dtype and out.numel() == tensor.numel()
+        if not same or not out.ndim or out.shape[-1] != tensor.shape[-1]:
+            return False
+        strides = out.stride()
+        order = tuple(sorted(range(out.ndim), key=lambda dim: (out.shape[dim] > 1, -strides[dim])))
+        if order[-1] != out.ndim - 1 or not out.permute(order).is_contiguous():
+            return False
+        self._values[id(out)] = replace(value, ref=weakref.ref(out), order=order)
+        return True
+
     def _summed(self, given: list[Tensor], values: list[_Value | None], out: Tensor) -> None:
         for mine, value, other in ((given[0], values[0], given[1]), (given[1], values[1], given[0])):
             ref, number = self._made.get(id(other), (None, -1))
@@ -139,7 +168,7 @@ class Looking(Following):
             found = self._found[value.layer]
             # There before the layer began, and nothing has written over it since.
             if found.there.get(number) == other._version - (other is out):
-                found.sum = (self.number, number)
+                found.sum, found.order = (self.number, number), value.order or ()
                 self._keep(value.layer, out, "summed")
                 return
 
@@ -149,7 +178,7 @@ class Looking(Following):
             self._made[id(tensor)] = (weakref.ref(tensor), self.number)
 
     def _keep(self, layer: str, tensor: Tensor, stage: str) -> None:
-        value = _Value(layer, weakref.ref(tensor), tensor._version, stage)
+        value = _Value(layer, weakref.ref(tensor), tensor._version, stage, [])
         self._found[layer].values[stage] = self._values[id(tensor)] = value
 
     def _value(self, tensor: Tensor, written: bool = False) -> _Value | None:
@@ -162,4 +191,4 @@ class Looking(Following):
     def _read(self, tensor: Tensor) -> None:
         value = self._value(tensor)
         if value is not None:
-            value.reads += 1
+            value.reads.append("layer")

@@ -67,7 +67,7 @@ class LayerRefit:
         """
         call, shift = arrival.call, self._output.shift
         if self._after.other is not None:
-            other = call.at(arrival.made[self._after.other], places.places)
+            other = call.at(self._after.in_order(arrival.made[self._after.other]), places.places)
             value, shift = self._output.undone(value - other), shift + other
         rows = wide(call.rows(places.places, sources))
         targets = by_group(value, call.groups)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fpgmlab.common.digests import digest
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.common.shelf import Shelf
+from fpgmlab.graph.projections import own_tensors
 from fpgmlab.recovery.repairing.layer import LayerRefit
 from fpgmlab.recovery.repairing.progress import Progress
 from fpgmlab.recovery.repairing.running import Arrival, Run
@@ -142,6 +143,9 @@ class Passing:
 
     def _write(self, tensors: Mapping[str, Tensor]) -> None:
         state = self._pruned.state_dict(keep_vars=True)
+        for name in self._cuts:
+            own = own_tensors(self._modules, name)
+            state |= {f"{name}.{key}" if name else key: tensor for key, tensor in own.items()}
         for name, tensor in tensors.items():
             state[name].data.copy_(tensor)
 

@@ -102,9 +102,9 @@ def repair(
     networks*, ICCV 2017, eq. 4), layer by layer on the cut network's own inputs; with targets beyond the next ReLU
     after Zhang et al. (*Accelerating very deep convolutional networks*, arXiv:1505.06798, section 2.2).
 
-    What `torch.nn.MultiheadAttention` computes is one call: its projections stay as cut, what follows makes up for them
-    as far as it can. Where the code asks for the number of channels, such as for the scale of an attention, that is the
-    number of those that stay.
+    Of `torch.nn.MultiheadAttention` the projections to queries, keys and values are refitted, each on what it reads,
+    and the one that follows. Where the code asks for the number of channels, such as for the scale of an attention,
+    that is the number of those that stay.
 
     Examples
     --------

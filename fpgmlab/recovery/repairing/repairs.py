@@ -16,9 +16,10 @@ from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import is_random, left_as_it_is
 from fpgmlab.common.digests import digest
 from fpgmlab.common.layout import bears_channels_last
-from fpgmlab.common.modules import device_of, eval_mode, tensor_of, tensors_in
+from fpgmlab.common.modules import device_of, eval_mode, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import PRODUCERS
+from fpgmlab.graph.grouping import READERS
+from fpgmlab.graph.projections import names_of, own_tensors, parts, place_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import note_repaired
 from fpgmlab.recovery.repairing.passing import Passing, Remembered
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
 LAYERS = 1.2e7  # bytes of refitted layers that are remembered
-INSIDE = "runs inside nn.MultiheadAttention: stays as cut"
 
 
 class Repairs:
@@ -65,8 +65,9 @@ class Repairs:
         _check_runs(model, batches, graph)
         last = bears_channels_last(model, batches[0])
         self._batches = [on_device(batch, device, channels_last=last) for batch in batches]
-        self._layers = [layer for layer in graph.layers if layer.kind in PRODUCERS]
-        self._functions = functions_of(model, [layer.name for layer in self._layers], graph.example_input)
+        self._layers = [layer for layer in graph.layers if layer.kind in READERS]
+        names = [name for layer in self._layers for name in names_of(layer)]
+        self._functions = functions_of(model, names, graph.example_input)
         self._whole: dict[bool, Whole] = {}  # by whether sums are heeded
         self._remembered = {alike: Remembered(LAYERS) for alike in (True, False)} if many else {}
 
@@ -121,29 +122,31 @@ class Repairs:
         for name, buffer in pruned.named_buffers():  # what a pass writes to a model's state is not its repair
             if name not in means:
                 buffer.copy_(before[name])
-        inside = {f"{layer.name}.out_proj".lstrip(".") for layer in self._graph.layers if layer.kind == "in_projection"}
-        missing = {n: INSIDE if n in inside else "never ran" for n in cuts if n not in layers}
-        note_report(pruned, rows, missing, interrupted=len(rows) < len(layers))
+        note_report(pruned, rows, [name for name in cuts if name not in layers], interrupted=len(rows) < len(layers))
         if rows:
             note_repaired(pruned)
         return pruned
 
     def _begin_with(self, start: nn.Module, pruned: nn.Module) -> None:
         # Not its batch norms: a layer shall give what the whole network's batch norm expects.
-        theirs = start.state_dict()
-        wanted = {f"{layer.name}.{key}" if layer.name else key for layer in self._layers for key in ("weight", "bias")}
-        pruned.load_state_dict({name: theirs[name] for name in wanted if name in theirs}, strict=False)
+        theirs, mine = dict(start.named_modules()), dict(pruned.named_modules())
+        with torch.no_grad():
+            for name in (name for layer in self._layers for name in names_of(layer)):
+                there = own_tensors(theirs, name)
+                for key, tensor in own_tensors(mine, name).items():
+                    tensor.copy_(there[key])
 
     def _cuts(self, plan: Plan, pruned: nn.Module) -> dict[str, Cut]:
         keep = torch.from_numpy(self._graph.keep(plan))
         modules = dict(pruned.named_modules())
-        return {
-            layer.name: Cut(
-                tensor_of(modules[layer.name], "weight"), getattr(modules[layer.name], "groups", 1),
-                kept_of(layer.inputs, keep), kept_of(layer.outputs, keep),
-            )
-            for layer in self._layers
-        }  # fmt: skip
+        found = {}
+        for layer in self._layers:
+            inputs, outputs = kept_of(layer.inputs, keep), kept_of(layer.outputs, keep)
+            for name in names_of(layer):
+                _, part = place_of(modules, name)
+                weight, groups = own_tensors(modules, name)["weight"], getattr(modules[layer.name], "groups", 1)
+                found[name] = Cut(weight, groups, inputs, outputs if part is None else parts(outputs)[part])
+        return found
 
     def _looked_at(self, cuts: Mapping[str, Cut], alike: bool, ask: Callable[[], None]) -> Whole:
         whole = self._whole.get(alike)

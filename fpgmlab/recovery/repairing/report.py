@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -26,7 +26,8 @@ def repair_report(model: nn.Module) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each convolution and linear layer in the order of execution: layer; target ("output", or "sum" of a
+        A row for each convolution and linear layer, three for what `torch.nn.MultiheadAttention` makes of its inputs,
+        in the order of execution: layer; target ("output", or "sum" of a
         residual block, with the activation that follows); equations and unknowns of each output; before and after,
         the squared error on held-out positions relative to the variance of what the layer shall give; ridge; note, such
         as why weights were kept; seconds. ``attrs["interrupted"]`` tells whether layers are missing.
@@ -47,11 +48,9 @@ def repair_report(model: nn.Module) -> pd.DataFrame:
     return frame
 
 
-def note_report(
-    model: nn.Module, rows: Sequence[dict[str, Any]], missing: Mapping[str, str], interrupted: bool
-) -> None:
-    """Note the rows of the layers that were called, and by name why the others were not."""
-    never: dict[str, Any] = {"target": "", "equations": 0, "unknowns": 0, "seconds": 0.0}
+def note_report(model: nn.Module, rows: Sequence[dict[str, Any]], missing: Sequence[str], interrupted: bool) -> None:
+    """Note the rows of the layers that were called, and the names of those that were not."""
+    never: dict[str, Any] = {"target": "", "equations": 0, "unknowns": 0, "note": "never ran", "seconds": 0.0}
     nothing = dict.fromkeys(("before", "after", "ridge"), math.nan)
-    others = ({"layer": name, "note": why} | never | nothing for name, why in missing.items())
+    others = ({"layer": name} | never | nothing for name in missing)
     object.__setattr__(model, _REPORT, ([*rows, *others], interrupted))

@@ -90,7 +90,8 @@ class Drawing:
             each = math.ceil(min(PLACES, EACH * (call.features + 1)) / self._pictures)
         places = some_places(call, each * pictures, self._generator)
         if self._by_picture:
-            number = first + places * pictures // call.places
+            inside = call.input.ndim == 3 and not call.rank and call.input.shape[1] == pictures != len(call.input)
+            number = first + (places % pictures if inside else places * pictures // call.places)
         else:
             number = torch.arange(len(places), device=places.device)
         held = number % self._every == self._every - 1
@@ -147,7 +148,8 @@ class Targets(Following):
     def made(self, tensor: Tensor) -> None:
         """After any torch function, of each tensor that it gives."""
         if self.number in self._awaited:
-            self._put(*self._awaited.pop(self.number), tensor)
+            layer, call = self._awaited.pop(self.number)
+            self._put(layer, call, self._after[layer].in_order(tensor))
 
     def _put(self, layer: str, call: LayerCall, made: Tensor) -> None:
         found = call.at(made, self.places[layer].places)

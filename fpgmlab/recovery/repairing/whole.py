@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import torch
@@ -152,7 +152,7 @@ class Whole:
         """Return what follows a layer as far as its targets shall heed it."""
         if self._options.targets == "output" or not self._alike:
             return After(after.norm)
-        return After(after.norm, after.total, after.other) if self._options.targets == "sum" else after
+        return replace(after, activation=None) if self._options.targets == "sum" else after
 
 
 @torch.no_grad()

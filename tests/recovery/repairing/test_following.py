@@ -99,6 +99,68 @@ def test_a_sum_of_other_shape_or_with_a_factor_is_none():
     assert found(lambda m, x: torch.add(m.b(y := m.a(x)), y, alpha=2))["b"].other is None
 
 
+class Tokens(nn.Module):
+    """A linear layer, and a function of it and of tokens (examples, positions, 4)."""
+
+    def __init__(self, run: Callable[[Tokens, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.norm, self.run = nn.Linear(4, 4), nn.BatchNorm1d(4), run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x.exp())
+
+
+VIEWS: dict[str, Callable[[Tokens, Tensor], Tensor]] = {
+    "as it is": lambda m, x: x + m.a(x),
+    "flat": lambda m, x: (m.a(x.flatten(0, 1)).view(x.shape) + x).relu(),
+    "positions first": lambda m, x: x + m.a(x.transpose(0, 1)).transpose(0, 1),
+    "flat, positions first": lambda m, x: (
+        m.a(x.transpose(0, 1).flatten(0, 1)).view(5, 3, 4).transpose(0, 1) + x
+    ).relu(),
+    "in four": lambda m, x: x.unsqueeze(2).transpose(0, 1) + m.a(x).unflatten(1, (1, 5)).permute(2, 0, 1, 3),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_sums_of_other_views_are_told_in_the_layers_own_order(name: str):
+    model, x = Tokens(VIEWS[name]).eval(), torch.randn(3, 5, 4)
+    with torch.no_grad(), Looking(model, ["a"], x) as looking:
+        model(x)
+    after, tensors = looking.found()["a"], {}
+
+    class Keeping(Following):
+        def made(self, tensor: Tensor) -> None:
+            tensors[self.number] = tensor
+
+    read: list[Tensor] = []
+    handle = model.a.register_forward_hook(lambda _, args, out: read.extend((args[0], out)))
+    with torch.no_grad(), Keeping(model, ["a"], x):
+        model(x)
+    handle.remove()
+    assert after.total is not None
+    assert (after.activation is not None) == name.startswith("flat")
+    total = after.in_order(tensors[after.total]).reshape(-1, 4)
+    assert torch.equal(total, (read[0] + read[1]).reshape(-1, 4))  # the layer reads what it is summed with
+
+
+OTHER_VIEWS = {
+    "another one is read": lambda m, x: x + m.a(x.flatten(0, 1)).view(x.shape) * (m.a.weight.sum() + 0 * x),
+    "itself is read too": lambda m, x: (y := m.a(x)).view(3, 5, 4) + x + y.sum(),
+    "channels are not last": lambda m, x: m.a(x).transpose(1, 2) + x.transpose(1, 2),
+    "a part": lambda m, x: m.a(x)[:, :2] + x[:, :2],
+    "written over": lambda m, x: (m.a(x).mul_(2).view(3, 5, 4)) + x,
+    "normalised": lambda m, x: m.norm(m.a(x).view(15, 4)).view(3, 5, 4) + x,
+}
+
+
+@pytest.mark.parametrize("name", OTHER_VIEWS)
+def test_other_views_have_no_sum(name: str):
+    model, x = Tokens(OTHER_VIEWS[name]).eval(), torch.randn(3, 5, 4)
+    with torch.no_grad(), Looking(model, ["a"], x) as looking:
+        model(x)
+    assert looking.found()["a"] == After()
+
+
 class ByWidth(nn.Module):
     """Does something more for each of its channels, so that functions are counted otherwise in a pruned network."""
 
