@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from fpgmlab.graph.calls import from_matrix
@@ -71,11 +72,25 @@ class Refit:
         return found
 
 
+def bias_beside(weight: str) -> str:
+    """Return the dotted name of the bias that may be beside a weight."""
+    return f"{weight.removesuffix('weight')}bias"
+
+
+def joined(parts: Sequence[Refit]) -> Refit:
+    """Return the refits of some of a consumer's outputs each as one of all; they read the same channels."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    offsets = [part.offset for part in parts if part.offset is not None]
+    matrix = torch.cat([part.matrix for part in parts], dim=2)
+    return Refit(first.consumer, first.stay, matrix, torch.cat(offsets) if offsets else None)
+
+
 def consumer_of(model: nn.Module, layer: Layer, norm: str | None) -> Consumer:
     """Return a layer with what can take an offset of its output."""
     holders = holders_of(model)
-    weight = f"{layer.name}.weight" if layer.name else "weight"
-    bias = f"{layer.name}.bias" if layer.name else "bias"
+    weight, bias = layer.weight, bias_beside(layer.weight)
     if len(holders[weight]) > 1:  # what one place needs, another would get as well
         return Consumer(layer, weight, None, 0.0)
     if len(holders.get(bias, ())) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,15 +10,16 @@ from torch import Tensor
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import left_as_it_is
-from fpgmlab.common.modules import device_of, eval_mode, tensor_of
+from fpgmlab.common.modules import device_of, eval_mode, split_name, tensor_of
 from fpgmlab.geometry.least_squares import Moments
 from fpgmlab.geometry.nested import nested_fits
 from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import PRODUCERS, Layer
+from fpgmlab.graph.grouping import Layer
 from fpgmlab.graph.moments import read_moments
+from fpgmlab.graph.projections import names_of, own_tensors
 from fpgmlab.recovery.repairing import After, Looking
-from fpgmlab.sensitivity.replay.consumers import Consumer, Refit, consumer_of, state_of
+from fpgmlab.sensitivity.replay.consumers import Consumer, Refit, consumer_of, joined, state_of
 from fpgmlab.sensitivity.replay.points import Point
 from fpgmlab.surgery.simulation import cut_off
 
@@ -64,26 +65,26 @@ class Refits:
         if self._found is not None:
             return True
         found: dict[Place, list[Refit]] = {(point.group, point.kept): [] for point in self._points}
-        waiting = self._waiting()
+        waiting, modules = self._waiting(), dict(self._graph.model.named_modules())
         if stop is not None and stop():
             return False
-        after = self._after(list(waiting))
+        after = self._after(_names(layer for layer, _ in waiting.values()))
         parts = {name: part for name, (layer, _) in waiting.items() if (part := positions_of(layer)) is not None}
         for some in self._held_together(waiting, parts):
             if stop is not None and stop():
                 return False
-            moments = read_moments(self._graph, self._pictures, some, parts=parts)
-            for name in (name for name in some if name in moments):  # those that ran
-                layer, chains = waiting[name]
-                consumer = consumer_of(self._graph.model, layer, after.get(name, After()).norm)
-                weight = tensor_of(self._graph.model.get_submodule(name), "weight").detach()
-                for chain in chains:
+            moments = read_moments(self._graph, self._pictures, _names(waiting[name][0] for name in some), parts=parts)
+            for layer, chains in (waiting[name] for name in some):
+                names = [name for name in names_of(layer) if name in moments]  # those that ran
+                consumer = consumer_of(self._graph.model, layer, after.get(layer.name, After()).norm)
+                own = [(own_tensors(modules, name)["weight"].detach(), moments.pop(name)) for name in names]
+                for chain in chains if own else ():
                     if stop is not None and stop():
                         return False
-                    refits = _refits(consumer, weight, moments[name], list(chain.values()), parts.get(name))
-                    for place, refit in zip(chain, refits, strict=True):
-                        found[place].append(refit)
-                del moments[name]  # large
+                    stays, positions = list(chain.values()), parts.get(layer.name)
+                    refits = [_refits(consumer, *each, stays, positions) for each in own]
+                    for place, *together in zip(chain, *refits, strict=True):
+                        found[place].append(joined(together))
         self._found = found
         return True
 
@@ -101,9 +102,9 @@ class Refits:
         some: list[str] = []
         held = 0
         for name, (layer, _) in waiting.items():
-            weight = tensor_of(self._graph.model.get_submodule(name), "weight")
-            features = weight.numel() // len(layer.outputs)
-            size = 8 * (parts[name].shape[1] * features if name in parts else layer.groups * features**2)
+            features = self._weight(layer).numel() // len(layer.outputs)
+            systems = layer.groups * len(names_of(layer))
+            size = 8 * (parts[name].shape[1] * features if name in parts else systems * features**2)
             if some and held + size > MEMORY:
                 yield some
                 some, held = [], 0
@@ -112,16 +113,16 @@ class Refits:
         if some:
             yield some
 
+    def _weight(self, layer: Layer) -> Tensor:
+        return tensor_of(self._graph.model.get_submodule(layer.name), split_name(layer.weight)[1])
+
     def _waiting(self) -> dict[str, tuple[Layer, list[Chain]]]:
         """Return each consumer with its points."""
         waiting: dict[str, tuple[Layer, list[Chain]]] = {}
         weights: dict[int, str] = {}
         for point in sorted(self._points, key=lambda point: (point.group, -point.kept)):
             for _, layer, stay in cut_off(self._graph, point.plan):
-                if layer.kind not in PRODUCERS:
-                    continue
-                module = self._graph.model.get_submodule(layer.name)
-                if weights.setdefault(id(module.weight), layer.name) != layer.name:
+                if weights.setdefault(id(self._weight(layer)), layer.name) != layer.name:
                     continue  # the same weight as that of a layer before
                 chains = waiting.setdefault(layer.name, (layer, []))[1]
                 last = list(chains[-1].items())[-1] if chains else None
@@ -129,6 +130,10 @@ class Refits:
                     chains.append({})
                 chains[-1][point.group, point.kept] = stay
         return waiting
+
+
+def _names(layers: Iterable[Layer]) -> list[str]:
+    return [name for layer in layers for name in names_of(layer)]
 
 
 def positions_of(layer: Layer) -> Tensor | None:

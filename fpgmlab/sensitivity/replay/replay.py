@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import BaseTorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.calling import call as call_model
@@ -82,7 +83,7 @@ class Replay:
         self._from = min((self._begin(name) for name in changed), default=self._clock)
         while True:
             self._counts, self._handed = Counter(), []
-            output = call_model(self.model, _copied(self._inputs))
+            output = self._call()
             spoilt = {key for key in self._handed if key not in self._copied and self._overwritten(key)}
             if not spoilt:
                 return output
@@ -92,9 +93,14 @@ class Replay:
     def _record(self) -> object:
         self._calls, self._counts, self._clock, self._recording = {}, Counter(), 0, True
         try:
-            return call_model(self.model, _copied(self._inputs))
+            return self._call()
         finally:
             self._recording = False
+
+    def _call(self) -> object:
+        # Under a mode, torch's transformers call their modules; else, as long as all is theirs, they run in one piece.
+        with BaseTorchFunctionMode():
+            return call_model(self.model, _copied(self._inputs))
 
     def _overwritten(self, key: tuple[str, int]) -> bool:
         call = self._calls[key]

@@ -16,7 +16,7 @@ from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import channels_last, device_of, eval_mode, split_name, tensor_of, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import READERS
-from fpgmlab.sensitivity.replay.consumers import holding, state_of
+from fpgmlab.sensitivity.replay.consumers import bias_beside, holding, state_of
 from fpgmlab.sensitivity.replay.points import Point, changed_by
 from fpgmlab.sensitivity.replay.program import Program
 from fpgmlab.sensitivity.replay.recording import NotRecordableError, record
@@ -108,7 +108,8 @@ class Programmed:
 
     def _weights(self, modules: Iterable[str]) -> tuple[str, ...]:
         others = ((name, f"{name}.weight" if name else "weight") for name in modules)
-        return tuple(self._own.get(name, usual) for name, usual in others)
+        weights = (self._own.get(name, usual) for name, usual in others)
+        return tuple(tensor for weight in weights for tensor in (weight, bias_beside(weight)))
 
     def _compare(self, outputs: object, inputs: object) -> None:
         with eval_mode(self._graph.model), left_as_it_is(self._graph.model):

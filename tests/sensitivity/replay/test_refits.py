@@ -24,7 +24,7 @@ from fpgmlab.sensitivity.replay.recording import NotRecordableError
 from fpgmlab.sensitivity.replay.refits import Refits
 from fpgmlab.sensitivity.replay.replay import replaying
 from fpgmlab.sensitivity.replay.runners import Programmed, Replaying, Runner
-from tests.networks import NETWORKS, Network, busy
+from tests.networks import NETWORKS, Model, Network, busy
 
 
 def copied(inputs: object) -> object:
@@ -131,6 +131,41 @@ def test_a_refit_is_what_numpy_finds_on_the_same_equations(
         sign = -1 if offset.endswith("mean") else 1
         before = plain.model.state_dict()[offset]
         np.testing.assert_allclose((found[offset] - before).numpy(), sign * np.concatenate(moved), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_attention_is_refitted_by_what_each_of_its_projections_reads(bias: bool):
+    layers = {"embed": nn.Linear(6, 12), "attention": nn.MultiheadAttention(12, 4, bias=bias), "fc": nn.Linear(12, 3)}
+    torch.manual_seed(0)
+    model = busy(Model(lambda m, x: attended(m, m.embed(x).transpose(0, 1)), layers)).eval()
+    x = torch.randn(20, 7, 6)
+    graph = fl.trace(model, x[:2])
+    point = next(p for p in points(graph, fl.score(graph, "random"), (0.5,), 1) if p.group == "embed")
+    refits = Refits(graph, [point], [x])
+    assert refits.read()
+    found, reads = refits.tensors(point), {}
+    handle = model.attention.register_forward_hook(lambda _, args, out: reads.update(enumerate(args)))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    stays = ~np.isin(np.arange(4), point.plan.removed["embed"]).repeat(3)
+    weights = model.attention.in_proj_weight.detach().double().chunk(3)
+    each = [by_numpy(flat(reads[part]), weight.numpy(), stays, bias) for part, weight in enumerate(weights)]
+    got = found["attention.in_proj_weight"].numpy()
+    np.testing.assert_allclose(got, np.concatenate([w for w, _ in each]), rtol=1e-3, atol=1e-5)
+    assert ("attention.in_proj_bias" in found) == bias
+    if bias:
+        moved = (found["attention.in_proj_bias"] - model.attention.in_proj_bias.detach()).numpy()
+        np.testing.assert_allclose(moved, np.concatenate([offset for _, offset in each]), rtol=1e-3, atol=1e-4)
+
+
+def attended(m: nn.Module, x: Tensor) -> Tensor:
+    """An attention of three different inputs, positions first."""
+    return m.fc(m.attention(x, x.tanh()[:5], x.exp()[:5])[0].mean(0))
+
+
+def flat(x: Tensor) -> np.ndarray:
+    return x.double().flatten(0, 1).numpy()
 
 
 def test_refits_of_another_ratio_are_those_of_a_sweep_of_it_alone(plain: fl.ChannelGraph):
