@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from fpgmlab.common.inputs import inputs_of
-from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria.rules import GraphCriterion, check_numbers
 from fpgmlab.errors import few
 from fpgmlab.geometry.elimination import Reader, eliminate
 from fpgmlab.geometry.least_squares import USUAL, Moments
 from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import PRODUCERS, Layer
+from fpgmlab.graph.grouping import READERS, Layer
 from fpgmlab.graph.moments import read_moments
+from fpgmlab.graph.projections import names_of, own_tensors
 
 MEMORY = 2**30  # bytes of second moments that are held at a time, if one group's are not more
 
@@ -76,25 +76,25 @@ class Reconstruction(GraphCriterion):
             As the class.
         """
         readers = _readers(graph, names)
-        every = {reader.layer.name: reader for reader in chain.from_iterable(readers.values())}
+        every = {reader.name: reader for reader in chain.from_iterable(readers.values())}
         for layer, reader in every.items():
             check_numbers(layer, reader.weight)
         batches = inputs_of(self.task, self.samples, self.seed) if readers else []
         split = {layer: parts for layer, reader in every.items() if (parts := reader.parts(self.samples)) is not None}
         scores: dict[str, Tensor] = {}
         for some in _held_together(readers, split):
-            layers = list(dict.fromkeys(reader.layer.name for name in some for reader in readers[name]))
+            layers = list(dict.fromkeys(reader.name for name in some for reader in readers[name]))
             moments = read_moments(graph, batches, layers, seed=self.seed, parts=split)
             for name in some:
                 systems = []
                 for reader in readers[name]:
-                    layer = reader.layer.name
+                    layer = reader.name
                     if layer in moments:
                         systems += reader.systems(graph.channels_of(name), moments[layer], split.get(layer), self.ridge)
                 if not systems:
                     raise ValueError(
                         f"criterion {self.label!r} cannot score group {name!r}: on these pictures none of the layers "
-                        f"that read it ran ({few(reader.layer.name for reader in readers[name])})"
+                        f"that read it ran ({few(reader.name for reader in readers[name])})"
                     )
                 scores[name] = eliminate(systems, graph[name].channels, graph[name].blocks)
         return scores
@@ -111,8 +111,9 @@ class Reconstruction(GraphCriterion):
 
 @dataclass(frozen=True, eq=False)
 class _Reader:
-    """A layer that reads channels, and its weights."""
+    """A layer that reads channels, or a part of one by its name; see `names_of`."""
 
+    name: str
     layer: Layer
     weight: Tensor
 
@@ -131,9 +132,10 @@ class _Reader:
 
     def size(self, parts: Tensor | None) -> int:
         """Return how many numbers its second moments are."""
-        outputs, groups = len(self.layer.outputs), self.layer.groups
         if parts is not None:
             return parts.shape[0] * parts.shape[1] ** 2
+        groups = self.layer.groups
+        outputs = self.weight.shape[1] * groups if self.layer.kind == "conv_transpose" else len(self.weight)
         features = self.weight.numel() // outputs
         return groups * features * (features + outputs // groups)
 
@@ -151,7 +153,7 @@ class _Reader:
             weight, channels = weight[0][parts], own[0][parts]
             varies = sum(float((w * (g @ w)).sum()) for g, w in zip(gram, weight.double(), strict=True))
         if not isfinite(varies):
-            raise ValueError(f"layer {self.layer.name!r} has NaN or infinite weights. Load good weights first.")
+            raise ValueError(f"layer {self.name!r} has NaN or infinite weights. Load good weights first.")
         weight = weight / varies**0.5 if varies > 0 else torch.zeros_like(weight)
         own_parts = zip(gram, weight, channels, strict=True)
         return [Reader(g, w, c, ridge) for g, w, c in own_parts if bool((c >= 0).any())]
@@ -160,13 +162,16 @@ class _Reader:
 def _readers(graph: ChannelGraph, names: Sequence[str]) -> dict[str, list[_Reader]]:
     """Return the layers with weights that read some groups' channels; of several with the same weights the first."""
     modules = dict(graph.model.named_modules())
-    found: dict[str, dict[int, _Reader]] = {name: {} for name in names}
+    found: dict[str, dict[tuple, _Reader]] = {name: {} for name in names}
     for layer in graph.layers:
-        if layer.kind in PRODUCERS and not layer.depthwise:
-            weight = tensor_of(modules[layer.name], "weight")
+        if layer.kind not in READERS or layer.depthwise:
+            continue
+        for part in names_of(layer):
+            weight = own_tensors(modules, part)["weight"]
+            key = (weight.data_ptr(), weight.shape)
             for name in graph.groups_of(layer.inputs):
                 if name in found:
-                    found[name].setdefault(id(weight), _Reader(layer, weight))
+                    found[name].setdefault(key, _Reader(part, layer, weight))
     return {name: list(layers.values()) for name, layers in found.items() if layers}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -116,6 +117,40 @@ def test_scores_are_the_shares_that_lstsq_cannot_make_up_for(name: str):
                 if layer.name in graph[group].consumers
             ]
             assert_allclose(float(found[channel]), sum(lost), rtol=1e-4)  # sums in float32 against float64
+
+
+def test_each_projection_of_an_attention_is_a_reader():
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        x = m.embed(x)
+        return m.fc(m.attention(x, x.tanh(), x.exp())[0].mean(1))
+
+    layers = {"embed": nn.Linear(6, 12), "attention": nn.MultiheadAttention(12, 4, batch_first=True)}
+    torch.manual_seed(0)
+    tokens = torch.randn(48, 7, 6)
+    model = busy(Model(forward, layers | {"fc": nn.Linear(12, 3)})).eval()
+    graph = fl.trace(model, tokens[:2])
+    read: dict[str, Tensor] = {}
+    model.attention.register_forward_hook(lambda _, args, out: read.update(zip("qkv", args, strict=True)))
+    with torch.no_grad():
+        model(tokens)
+        last = copy.deepcopy(model.attention)  # with nothing done after it: what its last projection reads
+        last.out_proj.weight.copy_(torch.eye(12))
+        last.out_proj.bias.zero_()
+        read["o"] = last(*(read[key] for key in "qkv"))[0]
+    weights = dict(zip("qkv", model.attention.in_proj_weight.chunk(3), strict=True))
+    weights["o"] = model.attention.out_proj.weight
+    found = fl.score(graph, Reconstruction([tokens], samples=48))["embed"]
+    order = found.argsort().tolist()
+    for count in range(1, 5):
+        stay = np.repeat(~np.isin(np.arange(4), order[:count]), 3)
+        lost = 0.0
+        for key, weight in weights.items():
+            rows, w = read[key].detach().double().flatten(0, 1).numpy(), weight.detach().double().numpy().T
+            rows = rows - rows.mean(0)
+            held = np.concatenate([rows, (1e-3 * np.square(rows).sum(0).mean()) ** 0.5 * np.eye(12)])
+            best = np.linalg.lstsq(held[:, stay], held @ w, rcond=None)[0]
+            lost += np.square(held @ w - held[:, stay] @ best).sum() / np.square(rows @ w).sum()
+        assert_allclose(float(found[order[count - 1]]), lost, rtol=1e-4)
 
 
 def test_few_pictures_are_split_by_position():
