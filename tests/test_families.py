@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -33,15 +34,22 @@ def convnext_v2() -> nn.Module:
     return timm.create_model("convnextv2_atto", num_classes=7)
 
 
+def vision_transformer() -> nn.Module:
+    return torchvision.models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=4, hidden_dim=64, mlp_dim=128, num_classes=7
+    )
+
+
 @pytest.mark.parametrize(
-    ("build", "group", "unit"),
+    ("build", "group", "unit", "most"),
     [
-        pytest.param(deit, "blocks.0.attn.qkv", 64, marks=pytest.mark.slow),
-        pytest.param(swin, "layers.0.blocks.1.attn.qkv", 8, marks=pytest.mark.slow),
-        pytest.param(convnext_v2, "stages.0.blocks.0.mlp.fc1", 1, marks=pytest.mark.slow),
+        pytest.param(vision_transformer, "conv_proj", 16, 0.9),  # half of the stream goes, of noise
+        pytest.param(deit, "blocks.0.attn.qkv", 64, 0.7, marks=pytest.mark.slow),
+        pytest.param(swin, "layers.0.blocks.1.attn.qkv", 8, 0.7, marks=pytest.mark.slow),
+        pytest.param(convnext_v2, "stages.0.blocks.0.mlp.fc1", 1, 0.7, marks=pytest.mark.slow),
     ],
 )
-def test_the_whole_workbench(build: Callable[[], nn.Module], group: str, unit: int, tmp_path: Path):
+def test_the_whole_workbench(build: Callable[[], nn.Module], group: str, unit: int, most: float, tmp_path: Path):
     torch.manual_seed(0)
     model = alive(build(), PICTURES[:1])
     data = TensorDataset(PICTURES, torch.arange(64) % 7)
@@ -57,7 +65,7 @@ def test_the_whole_workbench(build: Callable[[], nn.Module], group: str, unit: i
     assert graph.cost(plan).macs <= 0.6 * graph.cost().macs
     whole, cut = outputs_of(model, PICTURES)[0], outputs_of(fl.prune(graph, plan), PICTURES)[0]
     repaired = fl.repair(graph, plan, task, samples=64, progress=False)
-    assert error(repaired, whole) < 0.7 * float((cut - whole).norm())
+    assert error(repaired, whole) < most * float((cut - whole).norm())
     fl.save(repaired, tmp_path / "small.safetensors")
     again = fl.load(tmp_path / "small.safetensors", model=build())
     assert torch.equal(outputs_of(again, PICTURES)[0], outputs_of(repaired, PICTURES)[0])

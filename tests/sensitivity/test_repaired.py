@@ -12,8 +12,9 @@ from torch.utils.data import TensorDataset
 import fpgmlab as fl
 from fpgmlab.common.inputs import inputs_of
 from fpgmlab.sensitivity.replay.consumers import holding
-from fpgmlab.sensitivity.replay.points import points
+from fpgmlab.sensitivity.replay.points import Point, points
 from fpgmlab.sensitivity.replay.refits import Refits
+from tests.recovery.repairing.test_attention import made
 from tests.sensitivity.small import normed_model, normed_task, run, same, stop_after
 
 REPAIR = {"repair": True, "repair_samples": 50}
@@ -53,6 +54,43 @@ def test_other_ways_give_the_same(graph: fl.ChannelGraph, curves: fl.Curves, opt
         assert others.frame[column].to_numpy() == pytest.approx(
             curves.frame[column].to_numpy(), rel=allowed, abs=allowed
         )
+
+
+@pytest.mark.parametrize("name", ["vision", "decoder", "encoder, b=False, n=True", "encoder, b=True, n=False"])
+def test_attentions_of_torch_are_repaired_as_surgery_is(name: str):
+    graph, _, inputs = made(name)
+    data = TensorDataset(inputs(64, 1), torch.arange(64) % 5)
+    task = fl.tasks.Classification(train=data, val=data, classes=[str(i) for i in range(5)])
+    scores, options = fl.score(graph), {"ratios": (0.25, 0.5), "multiple": 1, "max_samples": 32, "progress": False}
+    options |= {"metrics": ["kl"], "repair_samples": 64}
+    plain, repaired, cut = (
+        fl.sweep(graph, scores, task, repair=repair, surgery=surgery, **options)
+        for repair, surgery in ((False, False), (True, False), (True, True))
+    )
+    grid = points(graph, scores, (0.25, 0.5), 1)
+    refits = Refits(graph, grid, inputs_of(task, 64))
+    assert refits.read()
+    heads = [point for point in grid if graph[point.group].unit_name == "head"]
+    assert heads
+    batch = data.tensors[0][:32]
+    for point in grid:
+        with holding(graph.model, refits.tensors(point)):
+            small = fl.prune(graph, point.plan).eval()
+        with torch.no_grad():
+            whole, made_of = (network(batch).log_softmax(1) for network in (graph.model, small))
+        by_hand = float((whole.exp() * (whole - made_of)).sum(1).mean())
+        for curves in (repaired, cut):
+            assert value(curves, point) == pytest.approx(by_hand, rel=1e-3, abs=1e-6)
+    for point in heads:
+        changed = refits.tensors(point)
+        for layer in graph.layers:
+            if layer.kind == "in_projection":
+                assert {f"{layer.name}.in_proj_weight", f"{layer.name}.in_proj_bias"} <= set(changed)
+        assert value(repaired, point) < value(plain, point)
+
+
+def value(curves: fl.Curves, point: Point) -> float:
+    return curves.frame.set_index(["group", "kept"])["value"][point.group, point.kept]
 
 
 def test_repaired_points_lose_less(graph: fl.ChannelGraph, fashion: fl.tasks.Classification):
