@@ -14,7 +14,8 @@ from fpgmlab.common.inputs import inputs_of
 from fpgmlab.criteria.rules import GraphCriterion, check_numbers
 from fpgmlab.errors import few
 from fpgmlab.geometry.elimination import Reader, eliminate
-from fpgmlab.geometry.least_squares import USUAL, Moments
+from fpgmlab.geometry.least_squares import USUAL
+from fpgmlab.geometry.moments import Moments
 from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import READERS, Layer

@@ -1,120 +1,20 @@
-"""Least squares from second moments: sums over equations that are gathered in parts and solved at the end."""
+"""Least squares from equations that are gathered in parts and solved at the end, with a ridge."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from fpgmlab.geometry.moments import Moments
+from fpgmlab.geometry.rows import Rows
+
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # relative to the mean diagonal; the search starts at `USUAL`
 USUAL = 1e-3
-BLOCK = 54  # features that are multiplied at once, at least
 ROUNDING = 1e-13  # of a mean square in float64: variances below are none
 
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Sums over equations ``a @ w + b = y``, of several independent systems of one size side by side.
-
-    Attributes
-    ----------
-    count : int
-        How many equations.
-    a, y : Tensor, (systems, features), (systems, targets)
-        Sums of both sides.
-    aa, ay : Tensor, (systems, features, features), (systems, features, targets)
-        Sums of their products.
-    yy : Tensor, (systems, targets)
-        Sums of the squared targets.
-    """
-
-    count: int
-    a: Tensor
-    y: Tensor
-    aa: Tensor
-    ay: Tensor
-    yy: Tensor
-
-    @classmethod
-    def of(cls, a: Tensor, y: Tensor, exact: bool = False) -> Moments:
-        """Return the sums of some equations, in float64.
-
-        Parameters
-        ----------
-        a, y : Tensor, (systems, equations, features), (systems, equations, targets)
-        exact : bool
-            Multiply in float64 as well; else in the precision that the equations have, in parts.
-        """
-        if exact:
-            a, y = a.double(), y.double()
-        # About a point among them: products of what is far from zero would lose digits.
-        a0, y0 = _near(a), _near(y)
-        a, y, n = a - a0, y - y0, a.shape[1]
-        sums = (a.sum(1), y.sum(1), _gram(a), a.transpose(1, 2) @ y, (y * y).sum(1))
-        da, dy, aa, ay, yy = (part.double() for part in sums)
-        a0, y0 = a0.squeeze(1).double(), y0.squeeze(1).double()
-        aa = aa + _outer(a0, da) + _outer(da, a0) + n * _outer(a0, a0)
-        ay = ay + _outer(a0, dy) + _outer(da, y0) + n * _outer(a0, y0)
-        return cls(n, da + n * a0, dy + n * y0, aa, ay, yy + 2 * y0 * dy + n * y0 * y0)
-
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(
-            self.count + other.count, self.a + other.a, self.y + other.y, self.aa + other.aa, self.ay + other.ay,
-            self.yy + other.yy,
-        )  # fmt: skip
-
-    def with_targets(self, parts: Iterable[tuple[Tensor, Tensor]], exact: bool = False) -> Moments:
-        """Return the sums of the same equations with other targets.
-
-        Parameters
-        ----------
-        parts : iterable of (a, y)
-            The equations, as in `of`, all of them.
-        exact : bool
-            Multiply in float64.
-        """
-        y, ay, yy = torch.zeros_like(self.y), torch.zeros_like(self.ay), torch.zeros_like(self.yy)
-        y0 = None
-        for rows, made in parts:
-            rows, made = (rows.double(), made.double()) if exact else (rows, made)
-            y0 = _near(made) if y0 is None else y0  # one for all: their sum of `a` is known
-            made = made - y0
-            y += made.sum(1).double()
-            ay += (rows.transpose(1, 2) @ made).double()
-            yy += (made * made).sum(1).double()
-        if y0 is None:
-            return Moments(self.count, self.a, y, self.aa, ay, yy)
-        y0, n = y0.squeeze(1).double(), self.count
-        return Moments(n, self.a, y + n * y0, self.aa, ay + _outer(self.a, y0), yy + 2 * y0 * y + n * y0 * y0)
-
-    def finite(self) -> bool:
-        """Tell whether all sums are numbers."""
-        return all(bool(torch.isfinite(part).all()) for part in (self.aa, self.ay, self.yy))
-
-
-def _gram(a: Tensor) -> Tensor:
-    """Return the products of all features with all, (systems, features, features); not all are computed twice."""
-    at, features = a.transpose(1, 2), a.shape[2]
-    if features < 2 * BLOCK:
-        return at @ a
-    size = max(BLOCK, -(-features // 4))
-    found = a.new_empty(len(a), features, features)
-    for first in range(0, features, size):
-        last = first + size
-        found[:, first:last, first:] = at[:, first:last] @ a[:, :, first:]
-        found[:, last:, first:last] = found[:, first:last, last:].transpose(1, 2)
-    return found
-
-
-def _near(values: Tensor) -> Tensor:
-    """Return a point near the values of each system, (systems, 1, dim)."""
-    return values[:, :64].sum(1, keepdim=True) / max(1, min(64, values.shape[1]))
-
-
-def _outer(left: Tensor, right: Tensor) -> Tensor:
-    return left.unsqueeze(2) * right.unsqueeze(1)
+Equations = Rows | Moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +24,9 @@ class Fit:
     weight: Tensor
     offset: Tensor
 
-    def error(self, moments: Moments) -> Tensor:
+    def error(self, equations: Equations) -> Tensor:
         """Return the sum of the squared errors of each target, (systems, targets)."""
-        w, b = self.weight, self.offset
-        aw = (moments.a.unsqueeze(1) @ w).squeeze(1)
-        quadratic = (w * (moments.aa @ w)).sum(1) - 2 * (w * moments.ay).sum(1)
-        return quadratic + moments.yy + 2 * b * (aw - moments.y) + moments.count * b * b
+        return equations.error(self.weight, self.offset)
 
 
 class Solver:
@@ -140,45 +37,47 @@ class Solver:
 
     Parameters
     ----------
-    moments : Moments
-        Their left sides are factored.
+    equations : Moments or Rows
+        Their left sides are factored: in float64, with a row for each feature, or for each equation where these are
+        fewer.
     ridge : float
         >= 0.
     offset : bool
         Whether there is a constant beside the weights.
     """
 
-    def __init__(self, moments: Moments, ridge: float, offset: bool = True) -> None:
-        self._offset = offset
-        self._aa = moments.aa - _outer(moments.a, moments.a) / moments.count if offset else moments.aa
-        diagonal = self._aa.diagonal(dim1=1, dim2=2)
-        level, whole = diagonal.mean(1), moments.aa.diagonal(dim1=1, dim2=2).mean(1)
+    def __init__(self, equations: Equations, ridge: float, offset: bool = True) -> None:
+        self._equations, self._offset = equations, offset
+        whole = equations.squares(about_mean=False)
+        level = equations.squares(about_mean=True) if offset else whole
         # What varies by no more than rounding, as after a layer norm of one channel, is constant: weights stay.
         strength = torch.where(level > ROUNDING * whole, ridge * level, whole)
         strength = strength.clamp_min(torch.finfo(torch.float64).tiny)
-        left = self._aa + torch.diag_embed(strength.unsqueeze(1).expand_as(diagonal))
+        left = equations.gram(offset).clone()
+        left.diagonal(dim1=1, dim2=2).add_(strength.unsqueeze(1))
         self._factor, failed = torch.linalg.cholesky_ex(left)
-        self._inverse = _pseudo_inverse(left) if bool(failed.any()) else None
+        # Equations about their mean depend on each other, which rounding hides where there is no ridge.
+        singular = bool(failed.any()) or (isinstance(equations, Rows) and ridge < ROUNDING)
+        self._inverse = _pseudo_inverse(left) if singular else None
 
-    def solve(self, moments: Moments, start: Tensor) -> Fit:
+    def solve(self, equations: Equations, start: Tensor) -> Fit:
         """Return the solution for equations of the same left side, in float64.
 
         Parameters
         ----------
-        moments : Moments
+        equations : Moments or Rows
         start : Tensor, (systems, features, targets)
             What the ridge draws towards. Directions of which the equations tell nothing keep it.
         """
-        start, ay = start.double(), moments.ay
+        start = start.double()
+        weight = start + self._equations.step(equations, start, self._offset, self._solved)  # type: ignore[arg-type]
+        b = torch.zeros_like(equations.y)
         if self._offset:
-            ay = ay - _outer(moments.a, moments.y) / moments.count
-        right = ay - self._aa @ start
-        step = torch.cholesky_solve(right, self._factor) if self._inverse is None else self._inverse @ right
-        weight = start + step
-        b = torch.zeros_like(moments.y)
-        if self._offset:
-            b = (moments.y - (moments.a.unsqueeze(1) @ weight).squeeze(1)) / moments.count
+            b = (equations.y - (self._equations.a.unsqueeze(1) @ weight).squeeze(1)) / equations.count
         return Fit(weight, b)
+
+    def _solved(self, right: Tensor) -> Tensor:
+        return torch.cholesky_solve(right, self._factor) if self._inverse is None else self._inverse @ right
 
 
 def _pseudo_inverse(matrices: Tensor) -> Tensor:
@@ -189,13 +88,13 @@ def _pseudo_inverse(matrices: Tensor) -> Tensor:
     return (vectors * inverse.unsqueeze(1)) @ vectors.transpose(1, 2)
 
 
-def solve(moments: Moments, start: Tensor, ridge: float, offset: bool = True) -> Fit:
+def solve(equations: Equations, start: Tensor, ridge: float, offset: bool = True) -> Fit:
     """Return the least squares solution with a ridge towards weights that are there; see `Solver`."""
-    return Solver(moments, ridge, offset).solve(moments, start)
+    return Solver(equations, ridge, offset).solve(equations, start)
 
 
 def best_ridge(
-    moments: Moments, held: Moments, start: Tensor, offset: bool, importance: Tensor
+    equations: Equations, held: Equations, start: Tensor, offset: bool, importance: Tensor
 ) -> tuple[float, Solver, Fit]:
     """Return the ridge of the least error on held-out equations, with its solver and solution.
 
@@ -204,24 +103,25 @@ def best_ridge(
 
     Parameters
     ----------
-    moments, held : Moments
+    equations, held : Moments or Rows
         To solve, and to judge.
     start, offset
         As for `Solver`.
     importance : Tensor, (systems, targets)
         Factors of the squared errors.
     """
-    tried: dict[int, tuple[Solver, Fit]] = {}
+    tried: dict[int, tuple[float, Solver, Fit]] = {}
 
     def error(i: int) -> float:
         if i not in tried:
-            solver = Solver(moments, RIDGES[i], offset)
-            tried[i] = (solver, solver.solve(moments, start))
-        return float((tried[i][1].error(held) * importance).sum())
+            solver = Solver(equations, RIDGES[i], offset)
+            fit = solver.solve(equations, start)
+            tried[i] = (float((fit.error(held) * importance).sum()), solver, fit)
+        return tried[i][0]
 
     best = RIDGES.index(USUAL)
     while True:
         found = min((i for i in (best, best - 1, best + 1) if 0 <= i < len(RIDGES)), key=error)
         if found == best:
-            return (RIDGES[best], *tried[best])
+            return RIDGES[best], *tried[best][1:]
         best = found

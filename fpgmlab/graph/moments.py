@@ -13,7 +13,7 @@ from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import left_as_it_is
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode
-from fpgmlab.geometry.least_squares import Moments
+from fpgmlab.geometry.moments import Moments
 from fpgmlab.graph.calls import LayerCall
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.following import Following

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpgmlab.geometry.least_squares import RIDGES, Fit, Moments, Solver, best_ridge, solve
+from fpgmlab.geometry.least_squares import RIDGES, Fit, Solver, best_ridge, solve
+from fpgmlab.geometry.moments import Moments
 
 
 def equations(seed: int = 0, n: int = 60, features: int = 7, targets: int = 3, systems: int = 2, dtype=torch.float64):

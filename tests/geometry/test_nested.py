@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fpgmlab.geometry.least_squares import Moments, solve
+from fpgmlab.geometry.least_squares import solve
+from fpgmlab.geometry.moments import Moments
 from fpgmlab.geometry.nested import nested_fits
 
 COUNTS = (1, 4, 9, 12)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from fpgmlab.geometry.least_squares import ROUNDING, Fit, Moments, Solver, best_ridge
+from fpgmlab.geometry.least_squares import ROUNDING, Equations, Fit, Solver, best_ridge
+from fpgmlab.geometry.rows import gathered
 from fpgmlab.graph.calls import LayerCall, from_matrix
 from fpgmlab.recovery.repairing.activations import Activation
 
@@ -17,17 +18,17 @@ ROUNDS = 2  # of fitting anew to what an activation makes of it
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """The second moments of a layer's equations: those that are solved, and held-out ones."""
+    """A layer's equations, as their second moments where they are many: those that are solved, and held-out ones."""
 
-    train: Moments
-    held: Moments
+    train: Equations
+    held: Equations
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(self.train + other.train, self.held + other.held)
 
 
 def sums_of(call: LayerCall, targets: Tensor, places: Tensor, used: int, exact: bool) -> Sums:
-    """Return the second moments of some of a layer's equations.
+    """Return some of a layer's equations, or their second moments where they are many.
 
     Parameters
     ----------
@@ -45,10 +46,8 @@ def sums_of(call: LayerCall, targets: Tensor, places: Tensor, used: int, exact: 
 
 
 def sums_of_rows(rows: Tensor, targets: Tensor, used: int, exact: bool) -> Sums:
-    """Return the second moments of equations: (groups, places, features) and (groups, places, outputs of a group)."""
-    return Sums(
-        Moments.of(rows[:, :used], targets[:, :used], exact), Moments.of(rows[:, used:], targets[:, used:], exact)
-    )
+    """Return what is solved of equations: (groups, places, features) and (groups, places, outputs of a group)."""
+    return Sums(gathered(rows[:, :used], targets[:, :used], exact), gathered(rows[:, used:], targets[:, used:], exact))
 
 
 def wide(tensor: Tensor) -> Tensor:

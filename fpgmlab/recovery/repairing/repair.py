@@ -73,7 +73,7 @@ def repair(
     on_layer : callable, optional
         Called after each layer with its row of the report, and ``"layers"``: how many there are in all.
     progress : bool
-        Show a progress bar.
+        Show a progress bar, and say when a layer is the first with fewer equations than unknowns.
 
     Returns
     -------

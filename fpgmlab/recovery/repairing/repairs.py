@@ -99,7 +99,7 @@ class Repairs:
             self._begin_with(start, pruned)
         cuts, options = self._cuts(plan, pruned), self._options
         made_from = _made_from(self._graph.model, plan, self._batches, options) if path is not None else {}
-        store, ask = Progress(path, made_from), _asking(stop)
+        store, ask, short = Progress(path, made_from), _asking(stop), ""
         alike = functions_of(pruned, list(cuts), self._graph.example_input) == self._functions
         rows: list[dict[str, Any]] = []
         layers = list(cuts)  # those that run, as soon as that is known
@@ -114,6 +114,8 @@ class Repairs:
                     for row in finished:
                         rows.append(row)
                         bar.update()
+                        if progress and not short and (short := _short_of_equations(row)):
+                            bar.write(short)
                         if on_layer is not None:
                             on_layer(row | {"layers": len(layers)})
             except KeyboardInterrupt:
@@ -192,6 +194,16 @@ def _check_runs(model: nn.Module, batches: list[object], graph: ChannelGraph) ->
             f"{type(model).__name__} gives different outputs for the same input in eval mode: nobody can say what its "
             "layers shall give. Make it deterministic (dropout that does not look at self.training?)."
         )
+
+
+def _short_of_equations(row: Mapping[str, Any]) -> str:
+    """Return what is to be said of a layer with fewer equations than unknowns, nothing of others."""
+    if row["equations"] >= row["unknowns"]:
+        return ""
+    return (
+        f"repair: {row['layer']!r} has {row['equations']} equations for {row['unknowns']} unknowns: what these "
+        "pictures leave open stays as cut. More pictures (samples=) say more; fl.repair_report names all such layers."
+    )
 
 
 def _made_from(model: nn.Module, plan: Plan, batches: list[object], options: Options) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import left_as_it_is
 from fpgmlab.common.modules import device_of, eval_mode, split_name, tensor_of
-from fpgmlab.geometry.least_squares import Moments
+from fpgmlab.geometry.moments import Moments
 from fpgmlab.geometry.nested import nested_fits
 from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph

@@ -441,3 +441,17 @@ def test_what_a_network_keeps_of_a_pass_is_of_that_pass():
     assert same(found, expected)
     assert keeping.taken == []
     assert not hasattr(keeping, "features")
+
+
+def test_fewer_equations_than_unknowns_are_told_at_once_and_once(capsys):
+    graph, plan = cut(Small())
+    few = fl.repair(graph, plan, batches(4, 4), samples=4, progress=True)
+    report = repair_report(few)
+    short = report[report.equations < report.unknowns]
+    told = [line for line in capsys.readouterr().out.splitlines() if "unknowns" in line]
+    assert len(told) == 1
+    first = short.iloc[0]
+    assert f"{first.layer!r} has {first.equations} equations for {first.unknowns} unknowns" in told[0]
+    fl.repair(graph, plan, batches(4, 4), samples=4, progress=False)
+    fl.repair(graph, plan, batches(64), samples=64, progress=True)  # enough of them
+    assert "unknowns" not in capsys.readouterr().out
