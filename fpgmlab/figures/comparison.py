@@ -22,7 +22,8 @@ _LABELS = {
     "time": "time that remains",
     "ms": "milliseconds of one call",
 }
-_APART = 1.6  # points between methods that stand at the same cost
+_APART = 1.6  # points between methods at one nominal budget
+_SIDE_BY_SIDE = "side by side: at the same cost"
 _NARROWEST = 1.6  # inches of a panel
 
 
@@ -38,8 +39,10 @@ def comparison(
 ) -> Figure:
     """Show a value of several methods over its cost, with intervals: what a paper's main figure shows.
 
-    Methods at the same cost stand a little apart from each other, so that their intervals are seen. Each has its own
-    colour, marker and dashes, the same ones in all figures (`fpgmlab.figures.looks`).
+    Each point stands at its cost. Only where a panel has nothing but nominal budgets, each of them the same for several
+    methods, these stand a little apart, so that their intervals are seen: around a grey line at the budget, the only
+    place with a tick; the legend says so. Each method has its own colour, marker and dashes, the same ones in all
+    figures (`fpgmlab.figures.looks`).
 
     Parameters
     ----------
@@ -89,14 +92,17 @@ def comparison(
             across,
             squeeze=False,
         )
-        endless = False
+        endless, budgets = False, x == "macs" and not diagonal
+        beside = {name: budgets and is_nominal(part) for name, part in parts.items()}
         for axis, (name, part) in zip(axes.ravel(), parts.items(), strict=False):
-            endless |= _draw(figure, axis, part, x, found)
+            endless |= _draw(figure, axis, part, x, found, _apart(part) if beside[name] else 0.0)
             if whole.get(name) is not None:
                 axis.axhline(float(whole[name] or 0), color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
             if diagonal:
                 axis.axline((0, 0), slope=1, color="0.25", lw=0.7, ls=(0, (3, 2)), zorder=1)
             _scale(axis, part, x)
+            if beside[name]:
+                _name_budgets(axis, sorted(set(part[x])))
             if diagonal:  # the same in all panels, from zero
                 axis.set(xlim=(0, 1.06 * frame[x].max()), ylim=(0, 1.06 * frame["value"].max()))
             axis.set_title(name)
@@ -112,6 +118,8 @@ def comparison(
             handles.append(mark("hollow: unpruned network", "0.4", mfc="white", markersize=4.2, mew=0.8))
         if diagonal:
             handles.append(_dashed("as promised"))
+        if any(beside.values()):
+            handles.append(Line2D([], [], ls="none", marker="|", color="0.75", markersize=8, label=_SIDE_BY_SIDE))
         if endless:
             handles.append(endless_intervals())
         legend_above(figure, handles, handlelength=2.4)
@@ -126,12 +134,34 @@ def _across(width: float, count: int) -> int:
     return max(1, min(count, int(width / _NARROWEST)))
 
 
-def _draw(figure: Figure, axis: Axes, part: pd.DataFrame, x: str, found: Mapping[str, Look]) -> bool:
-    """Draw one panel; return whether an interval has no end."""
+def is_nominal(part: pd.DataFrame) -> bool:
+    """Return whether all costs are budgets that several methods have in common, to the last digit.
+
+    Parameters
+    ----------
+    part : pandas.DataFrame
+        A panel's rows: ``macs``, ``method``.
+    """
+    return all(len(set(at["method"])) > 1 for _, at in part.groupby("macs"))
+
+
+def _apart(part: pd.DataFrame) -> float:
+    """Return how many points apart methods at one budget stand; where there is but one there is room."""
+    return _APART if len(set(part["macs"])) > 1 else 4 * _APART
+
+
+def _name_budgets(axis: Axes, budgets: list[float]) -> None:
+    for budget in budgets:
+        axis.axvline(budget, color="0.85", lw=0.7, zorder=0.5)
+    axis.set_xticks(budgets)
+    if any(abs(100 * budget - round(100 * budget)) > 1e-6 for budget in budgets):
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+
+
+def _draw(figure: Figure, axis: Axes, part: pd.DataFrame, x: str, found: Mapping[str, Look], apart: float) -> bool:
+    """Draw one panel, methods so many points apart; return whether an interval has no end."""
     endless = False
     here = [name for name in found if (part["method"] == name).any()]
-    crowded = part[x].round(2).duplicated().any()
-    apart = 0.0 if not crowded else _APART if len(set(part[x])) > 1 else 4 * _APART
     for number, name in enumerate(here):
         own, look = part[part["method"] == name].sort_values(x), found[name]
         shift = (number - (len(here) - 1) / 2) * apart / 72

@@ -23,7 +23,8 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
     """Show the points that pruned networks lack to the unpruned one over the seconds of their recovery.
 
     Each dot is one network, recovered to the end of its schedule: dots of one way and duration are seeds, the line
-    goes through their means. The seconds are on a logarithmic scale, and so are the points beyond one.
+    goes through their means. The seconds are on a logarithmic scale, and so are the points beyond one; no seconds at
+    all stand at the left edge, where the axis says 0.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
             _draw(axis, part, found)
             if panel:
                 axis.set_title(str(name))
-        axes[0].set_ylabel("points beside\nthe unpruned network")
+        axes[0].set_ylabel("points beside the unpruned network")
         legend_above(figure, [look.handle(way) for way, look in found.items()], handlelength=2.4)
     return figure
 
@@ -91,8 +92,9 @@ def _draw(axis: Axes, part: pd.DataFrame, found: dict[str, Look]) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
     last = spent.max() if len(spent) else 1.0
     axis.set_xlim(first * 0.45, last * 1.5)
-    axis.set_xticks([tick for tick in TIMES if first * 0.45 <= tick <= last * 1.5])
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
+    none = [first * 0.5] if (part["seconds"] <= 0).any() else []
+    axis.set_xticks(none + [tick for tick in TIMES if first * (0.9 if none else 0.45) <= tick <= last * 1.5])
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value in none else _time(value)))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("time of recovery")

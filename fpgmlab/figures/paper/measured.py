@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fpgmlab.figures.comparison import comparison
+from fpgmlab.figures.comparison import comparison, is_nominal
 from fpgmlab.figures.paper.item import Item, Missing, Request, label, stored
 from fpgmlab.figures.paper.latex import escaped, sentence
 from fpgmlab.figures.paper.sources import Sources, wilson
@@ -96,7 +96,7 @@ def accuracy_macs(request: Request) -> Item | Missing:
     figure = comparison(frame, "macs", panel="network", unpruned=unpruned or None,
                         labels=(None, "accuracy after repair"), style=request.style("page"))  # fmt: skip
     caption = "Accuracy after repair over the MACs that remain, by criterion, the same share removed from each layer."
-    caption += f" {_counted(frame['seeds'])}{_own(sources, 'repaired')}"
+    caption += f"{_beside(frame)} {_counted(frame['seeds'])}{_own(sources, 'repaired')}"
     judged = sources.study("reconstruction", "pictures").get("to_judge")
     samples = f"{judged:,} pictures, not trained on" if judged else ""
     source = sourced(sources, "reconstruction", stage="repaired", samples=samples)
@@ -115,7 +115,7 @@ def accuracy_recovered(request: Request) -> Item | Missing:
     allocations = grid(sources)
     cells = ", ".join(sorted(set(allocations["allocation"]))) if len(allocations) else "own rows"
     caption = (
-        f"Accuracy after repair and three epochs of distillation, by criterion ({cells}). "
+        f"Accuracy after repair and three epochs of distillation, by criterion ({cells}).{_beside(frame)} "
         f"Bars: 95 % intervals over test pictures and {seeds_of(frame['seeds'])}.{_own(sources, 'recovered')}"
     )
     measured = sources.study("recovery").get("measured", "")
@@ -186,8 +186,8 @@ def theory_practice(request: Request) -> Item | Missing:
     figure = comparison(frame, "macs", panel="network", labels=(None, "time that remains"), diagonal=True,
                         style=request.style("page"))  # fmt: skip
     caption = (
-        "Theory against practice: the time that remains over the MACs that remain, measured, of plans made by MACs and "
-        "by milliseconds. On the dashed line all saved MACs come back as time."
+        "Theory against practice: the time that remains over the MACs that remain, measured with one picture a call, "
+        "of plans made by MACs and by milliseconds. On the dashed line all saved MACs come back as time."
     )
     return Item(figure, frame, sentence(caption), stored(request.sources, "latency", "planning"), "latency", "page")
 
@@ -213,7 +213,7 @@ def recovery_seconds(request: Request) -> Item | Missing:
     caption = (
         "Points of test accuracy beside the unpruned network over the seconds of recovery on one core. A dot is one "
         f"network, trained to the end of its schedule; {len(frame)} of them, {_range(seeds)} seeds for each way and "
-        "length; lines go through their means. Within one point the scale is linear."
+        "length; lines go through their means. Within one point the scale is linear; no seconds stand at the left edge."
     )
     data = frame[["network", "way", "epochs", "pictures", "seed", "seconds", "points"]].reset_index(drop=True)
     measured = request.sources.study("recovery").get("measured", "")
@@ -230,6 +230,12 @@ def _range(counts: pd.Series) -> str:
 def seeds_of(counts: pd.Series) -> str:
     """Return of how many seeds, in words."""
     return "one seed" if counts.max() == 1 else f"{_range(counts)} seeds"
+
+
+def _beside(frame: pd.DataFrame) -> str:
+    """Return the sentence that says where points do not stand at their cost."""
+    moved = any(is_nominal(part) for _, part in frame.groupby("network"))
+    return " Criteria at one budget stand side by side only to be seen." if moved else ""
 
 
 def _own(sources: Sources, stage: str) -> str:
