@@ -213,8 +213,10 @@ def main() -> None:
             RESULT.write_text(json.dumps(result, indent=2) + "\n")
             print(network, error, flush=True)
             continue
-        own = fl.studies.part(f"{COMMAND} --network {network} --by {options.by}", machine=here)
-        result[key] = own | {name: row for name, row in timed(network, options.by, rows).items() if name not in own}
+        own: dict = fl.studies.part(f"{COMMAND} --network {network} --by {options.by}", machine=here)
+        own["batch"] = batch_of(network)
+        known = {*own, "note"}  # what was said of other times does not hold of these
+        result[key] = own | {name: row for name, row in timed(network, options.by, rows).items() if name not in known}
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import product
-from typing import Any
-
 import pandas as pd
 
 from fpgmlab.figures.comparison import comparison, is_nominal
 from fpgmlab.figures.paper.item import Item, Missing, Request, label, stored
 from fpgmlab.figures.paper.latex import escaped, sentence
-from fpgmlab.figures.paper.sources import Sources, wilson
+from fpgmlab.figures.paper.sources import Sources
 from fpgmlab.figures.seconds import points_over_seconds
 
 GRID = 10_000  # pictures of the trainings that compare criteria
-PICTURES = 10_000  # by which deployed networks were judged
 _WAYS = (
     *("as cut", "recalibrated", "repair", "from scratch", "trained", "repair, trained"),
     *(
@@ -26,12 +21,7 @@ _WAYS = (
         "gradual, repaired and distilled",
     ),
 )
-_PLANS = {
-    "by MACs, multiple=1": "by MACs, any number",
-    "by MACs, multiple=8": "by MACs, multiples of 8",
-    "by MACs, multiple=runtime": "by MACs, whole blocks",
-}
-_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+ORDER = ("FPGM", "reconstruction", "L2", "L1", "BN gamma", "FPGM mix")
 
 
 def after_repair(sources: Sources) -> pd.DataFrame:
@@ -74,15 +64,30 @@ def grid(sources: Sources) -> pd.DataFrame:
 
 
 def _with_own(rows: list[dict[str, object]], own: pd.DataFrame) -> pd.DataFrame:
-    """Return stored rows and one's own, FPGM and its nearest rival first."""
+    """Return stored rows and one's own, in the order of criteria."""
     parts = [pd.DataFrame(rows)] if rows else []
     if not own.empty:
         parts.append(own[["network", "method", "macs", "value", "low", "high", "seeds"]])
     if not parts:
         return pd.DataFrame()
-    order = {"FPGM": 0, "reconstruction": 1}
-    return pd.concat(parts, ignore_index=True).sort_values(
-        "method", key=lambda names: names.map(lambda name: order.get(name, 2)), kind="stable", ignore_index=True
+    return in_order(pd.concat(parts, ignore_index=True), "method")
+
+
+def in_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return rows in the order that criteria have in all figures and tables: one's own next to last, random last.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    column : str
+        Which says the criterion.
+    """
+    order = {name: number for number, name in enumerate(ORDER)}
+    return frame.sort_values(
+        column,
+        key=lambda names: names.map(lambda name: order.get(label(name), len(order) + (name == "random"))),
+        kind="stable",
+        ignore_index=True,
     )
 
 
@@ -123,73 +128,12 @@ def accuracy_recovered(request: Request) -> Item | Missing:
     return Item(figure, frame, sentence(caption), source, "recovery", width)
 
 
-def accuracy_ms(request: Request) -> Item | Missing:
-    parts = {
-        network: found for _, network, found in deployed(request.sources) if "accuracy" in found["repaired"]["int8"]
-    }
-    rows = []
-    for network, found in parts.items():
-        for state, kind, (runtime, name) in product(("unpruned", "repaired"), found["unpruned"], _RUNTIMES.items()):
-            here = found[state][kind]
-            if f"ms in {runtime}" in here:
-                low, high = wilson(here["accuracy"], PICTURES)
-                row: dict[str, object] = {
-                    "network": f"{network}-fashion",
-                    "method": f"{name}, {'INT8' if 'int8' in kind else kind}",
-                }
-                row |= {"ms": here[f"ms in {runtime}"], "value": here["accuracy"], "low": low, "high": high}
-                rows.append(row | {"macs": found["macs"] if state == "repaired" else 1.0, "open": state == "unpruned"})
-    frame = pd.DataFrame(rows)
-    own = request.sources.mine("repaired")
-    if not own.empty and own["ms"].notna().any():
-        own = own[own["ms"].notna()].assign(open=False).drop(columns=["stage", "seeds"])
-        frame = own if frame.empty else pd.concat([frame, own], ignore_index=True)
-    if frame.empty:
-        return Missing("no study 'quantization' and no rows of your own with ms")
-    figure = comparison(frame, "ms", panel="network", style=request.style("page"))
-    caption = (
-        "Accuracy over the milliseconds of one call: unpruned (hollow) and pruned and repaired (full), in float32 and "
-        "INT8, in two runtimes. Bars: 95 % intervals over the pictures of one network (Wilson)."
-    )
-    notes = [f"{network}: {found['note']}" for network, found in parts.items() if "note" in found]
-    keys = [part for part, network, _ in deployed(request.sources) if network in parts][:1]
-    source = sourced(request.sources, "quantization", *keys, stage="repaired", samples="; ".join(notes))
-    return Item(figure, frame, sentence(caption), source, "quantization", "page")
-
-
-def deployed(sources: Sources) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield key, network and contents of each setting that was deployed; timed on a quiet machine, if one was."""
-    study = sources.study("quantization")
-    there = [(part, part.partition(",")[0], found) for part, found in study.items() if "unpruned" in found]
-    quiet = {network for _, network, found in there if "note" not in found}
-    for part, network, found in there:
-        if "note" not in found or network not in quiet:
-            yield part, network, found
-
-
 def sourced(sources: Sources, name: str, *keys: str, stage: str, samples: str = "") -> str:
     """Return where a figure's numbers come from that a study has, or who calls, or both."""
     told = [stored(sources, name, *keys, samples=samples, note=False)] if sources.study(name) else []
     if not sources.mine(stage).empty:
         told.append(f"{escaped(', '.join(dict.fromkeys(sources.mine(stage)['method'])))}: own measurements.")
     return " ".join(told)
-
-
-def theory_practice(request: Request) -> Item | Missing:
-    rows = pd.DataFrame(request.sources.study("latency", "planning").get("rows", []))
-    if rows.empty:
-        return Missing("no study 'latency'")
-    frame = rows[rows["batch"] == 1].assign(
-        method=[_PLANS.get(plan, "by milliseconds") for plan in rows["plan"][rows["batch"] == 1]]
-    )
-    frame = frame.rename(columns={"time": "value"})[["network", "method", "plan", "macs", "value", "predicted time"]]
-    figure = comparison(frame, "macs", panel="network", labels=(None, "time that remains"), diagonal=True,
-                        style=request.style("page"))  # fmt: skip
-    caption = (
-        "Theory against practice: the time that remains over the MACs that remain, measured with one picture a call, "
-        "of plans made by MACs and by milliseconds. On the dashed line all saved MACs come back as time."
-    )
-    return Item(figure, frame, sentence(caption), stored(request.sources, "latency", "planning"), "latency", "page")
 
 
 def recovery_seconds(request: Request) -> Item | Missing:

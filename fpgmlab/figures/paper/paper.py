@@ -17,13 +17,12 @@ from fpgmlab.figures.paper.computed import agreement, detections, ratios, sensit
 from fpgmlab.figures.paper.item import Item, Maker, Missing, Request
 from fpgmlab.figures.paper.measured import (
     accuracy_macs,
-    accuracy_ms,
     accuracy_recovered,
     recovery_seconds,
-    theory_practice,
 )
 from fpgmlab.figures.paper.sources import Results, sources
 from fpgmlab.figures.paper.tables import budgets, criteria, deployment, detector, recovered
+from fpgmlab.figures.paper.timed import accuracy_ms, theory_practice
 from fpgmlab.figures.style import VENUES, style
 
 PRINTED = tuple(venue for venue in VENUES if venue != "screen")

@@ -11,8 +11,9 @@ import pandas as pd
 
 from fpgmlab.figures.paper.item import Item, Missing, Request, label, stored
 from fpgmlab.figures.paper.latex import escaped, parted, plus_minus, sentence, share, spanned, tabular
-from fpgmlab.figures.paper.measured import PICTURES, after_repair, deployed, grid, seeds_of, sourced
+from fpgmlab.figures.paper.measured import after_repair, grid, in_order, seeds_of, sourced
 from fpgmlab.figures.paper.sources import interval, wilson
+from fpgmlab.figures.paper.timed import PICTURES, deployed, is_busy, is_earlier
 
 _SHORT = {"repair": "repair", "repair, trained": "+ training", "repair, distilled": "+ distillation"}
 
@@ -45,6 +46,7 @@ def recovered(request: Request) -> Item | Missing:
     rows = rows[rows["way"].isin(_SHORT)] if len(rows) else rows
     if rows.empty:
         return Missing("no criteria compared after training in study 'recovery'")
+    rows = in_order(rows, "criterion")
     keys = ["network", "allocation", "macs", "criterion"]
     cells = []
     for setting, part in rows.groupby(keys, sort=False):
@@ -102,6 +104,7 @@ def budgets(request: Request) -> Item | Missing:
 def deployment(request: Request) -> Item | Missing:
     rows = []
     for _, network, found in deployed(request.sources):
+        told = {"batch": found.get("batch"), "earlier": is_earlier(network, found), "busy": is_busy(found)}
         for state, kind in product(("unpruned", "repaired"), ("float32", "int8")):
             here, other = found[state][kind], found[state]["float32" if kind == "float32" else "int8 of NNCF"]
             metric = "accuracy" if "accuracy" in here else "map50"
@@ -109,31 +112,38 @@ def deployment(request: Request) -> Item | Missing:
             row = {"network": network, "state": state, "macs": found["macs"] if state == "repaired" else 1.0}
             row |= {"format": "INT8" if kind == "int8" else kind, "kB": here["bytes"] / 1000, "metric": metric}
             row |= {"onnxruntime": here["ms in onnxruntime"], "openvino": other["ms in openvino"]}
-            rows.append(row | {"value": here[metric], "low": low, "high": high, "note": found.get("note", "")})
+            row |= dict.fromkeys(("onnxruntime", "openvino"), np.nan) if told["busy"] else {}
+            rows.append(row | {"value": here[metric], "low": low, "high": high} | told)
     if not rows:
         return Missing("no study 'quantization'")
     frame = pd.DataFrame(rows)
-    busy = frame["note"] != ""
     cells = frame.assign(
-        network=frame["network"].where(~busy, frame["network"] + "*"),
+        network=frame["network"].where(~frame["earlier"], frame["network"] + "†"),
         macs=frame["macs"].map(share),
         value=[_percent(row) for row in frame.to_dict("records")],
         kB=frame["kB"].map("{:,.0f}".format),
-        **{name: frame[name].map("{:.1f}".format) for name in ("onnxruntime", "openvino")},
+        **{
+            name: frame[name].map("{:.1f}".format).where(frame[name].notna(), "--")
+            for name in ("onnxruntime", "openvino")
+        },
     )
     shown = ["state", "macs", "format", "kB", "onnxruntime", "openvino", "value"]
-    heads = [["network", "", "MACs", "", "kB", "ONNX Runtime", "OpenVINO", r"\%"]]
-    tex = tabular("llrlrrrr", heads, parted(cells, "network", shown))
+    heads = [["network", "state", "MACs", "format", "kB", "ONNX Runtime", "OpenVINO", r"\%"]]
+    tex = tabular("llrlrrrr", heads, parted(cells, "network", shown)).replace("†", r"$^\dagger$")
+    calls = {row["batch"]: row["metric"] for row in rows if row["batch"]}
+    of = " or ".join(f"{batch} picture{'s' * (batch > 1)}" for batch in sorted(calls, reverse=True))
+    of += " (the detector)" if len(calls) > 1 and calls[min(calls)] == "map50" else ""
     caption = (
-        "What is shipped: size of the file, milliseconds of one call in two runtimes, accuracy in percent with 95 % "
-        "intervals over the pictures (of the detector: mean average precision at 0.5), in float32 and in INT8 "
-        "(OpenVINO's by NNCF)."
+        f"What is shipped: size of the file, milliseconds of one call{f' with {of}' * bool(of)} in two runtimes, "
+        "accuracy in percent with 95 % intervals over the pictures (of the detector: mean average precision at 0.5), "
+        "in float32 and in INT8 (OpenVINO's by NNCF)."
     )
-    if busy.any():
-        caption += f" *: {frame['note'][busy].iloc[0]}."
-    part = next(part for part, _, _ in deployed(request.sources))
-    source = stored(request.sources, "quantization", part, note=False)
-    return Item(tex, frame, sentence(caption), source, "quantization", "page")
+    if frame["busy"].any():
+        caption += " A dash: the machine was busy when the time was taken, which is left out."
+    said = sentence(caption)
+    if frame["earlier"].any():
+        said += r" $\dagger$: with earlier weights than the classifier that ships, which other figures show."
+    return Item(tex, frame, said, stored(request.sources, "quantization", note=False), "quantization", "page")
 
 
 def detector(request: Request) -> Item | Missing:
