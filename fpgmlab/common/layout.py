@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_map_only
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
+from fpgmlab.common.processor import channel_block
 
 
 def bears_channels_last(model: nn.Module, inputs: object) -> bool:
@@ -35,3 +36,26 @@ def bears_channels_last(model: nn.Module, inputs: object) -> bool:
     except Exception:  # whatever its code may raise; that it does not run at all, the caller sees
         return False
     return True
+
+
+def learns_channels_last(model: nn.Module, inputs: object) -> bool:
+    """Tell whether a model can be trained on inputs that lie in memory with the channels last.
+
+    Not where it could not run on them, and not on a processor with AVX2 alone when a 1x1 convolution with a stride
+    reads fewer than 8 channels: oneDNN writes that weight's gradient beyond its memory (torch 2.14).
+    """
+    return not _overruns(model) and bears_channels_last(model, inputs)
+
+
+def _overruns(model: nn.Module) -> bool:
+    return (
+        device_of(model).type == "cpu"
+        and channel_block() == 8
+        and any(
+            isinstance(module, nn.Conv2d)
+            and set(module.kernel_size) == {1}
+            and max(module.stride) > 1
+            and module.in_channels // module.groups < 8
+            for module in model.modules()
+        )
+    )

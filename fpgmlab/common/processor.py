@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from functools import cache
 from pathlib import Path
+
+import torch
 
 # What changes how a runtime computes; the order is that of the text.
 EXTENSIONS = (
@@ -36,3 +39,26 @@ def channel_block() -> int:
     """
     _, extensions = processor()
     return 8 if "avx2" in extensions and "avx512f" not in extensions else 16
+
+
+def warn_where_slow(device: torch.device, dtype: torch.dtype | None, remedy: str) -> None:
+    """Warn where torch has no kernels of its own for half precision: it takes several times as long as float32 there.
+
+    Parameters
+    ----------
+    device : torch.device
+    dtype : torch.dtype, optional
+        What layers compute in.
+    remedy : str
+        The argument that makes it float32.
+    """
+    name = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype) if dtype is not None else None
+    supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported", None)  # of oneDNN, which not all builds have
+    if name is None or device.type != "cpu" or supported is None or supported():
+        return
+    warnings.warn(
+        f"torch has no quick kernels for {dtype} on this processor ({processor()[0]}): convolutions take several times "
+        f"as long as in float32. {remedy} is quicker here.",
+        UserWarning,
+        stacklevel=3,
+    )

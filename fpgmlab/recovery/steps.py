@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.calling import call
-from fpgmlab.common.layout import bears_channels_last
+from fpgmlab.common.layout import learns_channels_last
 from fpgmlab.common.modules import device_of
 from fpgmlab.recovery.extras.extra import RunningExtra, judged_of
 from fpgmlab.recovery.fitting.compiling import compiled
@@ -72,7 +72,7 @@ class Steps:
         self._factor = _warm_cosine(total)
         self._done = 0
         self._set_lr()
-        self._dtype = _autocast_dtype(self._device, options.amp)
+        self._dtype = autocast_dtype(self._device, options.amp)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._dtype is torch.float16)
         for extra in extras:
             extra.optimized_by(self._optimizer)
@@ -135,7 +135,7 @@ class Steps:
 
     def _loss(self, network: nn.Module, inputs: Any, targets: Any) -> Tensor:
         if self._channels_last is None:
-            self._channels_last = bears_channels_last(self._model, inputs)
+            self._channels_last = learns_channels_last(self._model, inputs)
         inputs = on_device(inputs, self._device, channels_last=self._channels_last)
         targets = on_device(targets, self._device)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
@@ -195,7 +195,8 @@ def _warm_cosine(steps: int) -> Callable[[int], float]:
     return factor
 
 
-def _autocast_dtype(device: torch.device, amp: str) -> torch.dtype | None:
+def autocast_dtype(device: torch.device, amp: str) -> torch.dtype | None:
+    """Return what the option ``amp`` of `fpgmlab.fit` makes layers compute in; None for what they are in."""
     if amp == "auto" and (asked := LAUNCHED.get(os.environ.get("ACCELERATE_MIXED_PRECISION", ""))) is not None:
         return asked
     if amp == "off" or (amp == "auto" and device.type != "cuda"):

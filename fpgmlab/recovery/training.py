@@ -11,11 +11,13 @@ from weakref import WeakSet
 from torch import nn
 
 from fpgmlab.common.modules import device_of
+from fpgmlab.common.processor import warn_where_slow
 from fpgmlab.recovery.extras.ema import EMA
 from fpgmlab.recovery.extras.extra import Extra
 from fpgmlab.recovery.fitting.loop import Around, Loop
 from fpgmlab.recovery.fitting.options import Options
 from fpgmlab.recovery.fitting.processes import launched
+from fpgmlab.recovery.steps import autocast_dtype
 from fpgmlab.tasks.task import Task, train_batch_size
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ def fit(
         Of the order of the data, the augmentation and dropout. The same seed gives the same model.
     amp : {"auto", "off", "bfloat16", "float16"}
         Mixed precision: ``"auto"`` uses it on a GPU only, or as ``accelerate launch --mixed_precision`` says. In
-        float16 the loss is scaled, and a step whose gradients overflow is left out.
+        float16 the loss is scaled, and a step whose gradients overflow is left out. On a processor without AVX-512
+        bfloat16 takes longer than float32.
     keep : {"best", "last"}
         The weights kept at the end: of the epoch with the best validation metric, or of the last epoch. With ``"best"``
         those that the training began with are measured too, and kept where no epoch is as good; not with extras that
@@ -130,7 +133,7 @@ def fit(
     UserWarning
         When no epoch was as good as the weights that the training began with, which the model has again. Once for a
         model of whose weights a hundredth or more require no gradient, with their share; for a network that cannot be
-        compiled, and a checkpoint that could not be written.
+        compiled, a processor that half precision makes slower, and a checkpoint that could not be written.
 
     Notes
     -----
@@ -165,6 +168,7 @@ def fit(
         )
     if processes.main:
         _warn_of_frozen(model)
+        warn_where_slow(device_of(model), autocast_dtype(device_of(model), amp), 'amp="off"')
     around = Around(workers, compile, checkpoint, progress, on_epoch, on_step, stop)
     loop = Loop(model, task, [*extras, EMA(average)] if average else extras, options, around, processes)
     loop.run()

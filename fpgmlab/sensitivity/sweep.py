@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from fpgmlab.common.inputs import inputs_of
+from fpgmlab.common.modules import device_of
+from fpgmlab.common.processor import warn_where_slow
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.rounding import Multiple, Scores
@@ -157,6 +159,8 @@ def sweep(
     RuntimeWarning
         Before the first batch, when the unpruned network gives no answer that a metric of agreement counts, such as a
         detector that detects nothing: all its values will be 0. When memory runs out.
+    UserWarning
+        For bfloat16 on a processor that takes longer for it.
 
     Examples
     --------
@@ -171,6 +175,8 @@ def sweep(
     check_numbers(batch_size, memory, dtype, tolerance, recalibrate, repair_samples)
     total = samples_in(task, max_samples)
     pictures = tuple(inputs_of(task, repair_samples)) if repair else ()
+    if dtype == "bfloat16" and client is None:
+        warn_where_slow(device_of(graph.model), torch.bfloat16, 'dtype="float32"')
     job = SweepJob(
         graph, task, grid, names, dtype, batch_size, total, tolerance, digests=path is not None,
         surgery=bool(surgery or recalibrate), recalibrate=int(recalibrate), pictures=pictures,

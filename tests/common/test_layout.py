@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import fpgmlab as fl
+from fpgmlab.common import layout
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.layout import bears_channels_last
 
@@ -56,3 +57,24 @@ def test_of_one_channel_the_strides_decide():
     assert x.is_contiguous()  # and yet a convolution takes it for channels last
     assert on_device(x, torch.device("cpu"), channels_last=False).stride() == (25, 25, 5, 1)
     assert on_device(x, torch.device("cpu")) is x
+
+
+def strided(channels: int, size: int = 1, stride: int = 2) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 16, size, stride))
+
+
+@pytest.mark.parametrize(
+    ("block", "model", "expected"),
+    [
+        (8, strided(4), False),
+        (8, strided(7), False),
+        (8, strided(8), True),
+        (8, strided(4, size=3), True),
+        (8, strided(4, stride=1), True),
+        (16, strided(4), True),
+        (16, nn.Sequential(nn.Conv2d(3, 4, 3), Viewing()), False),
+    ],
+)
+def test_where_a_gradient_overruns_the_channels_are_not_last(block, model, expected, monkeypatch):
+    monkeypatch.setattr(layout, "channel_block", lambda: block)
+    assert layout.learns_channels_last(model, torch.randn(2, 3, 8, 8)) is expected

@@ -304,6 +304,12 @@ def test_a_few_constants_are_no_frozen_weights(task: fl.tasks.Classification, ti
     fl.fit(tiny, task, **QUIET)  # warnings are errors
 
 
+def test_a_processor_that_bfloat16_makes_slower_is_told(task: fl.tasks.Classification, tiny: nn.Module, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.warns(UserWarning, match='no quick kernels for torch.bfloat16 .* amp="off" is quicker here'):
+        fl.fit(tiny, task, epochs=1, amp="bfloat16", **QUIET)
+
+
 def test_bfloat16_trains_too(task: fl.tasks.Classification, tiny: nn.Module):
     history = fl.fit(tiny, task, epochs=3, amp="bfloat16", **QUIET)
     assert history["accuracy"].max() > 0.6

@@ -201,6 +201,14 @@ def test_the_ratio_0_is_the_unpruned_network(untrained: fl.ChannelGraph, tmp_pat
     assert run(untrained, tmp_path, ratios=(0.25, 0.5)).complete  # is the same sweep
 
 
+def test_a_processor_that_bfloat16_makes_slower_is_told(
+    learnt: fl.ChannelGraph, task: fl.tasks.Classification, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.warns(UserWarning, match='no quick kernels for torch.bfloat16 .* dtype="float32" is quicker here'):
+        fl.sweep(learnt, fl.score(learnt, "l2"), task, ratios=[0.5], max_samples=8, dtype="bfloat16", progress=False)
+
+
 def test_bfloat16_stays_close(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
     scores, options = fl.score(learnt), {"ratios": (0.5,), "max_samples": 60, "metrics": ["loss"], **QUIET}
     one, two = (fl.sweep(learnt, scores, task, dtype=d, **options).frame["value"] for d in ("float32", "bfloat16"))
