@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,9 @@ class _Call:
     within: Counter = field(default_factory=Counter)
 
 
+ONE_PIECE = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
+
 class Replay:
     """The memory of one forward pass; made by `replaying`.
 
@@ -42,6 +45,7 @@ class Replay:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+        self._in_one_piece = any(isinstance(module, ONE_PIECE) for module in model.modules())
         self._calls: dict[tuple[str, int], _Call] = {}
         self._counts: Counter = Counter()
         self._clock = 0
@@ -98,8 +102,8 @@ class Replay:
             self._recording = False
 
     def _call(self) -> object:
-        # Under a mode, torch's transformers call their modules; else, as long as all is theirs, they run in one piece.
-        with BaseTorchFunctionMode():
+        # Torch's own transformers run in one piece, unless a mode watches: then they call their modules.
+        with BaseTorchFunctionMode() if self._in_one_piece else nullcontext():
             return call_model(self.model, _copied(self._inputs))
 
     def _overwritten(self, key: tuple[str, int]) -> bool:
