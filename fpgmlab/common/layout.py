@@ -41,13 +41,13 @@ def bears_channels_last(model: nn.Module, inputs: object) -> bool:
 def learns_channels_last(model: nn.Module, inputs: object) -> bool:
     """Tell whether a model can be trained on inputs that lie in memory with the channels last.
 
-    Not where it could not run on them, and not on a processor with AVX2 alone when a 1x1 convolution with a stride
-    reads fewer than 8 channels: oneDNN writes that weight's gradient beyond its memory (torch 2.14).
+    Not where it could not run on them, and not where oneDNN's kernels for processors with AVX2 alone make no sound
+    gradient of some narrow convolution (torch 2.14).
     """
-    return not _overruns(model) and bears_channels_last(model, inputs)
+    return not _narrow_for_avx2(model) and bears_channels_last(model, inputs)
 
 
-def _overruns(model: nn.Module) -> bool:
+def _narrow_for_avx2(model: nn.Module) -> bool:
     return (
         device_of(model).type == "cpu"
         and channel_block() == 8

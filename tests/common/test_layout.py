@@ -75,6 +75,6 @@ def strided(channels: int, size: int = 1, stride: int = 2) -> nn.Module:
         (16, nn.Sequential(nn.Conv2d(3, 4, 3), Viewing()), False),
     ],
 )
-def test_where_a_gradient_overruns_the_channels_are_not_last(block, model, expected, monkeypatch):
+def test_where_gradients_are_not_sound_the_channels_are_not_last(block, model, expected, monkeypatch):
     monkeypatch.setattr(layout, "channel_block", lambda: block)
     assert layout.learns_channels_last(model, torch.randn(2, 3, 8, 8)) is expected
