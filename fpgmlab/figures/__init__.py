@@ -17,6 +17,7 @@ from fpgmlab.figures.distances import distance_matrix
 from fpgmlab.figures.files import save_figure
 from fpgmlab.figures.filters import filter_tiles
 from fpgmlab.figures.gammas import gamma_before_after, gamma_histogram, gamma_ridgeline, gamma_summary
+from fpgmlab.figures.heat import sensitivity_map
 from fpgmlab.figures.looks import Look, looks
 from fpgmlab.figures.maps import filter_map
 from fpgmlab.figures.norms import norm_distributions, norm_requirements
@@ -31,7 +32,7 @@ from fpgmlab.figures.repair import repair_errors, repair_over, take_over
 from fpgmlab.figures.roofline import roofline
 from fpgmlab.figures.scores import score_bars, scores_by_layer
 from fpgmlab.figures.seconds import points_over_seconds
-from fpgmlab.figures.sensitivity import sensitivity_curves, sensitivity_map
+from fpgmlab.figures.sensitivity import sensitivity_curves
 from fpgmlab.figures.slimming import slimming_curve
 from fpgmlab.figures.staircase import staircase
 from fpgmlab.figures.style import VENUES, new_figure, style

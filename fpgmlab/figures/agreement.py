@@ -17,7 +17,7 @@ from fpgmlab.figures.parts import points_across, rows, shortened
 from fpgmlab.figures.style import Style, new_figure, small
 
 VALUES = {
-    "overlap": "share of the removed\nchannels that both remove",
+    "overlap": "share that both remove",
     "spearman": "Spearman's rank correlation",
     "kendall": "Kendall's rank correlation (tau-b)",
 }

@@ -50,7 +50,8 @@ def plan_ratios(frames: Mapping[str, pd.DataFrame], *, style: Style | None = Non
             rows = frames[name][free]
             ratio = 1 - rows["kept"].to_numpy(float) / rows["channels"].to_numpy(float)
             shift = 0.18 * (number - (len(found) - 1) / 2)
-            axis.plot(place + shift, ratio, look.marker, color=look.colour, markersize=look.size(4.2), mew=0, zorder=3)
+            axis.plot(place + shift, ratio, look.marker, color=look.colour, markersize=look.size(4.2), mew=0, zorder=3,
+                      clip_on=False)  # fmt: skip
             axis.vlines(place + shift, 0, ratio, color=look.colour, lw=0.8, ls=look.dashes, zorder=2)
         name_columns(axis.xaxis, [name for name, there in zip(groups, free, strict=True) if there],
                      0.84 * figure.get_figwidth())  # fmt: skip

@@ -9,6 +9,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fpgmlab.figures.style import BLUE, GREY, ORANGE, RED, Style, new_figure, small
 
+_SIZE = 7.0  # of a marker, in points
+_ARROW = 24.0  # points between two markers, above which an arrow has room
+
 
 def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | None = None) -> Figure:
     """Show a metric against the MACs at each stage: original, pruned, repaired, fine-tuned.
@@ -30,13 +33,7 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
     colours = [GREY, RED, BLUE, ORANGE]
     with new_figure(4.6, 3.0, style) as figure:
         axis = figure.subplots()
-        for i in range(1, len(stages)):
-            axis.annotate(
-                "", (macs.iloc[i], values.iloc[i]), (macs.iloc[i - 1], values.iloc[i - 1]),
-                arrowprops={"arrowstyle": "-|>", "color": "0.75", "shrinkA": 6, "shrinkB": 6, "lw": 1},
-            )  # fmt: skip
         for i, row in enumerate(stages.itertuples()):
-            axis.plot(macs.iloc[i], values.iloc[i], "o", color=colours[i % 4], markersize=7)
             # Where no arrow passes: above the first point, below one that an arrow reaches from above, else beside it;
             # to the left if there is room, as the first point is on the right.
             if i == 0:
@@ -65,6 +62,17 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
         axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y", color="0.93", linewidth=0.6)
         axis.set_axisbelow(True)
+        figure.draw_without_rendering()  # the scale is known only now
+        places = axis.transData.transform(np.column_stack([macs, values])) * 72 / figure.dpi
+        for i, place in enumerate(places):
+            near = np.linalg.norm(places[:i] - place, axis=1).min(initial=np.inf)
+            size = _SIZE if near > _SIZE else 0.5 * _SIZE  # what it covers stands out around it
+            axis.plot(macs.iloc[i], values.iloc[i], "o", color=colours[i % 4], markersize=size, mew=0, zorder=3)
+            if i and np.linalg.norm(place - places[i - 1]) > _ARROW:
+                axis.annotate(
+                    "", (macs.iloc[i], values.iloc[i]), (macs.iloc[i - 1], values.iloc[i - 1]), zorder=1,
+                    arrowprops={"arrowstyle": "-|>", "color": "0.75", "shrinkA": 6, "shrinkB": 6, "lw": 1},
+                )  # fmt: skip
     return figure
 
 

@@ -13,7 +13,7 @@ from fpgmlab import figures
 from fpgmlab.figures.paper.item import Item, Request
 from fpgmlab.figures.paper.paper import MAKERS
 from fpgmlab.figures.paper.sources import sources
-from tests.figures.made import compared, recovered
+from tests.figures.made import agreement, compared, curves, plan_frame, recovered
 
 
 def places(figure: Figure, axis: Axes) -> np.ndarray:
@@ -82,3 +82,41 @@ def test_no_seconds_stand_at_an_edge_that_says_so():
     at = dict(zip((tick.get_text() for tick in axis.get_xticklabels()), axis.get_xticks(), strict=True))
     drawn = np.concatenate([np.atleast_1d(line.get_xdata()) for line in axis.lines if line.get_marker() != "None"])
     assert at["0"] == drawn.min()
+
+
+def stages_of(*values: float) -> pd.DataFrame:
+    names = ["original", "pruned", "repaired", "fine-tuned"]
+    return pd.DataFrame({"stage": names, "macs": [31e6, *[15e6] * 3], "accuracy": values})
+
+
+@pytest.mark.parametrize("venue", [None, "cvpr"])
+def test_a_stage_upon_another_hides_neither_it_nor_is_hidden_and_no_arrow_lies_on_them(venue: str | None):
+    style = None if venue is None else figures.style(venue)
+    for values, sizes, arrows in [((0.94, 0.2, 0.932, 0.936), [7, 7, 7, 3.5], 2), ((0.94, 0.1, 0.5, 0.9), [7] * 4, 3)]:
+        (axis,) = figures.recovery(stages_of(*values), style=style).axes
+        assert [line.get_markersize() for line in axis.lines] == sizes
+        assert sum(text.arrow_patch is not None for text in axis.texts) == arrows
+
+
+def test_marks_at_nothing_removed_are_whole():
+    whole = plan_frame().assign(kept=lambda frame: frame["channels"])
+    (axis,) = figures.plan_ratios({"none": whole}).axes
+    marks = [line for line in axis.lines if line.get_marker() not in ("None", "")]
+    assert marks
+    assert not any(line.get_clip_on() for line in marks)
+
+
+@pytest.mark.parametrize(
+    ("half", "said"), [(0.003, "95 % intervals: hardly wider than the lines"), (0.1, "95 % interval")]
+)
+def test_bands_that_no_one_can_see_are_said_to_be_so(half: float, said: str):
+    frame = curves(12).assign(low=lambda f: f["value"] - half, high=lambda f: f["value"] + half)
+    figure = figures.sensitivity_curves(frame, style=figures.style("cvpr", "page"))
+    assert said in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("name", ["rank_agreement", "points_over_seconds"])
+def test_labels_of_axes_are_one_line(name: str):
+    frame = agreement(6) if name == "rank_agreement" else recovered(3)
+    figure = getattr(figures, name)(frame, style=figures.style("cvpr"))
+    assert not any("\n" in axis.get_ylabel() for axis in figure.axes)

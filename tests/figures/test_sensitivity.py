@@ -144,9 +144,15 @@ def test_what_is_not_measurable_is_hatched_and_has_no_curve():
         assert ("not\nmeasurable" in [text.get_text() for text in axis.texts]) == (name == names[1])
     heat = figures.sensitivity_map(frame, unmeasurable=names[1:2]).axes[0]
     assert sum(isinstance(part, QuadMesh) for part in heat.collections) == 3
-    widths = [patch.get_width() for patch in heat.patches if patch.get_hatch() == "////"]
-    assert widths[1] == 1, "not only beyond the last ratio"
-    assert max(widths[0], *widths[2:]) < 1
+    widths = [(patch.get_y(), patch.get_width()) for patch in heat.patches if patch.get_hatch() == "////"]
+    assert [row for row, width in widths if width == 1] == [0.5], "not only where nothing was measured"
+
+
+def cells(mesh: QuadMesh) -> np.ndarray:
+    """Return the cells of a row of the map: where each begins, where it ends, what it shows; (n, 3)."""
+    edges = mesh.get_coordinates()[0, :, 0]
+    shown = np.ma.masked_invalid(mesh.get_array()).ravel()
+    return np.column_stack([edges[:-1], edges[1:], shown.filled(np.nan)])[~np.ma.getmaskarray(shown)]
 
 
 def test_the_maps_cells_are_drops_and_dots_are_doubts():
@@ -156,16 +162,35 @@ def test_the_maps_cells_are_drops_and_dots_are_doubts():
     meshes = [part for part in axis.collections if isinstance(part, QuadMesh)]
     expected = {"flat": (0, 0, 0, 0.005), "steep": (0, 0.1, 0.4, 0.8), "middle": (0, 0, 0.02, 0.3)}
     for mesh, drops in zip(meshes, expected.values(), strict=True):
-        np.testing.assert_allclose(np.ravel(mesh.get_array()), drops, atol=1e-12)
+        np.testing.assert_allclose(cells(mesh)[:, 2], drops, atol=1e-12)
         assert (mesh.norm.vmin, mesh.norm.vmax) == (0, pytest.approx(0.8))
     # Intervals are from 0.004 better to 0.03 worse: they hold the unpruned value where the drop is below 0.004.
-    at_a_fifth, at_a_half = (0.1 + 0.35) / 2, (0.35 + 0.65) / 2  # the middles of cells that reach half-way
-    doubts = [(at_a_fifth, 0), (at_a_half, 0), (at_a_fifth, 2)]
+    doubts = [(0.2, 0), (0.5, 0), (0.2, 2)]
     np.testing.assert_allclose(sorted(axis.lines[0].get_xydata().tolist(), key=lambda p: p[1]), doubts)
-    for i, (mesh, patch) in enumerate(zip(meshes, axis.patches, strict=True)):  # measured up to 80 %, hatched beyond
-        assert mesh.get_coordinates()[..., 0].max() == patch.get_x() == 0.8
-        assert (patch.get_hatch(), patch.get_y(), patch.get_x() + patch.get_width()) == ("////", i - 0.5, 1)
+    for i, mesh in enumerate(meshes):  # measured at 0, 20, 50 and 80 %
+        assert cells(mesh)[-1, 1] == pytest.approx(0.8)
+        last = [patch for patch in axis.patches if patch.get_y() == i - 0.5][-1]
+        assert (last.get_hatch(), last.get_x(), last.get_x() + last.get_width()) == ("////", pytest.approx(0.8), 1)
     assert "not measured" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("channels", "kept", "measured"),
+    [
+        (64, [64, 32], [(0, 0.075), (0.425, 0.5)]),  # nothing is known in between
+        (64, [64, 58, 51], [(0, 3 / 64), (3 / 64, 9.5 / 64), (9.5 / 64, 13 / 64)]),  # tenths meet
+        (4, [4, 3, 2], [(0, 1 / 8), (1 / 8, 3 / 8), (3 / 8, 1 / 2)]),  # all that can be cut was measured
+        (64, [64], [(0, 0.075)]),
+    ],
+)
+def test_the_map_is_hatched_where_nothing_was_measured(channels: int, kept: list[int], measured: list[tuple]):
+    frame = pd.DataFrame({"group": "conv1", "ratio": [1 - k / channels for k in kept], "kept": kept, "samples": 100,
+                          "metric": "accuracy", "value": np.linspace(0.9, 0.1, len(kept))})  # fmt: skip
+    axis = figures.sensitivity_map(frame.assign(low=frame["value"] - 0.01, high=frame["value"] + 0.01)).axes[0]
+    np.testing.assert_allclose(cells(axis.collections[0])[:, :2], measured, atol=1e-12)
+    ends = sorted([*measured, *((p.get_x(), p.get_x() + p.get_width()) for p in axis.patches)])
+    assert all(patch.get_hatch() == "////" for patch in axis.patches)
+    np.testing.assert_allclose([ends[0][0], *(end for _, end in ends)], [*(low for low, _ in ends), 1.0], atol=1e-12)
 
 
 def test_an_interval_without_an_end_fills_its_panel():
@@ -184,7 +209,7 @@ def test_better_is_no_drop():
     frame = hand_made().assign(metric="loss")  # falling values: the loss gets better
     figure = figures.sensitivity_map(frame)
     for mesh in figure.axes[0].collections:
-        assert np.max(mesh.get_array()) == 0
+        assert np.nanmax(np.ma.filled(mesh.get_array(), np.nan)) == 0
     assert figure.axes[1].get_ylabel() == "rise of loss"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -122,3 +123,24 @@ def test_criteria_come_in_one_order(name: str):
 def test_ones_own_method_comes_before_random():
     own = pd.DataFrame({"network": ["resnet20-fashion"], "method": ["mine"], "macs": [0.5], "value": [0.9]})
     assert list(dict.fromkeys(made("accuracy_macs", {"own": own}).data["method"]))[-2:] == ["mine", "random"]
+
+
+def test_sources_say_in_words_what_is_there():
+    for name in ("accuracy_recovered", "recovery_seconds", "table_recovered"):
+        source = made(name).source
+        assert ".dirty" not in source
+        assert re.search(r"[\d,]+ of [\d,]+ settings measured so far", source)
+
+
+def test_no_column_of_the_deployment_table_is_nameless():
+    head = re.search(r"toprule\n(.+?) \\\\", str(made("table_deployment").content))[1]
+    assert all(cell.strip() for cell in head.split("&"))
+
+
+def test_a_bar_says_what_is_made_and_can_be_switched_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    fl.paper(None, to=tmp_path, only=["table_budgets", "table_detector"], progress=False)
+    assert capsys.readouterr().err == ""
+    fl.paper(None, to=tmp_path, only=["table_budgets", "table_detector"])
+    said = capsys.readouterr().err
+    assert "table_budgets" in said
+    assert "0/2" in said

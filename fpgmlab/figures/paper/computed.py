@@ -12,10 +12,11 @@ from fpgmlab.criteria import score
 from fpgmlab.criteria.comparison import removal_overlap
 from fpgmlab.figures.agreement import rank_agreement
 from fpgmlab.figures.detections import detections as draw_detections
+from fpgmlab.figures.heat import sensitivity_map
 from fpgmlab.figures.paper.item import Item, Request, computed
 from fpgmlab.figures.paper.latex import code, sentence
 from fpgmlab.figures.ratios import plan_ratios
-from fpgmlab.figures.sensitivity import sensitivity_curves, sensitivity_map
+from fpgmlab.figures.sensitivity import sensitivity_curves
 from fpgmlab.models.zoo import load
 from fpgmlab.plans import Plan
 from fpgmlab.recovery.repairing import repair
@@ -65,7 +66,8 @@ def sensitivity_cut(request: Request) -> Item:
     curves = shipped(request.network)
     figure = sensitivity_map(curves.frame, "accuracy", unmeasurable=curves.unmeasurable, style=request.style("column"))
     caption = (
-        f"Sensitivity of {request.network} as cut: the accuracy that is lost by the share of one group's channels."
+        f"Sensitivity of {request.network} as cut: the accuracy that is lost by the share of one group's channels; "
+        "hatched where nothing was measured."
     )
     return Item(figure, curves.frame, sentence(caption), _curves_of(request, "", curves.frame), "computed")
 

@@ -89,7 +89,7 @@ def stored(sources: Sources, name: str, *keys: str, samples: str = "", note: boo
     if "command" in said:
         words[0] += f" by {code(str(said['command']))}"
     words += [escaped(_machine(said["machine"]))] if said.get("machine") else []
-    words += [f"fpgmlab {escaped(str(said['version']))}"] if "version" in said else []
+    words += [f"fpgmlab {escaped(_version(said['version']))}"] if "version" in said else []
     words += [escaped(str(said[key])) for key in ("date", *(["note"] if note else [])) if key in said]
     return "; ".join([*words, *([escaped(samples)] if samples else [])]) + "."
 
@@ -97,6 +97,10 @@ def stored(sources: Sources, name: str, *keys: str, samples: str = "", note: boo
 def computed(what: str) -> str:
     """Return where numbers come from that were computed now, in LaTeX."""
     return f"Computed by fpgmlab {fpgmlab.__version__} with torch {_installed('torch')} from {what}."
+
+
+def _version(version: object) -> str:
+    return str(version).replace(".dirty", " with changes since")
 
 
 def _machine(machine: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from fpgmlab.figures.comparison import comparison, is_nominal
@@ -123,7 +125,7 @@ def accuracy_recovered(request: Request) -> Item | Missing:
         f"Accuracy after repair and three epochs of distillation, by criterion ({cells}).{_beside(frame)} "
         f"Bars: 95 % intervals over test pictures and {seeds_of(frame['seeds'])}.{_own(sources, 'recovered')}"
     )
-    measured = sources.study("recovery").get("measured", "")
+    measured = so_far(sources)
     source = sourced(sources, "recovery", stage="recovered", samples=measured)
     return Item(figure, frame, sentence(caption), source, "recovery", width)
 
@@ -160,10 +162,21 @@ def recovery_seconds(request: Request) -> Item | Missing:
         "length; lines go through their means. Within one point the scale is linear; no seconds stand at the left edge."
     )
     data = frame[["network", "way", "epochs", "pictures", "seed", "seconds", "points"]].reset_index(drop=True)
-    measured = request.sources.study("recovery").get("measured", "")
+    measured = so_far(request.sources)
     return Item(
         figure, data, sentence(caption), stored(request.sources, "recovery", samples=measured), "recovery", "page"
     )
+
+
+def so_far(sources: Sources) -> str:
+    """Return how much of the study of recovery is there, in words.
+
+    Parameters
+    ----------
+    sources : Sources
+    """
+    numbers = re.findall(r"\d+", str(sources.study("recovery").get("measured", "")))
+    return "{:,} of {:,} settings measured so far".format(*map(int, numbers)) if len(numbers) == 2 else ""
 
 
 def _range(counts: pd.Series) -> str:

@@ -61,6 +61,7 @@ def paper(
     only: Collection[str] | None = None,
     network: str = "resnet20-fashion",
     captions: Mapping[str, str] | None = None,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Write every figure and table that a pruning paper needs, with data, captions and where each comes from.
 
@@ -76,8 +77,8 @@ def paper(
         the stored studies: a name of theirs replaces one, or leaves it out with None; a DataFrame under any other name,
         or a CSV or Parquet file of a folder, are rows of your own, drawn beside the others: ``network``, ``method``,
         ``macs`` (of the unpruned network's, 0 to 1), ``value`` (the accuracy, 0 to 1), perhaps ``stage`` ("repaired"
-        when left out, or "recovered"), ``ms``, ``low`` and ``high``. Rows that are alike in all but the value are
-        seeds.
+        when left out, or "recovered"), ``ms`` of one call (those that come along: with 32 pictures), ``low`` and
+        ``high``. Rows that are alike in all but the value are seeds.
     venue : {"cvpr", "neurips", "ieee"}
     to : path-like
         A folder, made if it is not there.
@@ -88,6 +89,8 @@ def paper(
         `fpgmlab.sensitivity.shipped`.
     captions : mapping of str to str, optional
         Your own captions by name, in LaTeX, in place of those that come along. Sources stay.
+    progress : bool
+        Whether to show a bar: what is being made, of how many.
 
     Returns
     -------
@@ -107,13 +110,18 @@ def paper(
     for name in [*(only or ()), *(captions or {})]:
         if name not in MAKERS:
             raise ValueError(unknown("figure or table", name, MAKERS))
+    from tqdm.auto import tqdm
+
     request = Request(sources(results), lambda width: style(venue, width), network)
     folder = Path(to)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for name, make in MAKERS.items():
-        if only is None or name in only:
-            rows.append(_written(name, make(request), folder, venue, (captions or {}).get(name)))
+    names = [name for name in MAKERS if only is None or name in only]
+    with tqdm(total=len(names), disable=not progress, unit="item", desc="paper", leave=False) as bar:
+        for name in names:
+            bar.set_postfix_str(name)
+            rows.append(_written(name, MAKERS[name](request), folder, venue, (captions or {}).get(name)))
+            bar.update()
     index = pd.DataFrame(rows, columns=COLUMNS)
     whole = _with_others(index, folder / "index.csv") if only is not None else index
     _write(folder / "captions.tex", _captions(whole))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fpgmlab.figures.paper.item import Item, Missing, Request, label, stored
 from fpgmlab.figures.paper.latex import escaped, parted, plus_minus, sentence, share, spanned, tabular
-from fpgmlab.figures.paper.measured import after_repair, grid, in_order, seeds_of, sourced
+from fpgmlab.figures.paper.measured import after_repair, grid, in_order, seeds_of, so_far, sourced
 from fpgmlab.figures.paper.sources import interval, wilson
 from fpgmlab.figures.paper.timed import PICTURES, deployed, is_busy, is_earlier
 
@@ -67,7 +67,7 @@ def recovered(request: Request) -> Item | Missing:
         f"{seeds_of(shown['seeds'])}."
     )
     return Item(tex, rows.reset_index(drop=True), sentence(caption),
-                stored(request.sources, "recovery", samples=request.sources.study("recovery").get("measured", "")),
+                stored(request.sources, "recovery", samples=so_far(request.sources)),
                 "recovery")  # fmt: skip
 
 
