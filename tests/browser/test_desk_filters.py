@@ -12,6 +12,7 @@ import torch
 
 import fpgmlab as fl
 from fpgmlab.plans.rounding import allowed_kept, lowest
+from fpgmlab.widgets.common.bundle import script
 from fpgmlab.widgets.desk.exchanges import exchanged
 from fpgmlab.widgets.desk.filters import going_order
 from tests.browser.bridge import Bridge
@@ -55,7 +56,7 @@ def order(bridge: Bridge, editor: fl.widgets.PlanEditor) -> list[int]:
 
 def test_the_browsers_exchanges_are_the_kernels(browser: object):
     page = browser.new_page()
-    page.add_script_tag(content=(STATIC / "hand.js").read_text().replace("export function", "function"))
+    page.add_script_tag(content=script(STATIC / "hand.js"))
     for seed in range(40):
         group, rng = group_of(seed), random.Random(seed)
         scores = {"g": torch.randint(0, 6, (12,), generator=torch.Generator().manual_seed(seed)).double()}

@@ -106,10 +106,16 @@ function barsTitle({ name, members }) {
   return members.length < 3 && dot > 0 ? name.slice(dot + 1) : name;
 }
 
+/** Return the two parts of a title: of the first as much is shown as there is room for, of the second, which tells stages apart, all. */
+function barsTitleParts(title) {
+  const [, first, last] = /^(.*?)([^._]*[._]?[^._]*)$/.exec(title);
+  return [element("span", {}, first), element("span", {}, last)];
+}
+
 function barsStage(stage, bars) {
   const { name, members } = stage, least = barsWidth(stage);
   const style = `flex:${members.length} 0 ${least}px;max-width:${Math.max(least, BARS_MOST * members.length)}px`;
-  return element("div", { class: "fl-desk-stage", style }, element("div", { class: "fl-desk-stage-title", title: name }, barsTitle(stage)),
+  return element("div", { class: "fl-desk-stage", style }, element("div", { class: "fl-desk-stage-title", title: name }, ...barsTitleParts(barsTitle(stage))),
     element("div", { class: "fl-desk-stage-bars" }, ...members.map((g) => bars[g].node)));
 }
 

@@ -2,7 +2,7 @@ import { filterBoard } from "../../explorer/static/board.js";
 import { beforeNextPicture, element, onceRested } from "../../common/static/common.js";
 import { controlAllow, controlButton, controlKeys } from "../../common/static/controls.js";
 import { handGone, handPartner, handWords } from "./hand.js";
-import { wordsIn } from "./words.js";
+import { wordsIn, wordsMany } from "./words.js";
 
 const FILTERS_REST = 150; // milliseconds on a bar after which its filters are asked for
 const FILTERS_HINT = "Click one that goes and one that stays, or drag one onto the other; a double click takes the next in line.";
@@ -38,7 +38,7 @@ export function filtersView(store, signal) {
   const filter = (channel) => `${shown.scene.word} ${shown.scene.filters[places.get(channel)]}`;
   const drawPicked = () => {
     for (const [side, wish] of [["stay", 1], ["go", 0]]) if (picked[side] !== null && gone[picked[side]] !== wish) picked[side] = null;
-    const { stay, go } = picked, chosen = handWords(pairs(), store.ownOf(shown.group), whole[shown.group] - store.kept[shown.group]);
+    const { stay, go } = picked, chosen = handWords(groups[shown.group], pairs(), store.ownOf(shown.group), whole[shown.group] - store.kept[shown.group]);
     board.setPicked([stay, go].filter((each) => each !== null).map((each) => places.get(each)));
     controlAllow(swap, stay === null || go === null ? "Choose one that goes and one that stays" : null, "What it does is measured at once (X)");
     say[1](stay !== null && go !== null ? `${filter(stay)} stays, ${filter(go)} goes in its place` : stay !== null ? `${filter(stay)} shall stay: which one goes in its place?`
@@ -57,7 +57,7 @@ export function filtersView(store, signal) {
   const rest = beforeNextPicture(() => {
     if (node.hidden || !shown?.scene || signal.aborted) return;
     drawPicked();
-    board.rest(filtersWords(whole[shown.group], store.kept[shown.group]));
+    board.rest(filtersWords(groups[shown.group], store.kept[shown.group]));
   });
 
   /** Show what the kernel sent, when it is of the bar with the focus: another view may have asked for another. */
@@ -71,7 +71,7 @@ export function filtersView(store, signal) {
     say[0](`Filters of ${found.name}`);
     places = new Map((found.scene?.channels ?? []).map((channel, place) => [channel, place]));
     cuts = filtersCuts(found);
-    board.show(found.scene, found.marks, { message: found.message, notes: found.notes, summary: filtersWords(whole[g], store.kept[g]) });
+    board.show(found.scene, found.marks, { message: found.message, notes: found.notes, summary: filtersWords(groups[g], store.kept[g]) });
     line.hidden = !found.scene;
     for (const tile of board.node.querySelectorAll("[data-filter]")) tile.draggable = !groups[g].protected;
     draw();
@@ -134,8 +134,9 @@ export function filtersView(store, signal) {
   return node;
 }
 
-function filtersWords(all, kept) {
-  return kept === all ? `All ${all} channels stay` : `${all - kept} of ${all} channels go, ${kept} stay`;
+function filtersWords(group, kept) {
+  const { channels: all } = group, many = wordsMany(group);
+  return kept === all ? `All ${all} ${many} stay` : `${all - kept} of ${all} ${many} go, ${kept} stay`;
 }
 
 /** Return for each number of channels that go how many of the filters shown are before the cut: a layer may make only some of the channels. */

@@ -1,3 +1,5 @@
+import { wordsMany } from "./words.js";
+
 // Which channels of a group go: by order, and after exchanges by hand. The same as fpgmlab.widgets.desk.exchanges.
 
 /**
@@ -32,9 +34,9 @@ export function handCount(pairs) {
   return new Set((pairs ?? []).flat()).size;
 }
 
-/** Return in words that the scores do not choose alone: exchanges, or the channels of a plan that was assigned, if so many go; or nothing. */
-export function handWords(pairs, own, count) {
-  const exchanged = handCount(pairs), assigned = own?.length > 0 && own.length === count;
-  if (exchanged) return `${exchanged} channels chosen by hand${assigned ? ", the others by a plan of a cell" : ""}`;
-  return assigned ? "Channels chosen by a plan of a cell" : "";
+/** Return in words that the scores do not choose a group's channels alone: exchanges, or the channels of a plan that was assigned, if so many go; or nothing. */
+export function handWords(group, pairs, own, count) {
+  const many = wordsMany(group), exchanged = handCount(pairs), assigned = own?.length > 0 && own.length === count;
+  if (exchanged) return `${exchanged} ${many} chosen by hand${assigned ? ", the others by a plan of a cell" : ""}`;
+  return assigned ? `Which ${many} go was chosen by a plan of a cell` : "";
 }

@@ -1,6 +1,7 @@
 import { element } from "../../common/static/common.js";
 import { COMPARE_DESK, compareFits } from "./compare.js";
 import { handCount } from "./hand.js";
+import { wordsMany } from "./words.js";
 
 /** Mark on the bars what is not theirs alone: channels that were chosen by hand, and where plans stand that are compared. */
 export function overlayOn(store, bars) {
@@ -12,7 +13,7 @@ export function overlayOn(store, bars) {
       if (String(slot.dataset.hand ?? 0) === String(count)) return;
       if (count) slot.dataset.hand = count;
       else delete slot.dataset.hand;
-      slot.querySelector(".fl-desk-bar-lock").title = count ? `${count} channels chosen by hand` : "";
+      slot.querySelector(".fl-desk-bar-lock").title = count ? `${count} ${wordsMany(store.calculator.groups[g])} chosen by hand` : "";
     });
   };
   let marks = [];

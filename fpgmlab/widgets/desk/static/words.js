@@ -1,3 +1,5 @@
+import { element } from "../../common/static/common.js";
+
 // Numbers as the panels of the desk write them, and the kinds of cost.
 
 /** Return a count as people write it: 2.03 G, 272 k, 52.4 MB (with the unit "B"). */
@@ -58,12 +60,18 @@ export function wordsCount(count, noun) {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** Return a text that is written only when it is another. */
-export function wordsIn(node) {
+/** Return what a group's channels are called: channels, heads. */
+export function wordsMany(group) {
+  return group.many.split(" ")[0];
+}
+
+/** Return a text that is written only when it is another; `named` breaks lines within the names of layers, too. */
+export function wordsIn(node, named = false) {
   let shown = null;
   return (words) => {
     if (words === shown) return;
     shown = words;
-    node.textContent = words;
+    if (named) node.replaceChildren(...words.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")]));
+    else node.textContent = words;
   };
 }
