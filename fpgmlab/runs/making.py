@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def named_criteria() -> dict[str, Callable[..., Criterion]]:
     return {**NAMED, "reconstruction": Reconstruction}
 
 
-def coco(train: str, val: str, *, test: str | None = None, size: int = 416, detections: int = 100) -> Detection:
+def coco(
+    train: str, val: str, *, test: str | None = None, size: int = 416, detections: int = 100, check: bool = True
+) -> Detection:
     """Return a detection task of files in COCO's JSON.
 
     Parameters
@@ -57,12 +60,17 @@ def coco(train: str, val: str, *, test: str | None = None, size: int = 416, dete
         Side of the square inputs, in pixels.
     detections : int
         How many detections of a class in a picture count.
+    check : bool
+        Read each picture once, before anything else, to find the damaged ones.
     """
-    last = None if test is None else tasks.coco_boxes(test)
-    return Detection(tasks.coco_boxes(train), tasks.coco_boxes(val), size=size, detections=detections, test=last)
+    read = partial(tasks.coco_boxes, check=check)
+    last = None if test is None else read(test)
+    return Detection(read(train), read(val), size=size, detections=detections, test=last)
 
 
-def data_yaml(path: str, *, test: str | None = None, size: int = 416, detections: int = 100) -> Detection:
+def data_yaml(
+    path: str, *, test: str | None = None, size: int = 416, detections: int = 100, check: bool = True
+) -> Detection:
     """Return a detection task of a data set in YOLO's layout.
 
     Parameters
@@ -75,9 +83,12 @@ def data_yaml(path: str, *, test: str | None = None, size: int = 416, detections
         Side of the square inputs, in pixels.
     detections : int
         How many detections of a class in a picture count.
+    check : bool
+        Read each picture once, before anything else, to find the damaged ones.
     """
-    train, val = (tasks.yolo_boxes(path, split) for split in ("train", "val"))
-    last = None if test is None else tasks.yolo_boxes(path, test)
+    read = partial(tasks.yolo_boxes, path, check=check)
+    train, val = read("train"), read("val")
+    last = None if test is None else read(test)
     return Detection(train, val, size=size, detections=detections, test=last)
 
 

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset, default_collate
 
 from fpgmlab.tasks.loading import in_order
-from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names, labels_of
+from fpgmlab.tasks.parting import held_out
+from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names, labels_of, told_labels
 from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
 
@@ -44,6 +45,8 @@ class Classification(Splits):
     metrics : mapping of str to callable, optional
         More metrics for `fpgmlab.sweep`, by name: each a function that returns a fresh torchmetrics metric of logits
         and labels, such as ``{"f1": lambda: MulticlassF1Score(num_classes=10)}``.
+    stratified : bool
+        Whether `holdout` takes of each class its share, or draws from all alike.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Classification(Splits):
     augment: Augment | None = None
     name: str = "classification"
     metrics: Mapping[str, Callable[[], Metric]] = field(default_factory=dict)
+    stratified: bool = True
     _names: tuple[str, ...] = field(init=False, repr=False)  # the classes, once they are known
 
     metric_name = "accuracy"
@@ -80,6 +84,12 @@ class Classification(Splits):
         labels = {split: labels_of(data) for split, data in sets.items()}
         counts = {split: [own.count(number) for number in range(len(self._names))] for split, own in labels.items()}
         return DataFrame(counts, index=self._names)
+
+    def _held_out(self, n: int, seed: int) -> list[int]:
+        labels = told_labels(self.train) if self.stratified else None
+        if labels is None:
+            return super()._held_out(n, seed)
+        return held_out(labels, n, seed, self._names, self.name, stacklevel=3)
 
     @cached_property
     def example_input(self) -> Tensor:

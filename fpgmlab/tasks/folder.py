@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Subset
 from fpgmlab.common.files import whole
 from fpgmlab.tasks.class_folders import Found, class_folders
 from fpgmlab.tasks.classification import Classification, shift_and_flip
+from fpgmlab.tasks.parting import fewest, held_out
 from fpgmlab.tasks.reading import check_pictures, read_picture
 
 
@@ -67,8 +68,8 @@ def image_folder(
     size : int
         Pictures are resized and cut to ``size`` x ``size`` pixels and normalised with ImageNet's mean and deviation.
     val_fraction : float
-        Share of the pictures to train on that validate, when there is no ``val`` folder, unless ``holdout`` says how
-        many.
+        Share of the pictures to train on that validate, of each class the same, when there is no ``val`` folder, unless
+        ``holdout`` says how many. At least one of each class that has two.
     seed : int
         Of the splits.
     holdout : int, optional
@@ -91,6 +92,12 @@ def image_folder(
     ValueError
         When pictures are damaged, with their paths; the folders have different classes, or none is to train on; there
         are pictures for all three already.
+
+    Warns
+    -----
+    UserWarning
+        When a class has too few pictures to have one in each part that is drawn, with its name; and of folders beside
+        the splits that are none.
 
     Notes
     -----
@@ -118,16 +125,16 @@ def image_folder(
         first, *other = sets.values()  # in the order val, test
         task = Classification(pictures, first, pictures.classes, augment, name, test=other[0] if other else None)
         if "val" not in sets and holdout is None:
-            holdout = _share(len(task.train), val_fraction)
+            holdout = _share(pictures.labels, val_fraction)
     else:
-        order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed)).tolist()
-        held = _share(len(order), val_fraction)
-        train, val = Subset(pictures, order[held:]), Subset(pictures, order[:held])
-        task = Classification(train, val, pictures.classes, augment, name)
+        held = held_out(pictures.labels, _share(pictures.labels, val_fraction), seed, pictures.classes, name)
+        stay = sorted(set(range(len(pictures))).difference(held))
+        task = Classification(Subset(pictures, stay), Subset(pictures, held), pictures.classes, augment, name)
     return task if holdout is None else task.holdout(holdout, seed)
 
 
-def _share(count: int, val_fraction: float) -> int:
+def _share(labels: Sequence[int], val_fraction: float) -> int:
+    """Return how many pictures validate: a share of them, and enough for each class to have one."""
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction must lie between 0 and 1; got {val_fraction}")
-    return max(1, round(count * val_fraction))
+    return max(1, fewest(labels), round(len(labels) * val_fraction))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 import torch
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 
 class Examples(Protocol):
@@ -69,16 +69,26 @@ def drawn(data: Examples, count: int | None, seed: int, role: str, name: str) ->
 
 
 def labels_of(data: Examples) -> list[int]:
-    """Return the label of each example; where a data set does not tell (``labels``, ``targets``), they are all read."""
+    """Return the label of each example; where a data set does not tell them (see `told_labels`), they are all read."""
+    told = told_labels(data)
+    return [int(data[number][1]) for number in range(len(data))] if told is None else told
+
+
+def told_labels(data: Examples) -> list[int] | None:
+    """Return the label of each example without reading any: by ``labels`` or ``targets``; None where nothing tells."""
     if isinstance(data, Subset):
-        labels = labels_of(cast(Examples, data.dataset))
-        return [labels[number] for number in data.indices]
+        labels = told_labels(cast(Examples, data.dataset))
+        return None if labels is None else [labels[number] for number in data.indices]
+    if isinstance(data, ConcatDataset):
+        parts = [told_labels(cast(Examples, part)) for part in data.datasets]
+        return None if None in parts else [label for part in parts if part is not None for label in part]
     own = (
         data.tensors[-1] if isinstance(data, TensorDataset) else getattr(data, "labels", getattr(data, "targets", None))
     )
-    if own is None or len(own) != len(data):
-        own = [data[number][1] for number in range(len(data))]
-    return [int(label) for label in own]
+    try:
+        return None if own is None or len(own) != len(data) else [int(label) for label in own]
+    except (TypeError, ValueError):  # called so, but none of classes
+        return None
 
 
 def as_dataset(data: Examples) -> Dataset:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-import torch
 from torch.utils.data import Subset
 
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import few, one_of
+from fpgmlab.tasks.parting import shuffled
 from fpgmlab.tasks.sets import Examples, as_dataset, drawn
 from fpgmlab.tasks.task import EVAL_BATCH, Task
 
@@ -64,6 +64,10 @@ class Splits(ABC):
         What is chosen by the validation data (epochs, ratios, plans) looks better on them than it is. Choose by these,
         and measure once, at the end, with ``fl.evaluate(model, task, split="test")``.
 
+        Where a classification's data set tells its labels (``labels``, ``targets``), of each class its share is held
+        out, at least one example where it has two; see `Classification.stratified`. Pictures with boxes, and what would
+        have to be read for its labels, are drawn all alike.
+
         Parameters
         ----------
         n : int
@@ -76,6 +80,11 @@ class Splits(ABC):
         ------
         ValueError
             When there are not more than ``n`` training examples, or there are test data already.
+
+        Warns
+        -----
+        UserWarning
+            When a class has no example in one of the parts, with its name.
 
         Examples
         --------
@@ -94,10 +103,13 @@ class Splits(ABC):
             raise ValueError(
                 f"{n} examples cannot be held out: {name} has {count} to train on, and at least one must stay"
             )
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-        data = as_dataset(self.train)
-        parts = Subset(data, sorted(order[n:])), Subset(data, sorted(order[:n]))
-        return replace(self, train=parts[0], val=parts[1], test=self.val)
+        held, data = self._held_out(n, seed), as_dataset(self.train)
+        stay = sorted(set(range(count)).difference(held))
+        return replace(self, train=Subset(data, stay), val=Subset(data, held), test=self.val)
+
+    def _held_out(self, n: int, seed: int) -> list[int]:
+        """Return the numbers of the training examples that `holdout` takes, ascending."""
+        return sorted(shuffled(len(self.train), seed)[:n])
 
     def subset(
         self, train: int | None = None, val: int | None = None, seed: int = 0, *, test: int | None = None

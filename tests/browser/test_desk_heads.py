@@ -15,7 +15,8 @@ from tests.heads import Heads
 
 CUT = """(title) => {
   const [first, last] = title.children, box = last.getBoundingClientRect(), room = title.getBoundingClientRect();
-  return { last: last.textContent, whole: box.right <= room.right + 0.5, shortened: first.scrollWidth > first.clientWidth };
+  const whole = box.right <= room.right + 0.5, shortened = first.scrollWidth > first.clientWidth;
+  return { last: last.textContent, whole, shortened };
 }"""
 BROKEN = """(line) => {
   const range = document.createRange(), words = line.textContent, nodes = [...line.childNodes].filter((n) => n.data);

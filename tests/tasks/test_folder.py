@@ -90,8 +90,33 @@ def test_a_folder_with_training_pictures_alone_is_split(tmp_path: Path):
 def test_a_class_may_be_called_as_a_split(tmp_path: Path):
     for name in ("bus", "train"):
         (tmp_path / name).mkdir()
-        Image.new("RGB", (30, 30)).save(tmp_path / name / "a.png")
+        for i in range(2):
+            Image.new("RGB", (30, 30)).save(tmp_path / name / f"{i}.png")
     assert fl.tasks.image_folder(tmp_path, size=24).classes == ("bus", "train")
+
+
+def test_a_random_split_leaves_no_class_without_pictures_on_either_side(tmp_path: Path):
+    for label, count in (("ant", 30), ("bee", 2), ("cow", 5)):
+        (tmp_path / label).mkdir()
+        for i in range(count):
+            Image.new("RGB", (30, 30), (i, 0, 0)).save(tmp_path / label / f"{i}.png")
+    for seed in range(4):
+        task = fl.tasks.image_folder(tmp_path, size=24, seed=seed, progress=False)
+        assert task.counts().to_dict("list") == {"train": [25, 1, 4], "val": [5, 1, 1]}
+    with pytest.warns(UserWarning, match=r"with 4 of 19 .* none to validate, .*: bee \(1 in all\)"):
+        held = fl.tasks.image_folder(tmp_path, size=24, val_fraction=0.5, holdout=4, progress=False)
+    assert held.counts().to_dict("list") == {"train": [12, 1, 2], "val": [3, 0, 1], "test": [15, 1, 2]}
+
+
+def test_a_class_of_one_picture_is_named(tmp_path: Path):
+    for label, count in (("ant", 9), ("bee", 1)):
+        (tmp_path / label).mkdir()
+        for i in range(count):
+            Image.new("RGB", (30, 30), (i, 0, 0)).save(tmp_path / label / f"{i}.png")
+    said = r"with 2 of 10 examples held out, 1 of 2 classes have none to validate, .*: bee \(1 in all\)\. Give more"
+    with pytest.warns(UserWarning, match=said):
+        task = fl.tasks.image_folder(tmp_path, size=24, progress=False)
+    assert task.counts().to_dict("list") == {"train": [7, 1], "val": [2, 0]}
 
 
 def test_hidden_folders_and_files_are_left_out(tmp_path: Path):

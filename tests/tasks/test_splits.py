@@ -37,7 +37,7 @@ def numbers(data: Dataset) -> list[int]:
 
 @pytest.mark.parametrize(("n", "seed"), [(1, 0), (10, 0), (10, 7), (39, 1)])
 def test_a_holdout_is_drawn_from_the_training_data_and_parts_them(n: int, seed: int):
-    task = Classification(numbered(40), numbered(9, first=100), classes=3)
+    task = Classification(numbered(40), numbered(9, first=100), classes=3, stratified=False)
     parted = task.holdout(n, seed)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(seed)).numpy()
     assert numbers(parted.val) == np.sort(order[:n]).tolist()

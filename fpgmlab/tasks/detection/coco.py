@@ -12,9 +12,12 @@ from typing import Any
 from fpgmlab.common.files import whole
 from fpgmlab.errors import few
 from fpgmlab.tasks.detection.pictures import Box, BoxedPictures, Picture, read_text
+from fpgmlab.tasks.reading import check_pictures
 
 
-def coco_boxes(path: str | Path, images: str | Path | None = None) -> BoxedPictures:
+def coco_boxes(
+    path: str | Path, images: str | Path | None = None, *, check: bool = True, progress: bool = True
+) -> BoxedPictures:
     """Read a COCO JSON file.
 
     Classes are numbered from 0 in the order of the categories' ids. Regions marked ``iscrowd`` are nothing to learn,
@@ -27,6 +30,10 @@ def coco_boxes(path: str | Path, images: str | Path | None = None) -> BoxedPictu
         ``instances_*.json``: images, annotations with ``bbox`` as x, y, width, height, and categories.
     images : path-like, optional
         The folder that file names start from; the JSON file's own when left out.
+    check : bool
+        Read each picture once, now, to find the damaged ones before they stop a training.
+    progress : bool
+        Show a progress bar while they are read.
 
     Returns
     -------
@@ -37,7 +44,8 @@ def coco_boxes(path: str | Path, images: str | Path | None = None) -> BoxedPictu
     FileNotFoundError
         When the file or a picture is not there.
     ValueError
-        For a file of another kind, and for an annotation that is wrong, by its number.
+        For a file of another kind, and for an annotation that is wrong, by its number; when pictures are damaged, with
+        their paths.
     """
     path = Path(path)
     coco = _tables(path)
@@ -54,7 +62,10 @@ def coco_boxes(path: str | Path, images: str | Path | None = None) -> BoxedPictu
         boxes[image].append(box)
     folder = path.parent if images is None else Path(images)
     pictures = [_picture(image, folder, boxes[image["id"]], path) for image in coco["images"]]
-    return BoxedPictures(pictures, [names[category] for category in ids], str(path))
+    data = BoxedPictures(pictures, [names[category] for category in ids], str(path))
+    if check:
+        check_pictures(data.paths, str(path), progress=progress)
+    return data
 
 
 def _tables(path: Path) -> Mapping[str, list[dict[str, Any]]]:

@@ -61,6 +61,12 @@ def labels_of(data: object, number: int) -> Tensor | None:
     return data.labels[number] if isinstance(data, BoxedPictures) else None
 
 
+def classes_in(data: object, number: int) -> list[int]:
+    """Return the classes of a picture's objects, each once, without reading it; none where they are not told."""
+    labels = labels_of(data, number)
+    return [] if labels is None else labels[labels >= 0].unique().tolist()
+
+
 def name_of(data: object, number: int) -> str:
     """Return what to call a picture: its file, or its number in the data set."""
     data, number = _whole(data, number)

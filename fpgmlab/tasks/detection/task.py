@@ -15,10 +15,11 @@ from torch.utils._pytree import tree_map_only
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import few
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
-from fpgmlab.tasks.detection.crowded import MOST, Objects, kept, labels_of, name_of
+from fpgmlab.tasks.detection.crowded import MOST, Objects, classes_in, kept, labels_of, name_of
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
 from fpgmlab.tasks.detection.items import checked, stacked
 from fpgmlab.tasks.loading import in_order
+from fpgmlab.tasks.parting import warn_of_empty
 from fpgmlab.tasks.sets import Examples, check_sets, class_names
 from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
@@ -113,6 +114,12 @@ class Detection(Splits):
             for kind in ("map50", "map")
         }
         object.__setattr__(self, "metrics", {**self.metrics, **own_metrics})
+
+    def _held_out(self, n: int, seed: int) -> list[int]:
+        held = super()._held_out(n, seed)
+        inside = [classes_in(self.train, number) for number in range(len(self.train))]
+        warn_of_empty(inside, held, self._names, self.name, stacklevel=3)
+        return held
 
     @cached_property
     def example_input(self) -> Tensor:

@@ -6,16 +6,17 @@ What a line of a label file may be is in `fpgmlab.tasks.detection.labels`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from fpgmlab.tasks.detection.data_yaml import DataYaml
 from fpgmlab.tasks.detection.labels import Labels
 from fpgmlab.tasks.detection.pictures import BoxedPictures, Picture, read_text
-from fpgmlab.tasks.reading import picture_size
+from fpgmlab.tasks.reading import check_pictures, picture_size
 
 
-def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
+def yolo_boxes(path: str | Path, split: str, *, check: bool = True, progress: bool = True) -> BoxedPictures:
     """Read one split of a data set in YOLO's layout: boxes, also those around polygons and of labels with keypoints.
 
     Parameters
@@ -28,6 +29,10 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
         ``kpt_shape``: their number, and 2 or 3 (x, y and perhaps visibility).
     split : str
         ``"train"``, ``"val"`` or another entry, such as ``"test"``: ``Detection(train, val, test=...)``.
+    check : bool
+        Read each picture once, now, to find the damaged ones before they stop a training.
+    progress : bool
+        Show a progress bar while they are read.
 
     Returns
     -------
@@ -38,7 +43,7 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
     FileNotFoundError
         For a path that leads nowhere, with the line of ``data.yaml`` or of the list.
     ValueError
-        For a file of another kind or a wrong label, with file and line.
+        For a file of another kind or a wrong label, with file and line; when pictures are damaged, with their paths.
 
     Notes
     -----
@@ -62,11 +67,26 @@ def yolo_boxes(path: str | Path, split: str) -> BoxedPictures:
         )
     _warn_of_strays(files, labelled, f"{path} ({split})")
     labels = Labels(described.keypoints())
-    pictures = (_picture(file, label, labels) for file, label in zip(files, labelled, strict=True))
-    data = BoxedPictures(pictures, names, f"{path} ({split})")
+    source = f"{path} ({split})"
+    checked = partial(check_pictures, files, source, progress=progress) if check else None
+    sizes = _sizes(files, checked)
+    pictures = (_picture(*each, labels) for each in zip(files, sizes, labelled, strict=True))
+    data = BoxedPictures(pictures, names, source)
     if doubt := labels.doubt():
-        warnings.warn(f"{path} ({split}): {doubt}", stacklevel=2)
+        warnings.warn(f"{source}: {doubt}", stacklevel=2)
+    if checked is not None:
+        checked()
     return data
+
+
+def _sizes(files: Sequence[Path], checked: Callable[[], None] | None) -> list[tuple[int, int]]:
+    """Return the pictures' sizes; a `ValueError` of the first that has none, or, if all can be checked, of all."""
+    try:
+        return [picture_size(file) for file in files]
+    except ValueError:
+        if checked is not None:
+            checked()
+        raise
 
 
 def _warn_of_strays(files: Sequence[Path], labelled: Sequence[Path], source: str) -> None:
@@ -95,8 +115,7 @@ def _label_file(file: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _picture(file: Path, lines: Path, labels: Labels) -> Picture:
-    size = picture_size(file)
+def _picture(file: Path, size: tuple[int, int], lines: Path, labels: Labels) -> Picture:
     if not lines.is_file():
         return Picture(file, size)
     numbered = enumerate(read_text(lines).splitlines(), 1)

@@ -153,3 +153,12 @@ def test_a_picture_of_another_size_is_named(tmp_path: Path):
     draw(tmp_path / "pictures" / "a.png", (30, 40))
     with pytest.raises(ValueError, match=r"a\.png' has 30 x 40 pixels, but .*boxes\.json was made for 40 x 30"):
         data[0]
+
+
+def test_damaged_pictures_are_named_at_load(tmp_path: Path):
+    path = coco_file(tmp_path, [])
+    bad = tmp_path / "pictures" / "a.png"
+    bad.write_bytes(bad.read_bytes()[:-900])
+    with pytest.raises(ValueError, match=r"1 of 2 pictures cannot be read; restore .*\n  '.*a\.png'"):
+        coco_boxes(path, progress=False)
+    assert len(coco_boxes(path, check=False)) == 2

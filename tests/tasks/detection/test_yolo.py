@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fpgmlab.tasks import Detection, yolo_boxes
+from fpgmlab.tasks.reading import picture_size
 from tests.tasks.detection.made import draw, yolo_folder
 
 
@@ -332,3 +333,34 @@ def test_a_single_line_can_be_doubted(tmp_path: Path):
     path = yolo_folder(tmp_path, {"a": line(0.4, 0.4, 0.5, 0.4, 0.5, 0.5)})
     with pytest.warns(UserWarning, match=r"the only polygon has 3 corners.* kpt_shape: \[1, 2\], and"):
         yolo_boxes(path, "train")
+
+
+def cut(path: Path) -> Path:
+    """Leave of a picture its head and the beginning of its body."""
+    path.write_bytes(path.read_bytes()[:-900])
+    picture_size(path)
+    return path
+
+
+@pytest.mark.parametrize("damage", ["body", "head and body"])
+def test_damaged_pictures_are_named_at_load_all_of_them(tmp_path: Path, damage: str):
+    path = yolo_folder(tmp_path, {name: "0 0.5 0.5 0.5 0.2" for name in "abcd"})
+    bad = [cut(tmp_path / "images" / "train" / "b.png")]
+    if damage == "head and body":
+        bad.append(tmp_path / "images" / "train" / "d.png")
+        bad[1].write_text("no picture")
+    with pytest.raises(ValueError, match=rf"\(train\): {len(bad)} of 4 pictures cannot be read; restore") as caught:
+        yolo_boxes(path, "train", progress=False)
+    assert all(f"\n  '{each}' (" in str(caught.value) for each in bad)
+    if damage == "body":
+        assert len(yolo_boxes(path, "train", check=False)) == 4
+    else:
+        with pytest.raises(ValueError, match=r"d\.png' cannot be read as a picture"):
+            yolo_boxes(path, "train", check=False)
+
+
+def test_a_wrong_label_is_told_before_all_pictures_are_read(tmp_path: Path):
+    path = yolo_folder(tmp_path, {"a": "0 0.5 0.5 0.5", "b": ""})
+    cut(tmp_path / "images" / "train" / "b.png")
+    with pytest.raises(ValueError, match=r"a\.txt, line 1"):
+        yolo_boxes(path, "train", progress=False)
