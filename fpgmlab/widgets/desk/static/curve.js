@@ -2,7 +2,8 @@ import { element, niceSteps, shape } from "../../common/static/common.js";
 import { at } from "./model.js";
 import { wordsValue } from "./words.js";
 
-const CURVE_WIDTH = 268, CURVE_HEIGHT = 168, CURVE_LEFT = 44, CURVE_RIGHT = 12, CURVE_TOP = 22, CURVE_BOTTOM = 34;
+const CURVE_WIDTH = 268, CURVE_HEIGHT = 178, CURVE_LEFT = 44, CURVE_RIGHT = 12, CURVE_TOP = 32, CURVE_BOTTOM = 34;
+const CURVE_LETTER = 7; // pixels of a letter of a value
 const CURVE_SPAN = 0.05; // of a share: a flat curve is not blown up
 
 /** The measured curve of one group with its intervals, and a marker at the ratio of the plan. */
@@ -13,7 +14,7 @@ export function curvePicture() {
   const value = shape("text", { class: "fl-chart-label" }), marker = shape("g", { class: "fl-desk-curve-marker" }, rule, ring, value);
   const drawing = shape("svg", { viewBox: `0 0 ${CURVE_WIDTH} ${CURVE_HEIGHT}`, role: "img", class: "fl-chart fl-desk-curve-picture" }, axes, band, base, line, dots, marker);
   const nothing = element("p"), node = element("div", { class: "fl-desk-detail-curve" }, drawing, nothing);
-  let scale = null;
+  let scale = null, along = [];
 
   return {
     node,
@@ -30,7 +31,9 @@ export function curvePicture() {
       axes.replaceChildren(...curveAxes(metric, scale));
       band.setAttribute("d", `M ${[...path(x, highs), ...path(x, lows).reverse()].join(" L ")} Z`);
       base.setAttribute("d", `M ${CURVE_LEFT} ${y(metric.value)} H ${CURVE_WIDTH - CURVE_RIGHT}`);
-      line.setAttribute("d", `M ${path(x, curve.drop.map((drop) => y(curveValue(metric, drop)))).join(" L ")}`);
+      const heights = curve.drop.map((drop) => y(curveValue(metric, drop)));
+      line.setAttribute("d", `M ${path(x, heights).join(" L ")}`);
+      along = curveAlong(x, heights);
       dots.setAttribute("d", path(x, curve.value.map((each, i) => y(each ?? curveValue(metric, curve.drop[i])))).map((place) => `M ${place} h 0`).join(" "));
     },
     /** Put the marker on a number of kept channels. */
@@ -41,14 +44,32 @@ export function curvePicture() {
       marker.setAttribute("transform", `translate(${x.toFixed(1)} 0)`);
       marker.classList.toggle("fl-desk-beyond-measured", found.beyond);
       ring.setAttribute("cy", y.toFixed(1));
-      const left = ratio > 0.6, low = y > CURVE_HEIGHT - CURVE_BOTTOM - 20;
-      value.setAttribute("text-anchor", left ? "end" : "start");
-      value.setAttribute("x", left ? -8 : 8);
-      value.setAttribute("y", (low ? y - 8 : y + 16).toFixed(1));
+      const { dx, y: bottom } = curveLabel(words, x, y, scale.y(metric.value), along);
+      value.setAttribute("text-anchor", dx > 0 ? "start" : "end");
+      value.setAttribute("x", dx);
+      value.setAttribute("y", bottom.toFixed(1));
       value.textContent = words;
       drawing.setAttribute("aria-label", `Sensitivity curve of ${name}: ${metric.name} ${words} at this ratio, ${wordsValue(metric, metric.value)} unpruned`);
     },
   };
+}
+
+/** Return where a value's text can stand beside its point: the first place where neither the curve nor the unpruned network's line crosses it. */
+function curveLabel(words, x, y, base, points) {
+  const width = CURVE_LETTER * words.length, sides = x > CURVE_WIDTH / 2 ? [-8, 8] : [8, -8];
+  const places = sides.flatMap((dx) => [-8, 16, -22, 30, -36, 44].map((dy) => ({ dx, y: y + dy })));
+  const free = ({ dx, y: bottom }) => {
+    const left = dx > 0 ? x + dx : x + dx - width, right = left + width, top = bottom - 11;
+    if (left < CURVE_LEFT || right > CURVE_WIDTH || top < 13 || bottom + 3 > CURVE_HEIGHT - CURVE_BOTTOM) return false;
+    const inside = ([a, b]) => a > left - 2 && a < right + 2 && b > top - 1 && b < bottom + 3;
+    return !(base > top - 1 && base < bottom + 3) && !points.some(inside);
+  };
+  return places.find(free) ?? places[0];
+}
+
+/** Return points along a polyline, close together. */
+function curveAlong(x, y) {
+  return x.slice(1).flatMap((end, i) => Array.from({ length: 65 }, (_, k) => [x[i] + ((end - x[i]) * k) / 64, y[i] + ((y[i + 1] - y[i]) * k) / 64]));
 }
 
 function curveValue(metric, drop) {
