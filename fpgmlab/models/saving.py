@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fpgmlab.checkpoints.weights import read_weights, write_weights
 from fpgmlab.common.attributes import match_attributes
+from fpgmlab.common.files import whole
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import forget_caches, named_tensors, split_name
 from fpgmlab.models.zoo import build
@@ -83,9 +84,19 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     ------
     FileNotFoundError
         When there is no such file.
+    TypeError
+        For a ``model`` that is none, such as the function that makes it.
     ValueError
         For a pickle (refused unread), a truncated or foreign file, or weights that do not belong to the model.
     """
+    if model is not None and not isinstance(model, nn.Module):
+        raise TypeError(_no_network(model))
+    if isinstance(path, str) and path.isidentifier() and not os.path.exists(path):
+        raise FileNotFoundError(
+            f"no file {whole(path)}. If that is a network's name: fl.models.load({path!r}) for one that ships, "
+            f"fl.models.build({path!r}) for an architecture; for a network of torchvision's the file that fl.save "
+            f"wrote, and model=torchvision.models.{path}(num_classes=...)"
+        )
     weights = read_weights(path)
     record = weights.record
     if model is None:
@@ -122,6 +133,13 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Mod
     set_provenance(loaded, made)
     forget_caches(loaded)
     return loaded.eval()
+
+
+def _no_network(given: object) -> str:
+    """Return what to give in place of a model that is none: as a rule what makes one was given, or its name."""
+    name = given if isinstance(given, str) else getattr(given, "__name__", None)
+    hint = f": {name}(num_classes=...), called" if name is not None and name.isidentifier() else ""
+    return f"model must be a fresh, unpruned network, an instance of nn.Module{hint}; got {given!r}"
 
 
 def _saved_tensors(model: nn.Module) -> dict[str, Tensor]:

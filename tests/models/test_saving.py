@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
@@ -161,3 +162,19 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(resnet: nn.Module, tmp_p
     with pytest.raises(OSError, match="Choose a folder that you may write to"):
         fl.save(resnet, tmp_path / "file" / "a.safetensors")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("given", ["resnet18", torchvision.models.resnet18, torchvision.models.resnet.ResNet])
+def test_what_makes_a_network_is_no_network(tmp_path: Path, given: object):
+    fl.save(torchvision.models.resnet18(num_classes=3), tmp_path / "small.safetensors")
+    name = given if isinstance(given, str) else given.__name__
+    with pytest.raises(TypeError, match=rf"an instance of nn\.Module: {name}\(num_classes=\.\.\.\), called; got "):
+        fl.load(tmp_path / "small.safetensors", model=given)
+
+
+def test_a_builders_name_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"models\.load\('resnet18'\) .* model=torchvision\.models\.resnet18\("):
+        fl.load("resnet18")
+    fl.save(fl.models.build("resnet20", channels=1), tmp_path / "resnet18")
+    assert fl.load("resnet18").conv1.in_channels == 1
