@@ -79,7 +79,7 @@ class ForkedKernels(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Have one forked; a tenth of a second."""
         env = {name: str(value) for name, value in kwargs["env"].items()}
-        order = {"arguments": cmd[cmd.index("-f") :], "env": env, "folder": os.path.abspath(kwargs.get("cwd") or ".")}
+        order = {"arguments": cmd[cmd.index("-f") :], "env": env}
         process: Any = await asyncio.to_thread(Forked, self.address, order)
         self.process, self.pid, self.pgid = process, process.pid, process.pid
         return self.connection_info

@@ -183,7 +183,6 @@ def _be_kernel(order: dict, names: dict[str, Any], parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))  # one visitor shall not take the memory of all
     os.environ.clear()
     os.environ.update(order["env"])
-    os.chdir(order["folder"])
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     from ipykernel.kernelapp import IPKernelApp

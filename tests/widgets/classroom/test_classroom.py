@@ -25,6 +25,7 @@ if sys.platform != "linux":
 CELLS = {
     "parameters": "pictures = 200",
     "prepare": """import os
+from pathlib import Path
 import torch
 import fpgmlab as fl
 ballast = torch.ones(50 << 20)  # 200 MB
@@ -39,9 +40,13 @@ model = torch.nn.Sequential(
 )
 graph = fl.trace(model, task.example_input)
 curves = fl.sweep(graph, fl.score(graph, "fpgm"), task, progress=False)
-prepared_in = os.getpid()""",
+prepared_in = os.getpid()
+written_to = Path("plans_of_all").absolute()
+written_to.mkdir()
+os.chdir(written_to)""",
     "": """assert os.getppid() == prepared_in or os.getpid() == prepared_in
 assert ballast.sum() == ballast.numel()
+assert Path.cwd() == written_to
 editor = fl.widgets.PlanEditor(graph, curves, task, multiple=1, path=fl.widgets.class_path())
 fl.widgets.join_class(editor)""",
 }
@@ -86,7 +91,7 @@ async def _visit(url: str, process: subprocess.Popen) -> None:
     await first.set(field, value="<i>Ada</i>")
     await asyncio.sleep(2)
     page = board(url, by="macs", percent="100")
-    assert re.search(r"3 desks, [3-9] measured", page)
+    assert re.search(r"3 desks, [3-9] networks measured", page)
     assert "&lt;i&gt;Ada&lt;/i&gt;" in page
     assert "desk 2" in page
     kept, cookie = first.state["kept"], first.cookie
