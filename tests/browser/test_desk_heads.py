@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 
 import pytest
 import torch
@@ -97,3 +98,13 @@ def test_names_of_layers_are_broken_after_dots_and_underscores(bridge: Bridge):
     ends = bridge.page.locator(".fl-desk-detail-coupled").evaluate(BROKEN)
     assert ends
     assert set(ends) <= set("._ ")
+
+
+def test_only_layers_names_are_broken_and_an_empty_message_is_not_shown(bridge: Bridge):
+    assert bridge.page.locator(".fl-desk-plans wbr").count() == 0
+    assert not bridge.page.locator(".fl-desk-work-status .fl-message").is_visible()
+
+
+def test_the_learning_rate_begins_as_in_code(bridge: Bridge):
+    rate = signature(fl.widgets.PlanEditor.fine_tune).parameters["lr"].default
+    assert float(bridge.page.get_by_label("learning rate").input_value()) == rate

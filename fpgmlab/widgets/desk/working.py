@@ -118,14 +118,15 @@ class WorkingDesk(SteppingDesk):
         """
         self._shop.begin("repair", self.plan, samples=samples if samples is None else whole_number("samples", samples))
 
-    def fine_tune(self, epochs: int = 3, lr: float = 0.02) -> None:
+    def fine_tune(self, epochs: int = 3, lr: float = 0.005) -> None:
         """Start to train ``pruned``, or what the plan gives when that is of another plan, as `fpgmlab.fit` does.
 
         Parameters
         ----------
         epochs : int
         lr : float
-            Highest learning rate.
+            Highest learning rate. A few epochs from repaired weights gain by small steps only: larger ones first undo
+            what the repair gave.
 
         Raises
         ------

@@ -5,7 +5,7 @@ import { controlButton, controlKeys, controlLabelled } from "../../common/static
 import { curvePicture } from "./curve.js";
 import { handWords } from "./hand.js";
 import { at } from "./model.js";
-import { wordsCount, wordsIn, wordsMany, wordsShare, wordsTime } from "./words.js";
+import { wordsCount, wordsIn, wordsMany, wordsNamed, wordsShare, wordsTime } from "./words.js";
 
 const DETAIL_NAMES = 3; // layers that are named; the others are counted
 const DETAIL_COUNTS = 10; // counts that are listed
@@ -16,7 +16,7 @@ export function detailView(store, signal) {
   const { desk, groups, whole, cost, allowed } = store.calculator, original = cost(whole), changes = changesTogether(store);
   const name = element("h4"), channels = element("span"), ratioWords = element("span"), picture = curvePicture();
   const say = [channels, ratioWords].map(wordsIn), lines = ["alone", "macs", "coupled", "reason"].map((kind) => element("p", { class: `fl-desk-detail-${kind}` }));
-  const tell = lines.map((line) => wordsIn(line, true)), sayName = wordsIn(name, true);
+  const tell = lines.map(wordsNamed), sayName = wordsNamed(name);
   const number = (attributes, act) => element("input", { type: "number", class: "fl-field", min: 0, onchange: (event) => event.target.value !== "" && act(event.target.valueAsNumber), ...attributes });
   const ratio = number({ max: 100, step: "any" }, (value) => edit(changes.to(value / 100)));
   const kept = number({ min: 1, step: 1 }, (value) => edit(changes.to(1 - value / groups[store.focus].channels)));

@@ -65,13 +65,21 @@ export function wordsMany(group) {
   return group.many.split(" ")[0];
 }
 
-/** Return a text that is written only when it is another; `named` breaks lines within the names of layers, too. */
-export function wordsIn(node, named = false) {
+/** Return a text that is written only when it is another. */
+export function wordsIn(node) {
+  return wordsOnce((words) => (node.textContent = words));
+}
+
+/** The same with names of layers in it: lines are broken within these, too. */
+export function wordsNamed(node) {
+  return wordsOnce((words) => node.replaceChildren(...words.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")])));
+}
+
+function wordsOnce(write) {
   let shown = null;
   return (words) => {
     if (words === shown) return;
     shown = words;
-    if (named) node.replaceChildren(...words.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")]));
-    else node.textContent = words;
+    write(words);
   };
 }

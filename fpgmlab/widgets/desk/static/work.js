@@ -7,7 +7,7 @@ import { workChart } from "./work_chart.js";
 
 /** What is done with the plan: buttons, how far it is, and what came of it. */
 export function workView(store, signal) {
-  const epochs = controlNumber("Epochs", 3, { min: 1, max: 1000, step: 1 }), lr = controlNumber("Learning rate", 0.02, { class: "fl-field fl-desk-work-lr", min: 1e-7, step: "any" });
+  const epochs = controlNumber("Epochs", 3, { min: 1, max: 1000, step: 1 }), lr = controlNumber("Learning rate", 0.005, { class: "fl-field fl-desk-work-lr", min: 1e-7, step: "any" });
   const path = element("input", { type: "text", class: "fl-field", value: "plan.json", size: 12, required: "" });
   const folder = element("input", { type: "text", class: "fl-field", value: "outputs/pruned", size: 14, required: "" });
   const messages = {
