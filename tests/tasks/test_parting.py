@@ -80,9 +80,7 @@ def test_a_holdout_names_the_classes_that_it_cannot_share():
     assert parted.counts().to_dict("list") == {"train": [5, 2, 1], "val": [1, 1, 0], "test": [1, 0, 0]}
     with pytest.warns(UserWarning, match=r"with 1 of 10 .* 2 of 3 classes .*: bee \(3 in all\), cow \(1 in all\)"):
         task.holdout(1)
-    with pytest.warns(
-        UserWarning, match=r"2 of 3 classes have none to train on, so they cannot be .*: bee .*, cow"
-    ):
+    with pytest.warns(UserWarning, match=r"2 of 3 classes have none to train on, so they cannot be .*: bee .*, cow"):
         task.holdout(9)
 
 
