@@ -128,7 +128,9 @@ def board(seats: list[dict[str, Any]], cost: str, share: float) -> str:
     frame = class_frame(seats)
     unpruned = next((seat["unpruned"] for seat in seats if seat["unpruned"]["value"] is not None), None)
     metric = next((seat["metric"] for seat in seats if seat["metric"]), "accuracy")
-    count = f"<p>{len(seats)} desk{'' if len(seats) == 1 else 's'}, {len(frame)} networks measured.</p>"
+    counts = ((len(seats), "desk"), (len(frame), "network"))
+    desks, networks = (f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts)
+    count = f"<p>{desks}, {networks} measured.</p>"
     if unpruned is None or frame.empty:
         return f"{count}<p>No plan was measured yet.</p>"
     better = METRICS[metric].higher_is_better if metric in METRICS else True

@@ -60,7 +60,7 @@ def test_without_a_table_of_milliseconds_macs_are_shown(tmp_path: Path):
 def test_before_anything_is_measured_the_page_says_so(tmp_path: Path):
     assert "0 desks" in board(read_class(tmp_path), "ms", 0.5)
     tell(tmp_path, 1, "Ada")
-    assert "1 desk, 0 measured" in board(read_class(tmp_path), "ms", 0.5)
+    assert "1 desk, 0 networks measured" in board(read_class(tmp_path), "ms", 0.5)
 
 
 def test_two_of_the_same_name_are_told_apart(tmp_path: Path):
