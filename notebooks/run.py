@@ -2,7 +2,8 @@
 """Run a notebook headless: ``python notebooks/run.py 00_quickstart [-p name value] ...``.
 
 Paths among the values start from where this is called. The executed notebook goes to ``outputs/<name>/`` (without the
-number), beside what the notebook itself writes there. The last line is the summary of its ``report.json``.
+number), beside what the notebook itself writes there. The last line is the summary of its ``report.json``;
+notes that belong to it stand above.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def main() -> None:
     _execute(source, output / source.name, {**parameters, "output": str(output)})
     report = output / "report.json"
     summary = json.loads(report.read_text()).get("summary") if report.is_file() else None
-    told = [summary] if summary else []
+    told, notes = (summary or "").splitlines()[:1], (summary or "").splitlines()[1:]
+    print(*notes, sep="\n", end="\n" if notes else "")
     print("; ".join([*told, f"files in {output}", f"{time.perf_counter() - started:.0f} s"]))
 
 

@@ -135,8 +135,9 @@ def test_a_detector_of_ones_own_in_one_command(tmp_path: Path):
     few = {name: value for name, value in SMALL["07_yolov5"].items() if name != "size"}
     options = [part for name, value in few.items() for part in ("-p", name, json.dumps(value))]
     done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=True)
-    (last,) = done.stdout.splitlines()
-    assert re.fullmatch(rf"map50 .* of the MACs gone; files in {tmp_path}/mine; \d+ s", last)
+    *notes, last = done.stdout.splitlines()
+    assert "pictures to judge by" in notes[-1]
+    assert re.fullmatch(rf"map50 on .* of the MACs gone, .* points (lost|won); files in {tmp_path}/mine; \d+ s", last)
     report = json.loads((tmp_path / "mine" / "report.json").read_text())
     assert report["model"] == "path/to/best.pt"
     assert report["macs"] <= 0.75

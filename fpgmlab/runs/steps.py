@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fpgmlab.allocation import prune_gradually
+from fpgmlab.common.numbers import counted
 from fpgmlab.deployment import LatencyTable, benchmark
 from fpgmlab.models.boxes import Decoded
 from fpgmlab.models.saving import save
@@ -146,7 +147,7 @@ def judge_networks(bench: Bench, steps: Mapping[str, str | None]) -> Outcome:
         cost = (bench.graph if step is None else trace(network, bench.example_input)).cost()
         found = evaluate(network, bench.task, **options)
         rows.append({"network": name, **asdict(cost), "split": options["split"], **found})
-        on = f"{found['samples']} {options['split']} examples"
+        on = counted(int(found["samples"]), f"{options['split']} example")
         bench.note(f"{name}: {metric} {found[metric]:.4f} on {on}, {cost.macs / 1e6:.2f} M MACs")
     return Outcome((bench.written("networks.csv", DataFrame(rows)),), {"networks": rows})
 

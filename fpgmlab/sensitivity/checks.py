@@ -11,7 +11,7 @@ from torch import nn
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode
-from fpgmlab.common.numbers import whole_number
+from fpgmlab.common.numbers import counted, whole_number
 from fpgmlab.errors import one_of
 from fpgmlab.sensitivity.curves.metrics import METRICS, USUAL, Metric
 from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, named
@@ -125,8 +125,8 @@ def silence(
                 return None
     names = " and ".join(repr(metric.name) for metric in silent)
     return (
-        f"on {count} samples the unpruned network gives no answer that counts for {names} (a detector: no detection of "
-        "enough confidence). There is nothing to agree with: the values of all points will be 0 and tell nothing. "
-        "Train the network first; or ask for another metric, such as metrics='change', or for one of your own in "
-        "task.metrics that counts answers of less confidence."
+        f"on {counted(count, 'sample')} the unpruned network gives no answer that counts for {names} (a detector: no "
+        "detection of enough confidence). There is nothing to agree with: the values of all points will be 0 and tell "
+        "nothing. Train the network first; or ask for another metric, such as metrics='change', or for one of your "
+        "own in task.metrics that counts answers of less confidence."
     )

@@ -190,6 +190,7 @@ def test_what_was_measured_takes_the_place_of_what_is_predicted(graphs: dict):
     assert "predicted" not in found
     unknown = measured_of(("as cut", 0.701, -np.inf, np.inf))
     assert "accuracy as cut 70.1% (was 90.0%) · on 256 samples" in words(unknown)
+    assert "on 1 sample" in words(measured_of(("as cut", 0.7, np.nan, np.nan), samples=1)).split(" · ")
     trained = pd.concat([both, measured_of(("fine-tuned", 0.95, np.nan, np.nan), samples=10_000)])
     assert "accuracy fine-tuned 95.0% (was 90.0%) · repaired 94.4%" in words(trained)
     assert "on 10,000 and 256 samples" in words(trained)

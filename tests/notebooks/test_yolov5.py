@@ -82,6 +82,13 @@ def test_the_unpruned_network_finds_trees(shipped: Path):
     assert found["unpruned"] > found["pruned"]
 
 
+def test_the_last_words_are_of_the_numbers_and_warn_of_so_few_pictures(shipped: Path):
+    report = json.loads((shipped / "report.json").read_text())
+    line, *notes = report["summary"].splitlines()
+    assert line.startswith(f"map50 on 10 pictures: unpruned {report['map50']['unpruned']:.1%}, pruned ")
+    assert any("10 pictures to judge by" in note for note in notes)
+
+
 def test_repair_without_labels_brings_most_of_it_back_whatever_the_plan(shipped: Path):
     report = json.loads((shipped / "report.json").read_text())
     assert set(report["map50"]) == {"unpruned", "pruned", "repaired", "recovered"}

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from fpgmlab.allocation.forecast import forecast
 from fpgmlab.common.modules import stage
+from fpgmlab.common.numbers import counted
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.figures.parts import points_across, text_width
 from fpgmlab.figures.style import small
@@ -95,8 +96,9 @@ def _measured(curves: Curves, metric: str, measured: pd.DataFrame | None) -> lis
     share, base = curves.is_share(metric), curves.base[metric]
     words = [f"{name} {_value(mine.loc[name], share)}" for name in networks]
     seen = dict.fromkeys(int(mine.loc[name, "samples"]) for name in networks)
-    samples = " and ".join(f"{count:,}" for count in seen)
-    return [f"{metric} {words[0]} (was {base:{'.1%' if share else '.3g'}})", *words[1:], f"on {samples} samples"]
+    *others, last = seen
+    samples = "".join(f"{count:,} and " for count in others) + counted(last, "sample")
+    return [f"{metric} {words[0]} (was {base:{'.1%' if share else '.3g'}})", *words[1:], f"on {samples}"]
 
 
 def _value(row: pd.Series, share: bool) -> str:

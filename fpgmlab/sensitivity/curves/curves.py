@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpgmlab.common.numbers import counted
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity.curves.disk import NAME, read_fields, write_fields
 from fpgmlab.sensitivity.curves.intervals import Sums
@@ -211,7 +212,8 @@ class Curves:
     def __repr__(self) -> str:
         samples = max((part.samples for part in self.whole.values()), default=0)
         state = ("; repaired" if self.repaired else "") + ("" if self.complete else "; incomplete")
-        return f"Curves of {len(self.widths)} groups, {', '.join(self.whole)}, on up to {samples} samples{state}"
+        seen = counted(samples, "sample")
+        return f"Curves of {len(self.widths)} groups, {', '.join(self.whole)}, on up to {seen}{state}"
 
     def _repr_html_(self) -> str:
         return f"<p>{self!r}</p>{self.frame.to_html(index=False, max_rows=12)}"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fpgmlab.common.digests import digest
+from fpgmlab.common.numbers import counted
 from fpgmlab.criteria.scoring import NAMED, score
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -128,7 +129,9 @@ def _task(task: Task | None) -> str:
     if call:
         subset = "" if (train, val) == whole else f"  # the desk had {train:,} and {val:,} of its pictures"
         return f"task = fl.tasks.{call}(){subset}"
-    return f"# task: as the desk had it, {kind} {name!r} with {train:,} pictures to train and {val:,} to validate"
+    return (
+        f"# task: as the desk had it, {kind} {name!r} with {counted(train, 'picture')} to train and {val:,} to validate"
+    )
 
 
 def _model(graph: ChannelGraph) -> str:
@@ -156,7 +159,7 @@ def _values(found: Mapping[str, Any], metric: str | None) -> str | None:
         return None
     low, high = (found.get("intervals") or {}).get(metric) or (None, None)
     interval = "" if low is None or high is None else f" ({low:.4g} to {high:.4g})"
-    return f"{metric} {found[metric]:.4g}{interval} on {int(found['samples']):,} samples"
+    return f"{metric} {found[metric]:.4g}{interval} on {counted(int(found['samples']), 'sample')}"
 
 
 def _noted(line: str, words: str | None) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from fpgmlab.common.numbers import counted
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -91,13 +92,15 @@ def evaluating(job: Job, order: Order) -> Outcome:
     samples = len(order.data.val)
 
     def on_batch(seen: int) -> None:
-        job.tell(f"Evaluating: {seen:,} of {samples:,} samples", seen, samples)
+        job.tell(f"Evaluating: {seen:,} of {counted(samples, 'sample')}", seen, samples)
         job.check()
 
     task = Watched(order.data, on_batch)
     found = evaluate(model, task)
     name = task.metric_name
-    words = f"Evaluated: {name} {found[name]:.4g}, loss {found['loss']:.4g} on {found['samples']:,} samples."
+    words = (
+        f"Evaluated: {name} {found[name]:.4g}, loss {found['loss']:.4g} on {counted(int(found['samples']), 'sample')}."
+    )
     return Outcome(words, measured={"pruned": found})
 
 
@@ -124,7 +127,7 @@ def repairing(job: Job, order: Order, samples: int | None) -> Outcome:
         job.tell(words, refitting * (_LOOK + finished / row["layers"]) / (_LOOK + 1), total)
 
     def validating(seen: int) -> None:
-        job.tell(f"Repaired, evaluating: {seen:,} of {validation:,} samples", refitting + seen, total)
+        job.tell(f"Repaired, evaluating: {seen:,} of {counted(validation, 'sample')}", refitting + seen, total)
         job.check()
 
     model = repair(
@@ -138,8 +141,8 @@ def repairing(job: Job, order: Order, samples: int | None) -> Outcome:
     except Cancelled:
         return Outcome("Repaired; cancelled before that was measured.", cancelled=True)
     name = task.metric_name
-    values = f"{name} {found[name]:.4g}, loss {found['loss']:.4g} on {found['samples']:,} samples"
-    return Outcome(f"Repaired with {samples:,} pictures: {values}.", {"repaired": found})
+    values = f"{name} {found[name]:.4g}, loss {found['loss']:.4g} on {counted(int(found['samples']), 'sample')}"
+    return Outcome(f"Repaired with {counted(samples, 'picture')}: {values}.", {"repaired": found})
 
 
 def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
@@ -161,7 +164,7 @@ def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
     def validating(seen: int) -> None:
         epoch = len(job.epochs) + 1 if job.steps else 0
         begin = f"Epoch {epoch} of {epochs}: validating" if epoch else "Before training: validating"
-        job.tell(f"{begin}, {seen:,} of {samples:,} samples", epoch * each + seen, total)
+        job.tell(f"{begin}, {seen:,} of {counted(samples, 'sample')}", epoch * each + seen, total)
         job.check()
 
     def finished(row: Mapping) -> None:

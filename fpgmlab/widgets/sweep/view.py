@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from fpgmlab.common.numbers import counted
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity.curves.intervals import SPARE, is_narrow
 from fpgmlab.sensitivity.curves.metrics import METRICS
@@ -163,7 +164,7 @@ def status_words(
         return _BEFORE[state]
     wide = f"{metric} is known to ± {amount(now.widest, share)} or better" if np.isfinite(now.widest) else ""
     goal = f"{now.narrow} of {now.points} points are within ± {tolerance:g}" if tolerance is not None else ""
-    seen = f"{now.samples:,} of {now.total:,} samples"
+    seen = f"{now.samples:,} of {counted(now.total, 'sample')}"
     ends = {
         "running": "" if left is None else f"{duration(left)} left",
         "cancelled": "Resume goes on from here", "failed": "Resume tries again from here",

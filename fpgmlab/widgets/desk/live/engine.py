@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from fpgmlab.common.numbers import counted
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -195,7 +196,7 @@ class Live(Stepping[Step]):
             stage.begun = stage.complete or seen >= FEW or stage.seconds >= MOMENT
             if measured.found is not None and (stage.complete or seen >= stage.samples):
                 stage.found = measured.found
-            self._words = f"{step.doing.capitalize()}: {seen:,} of {measured.total:,} pictures"
+            self._words = f"{step.doing.capitalize()}: {seen:,} of {counted(measured.total, 'picture')}"
             self._share = seen / measured.total
             glimpse = step.doing == "glimpse"
             if glimpse:
@@ -230,7 +231,7 @@ class Live(Stepping[Step]):
     def _on_layer(self, done: int, layers: int) -> None:
         with self._lock:
             self.doing, self._share = "repair", done / layers
-            self._words = f"Repairing: {done} of {layers} layers"
+            self._words = f"Repairing: {done} of {counted(layers, 'layer')}"
             self._tell()
 
     def _waits(self) -> None:
