@@ -118,6 +118,20 @@ def test_each_call_on_a_page_has_the_arguments_that_there_are(page: str):
             raise AssertionError(f"{page}: {ast.unparse(call)}: {error}") from error
 
 
+@pytest.mark.parametrize("page", ["README.md", "COMING_FROM.md", "CRITERIA.md", "DEPLOYMENT.md"])
+def test_a_block_copied_as_it_stands_throws_no_result_away(page: str):
+    """A name that gets another value before anybody has read the first one: the alternative has won."""
+    for code in re.findall(r"^```python[^\n]*\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL):
+        unread: set[str] = set()
+        for statement in ast.parse(code).body:
+            names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+            unread -= {node.id for node in names if isinstance(node.ctx, ast.Load)}
+            if isinstance(statement, ast.Assign):
+                new = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+                assert not new & unread, f"{page}: {ast.unparse(statement)}"
+                unread |= new
+
+
 def calls_in(code: str) -> list[ast.Call]:
     """Return the calls in Python, and none of what is not Python."""
     try:
