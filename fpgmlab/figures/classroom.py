@@ -11,10 +11,11 @@ from matplotlib.ticker import PercentFormatter
 
 from fpgmlab.allocation.pareto import pareto_front
 from fpgmlab.errors import one_of
-from fpgmlab.figures.parts import legend_above
+from fpgmlab.figures.parts import legend_above, percents
 from fpgmlab.figures.style import BLUE, GREEN, ORANGE, Style, new_figure, small
 
 _COSTS = {"ms": "milliseconds of one call", "macs": "MACs, of the unpruned network's"}
+_LEAST = 0.04  # of a share: what the upright axis spans at least
 _LOOKS = {"as cut": (ORANGE, "v"), "repaired": (BLUE, "o"), "fine-tuned": (GREEN, "s")}
 
 
@@ -83,10 +84,13 @@ def class_plans(
             )  # fmt: skip
         axis.set(xlabel=_COSTS[cost], ylabel=metric, xlim=(0, 1.04 * max(unpruned[cost], frame[cost].max())))
         axis.margins(y=0.1)
+        if frame["value"].between(0, 1).all():  # at least four points of it, or single pictures look like hills
+            low, high = axis.get_ylim()
+            room = max(0.0, _LEAST - (high - low)) / 2
+            axis.set_ylim(low - room, high + room)
+            axis.yaxis.set_major_formatter(percents())
         if cost == "macs":
             axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        if frame["value"].between(0, 1).all():
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.grid(axis="y", color="0.93", lw=0.6)
         axis.set_axisbelow(True)
         handles = [

@@ -15,6 +15,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Transform
 
 from fpgmlab.figures.style import small
@@ -22,6 +23,11 @@ from fpgmlab.figures.style import small
 # Where a text may stand: from a marker's edge, in points; around it, to the right first.
 _REACHES = (1.0, 4.0, 8.0, 13.0, 19.0)
 _DIRECTIONS = np.array([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 16, endpoint=False)])
+
+
+def percents() -> FuncFormatter:
+    """Return a formatter of shares as percent, with as many decimals as a tick needs: 94%, 94.5%; no two the same."""
+    return FuncFormatter(lambda value, _: f"{round(100 * value, 6):g}%")
 
 
 class Face(TypedDict, total=False):

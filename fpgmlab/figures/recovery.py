@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
+from fpgmlab.figures.parts import percents
 from fpgmlab.figures.style import BLUE, GREY, ORANGE, RED, Style, new_figure, small
 
 _SIZE = 7.0  # of a marker, in points
@@ -59,7 +60,7 @@ def recovery(stages: pd.DataFrame, metric: str = "accuracy", *, style: Style | N
         axis.set_yticks([tick for tick in axis.get_yticks() if bottom <= tick <= min(top, 1 + 1e-9)])
         if high <= 1 < top:  # room for a text above, but no axis past 100 %
             axis.spines["left"].set_bounds(bottom, 1)
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.yaxis.set_major_formatter(percents())
         axis.grid(axis="y", color="0.93", linewidth=0.6)
         axis.set_axisbelow(True)
         figure.draw_without_rendering()  # the scale is known only now

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
-from fpgmlab.figures.parts import NOT_MEASURABLE, hatch, hatched, legend_above, shortened
+from fpgmlab.figures.parts import NOT_MEASURABLE, hatch, hatched, legend_above, percents, shortened
 from fpgmlab.figures.style import BLUE, SLATE, Style, new_figure, small
 from fpgmlab.sensitivity.curves.frame import (
     checked_groups,
@@ -159,7 +159,7 @@ def _set_axes(axis: Axes, frame: pd.DataFrame) -> None:
     if is_share(frame):
         axis.set_ylim(0, 1.04)
         axis.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
-        axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.yaxis.set_major_formatter(percents())
     else:
         # The values set the scale: the interval of a few samples may have no end.
         low, high = float(frame["value"].min()), float(frame["value"].max())

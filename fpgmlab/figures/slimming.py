@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from fpgmlab.figures.parts import legend_above
+from fpgmlab.figures.parts import legend_above, percents
 from fpgmlab.figures.style import CYCLE, Style, new_figure
 
 _LINES = ["-", (0, (4, 2)), (0, (1, 1.5)), (0, (4, 1.5, 1, 1.5))]
@@ -78,7 +78,7 @@ def slimming_curve(
         axis.set(xlabel="global ratio: share of all prunable channels removed", ylabel=metric)
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         if frame[metric].between(0, 1).all():
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axis.yaxis.set_major_formatter(percents())
         axis.grid(axis="y", color="0.93", lw=0.6)
         axis.set_axisbelow(True)
         legend_above(figure, handles, handlelength=2.4)

@@ -10,12 +10,14 @@ import io
 import json
 import math
 import warnings
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fpgmlab.common.numbers import counted
 from fpgmlab.errors import one_of
 from fpgmlab.sensitivity.curves.metrics import METRICS
 
@@ -112,13 +114,16 @@ def leaders(frame: pd.DataFrame, cost: str, most: float, higher_is_better: bool 
     return ranked.drop_duplicates("visitor").reset_index(drop=True)
 
 
-def board(seats: list[dict[str, Any]], cost: str, share: float) -> str:
+def board(seats: list[dict[str, Any]], cost: str, share: float, opened: Collection[int] | None = None) -> str:
     """Return the changing part of the teacher's page: two figures and a table, as HTML.
 
     Parameters
     ----------
     seats : list of dict
         See `read_class`.
+    opened : collection of int, optional
+        The numbers of the desks at which somebody sits; all of ``seats`` when left out. What was measured at others
+        is shown as well: a page that is closed takes nothing back.
     cost : {"ms", "macs"}
     share : float
         Of the unpruned network's, the budget.
@@ -128,11 +133,9 @@ def board(seats: list[dict[str, Any]], cost: str, share: float) -> str:
     frame = class_frame(seats)
     unpruned = next((seat["unpruned"] for seat in seats if seat["unpruned"]["value"] is not None), None)
     metric = next((seat["metric"] for seat in seats if seat["metric"]), "accuracy")
-    counts = ((len(seats), "desk"), (len(frame), "network"))
-    desks, networks = (f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts)
-    count = f"<p>{desks}, {networks} measured.</p>"
+    count = f"<p>{_counts(seats, opened)}</p>"
     if unpruned is None or frame.empty:
-        return f"{count}<p>No plan was measured yet.</p>"
+        return count
     better = METRICS[metric].higher_is_better if metric in METRICS else True
     costs = [name for name in COSTS if unpruned[name] is not None and frame[name].notna().all()]
     cost = cost if cost in costs else costs[-1]
@@ -143,6 +146,18 @@ def board(seats: list[dict[str, Any]], cost: str, share: float) -> str:
     figures = "".join(f"<figure>{_svg(figure)}</figure>" for figure in drawn)
     head = f"<h2>Best {html.escape(metric)} at {100 * share:.4g} % of the {COSTS[cost]}</h2>"
     return f'{count}<div class="figures">{figures}</div>{head}{_table(first, metric, unpruned)}'
+
+
+def _counts(seats: list[dict[str, Any]], opened: Collection[int] | None) -> str:
+    """Say how many desks there are, and how many plans were measured at them, in a sentence each."""
+    numbers = {seat["desk"] for seat in seats} if opened is None else opened
+    plans = [
+        sum(any(n["value"] is not None for n in p["networks"].values()) for p in s["plans"].values()) for s in seats
+    ]
+    left = sum(count > 0 and seat["desk"] not in numbers for seat, count in zip(seats, plans, strict=True))
+    closed = f", {left} closed whose plans stay here" if left else ""
+    measured = f"{counted(sum(plans), 'plan')} measured." if sum(plans) else "No plan was measured yet."
+    return f"{counted(len(numbers), 'desk')} open{closed}. {measured}"
 
 
 def _table(first: pd.DataFrame, metric: str, unpruned: dict[str, float | None]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Container
 from pathlib import Path
 
 import tornado.web
@@ -45,6 +45,10 @@ class Seats:
             self._numbers[cookie] = len(self._numbers) + 1
         return cookie, self._numbers[cookie]
 
+    def opened(self, kernels: Container[str]) -> list[int]:
+        """Return the seats whose kernel is among these: the page of any other is closed."""
+        return [number for number, kernel in self.kernels.items() if kernel in kernels]
+
 
 class DeskPage(TornadoVoilaHandler):
     """A visitor's page: Voila's, with the number of a seat that the browser keeps."""
@@ -82,11 +86,13 @@ class Boards:
     ----------
     folder : path
         In which the desks write.
+    opened : callable
+        Gives the numbers of the desks at which somebody sits.
     seconds : float
     """
 
-    def __init__(self, folder: Path, seconds: float = 4.0) -> None:
-        self._folder, self._seconds = folder, seconds
+    def __init__(self, folder: Path, opened: Callable[[], Collection[int]], seconds: float = 4.0) -> None:
+        self._folder, self._opened, self._seconds = folder, opened, seconds
         self._lock = asyncio.Lock()
         self._drawn: dict[tuple[str, float], tuple[float, str]] = {}  # when, and what
 
@@ -96,7 +102,8 @@ class Boards:
             then, shown = self._drawn.get((cost, share), (float("-inf"), ""))
             if time.monotonic() - then > self._seconds:
                 # Beside the loop: drawing takes a moment, in which desks must not wait.
-                shown = await asyncio.to_thread(lambda: board(read_class(self._folder), cost, share))
+                opened = self._opened()
+                shown = await asyncio.to_thread(lambda: board(read_class(self._folder), cost, share, opened))
                 if len(self._drawn) > _BUDGETS:
                     self._drawn.clear()
                 self._drawn[cost, share] = (time.monotonic(), shown)
@@ -120,7 +127,7 @@ class TeacherPage(tornado.web.RequestHandler):
         if cost not in COSTS:
             cost = "ms"
         shown = await self._boards.get(cost, share)
-        self.set_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'")
+        self.set_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; img-src 'self' data:")
         self.set_header("Cache-Control", "no-store")
         if part:
             self.finish(shown)

@@ -87,11 +87,13 @@ class Classroom(Voila):
     def init_handlers(self) -> list:
         """Add the teacher's page, and put the visitor's in the place of Voila's."""
         *others, (pattern, _, options) = super().init_handlers()
+        seats = Seats()
+        boards = Boards(self.folder / "plans", lambda: seats.opened(self.kernel_manager))
         mine = [
-            (rf"{self.server_url}teacher(|/board)", TeacherPage, {"boards": Boards(self.folder / "plans")}),
+            (rf"{self.server_url}teacher(|/board)", TeacherPage, {"boards": boards}),
             (rf"{self.server_url}voila/api/shutdown/([\w-]+)", DeskClosed),
         ]
-        return [*mine, *others, (pattern, DeskPage, options | {"seats": Seats()})]
+        return [*mine, *others, (pattern, DeskPage, options | {"seats": seats})]
 
     def launch_browser(self) -> None:
         """Say where it is, now that the port is known; the browsers are elsewhere."""

@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fpgmlab.figures import class_plans
 from fpgmlab.widgets.classroom.board import board, class_frame, clean_name, leaders, read_class
+from fpgmlab.widgets.classroom.pages import Seats
 
 UNPRUNED = {"macs": 1.0, "ms": 2.0, "value": 0.94}
 
@@ -58,9 +60,41 @@ def test_without_a_table_of_milliseconds_macs_are_shown(tmp_path: Path):
 
 
 def test_before_anything_is_measured_the_page_says_so(tmp_path: Path):
-    assert "0 desks" in board(read_class(tmp_path), "ms", 0.5)
+    assert "0 desks open. No plan was measured yet." in board(read_class(tmp_path), "ms", 0.5)
     tell(tmp_path, 1, "Ada")
-    assert "1 desk, 0 networks measured" in board(read_class(tmp_path), "ms", 0.5)
+    assert "1 desk open. No plan was measured yet." in board(read_class(tmp_path), "ms", 0.5)
+
+
+def test_plans_are_counted_not_networks_and_closed_desks_apart(tmp_path: Path):
+    tell(tmp_path, 1, "Ada", (0.5, 1.0, {"as cut": 0.4, "repaired": 0.91}), (0.6, 1.2, {"repaired": 0.93}))
+    tell(tmp_path, 2, "Grace", (0.4, 0.9, {"repaired": 0.92}))
+    tell(tmp_path, 3, "gone, and did nothing")
+    tell(tmp_path, 4, "Mary")
+    seats = read_class(tmp_path)
+    assert "2 desks open, 1 closed whose plans stay here. 3 plans measured." in board(seats, "ms", 0.5, {1, 4})
+    assert "<td>Grace</td>" in board(seats, "ms", 0.5, {1, 4})
+    assert "4 desks open. 3 plans measured." in board(seats, "ms", 0.5)
+
+
+def test_a_seat_is_open_while_its_kernel_is_there():
+    seats = Seats()
+    _, first = seats.of("")
+    _, second = seats.of("")
+    seats.kernels |= {first: "a", second: "b"}
+    assert seats.opened({"a": 1, "b": 2}) == [first, second]
+    assert seats.opened({"b": 2}) == [second]
+
+
+def test_no_two_ticks_say_the_same_however_alike_the_values():
+    rows = [("Ada", "repaired", 0.5, 1.0, value, 100.0) for value in (0.938, 0.9385)]
+    frame = pd.DataFrame(rows, columns=["visitor", "network", "macs", "ms", "value", "samples"])
+    figure = class_plans(frame, UNPRUNED | {"value": 0.938})
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    said = [label.get_text() for label in axis.get_yticklabels()]
+    assert len(said) == len(set(said)) > 2
+    low, high = axis.get_ylim()
+    assert high - low == pytest.approx(0.04)
 
 
 def test_two_of_the_same_name_are_told_apart(tmp_path: Path):

@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 @contextmanager
-def classroom(notebook: Path, *options: str, seconds: float = 120) -> Iterator[tuple[str, subprocess.Popen]]:
+def classroom(notebook: Path, *options: str, seconds: float = 300) -> Iterator[tuple[str, subprocess.Popen]]:
     """Open a classroom on loopback; yield its address and its process."""
     command = [
         sys.executable,
