@@ -26,8 +26,8 @@ $(TESTABLE): $(READY)
 
 venv: $(READY)  ## build .venv with everything in it
 
-lab: $(READY)  ## open JupyterLab on the quickstart
-	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks/00_quickstart.ipynb
+lab: $(READY)  ## open JupyterLab on the quickstart, beside it all that it writes
+	$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' $(LAB_FLAGS) notebooks/00_quickstart.ipynb
 
 classroom: $(READY)  ## open the desk to a class, and say at which address
 	$(BIN)/python -m fpgmlab.widgets.classroom $(CLASSROOM_FLAGS) notebooks/05_classroom_desk.ipynb

@@ -46,9 +46,11 @@ def test_a_visitor_downloads_the_plan(desk: tuple[Bridge, list[dict]]):
     bridge.page.locator("[data-do=save]").click()
     bridge.pump()
     (answer,) = (each for each in sent if "plan" in each)
+    said = bridge.page.locator(".fl-desk-work-saved")
+    assert said.inner_text() == "Downloaded as plan-of-desk-7.json, and kept for the class"
     with bridge.page.expect_download() as caught:
         bridge.page.evaluate("(content) => answer(content)", json.loads(json.dumps(answer)))
-    assert caught.value.suggested_filename == "plan-7.json"
+    assert caught.value.suggested_filename == "plan-of-desk-7.json"
     assert fl.Plan.from_json(caught.value.path()) == bridge.editor.plan
     assert fl.Plan.from_json(Path("desk-7/plan.json")) == bridge.editor.plan
     assert bridge.errors == []
@@ -58,6 +60,9 @@ def test_a_visitor_downloads_the_plan(desk: tuple[Bridge, list[dict]]):
 def test_elsewhere_a_path_is_asked_for(desk: tuple[Bridge, list[dict]]):
     bridge, sent = desk
     assert bridge.page.locator(".fl-desk-work input[type=text]").count() == 2
+    bridge.page.locator("[data-do=save]").click()
+    bridge.pump()
+    assert bridge.page.locator(".fl-desk-work-saved").inner_text() == "Saved to plan.json"
     bridge.page.locator("[data-do=save]").click()
     bridge.pump()
     assert fl.Plan.from_json(Path("plan.json")) == bridge.editor.plan

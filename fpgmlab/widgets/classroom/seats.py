@@ -55,7 +55,9 @@ class _Seat:
         given = "" if before is None or before["name"] == self._name else before["name"]
         self._field = Text(given, description="Your name", placeholder=self._name, layout=Layout(width="22rem"))
         self._field.continuous_update = False
-        self.box = VBox([HBox([self._field, HTML("Plans that you measure are shown to the class.")]), editor])
+        hint = HTML("Plans that you measure are shown to the class.")
+        line = HBox([self._field, hint], layout=Layout(flex_flow="row wrap"))  # on a phone: below each other
+        self.box = VBox([line, editor])
         self._write()
         later = Later(self._write, _GATHER)
         self._field.observe(lambda change: later.ask(), "value")
@@ -74,9 +76,10 @@ class _Seat:
             self._written = text
 
     def _plans(self, metric: str) -> dict[str, Any]:
-        """Return what was measured on all pictures: what is so on a few may be luck."""
+        """Return what was measured on all pictures: what is so on a few may be luck; of plans that remove something."""
         editor = self._editor
         found: dict[str, Any] = {}
+        nothing = plan_digest(editor._bars.nothing)  # each desk begins with it: the unpruned network is nobody's plan
         whole = editor._bars.totals(editor._bars.nothing)["macs"] or 1
         for digest, entry in editor._live.agenda.memory.entries():
             networks = {
@@ -84,9 +87,11 @@ class _Seat:
                 for name, stage in entry.stages.items()
                 if stage.complete and metric in stage.found
             }
-            if networks:
+            if networks and digest != nothing:
                 found[digest] = {"macs": entry.macs / whole, "ms": entry.latency, "networks": networks}
         for plan, measured in editor._shop.measured.items():
+            if not any(plan.removed.values()):
+                continue
             here = found.setdefault(plan_digest(plan), self._cost(plan) | {"networks": {}})
             for kind, row in measured.items():
                 if metric in row:

@@ -217,8 +217,9 @@ class PlanEditor(LookingDesk):
             self.save(path)
             if (number := seat()) is None:
                 return f"Saved to {path}"
-            self.send({"plan": self.plan.to_json(), "name": f"plan-{number}.json"})
-            return "Saved, and downloaded"
+            name = f"plan-of-desk-{number}.json"
+            self.send({"plan": self.plan.to_json(), "name": name})
+            return f"Downloaded as {name}, and kept for the class"
         acts: dict[str, Callable[[], object]] = {
             "evaluate": self.evaluate,
             "prune": self.prune,

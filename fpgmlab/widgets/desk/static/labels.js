@@ -20,7 +20,8 @@ export function labelPlace(name, place, room, held) {
 /** Return the boxes that the marks of a point take, and the line that joins them. */
 export function labelMarks(place) {
   const heights = labelHeights(place), box = (half, top, bottom) => ({ left: place.x - half, right: place.x + half, top, bottom });
-  return [...heights.map((y) => box(6, y - 6, y + 6)), box(2, Math.min(...heights), Math.max(...heights))];
+  const beyond = place.off === null ? [] : [{ left: place.x, right: place.x + 48, top: place.off - 14, bottom: place.off + 12 }]; // its value
+  return [...heights.map((y) => box(6, y - 6, y + 6)), box(2, Math.min(...heights), Math.max(...heights)), ...beyond];
 }
 
 function labelHeights({ predicted, measured, repaired, tuned }) {

@@ -31,7 +31,7 @@ export function tradeoffWords({ share, foreseen, measured, repaired, tuned }, me
 export function tradeoffPlaces({ share, predicted, spread, measured, repaired, tuned }, { x, y, side, from, to }) {
   const place = (value) => (value === null || side(value) !== 0 ? null : y(value)), off = [predicted, measured, repaired, tuned].find((value) => value !== null && side(value) !== 0);
   return { x: x(share), predicted: place(predicted), measured: place(measured), repaired: place(repaired), tuned: place(tuned),
-    spread: spread?.map(y) ?? null, off: off === undefined ? null : side(off) > 0 ? to : from };
+    spread: spread?.map(y) ?? null, beyond: off ?? null, off: off === undefined ? null : side(off) > 0 ? to : from };
 }
 
 /** Plans that were measured on the way, as two paths: as cut and repaired. A click goes back to the nearest. */
@@ -71,9 +71,10 @@ export function tradeoffPoint(restore, kind) {
   const hollow = shape("circle", { class: "fl-desk-hollow", r: 4.5 }), filled = shape("circle", { class: "fl-desk-filled", r: 4.5 });
   const diamond = shape("path", { class: "fl-desk-filled", d: "M 0 -6 L 6 0 L 0 6 L -6 0 Z" }), text = shape("text", { class: "fl-chart-label" });
   const half = shape("g", {}, shape("path", { class: "fl-desk-hollow", d: "M 0 -5.5 L 5.5 0 L 0 5.5 L -5.5 0 Z" }), shape("path", { class: "fl-desk-half", d: "M 5.5 0 L 0 5.5 L -5.5 0 Z" }));
+  const beyond = shape("text", { class: "fl-chart-label fl-desk-beyond", x: 7 });
   const hit = shape("circle", { class: "fl-desk-hit", r: 11 }), words = shape("title");
   const shown = [[hollow, "predicted"], [filled, "measured"], [half, "repaired"], [diamond, "tuned"]];
-  const node = shape("g", { class: `fl-desk-plan-point ${kind}` }, words, line, arrow, bar, ...shown.map(([mark]) => mark), text, hit);
+  const node = shape("g", { class: `fl-desk-plan-point ${kind}` }, words, line, arrow, bar, ...shown.map(([mark]) => mark), text, beyond, hit);
   let id = null;
   if (restore) {
     node.setAttribute("role", "button");
@@ -88,11 +89,14 @@ export function tradeoffPoint(restore, kind) {
   } else node.setAttribute("aria-hidden", "true");
   return {
     node,
-    draw(plan, at, label) {
+    draw(plan, at, label, metric) {
       id = plan;
+      beyond.textContent = at.off === null ? "" : wordsValue(metric, at.beyond);
       const heights = [...shown.map(([, name]) => at[name]), at.off].filter((y) => y !== null), known = shown.map(([, name]) => at[name]).filter((y) => y !== null);
       line.setAttribute("d", heights.length > 1 ? `M 0 ${Math.min(...heights)} V ${Math.max(...heights)}` : "");
-      arrow.setAttribute("d", at.off === null ? "" : tradeoffArrow({ x: 0, y: at.off, up: at.off < Math.min(...known, Infinity) }));
+      const up = at.off !== null && at.off < Math.min(...known, Infinity);
+      arrow.setAttribute("d", at.off === null ? "" : tradeoffArrow({ x: 0, y: at.off, up }));
+      if (at.off !== null) beyond.setAttribute("y", at.off + (up ? 10 : -4));
       bar.setAttribute("d", at.spread === null || Math.abs(at.spread[0] - at.spread[1]) < 2 ? "" : `M -3 ${at.spread[0]} h 6 M 0 ${at.spread[0]} V ${at.spread[1]} M -3 ${at.spread[1]} h 6`);
       for (const [mark, name] of shown) {
         mark.setAttribute("visibility", at[name] === null ? "hidden" : "visible");

@@ -3,6 +3,7 @@ import { controlButton, controlKeys, controlLabelled } from "../../common/static
 import { COMPARE_DESK, compareView } from "./compare.js";
 import { planName, planOnDesk, plansOf } from "./plans.js";
 import { tradeoffView } from "./tradeoff.js";
+import { VERDICT_WHY } from "./verdict.js";
 import { wordsIn, wordsKinds, wordsShare, wordsSpread, wordsValue } from "./words.js";
 
 /** Plans that were kept: the tree they form, side by side as a table, and where each stands. */
@@ -18,14 +19,15 @@ export function snapshotsView(store, signal) {
   }, { title: "Keep the plan on the desk under this name" });
   name.addEventListener("keydown", (event) => event.key === "Enter" && add.click());
   const head = ["Plan", ...kinds.map(({ kind, title }) => (kind === "latency" ? "ms" : title)), "As cut", "Repaired", "Fine-tuned", "Predicted", ""]
-    .map((words) => element("th", { scope: "col", class: words === "Predicted" ? "fl-desk-plan-said" : null }, words));
+    .map((words) => element("th", { scope: "col", class: words === "Predicted" ? "fl-desk-plan-said" : null, title: words === "Predicted" ? VERDICT_WHY : null }, words));
   const desk = snapshotRow(store, kinds.length), body = element("tbody", {}, desk.node), rows = new Map([["desk", desk]]);
   const table = element("table", { class: "fl-table fl-desk-plans", "aria-label": "Plans compared" }, element("thead", {}, element("tr", {}, ...head)), body);
   const hint = element("p", { class: "fl-quiet fl-desk-plans-hint" }, "A snapshot keeps the plan on the desk. Restore any of them and change it: the next snapshot branches off from there.");
+  const said = element("p", { class: "fl-quiet fl-desk-plans-hint" }, `Predicted: what each group loses alone${store.calculator.desk.repaired ? ", repaired" : ", as cut"}, added up. Together they may lose more: what is measured counts.`);
   const node = controlKeys(element("div", { class: "fl-desk-snapshots" },
     element("div", { class: "fl-panel fl-desk-snapshots-list" },
       element("div", { class: "fl-desk-pair fl-desk-panel-head" }, element("h4", {}, "Plans"), controlLabelled("Name", name), add, live),
-      element("div", { class: "fl-scroll" }, table), hint, compareView(store)),
+      element("div", { class: "fl-scroll" }, table), said, hint, compareView(store)),
     tradeoffView(store, signal)));
 
   let structure = "", plans = [], whole = null;
@@ -47,7 +49,7 @@ export function snapshotsView(store, signal) {
     if (held.isConnected) held.focus(); // what is moved loses the focus
     else [...rows.values()].at(Math.min(place, rows.size - 1)).node.querySelector("button")?.focus();
   }
-  const cells = ({ totals, results }) => snapshotCells(store.metric(), kinds, totals, results, whole);
+  const cells = ({ id, totals, results }) => snapshotCells(store.metric(), kinds, totals, results, whole, id === null);
   const drawDesk = () => {
     const from = plans.find(({ id }) => id === store.current()) ?? plans[0], same = String(from.kept) === String(store.kept);
     desk.draw({ name: "on the desk", note: same ? `= ${from.name}` : `from ${from.name}`, rails: [] }, cells(planOnDesk(store)), false);
@@ -65,11 +67,12 @@ export function snapshotsView(store, signal) {
 }
 
 /** Return what the table says of a plan: what it takes or what remains, the metric as cut, repaired and fine-tuned, and as it is expected. */
-function snapshotCells(metric, kinds, totals, results, whole) {
+function snapshotCells(metric, kinds, totals, results, whole, unpruned) {
   const measured = (stage) => snapshotMeasured(metric, results[stage]);
   const { predicted } = totals, bound = predicted?.unknown.length ? (metric.higher_is_better ? "≤ " : "≥ ") : "";
   const expected = !predicted ? "–" : `${bound}${wordsValue(metric, predicted.value)} ${wordsSpread(metric, predicted.half)}`;
   const cost = ({ kind, text }) => (kind === "latency" ? text(totals[kind]).replace(" ms", "") : wordsShare(totals[kind], whole[kind]));
+  if (unpruned) return [...kinds.map(cost), metric && metric.value !== null ? wordsValue(metric, metric.value) : "–", "–", "–", "–"]; // always by the curves: nothing is cut
   return [...kinds.map(cost), measured("pruned"), measured("repaired"), measured("fine-tuned"), expected];
 }
 

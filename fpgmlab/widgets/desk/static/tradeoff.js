@@ -19,7 +19,7 @@ export function tradeoffView(store, signal) {
   const title = element("div", { class: "fl-desk-tradeoff-title" }, element("h4", {}, words), axis);
   axis.hidden = !store.calculator.desk.latency;
   const legend = element("div", { class: "fl-legend", "aria-hidden": "true" }, ...[["measured", "as cut"], ["repaired", "repaired"], ["tuned", "fine-tuned"],
-    ["predicted", `predicted${store.calculator.desk.repaired ? " after repair" : ""}, where nothing is measured`], ["spread", "95 % interval"], ["cloud", "small: measured on the way"], ["desk", "on the desk"]]
+    ["predicted", `predicted${store.calculator.desk.repaired ? " after repair" : ""}, where nothing is measured`], ["spread", "95 % interval"], ["off", "beyond the plot, with its value"], ["cloud", "small: measured on the way"], ["desk", "on the desk"]]
     .map(([mark, name]) => element("span", { class: `fl-key fl-desk-key-plan fl-desk-key-${mark}` }, name)));
   const node = element("div", { class: "fl-panel fl-desk-tradeoff" }, title, drawing, nothing, legend);
   let plans = [], marks = [], passed = [], key = "", width = 420, held = []; // held: boxes that the name of the plan on the desk keeps off
@@ -55,14 +55,14 @@ export function tradeoffView(store, signal) {
       const places = plans.map((_, i) => tradeoffPlaces(seen[i], scale));
       held = places.flatMap(labelMarks);
       plans.forEach((plan, i) => {
-        marks[i].draw(plan.id, places[i], `Restore ${plan.name}: ${tradeoffWords(seen[i], metric, cost)}`);
+        marks[i].draw(plan.id, places[i], `Restore ${plan.name}: ${tradeoffWords(seen[i], metric, cost)}`, metric);
         const label = labelPlace(plan.name, places[i], room, held);
         marks[i].label(label);
         if (label) held.push(label.box);
       });
     }
     const place = tradeoffPlaces(desk, scale);
-    live.draw(null, place, "");
+    live.draw(null, place, "", metric);
     live.label(labelPlace("on the desk", place, room, [...held, ...labelMarks(place)]));
   }
   const all = beforeNextPicture(() => draw(true));

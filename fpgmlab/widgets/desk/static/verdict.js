@@ -2,7 +2,7 @@ import { element } from "../../common/static/common.js";
 import { measuredFirst } from "./measured.js";
 import { wordsCount, wordsIn, wordsInterval, wordsSpread, wordsValue } from "./words.js";
 
-const VERDICT_WHY = "Each group's own drop, as measured, added up. What is lost together is usually more than the sum. " +
+export const VERDICT_WHY = "Each group's own drop, as measured, added up. What is lost together is usually more than the sum. " +
   "± is half of the 95 % interval; the groups' errors are combined as independent.";
 const VERDICT_KINDS = { repaired: "repaired, measured", "as cut": "as cut, measured", unpruned: "unpruned, measured", predicted: "predicted, not measured", none: "not known" };
 

@@ -20,10 +20,13 @@ export function workView(store, signal) {
   };
   const visitor = (store.calculator.desk.seat ?? null) !== null; // of a class: gives no paths, and has no files on the kernel's side
   let awaited = false; // a plan to download, by this view of the desk
+  const saved = element("span", { class: "fl-quiet fl-desk-work-saved", role: "status" });
+  let before = null; // the kernel's notice when Save was pressed: the next one is the answer
   const ask = (what) => {
     const more = messages[what]();
     if (!more) return;
     awaited = visitor && what === "save";
+    if (what === "save") [before, saved.textContent] = [{ notice: store.notice() }, ""];
     store.send({ do: what, ...more });
   };
   store.onAnswer(({ plan, name }) => {
@@ -42,7 +45,7 @@ export function workView(store, signal) {
     element("div", { class: "fl-desk-line" },
       set(buttons.evaluate, buttons.prune, buttons.repair),
       set(buttons["fine-tune"], controlLabelled("epochs", epochs.input), controlLabelled("learning rate", lr.input)),
-      set(buttons.save, ...(visitor ? [] : [controlLabelled("to", path, "A path on the kernel's side")])),
+      set(buttons.save, ...(visitor ? [] : [controlLabelled("to", path, "A path on the kernel's side")]), saved),
       set(code.button, code.words),
       set(buttons.export, ...(visitor ? [] : [controlLabelled("to", folder, "A folder on the kernel's side")]))),
     code.node, element("div", { class: "fl-desk-work-body" }, status.node, chart.node)));
@@ -56,6 +59,7 @@ export function workView(store, signal) {
     controlAllow(cancel, !running ? "Nothing is running" : work.stopping ? "It is being cancelled" : null, "Stop; what is there so far stays");
     for (const [what, each] of Object.entries(buttons)) each.setAttribute("aria-busy", String(work.running === what));
     status.draw(work);
+    if (before && store.notice() !== before.notice) [before, saved.textContent] = [null, store.notice()?.words ?? ""];
     if (held && !running) buttons[last]?.focus(); // Cancel is gone
     last = work.running ?? last;
     chart.draw(work);
