@@ -30,7 +30,10 @@ PAGE = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SCREEN, EDITOR, STOPPED, SPREAD, SLURM, OWN, DETECTOR = BLOCKS
 # Of so few pictures a training may well learn nothing, which it says.
-pytestmark = pytest.mark.filterwarnings("ignore:no epoch was as good as the weights")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:no epoch was as good as the weights"),
+    pytest.mark.filterwarnings("ignore:in none of the"),  # nor can curves be told from noise
+]
 
 
 @pytest.fixture

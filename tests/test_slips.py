@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,6 +91,61 @@ def test_what_was_meant_is_said(graph: fl.ChannelGraph, curves: fl.Curves):
     for slip, words in slips:
         with pytest.raises(TypeError, match=words):
             slip()
+
+
+def test_one_in_the_place_of_the_other_is_told_as_what_it_is(graph: fl.ChannelGraph, curves: fl.Curves, tmp_path: Path):
+    """In every public function that takes a network, a graph, a task, a plan or an example."""
+    plan = fl.Plan.uniform(graph, curves.scores, 0.5, multiple=1)
+    task = fl.tasks.Classification(blobs(64), blobs(32, seed=1), classes=3)
+    model, x, file = graph.model, graph.example_input, str(tmp_path / "x.onnx")
+    slips: list[tuple[Callable[[], object], str]] = [
+        (lambda: fl.fit(task, model), r"model must be the network.*got the task \(Classif.*As in fl.fit\(model, task"),
+        (lambda: fl.fit(graph, task), r"got the graph \(ChannelGraph\)\. Give graph.model"),
+        (lambda: fl.fit(model, graph), r"task must be a task.*got the graph"),
+        (lambda: fl.evaluate(task, model), r"got the task.*fl.evaluate\(model, task"),
+        (lambda: fl.evaluate(model, plan), r"task must be .*got a plan \(Plan\)"),
+        (lambda: fl.recalibrate(task, model), r"got the task.*fl.recalibrate\(model, task"),
+        (lambda: fl.recalibrate(model, x), r"task must be .*got a Tensor \(1, 1, 12, 12\)"),
+        (
+            lambda: fl.prune_gradually(task, model, target={"macs": 0.5}),
+            r"got the task.*fl.prune_gradually\(model, task, target=",
+        ),
+        (lambda: fl.trace(x, model), r"model must be the network.*got a Tensor \(1, 1, 12, 12\).*fl.trace\(model, ex"),
+        (lambda: fl.trace(model, task), r"got the task \(Classification\)\. Give task.example_input"),
+        (lambda: fl.trace(model, graph), r"got the graph.*Give graph.example_input"),
+        (lambda: fl.trace(model, (1, 1, 12, 12)), r"That is a shape.*torch.zeros\(1, 1, 12, 12\)"),
+        (lambda: fl.trace(model, x.shape), r"That is a shape"),
+        (lambda: fl.trace(model, model), r"example_input must be .*got the network \(ResNet\)"),
+        (lambda: fl.export_onnx(model, task, file), r"Give task.example_input"),
+        (lambda: fl.export_onnx(model, [1, 1, 12, 12], file), r"That is a shape"),
+        (lambda: fl.export_onnx(x, model, file), r"model must be the network.*got a Tensor"),
+        (lambda: fl.export_onnx(graph, x, file), r"Give graph.model"),
+        (lambda: fl.export_openvino(graph, x, str(tmp_path / "x.xml")), r"Give graph.model"),
+        (lambda: fl.export_openvino(model, task, str(tmp_path / "x.xml")), r"Give task.example_input"),
+        (lambda: fl.benchmark({"original": model}, task), r"Give task.example_input"),
+        (lambda: fl.theory_and_practice(graph, model, x), r"Give graph.model"),
+        (lambda: fl.save(file, model), r"model must be .*fl.save\(model, path"),
+        (lambda: fl.prune(graph, 0.5), r"plan must be a plan, as fl.Plan.uniform.*got 0.5\."),
+        (lambda: fl.prune(graph, task), r"got the task"),
+        (lambda: fl.simulate(graph, {"conv1": 0.5}).__enter__(), r"plan must be a plan.*got \{'conv1': 0.5\}"),
+        (lambda: fl.agreement(graph, model), r"plan must be a plan.*got the network"),
+        (lambda: graph.cost(model), r"plan must be a plan.*got the network \(ResNet\)"),
+        (lambda: fl.allocation.predicted(graph, curves, task), r"plan must be a plan.*got the task"),
+        (lambda: fl.allocation.predicted(model, curves, plan), "not the network"),
+        (lambda: fl.additivity(model, curves, plan, task), "not the network"),
+        (lambda: fl.repair(graph, task, plan), r"plan must be .*got the task.*fl.repair\(graph, plan, task"),
+        (lambda: fl.repair(graph, 0.5, task), r"plan must be .*got 0.5"),
+        (lambda: fl.sweep(graph, task, curves.scores), r"task must be .*fl.sweep\(graph, scores, task"),
+        (lambda: fl.sweep(graph, curves.scores, model), r"task must be .*got the network"),
+        (lambda: fl.gammas(model), "not the network"),
+        (lambda: fl.crosscheck(model), "not the network"),
+        (lambda: fl.thresholds.floors(model, curves.scores), "not the network"),
+        (lambda: fl.latency_table(model), "not the network"),
+    ]
+    for slip, words in slips:
+        with pytest.raises(TypeError) as caught:
+            slip()
+        assert re.search(words, str(caught.value)), str(caught.value)
 
 
 def test_a_budget_out_of_reach_says_the_least(graph: fl.ChannelGraph, curves: fl.Curves):

@@ -89,7 +89,7 @@ class Contest:
             for seed in draws:
                 for label, criterion in criteria.items():
                     if label not in scores or isinstance(criterion, str):
-                        scores[label] = score(self._graph, criterion, reduce=self._reduce, seed=seed)
+                        scores[label] = score(self._graph, criterion, reduce=self._reduce, seed=seed, progress=False)
                 for (macs, label), one in found.items():
                     bar.set_description(f"{label} at {macs:.0%}")
                     plan = Plan.uniform(self._graph, scores[label], macs=macs, multiple=self._multiple)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity import Curves
 
@@ -132,6 +133,7 @@ def predicted(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | Non
     """
     import pandas as pd
 
+    check_graph(graph)
     graph.check(plan)
     known = degradations(graph, curves, chosen_metric(curves, metric))
     for name in plan.removed:

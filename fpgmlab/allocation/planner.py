@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpgmlab.allocation.degradation import Degradation
+from fpgmlab.allocation.degradation import Degradation, chosen_metric
 from fpgmlab.allocation.givens import givens
+from fpgmlab.allocation.noise import noise
 from fpgmlab.allocation.problem import problem
 from fpgmlab.allocation.search import pool
 from fpgmlab.allocation.staircase import Stairs, staircase_pool, without_waste
@@ -82,9 +84,16 @@ def allocate(
 
     Raises
     ------
+    TypeError
+        For what is no graph or no curves.
     ValueError
         When not exactly one budget is given, for one out of range, and for one that cannot be reached, with the
         smallest that can; for curves or a table of another network, without rows or without the metric.
+
+    Warns
+    -----
+    UserWarning
+        When the curves cannot be told from noise: no measured point has its change outside its interval.
 
     Notes
     -----
@@ -111,6 +120,8 @@ def allocate(
         table.warn_elsewhere()
     check_rounding(multiple, max_ratio)
     given = givens(graph, curves, metric, scores, protect, locked)
+    if words := noise(curves, chosen_metric(curves, metric)):
+        warnings.warn(words, UserWarning, stacklevel=2)
     # A table knows its own steps: all counts that stay on the quick way, and of these the ends of its steps.
     own = table is not None and multiple == "runtime"
     step = table.alignment if own and table is not None else multiple

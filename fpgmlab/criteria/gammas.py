@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria.rules import BNGamma
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,11 @@ def gammas(graph: ChannelGraph) -> pd.DataFrame:
         Columns group, layer, channel (its number in the group), gamma, beta: a row for each channel of each batch
         norm with scales. Empty for a network without any.
 
+    Raises
+    ------
+    TypeError
+        When it is no graph, such as the network itself.
+
     Examples
     --------
     >>> table = fl.gammas(graph)
@@ -33,6 +39,7 @@ def gammas(graph: ChannelGraph) -> pd.DataFrame:
     """
     import pandas as pd
 
+    check_graph(graph)
     modules = dict(graph.model.named_modules())
     parts = []
     for layer in graph.layers:

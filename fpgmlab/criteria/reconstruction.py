@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.grouping import READERS, Layer
 from fpgmlab.graph.moments import read_moments
 from fpgmlab.graph.projections import names_of, own_tensors
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 MEMORY = 2**30  # bytes of second moments that are held at a time, if one group's are not more
 
@@ -68,8 +72,16 @@ class Reconstruction(GraphCriterion):
         if not 0 < self.ridge < float("inf"):
             raise ValueError(f"ridge must be a number above 0, such as {USUAL}; got {self.ridge}")
 
-    def of_graph(self, graph: ChannelGraph, names: Sequence[str]) -> dict[str, Tensor]:
+    def of_graph(self, graph: ChannelGraph, names: Sequence[str], *, bar: tqdm | None = None) -> dict[str, Tensor]:
         """Return the scores (channels,) of these groups; those that no layer with weights reads are left out.
+
+        Parameters
+        ----------
+        graph : ChannelGraph
+        names : sequence of str
+            The groups to score.
+        bar : tqdm, optional
+            Is told of each batch and group.
 
         Raises
         ------
@@ -83,9 +95,13 @@ class Reconstruction(GraphCriterion):
         batches = inputs_of(self.task, self.samples, self.seed) if readers else []
         split = {layer: parts for layer, reader in every.items() if (parts := reader.parts(self.samples)) is not None}
         scores: dict[str, Tensor] = {}
-        for some in _held_together(readers, split):
+        rounds = list(_held_together(readers, split))
+        if bar is not None:
+            bar.reset(len(rounds) * len(batches) + len(readers))
+        step = (lambda: None) if bar is None else bar.update
+        for some in rounds:
             layers = list(dict.fromkeys(reader.name for name in some for reader in readers[name]))
-            moments = read_moments(graph, batches, layers, seed=self.seed, parts=split)
+            moments = read_moments(graph, batches, layers, seed=self.seed, parts=split, on_batch=step)
             for name in some:
                 systems = []
                 for reader in readers[name]:
@@ -98,6 +114,7 @@ class Reconstruction(GraphCriterion):
                         f"that read it ran ({few(reader.name for reader in readers[name])})"
                     )
                 scores[name] = eliminate(systems, graph[name].channels, graph[name].blocks)
+                step()
         return scores
 
     @property

@@ -89,7 +89,8 @@ class GraphCriterion(Criterion, Protocol):
     def of_graph(self, graph: ChannelGraph, names: Sequence[str]) -> dict[str, Tensor]:
         """Return the scores (channels,) of these groups, float64 on the CPU; without those to which it does not apply.
 
-        What it says of a group does not depend on which others are asked for.
+        What it says of a group does not depend on which others are asked for. One that takes its time may take a
+        keyword ``bar`` as well, a tqdm bar to give a ``total`` and to update.
 
         Parameters
         ----------

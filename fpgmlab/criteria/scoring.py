@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+import inspect
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +18,9 @@ from fpgmlab.errors import one_of, unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
 from fpgmlab.graph.grouping import Layer
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 REDUCTIONS = ("root", "mean", "sum", "max")
 NAMED: dict[str, type[Criterion]] = {
@@ -34,6 +40,7 @@ def score(
     reduce: str | None = None,
     seed: int = 0,
     groups: Sequence[str] | None = None,
+    progress: bool = True,
 ) -> dict[str, Tensor]:
     """Score every channel of every group; low scores are removed first.
 
@@ -56,6 +63,8 @@ def score(
         Of ``"random"``.
     groups : sequence of str, optional
         Score only these; the others' layers are not looked at. All when left out.
+    progress : bool
+        Show a progress bar, with a criterion that runs the network on data; others take no time.
 
     Returns
     -------
@@ -84,7 +93,8 @@ def score(
         raise ValueError(one_of("reduce", reduce, REDUCTIONS))
     names = list(graph) if groups is None else [graph[name].name for name in groups]
     if isinstance(criterion, GraphCriterion):
-        scores = criterion.of_graph(graph, names)
+        with _bar(criterion, progress) as bar:
+            scores = criterion.of_graph(graph, names, **({} if bar is None else {"bar": bar}))
         rest = [name for name in names if name not in scores and name in _multiplied(graph)]
         scores |= score(graph, L2(), groups=rest) if rest else {}
         scores = {name: scores[name] for name in names if name in scores}
@@ -96,6 +106,18 @@ def score(
             told = does_not_apply(criterion, name)
             raise ValueError(f"{told} Use another criterion, or trace with protect=[{name!r}].")
     return scores
+
+
+@contextmanager
+def _bar(criterion: GraphCriterion, progress: bool) -> Iterator[tqdm | None]:
+    """Give a bar to a criterion whose ``of_graph`` takes one."""
+    if "bar" not in inspect.signature(criterion.of_graph).parameters:
+        yield None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(disable=not progress, unit="step", desc=f"score {criterion.label}", leave=False) as bar:
+        yield bar
 
 
 def _multiplied(graph: ChannelGraph) -> set[str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from fpgmlab.common.given import check_example
 from fpgmlab.common.modules import tensors_in
 
 
@@ -30,7 +31,8 @@ class Arguments:
 
     @classmethod
     def of(cls, example_input: object) -> Arguments:
-        """Return what an example input means; see `fpgmlab.trace`."""
+        """Return what an example input means, see `fpgmlab.trace`; a `TypeError` for what is none."""
+        check_example(example_input, "fl.export_onnx(model, example_input, path)")
         if isinstance(example_input, dict):
             return cls((), example_input)
         return cls(example_input if isinstance(example_input, tuple) else (example_input,), {})

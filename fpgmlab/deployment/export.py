@@ -13,6 +13,7 @@ from torch import nn
 
 from fpgmlab.common.calling import is_random, left_as_it_is
 from fpgmlab.common.files import atomic_path
+from fpgmlab.common.given import check_model
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
 from fpgmlab.common.numbers import whole_number
@@ -122,6 +123,8 @@ def export_onnx(
 
     Raises
     ------
+    TypeError
+        When the model or its example is of another kind, such as a graph, a task or a shape.
     ImportError
         Without onnx, onnxscript and onnxruntime: install ``fpgmlab[deploy]``.
     ValueError
@@ -142,6 +145,7 @@ def export_onnx(
         raise ValueError(one_of("dtype", dtype, TOLERANCES, other="INT8 by fpgmlab.quantize"))
     if opset is not None:
         whole_number("opset", opset)
+    check_model(model, "fl.export_onnx(model, example_input, path)")
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module

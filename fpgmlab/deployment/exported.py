@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from fpgmlab.deployment.arguments import Arguments
-from fpgmlab.deployment.benchmarking.rounds import interleaved
+from fpgmlab.deployment.benchmarking.rounds import interleaved, unsteady
 from fpgmlab.deployment.converters.report import arrays
 from fpgmlab.deployment.runtimes import RUNTIMES
 
@@ -47,7 +47,9 @@ def latency(
     Returns
     -------
     pandas.DataFrame
-        name, median_ms, low_ms, high_ms (the 10th and 90th percentile), relative (median over the first one's), runs.
+        name, median_ms, low_ms, high_ms (the 10th and 90th percentile), relative (the median of each round's time over
+        that of the first one), runs, note: where the rounds leave open what the ratio is, between what it lies and what
+        to do; else empty.
 
     Raises
     ------
@@ -64,6 +66,7 @@ def latency(
     (times,) = interleaved([[partial(session.run, inputs) for session in sessions]], runs, warmup)
     rows = [(name, *np.percentile(ms, (50, 10, 90))) for name, ms in zip(paths, times, strict=True)]
     frame = pd.DataFrame(rows, columns=["name", "median_ms", "low_ms", "high_ms"])
-    frame["relative"] = frame["median_ms"] / frame["median_ms"].iloc[0]
+    frame["relative"] = np.median(times / times[:1], axis=1)
     frame["runs"] = runs
+    frame["note"] = ["", *(unsteady(ms / times[0]) for ms in times[1:])]
     return frame

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
+from fpgmlab.common.given import check_model
 from fpgmlab.deployment.benchmarking.rounds import pinned
 from fpgmlab.deployment.calls import layer_calls
 from fpgmlab.deployment.converters.report import arrays, in_float32
@@ -76,11 +77,15 @@ def theory_and_practice(
 
     Raises
     ------
+    TypeError
+        When the model or its example is of another kind, such as a graph, a task or a shape.
     ImportError
         Without onnx and onnxruntime: install ``fpgmlab[deploy]``.
     ValueError
         For networks without a common layer.
     """
+    for network in (model, small):
+        check_model(network, "fl.theory_and_practice(model, small, example_input)")
     roof = machine_roof(threads=threads) if roof is None else roof
     kernels = _kernels(model, example_input, threads) if table is None else _kernels_of(table)
     works = [work_of(network, example_input) for network in (model, small)]

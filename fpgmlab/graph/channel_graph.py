@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from torch import nn
 
+from fpgmlab.common.given import check_plan
 from fpgmlab.common.holdings import numbers_alone
 from fpgmlab.errors import few, unknown
 from fpgmlab.graph.channel_group import ChannelGroup
@@ -180,9 +181,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
     def check(self, plan: HasRemoved) -> None:
         """Raise a `ValueError` when a plan does not fit this graph, saying where and what would do."""
         self._check_groups(plan)
-        if not self._some:
-            return
-        stay = self._mask(plan)
+        stay = self._mask(plan) if self._some else np.zeros(0, dtype=bool)
         for layer, does, channels in self._some:
             if not stay[channels].any():
                 raise ValueError(
@@ -191,6 +190,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
                 )
 
     def _check_groups(self, plan: HasRemoved) -> None:
+        check_plan(plan, "fl.prune(graph, plan), graph.cost(plan)")
         for name, channels in plan.widths.items():
             group = self._groups.get(name)
             if group is None:
@@ -200,8 +200,7 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
                     f"the plan was made for other widths: group {name!r} has {group.channels} channels here, "
                     f"{channels} in the plan. Make the plan from a trace of this very network."
                 )
-            removed = plan.removed.get(name, ())
-            if not removed:
+            if not (removed := plan.removed.get(name, ())):
                 continue
             if group.protected is not None:
                 raise ValueError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,8 @@ def crosscheck(graph: ChannelGraph) -> pd.DataFrame:
 
     Raises
     ------
+    TypeError
+        When it is no graph, such as the network itself.
     RuntimeError
         When torch-pruning cannot trace the model, with its reason.
 
@@ -45,6 +48,7 @@ def crosscheck(graph: ChannelGraph) -> pd.DataFrame:
     import pandas as pd
     import torch_pruning as tp
 
+    check_graph(graph)
     model = copy.deepcopy(graph.model).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())

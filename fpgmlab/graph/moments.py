@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from zlib import crc32
 
 import torch
@@ -67,6 +67,7 @@ def read_moments(
     places: int = PLACES,
     seed: int = 0,
     parts: Mapping[str, Tensor] | None = None,
+    on_batch: Callable[[], object] | None = None,
 ) -> dict[str, Moments]:
     """Run the whole network and sum up what some of its layers read and give.
 
@@ -86,6 +87,8 @@ def read_moments(
     parts : mapping of str to Tensor, optional
         (parts, features of a part) by linear layer: features whose moments are wanted among themselves alone, where
         those of all would be too many. There is no ``y`` then.
+    on_batch : callable, optional
+        Called after each batch.
 
     Returns
     -------
@@ -107,4 +110,6 @@ def read_moments(
             reading.wanted = max(1, places * size // sum(sizes))
             with reading:
                 call_model(graph.model, on_device(batch, device_of(graph.model), channels_last=last))
+            if on_batch is not None:
+                on_batch()
     return reading.moments

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fpgmlab.checkpoints.weights import read_weights, write_weights
 from fpgmlab.common.attributes import match_attributes
 from fpgmlab.common.files import whole
+from fpgmlab.common.given import check_model
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import forget_caches, named_tensors, split_name
 from fpgmlab.models.zoo import build
@@ -35,7 +36,8 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
     OSError
         When the folder cannot be written.
     TypeError
-        When the model keeps state that neither a tensor nor JSON can hold, with the module's name.
+        For what is no network, and when the model keeps state that neither a tensor nor JSON can hold, with the
+        module's name.
 
     Examples
     --------
@@ -46,6 +48,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
     >>> fl.provenance(again).plans == (plan,)
     True
     """
+    check_model(model, "fl.save(model, path)")
     record = provenance(model)
     tensors, extra = _state(model)
     unsaved = {name: model.get_buffer(name) for name in record.buffers}

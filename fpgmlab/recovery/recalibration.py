@@ -13,6 +13,7 @@ from torch.optim.swa_utils import update_bn
 
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call
+from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.modules import device_of
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.tasks.task import Task, train_batch_size
@@ -39,6 +40,8 @@ def recalibrate(model: nn.Module, task: Task, *, batches: int = 8, batch_size: i
 
     Raises
     ------
+    TypeError
+        When one of them stands in the other's place, or a graph in the model's.
     ValueError
         For numbers out of range.
 
@@ -47,6 +50,8 @@ def recalibrate(model: nn.Module, task: Task, *, batches: int = 8, batch_size: i
     >>> pruned = fl.prune(graph, plan)
     >>> fl.recalibrate(pruned, task, batches=1)
     """
+    check_model(model, "fl.recalibrate(model, task)")
+    check_task(task, "fl.recalibrate(model, task)")
     batch_size = train_batch_size(task, batch_size)
     whole_number("batches", batches)
     whole_number("batch_size", batch_size, 2)

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from torch import nn
 
+from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.modules import device_of
 from fpgmlab.common.processor import warn_where_slow
 from fpgmlab.recovery.extras.ema import EMA
@@ -118,6 +119,8 @@ def fit(
 
     Raises
     ------
+    TypeError
+        When one of the first two stands in the other's place, or a graph in the model's.
     FloatingPointError
         When the loss is NaN or infinite, with epoch and step; the model has the last good weights.
     ValueError
@@ -151,6 +154,8 @@ def fit(
     """
     import pandas as pd
 
+    check_model(model, "fl.fit(model, task)")
+    check_task(task, "fl.fit(model, task)")
     batch_size = train_batch_size(task, batch_size)
     options = Options(epochs, lr, optimizer, weight_decay, batch_size, accumulate, seed, amp, keep)
     if not 0 <= average < 1:

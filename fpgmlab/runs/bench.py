@@ -100,7 +100,12 @@ class Bench:
         """The channels' scores."""
         section = self.sections["score"]
         options = {key: value for key, value in section.items() if key != "criterion"}
-        return score(self.graph, make_criterion(section["criterion"], self.task, section["seed"]), **options)
+        return score(
+            self.graph,
+            make_criterion(section["criterion"], self.task, section["seed"]),
+            **options,
+            progress=self.progress,
+        )
 
     def network(self, step: str | None) -> nn.Module:
         """Return the network that a step has left, in eval mode; None is the one that the run begins with."""

@@ -77,13 +77,19 @@ def _between(document: Mapping[str, Any], sections: Mapping[str, Mapping[str, An
 
 
 def _not_there(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return which files are named and not there."""
+    """Return which files and folders are named and not there."""
     named = {f"{section}.{key}": sections.get(section, {}).get(key) for section, key in FILES}
     for number, extra in enumerate(sections.get("fit", {}).get("extras", [])):
         if isinstance(extra, Mapping):
             named[f"fit.extras[{number}].teacher"] = extra.get("teacher")
     paths = {place: path for place, path in named.items() if isinstance(path, str)}
-    return [f"{place}: there is no file {whole(path)}" for place, path in paths.items() if not Path(path).exists()]
+    gone = {place: path for place, path in paths.items() if not Path(path).exists()}
+    return [f"{place}: there is no {_kind_of(path)} {whole(path)}" for place, path in gone.items()]
+
+
+def _kind_of(path: str) -> str:
+    """Return what a path that is not there would be: a name without an ending is a folder's, as far as one can say."""
+    return "file" if Path(path).suffix else "folder"
 
 
 def as_table(section: str, value: object) -> object:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fpgmlab.common.given import check_task
 from fpgmlab.common.inputs import inputs_of
 from fpgmlab.common.modules import device_of
 from fpgmlab.common.processor import warn_where_slow
@@ -169,6 +170,7 @@ def sweep(
     Curves of 12 groups, accuracy, loss, agreement, on up to 32 samples
     """
     check_graph(graph)
+    check_task(task, "fl.sweep(graph, scores, task)")
     grid = points(graph, scores, ratios, multiple)
     names = checked_metrics(metrics, task)
     batch_size = eval_batch_size(task, batch_size)

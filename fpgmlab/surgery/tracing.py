@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from fpgmlab.common.given import check_example, check_model
 from fpgmlab.graph.building import build_graph
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.surgery.probing import REMEDY, unlike
+
+CALL = "fl.trace(model, example_input)"
 
 
 def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
@@ -34,6 +37,8 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
 
     Raises
     ------
+    TypeError
+        For what is no network, and for an example input that none is called with, such as a task or a shape.
     TracingError
         When the model does not run with this input, with the module where it failed.
     ValueError
@@ -44,5 +49,7 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
     >>> fl.trace(model, task.example_input)
     ChannelGraph of ResNet: 13 groups, 12 of them prunable; 31.0 M MACs, 0.272 M parameters, 1.10 MB
     """
+    check_model(model, CALL)
+    check_example(example_input, CALL)
     graph = build_graph(model, example_input, protect=protect)
     return graph.protecting(unlike(graph), REMEDY) if graph.suspect else graph

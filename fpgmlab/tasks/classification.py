@@ -19,7 +19,6 @@ from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
     from torchmetrics import Metric
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -70,20 +69,8 @@ class Classification(Splits):
         object.__setattr__(self, "classes", names)
         object.__setattr__(self, "_names", names)
 
-    def counts(self) -> DataFrame:
-        """Return how many examples of each class there are to train on, to validate and to test with.
-
-        Examples
-        --------
-        >>> fl.tasks.fashion_mnist(holdout=5000).counts().sum().to_dict()
-        {'train': 55000, 'val': 5000, 'test': 10000}
-        """
-        from pandas import DataFrame
-
-        sets = {"train": self.train, "val": self.val} | ({} if self.test is None else {"test": self.test})
-        labels = {split: labels_of(data) for split, data in sets.items()}
-        counts = {split: [own.count(number) for number in range(len(self._names))] for split, own in labels.items()}
-        return DataFrame(counts, index=self._names)
+    def _labels_of(self, data: Examples) -> list[int]:
+        return labels_of(data)
 
     def _held_out(self, n: int, seed: int) -> list[int]:
         labels = told_labels(self.train) if self.stratified else None

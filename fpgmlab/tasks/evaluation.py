@@ -8,6 +8,7 @@ from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.calling import call
+from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.modules import device_of, eval_mode
 from fpgmlab.tasks.splits import batches_of
 from fpgmlab.tasks.task import Task, eval_batch_size
@@ -47,6 +48,8 @@ def evaluate(
 
     Raises
     ------
+    TypeError
+        When one of them stands in the other's place, or a graph in the model's.
     ValueError
         When the task has no test data to measure on.
 
@@ -56,6 +59,8 @@ def evaluate(
     >>> list(found), found["accuracy"] > 0.8
     (['loss', 'accuracy', 'samples'], True)
     """
+    check_model(model, "fl.evaluate(model, task)")
+    check_task(task, "fl.evaluate(model, task)")
     device = device_of(model)
     metric = task.metric().to(device)
     for part in metric.modules():

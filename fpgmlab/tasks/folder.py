@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from fpgmlab.common.files import whole
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.tasks.class_folders import Found, class_folders
 from fpgmlab.tasks.classification import Classification, shift_and_flip
 from fpgmlab.tasks.parting import fewest, held_out
@@ -90,8 +91,8 @@ def image_folder(
     FileNotFoundError
         When there is no such folder, or a class folder holds no picture.
     ValueError
-        When pictures are damaged, with their paths; the folders have different classes, or none is to train on; there
-        are pictures for all three already.
+        For options out of range, before a picture is read. When pictures are damaged, with their paths; the folders
+        have different classes, or none is to train on; there are pictures for all three already.
 
     Warns
     -----
@@ -107,6 +108,11 @@ def image_folder(
     from torchvision.transforms import v2
 
     root = Path(path)
+    whole_number("size", size)
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"val_fraction must lie between 0 and 1; got {val_fraction}")
+    if holdout is not None:
+        whole_number("holdout", holdout)
     found = class_folders(root)
     if check:
         check_pictures([file for part in found.values() for file in part.paths], whole(root), progress=progress)
@@ -135,6 +141,4 @@ def image_folder(
 
 def _share(labels: Sequence[int], val_fraction: float) -> int:
     """Return how many pictures validate: a share of them, and enough for each class to have one."""
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction must lie between 0 and 1; got {val_fraction}")
     return max(1, fewest(labels), round(len(labels) * val_fraction))

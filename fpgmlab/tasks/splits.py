@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch.utils.data import Subset
 
@@ -14,6 +15,9 @@ from fpgmlab.errors import few, one_of
 from fpgmlab.tasks.parting import shuffled
 from fpgmlab.tasks.sets import Examples, as_dataset, drawn
 from fpgmlab.tasks.task import EVAL_BATCH, Task
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Batches = Callable[[int, int | None], Iterator[tuple[Any, Any]]]
 
@@ -57,6 +61,28 @@ class Splits(ABC):
             f"{type(self).__name__} {_name_of(self)!r}: {len(self.train)} examples to train on, {len(self.val)} to "
             f"validate{tested}; {len(names)} class{'' if len(names) == 1 else 'es'} ({few(names, 10, quoted=False)})"
         )
+
+    def counts(self) -> DataFrame:
+        """Return how much of each class there is to train on, to validate and to test with.
+
+        Examples; of detection, objects: those in crowds do not count.
+
+        Examples
+        --------
+        >>> fl.tasks.fashion_mnist(holdout=5000).counts().sum().to_dict()
+        {'train': 55000, 'val': 5000, 'test': 10000}
+        """
+        from pandas import DataFrame
+
+        names = tuple(getattr(self, "classes", ()))
+        sets = {"train": self.train, "val": self.val} | ({} if self.test is None else {"test": self.test})
+        labels = {split: Counter(self._labels_of(data)) for split, data in sets.items()}
+        counts = {split: [own[number] for number in range(len(names))] for split, own in labels.items()}
+        return DataFrame(counts, index=names)
+
+    @abstractmethod
+    def _labels_of(self, data: Examples) -> list[int]:
+        """Return the label of each example, or object."""
 
     def holdout(self, n: int, seed: int = 0) -> Self:
         """Return the same task with a validation set of its own: drawn from the training data, the old one to test.

@@ -237,7 +237,7 @@ def test_memory_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_fewer_pictures_than_asked_for_are_told():
-    graph = build(*CASES["a chain"][:1], **CASES["a chain"][1])
+    graph = build(lambda m, x: head(m, m.b(m.a(x).relu())), a=conv(3, 6), b=conv(6, 4), fc=nn.Linear(4, 3))
     with pytest.warns(UserWarning, match="only 48 of the 512 examples"):
         scores = fl.score(graph, Reconstruction([PICTURES]))
     assert bool(torch.isfinite(scores["a"]).all())
@@ -252,7 +252,7 @@ def test_pictures_without_content_say_nothing():
 
 
 def test_nan_is_told_with_the_layer():
-    graph = build(*CASES["a chain"][:1], **CASES["a chain"][1])
+    graph = build(lambda m, x: head(m, m.b(m.a(x).relu())), a=conv(3, 6), b=conv(6, 4), fc=nn.Linear(4, 3))
     bad = PICTURES.clone()
     bad[5, 0, 3, 3] = torch.nan
     with pytest.raises(ValueError, match="layer 'b' reads or gives NaN or infinite values"):
@@ -322,3 +322,23 @@ def test_what_only_activations_are_multiplied_by_is_scored_by_its_norms():
     found = fl.score(graph, Reconstruction([PICTURES], samples=48))
     assert list(found) == ["q", "v"]
     assert torch.equal(found["q"], fl.score(graph, "l2")["q"])
+
+
+def test_its_progress_is_shown_to_the_end(monkeypatch):
+    from tqdm import auto
+
+    bars = []
+
+    class Bar(auto.tqdm):
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)
+            bars.append(self)
+
+    monkeypatch.setattr(auto, "tqdm", Bar)
+    graph = build(*CASES["a chain"][:1], **CASES["a chain"][1])
+    fl.score(graph, Reconstruction([PICTURES[:24], PICTURES[24:]], samples=48))
+    (bar,) = bars
+    assert bar.desc.startswith("score Reconstruction")
+    assert bar.n == bar.total >= 3  # two batches, and each group
+    fl.score(graph, "fpgm")
+    assert len(bars) == 1

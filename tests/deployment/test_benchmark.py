@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import fpgmlab as fl
-from fpgmlab.deployment.benchmarking.rounds import interleaved
+from fpgmlab.deployment.benchmarking.rounds import interleaved, unsteady
 from tests.networks import busy
 
 COLUMNS = [
@@ -153,3 +154,24 @@ def test_what_is_no_network_is_named():
         fl.benchmark({"a": "none.onnx"}, torch.zeros(1), runtimes=["onnxruntime"])
     with pytest.raises(TypeError, match="'a' must be a model or the path of a file; it is a int"):
         fl.benchmark({"a": 3}, torch.zeros(1), runtimes=["onnxruntime"])
+
+
+def test_a_ratio_that_the_rounds_leave_open_is_told():
+    rng = np.random.default_rng(0)
+    assert unsteady(rng.normal(0.5, 0.02, 50)) == ""
+    bursts = np.where(rng.random(50) < 0.1, 25.0, 1.0)  # a busy moment now and then takes nothing from the median
+    assert unsteady(0.5 * bursts) == ""
+    words = unsteady(np.exp(rng.normal(0, 1.5, 50)))
+    assert "relative lies between" in words
+    assert "Let nothing else run on the machine, or measure more runs" in words
+    assert unsteady(np.array([0.5, 1.0])).startswith("the rounds do not agree: relative lies between 0.50 and 1.00")
+
+
+def test_the_interval_holds_the_median_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    missed = 0
+    for _ in range(400):
+        words = unsteady(np.exp(rng.normal(0, 2, 50)))
+        low, high = (float(end) for end in re.search(r"between (.+) and (\S+) ", words).groups())
+        missed += not low <= 1 <= high
+    assert missed / 400 < 0.08

@@ -185,9 +185,10 @@ def test_latency_takes_turns(small: nn.Module, fashion: fl.tasks.Classification,
     path = tmp_path / "a.onnx"
     fl.export_onnx(small, fashion.example_input, path, opset=17)
     frame = fl.latency({"a": path, "b": path}, fashion.example_input, runs=5, threads=1)
-    assert list(frame.columns) == ["name", "median_ms", "low_ms", "high_ms", "relative", "runs"]
+    assert list(frame.columns) == ["name", "median_ms", "low_ms", "high_ms", "relative", "runs", "note"]
     assert (frame["low_ms"] <= frame["median_ms"]).all()
     assert (frame["median_ms"] <= frame["high_ms"]).all()
     assert frame["relative"].iloc[0] == 1
+    assert frame["note"].iloc[0] == ""
     with pytest.raises(ValueError, match="runs must be at least 1"):
         fl.latency({"a": path}, fashion.example_input, runs=0)

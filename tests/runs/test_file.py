@@ -305,7 +305,7 @@ extras = [{name = "distill", teacher = "gone.pt"}]
     here = Path.cwd()
     assert mistakes_in(written(text)) == [
         f"model.file: there is no file '{here}/gone.safetensors'",
-        f"task.path: there is no file '{here}/gone'",
+        f"task.path: there is no folder '{here}/gone'",
         f"plan.file: there is no file '{here}/gone.json'",
         f"fit.extras[0].teacher: there is no file '{here}/gone.pt'",
     ]

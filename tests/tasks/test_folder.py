@@ -186,3 +186,20 @@ def deep_png(path: Path, level: float, colour: bool) -> None:
     head = struct.pack(">IIBBBBB", 12, 12, 16, 2 if colour else 0, 0, 0, 0)
     ends = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + ends)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": "96"}, "size must be a whole number of at least 1; got '96'"),
+        ({"size": (96, 64)}, r"size must be a whole number of at least 1; got \(96, 64\)"),
+        ({"size": 0}, "size must be a whole number"),
+        ({"val_fraction": 2}, "val_fraction must lie between 0 and 1; got 2"),
+        ({"holdout": "5"}, "holdout must be a whole number of at least 1; got '5'"),
+    ],
+)
+def test_options_are_looked_at_before_the_pictures(tmp_path: Path, options: dict, words: str, monkeypatch):
+    root = pictures(tmp_path, a=3, b=3)
+    monkeypatch.setattr("fpgmlab.tasks.folder.check_pictures", lambda *_, **__: pytest.fail("pictures were read"))
+    with pytest.raises(ValueError, match=words):
+        fl.tasks.image_folder(root, **options)

@@ -76,7 +76,7 @@ class Cutter:
         graph = graph.protecting({name: reason for name, reason in barred.items() if graph[name].protected is None})
         lineage = Lineage(self.origin, gone, graph)
         graph = graph.protecting({name: _IN_PART for name in lineage.in_part if graph[name].protected is None})
-        scores = score(graph, self.criterion)
+        scores = score(graph, self.criterion, progress=self.progress)
         if self.share(gone) <= budget:  # whole blocks may be cut further than a step asks for
             return graph, lineage.to_go(gone), gone
         if self.swept is None:

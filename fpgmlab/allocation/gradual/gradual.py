@@ -16,6 +16,7 @@ from fpgmlab.allocation.gradual.cutting import Cutter
 from fpgmlab.allocation.gradual.folder import Folder, State
 from fpgmlab.allocation.gradual.schedules import SCHEDULES, remaining
 from fpgmlab.allocation.gradual.steps import Steps
+from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.criteria.rules import Criterion
@@ -135,6 +136,8 @@ def prune_gradually(
     that is repaired (0.3 to 0.4 points, two draws), and nothing elsewhere; in the one run that was measured, three
     epochs were worth more in one piece after a single cut than spread over three (``data/results/gradual.json``).
     """
+    check_model(model, "fl.prune_gradually(model, task, target=...)")
+    check_task(task, "fl.prune_gradually(model, task, target=...)")
     kind, value = _target(target)
     whole_number("steps", steps)
     if schedule not in SCHEDULES:

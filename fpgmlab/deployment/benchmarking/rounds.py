@@ -12,6 +12,7 @@ import numpy as np
 
 LEAST = 1e-3  # seconds: what is quicker is run several times in a row
 LONG = 2e-2  # seconds: what takes longer does not mind what ran before it
+OPEN = 1.25  # ends of a ratio's interval that are further apart than this say little
 REST = 1e-2  # seconds: by then the threads of the runtime before are asleep
 
 Run = Callable[[], object]
@@ -56,6 +57,31 @@ def interleaved(groups: Sequence[Sequence[Run]], rounds: int, warmup: int) -> li
             for i in range(len(group))[:: -1 if round_ % 2 else 1]:
                 ms[i, round_] = _milliseconds(group[i], times[i])
     return found
+
+
+def unsteady(ratios: np.ndarray) -> str:
+    """Return what is to be said of a ratio of times that the rounds leave open; nothing where they agree.
+
+    Parameters
+    ----------
+    ratios : ndarray, (rounds,)
+        Of two times of the same round each.
+
+    Notes
+    -----
+    The interval of the median is that between order statistics, which holds for any distribution (Conover, *Practical
+    Nonparametric Statistics*, 1999, section 3.2), at 95 %; few rounds leave all of their range.
+    """
+    count = len(ratios)
+    least = math.floor((count - 1.96 * math.sqrt(count)) / 2)  # so many lie below its lower end
+    ordered = np.sort(ratios)
+    low, high = (ordered[least], ordered[-1 - least]) if least >= 0 else (ordered[0], ordered[-1])
+    if high <= OPEN * low:
+        return ""
+    return (
+        f"the rounds do not agree: relative lies between {low:.2f} and {high:.2f} (95 %). Let nothing else run on the "
+        "machine, or measure more runs"
+    )
 
 
 def _often(run: Run, warmup: int) -> int:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from torch import nn
 
 from fpgmlab.common.files import atomic_path
+from fpgmlab.common.given import check_model
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.converters.report import ConversionReport, OfFile, checked, ending, in_float32, needed
 from fpgmlab.deployment.export import export_onnx
@@ -44,6 +45,8 @@ def export_openvino(
 
     Raises
     ------
+    TypeError
+        When the model or its example is of another kind, such as a graph, a task or a shape.
     ImportError
         Without OpenVINO: install ``fpgmlab[openvino]``.
     RuntimeError
@@ -52,6 +55,8 @@ def export_openvino(
         For a path with another ending.
     """
     target = ending(path, ".xml")
+    if not isinstance(model, str | os.PathLike):
+        check_model(model, "fl.export_openvino(model, example_input, path)")
     needed("openvino")
     import openvino
 

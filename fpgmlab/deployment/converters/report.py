@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fpgmlab.common.calling import left_as_it_is
+from fpgmlab.common.given import check_model
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.deployment.arguments import Arguments
@@ -52,6 +53,7 @@ def arrays(arguments: Arguments) -> list[np.ndarray]:
 
 def in_float32(model: nn.Module, example_input: object) -> tuple[nn.Module, Arguments]:
     """Return a copy of a model for the CPU, in eval mode and float32, and its arguments likewise."""
+    check_model(model, "fl.export_onnx(model, example_input, path)")
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module
     given = Arguments.of(example_input).map(lambda t: t.detach().cpu().float() if t.is_floating_point() else t.cpu())

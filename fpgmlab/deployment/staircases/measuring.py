@@ -22,6 +22,7 @@ from fpgmlab.deployment.staircases.table import LatencyTable
 from fpgmlab.deployment.staircases.variants import Variants, drawn_plans
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.given import check_graph
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -79,12 +80,15 @@ def latency_table(
 
     Raises
     ------
+    TypeError
+        When it is no graph, such as the network itself.
     ValueError
         For an unknown runtime or dtype, numbers out of range, more threads than processors; for a file at ``path`` that
         is of another network, machine, runtime, dtype, batch or number of threads, with what differs.
     ImportError
         When the runtime is not installed, with the extra that brings it.
     """
+    check_graph(graph)
     if runtime not in RUNTIMES:
         raise ValueError(one_of("runtime", runtime, RUNTIMES))
     if dtype not in DTYPES:

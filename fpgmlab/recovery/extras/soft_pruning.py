@@ -127,7 +127,7 @@ class _Softly(RunningExtra):
 
     def before_judging(self, model: nn.Module, judged: nn.Module) -> None:
         if self._epoch % self._options.every == 0 or self._epoch + 1 == self._epochs:
-            scores = score(self._graph, self._options.criterion, groups=list(self._counts))
+            scores = score(self._graph, self._options.criterion, groups=list(self._counts), progress=False)
             self._removed = {n: list(lowest(self._graph[n], scores, count)) for n, count in self._counts.items()}
         self._epoch += 1
         for network in {id(model): model, id(judged): judged}.values():

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from fpgmlab.common.given import check_plan
 from fpgmlab.common.inputs import all_alike, inputs_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
@@ -84,7 +85,7 @@ def repair(
     Raises
     ------
     TypeError
-        When the first argument is no graph, such as the network itself.
+        When the first argument is no graph, such as the network itself, or the second no plan, such as the task.
     ValueError
         For options out of range, no pictures, NaN in activations (with the layer), a plan of another network, a network
         that gives different outputs for the same input, a ``path`` that holds another repair.
@@ -114,6 +115,7 @@ def repair(
     (True,)
     """
     check_graph(graph)
+    check_plan(plan, "fl.repair(graph, plan, task)")
     options = checked_options(samples, positions, ridge, targets, seed, memory)
     batches = inputs_of(task, samples, seed)
     if all_alike(batches):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
 from fpgmlab.tasks.detection.pictures import BoxedPictures
+from fpgmlab.tasks.sets import Examples
 
 MOST = 100  # detections of a class in a picture that count, as in COCO's evaluation
 KEPT = 300  # detections of all classes in a picture that a head leaves
@@ -65,6 +66,13 @@ def classes_in(data: object, number: int) -> list[int]:
     """Return the classes of a picture's objects, each once, without reading it; none where they are not told."""
     labels = labels_of(data, number)
     return [] if labels is None else labels[labels >= 0].unique().tolist()
+
+
+def objects_of(data: Examples) -> list[int]:
+    """Return the labels of all objects, without crowds; pictures are read where the data set does not tell them."""
+    told = ((labels_of(data, number), number) for number in range(len(data)))
+    found = (data[number][2] if labels is None else labels for labels, number in told)
+    return [int(label) for labels in found for label in labels if label >= 0]
 
 
 def name_of(data: object, number: int) -> str:

@@ -57,3 +57,10 @@ def stacked(pictures: Sequence[Boxed]) -> tuple[Tensor, Tensor]:
     images = torch.stack([image for image, _, _ in pictures]) / 255
     rows = [torch.cat([labels[:, None].float(), boxes], dim=1) for _, boxes, labels in pictures]
     return images, pad_sequence(rows, batch_first=True, padding_value=-1.0)
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise a `ValueError` for a number of pictures below 1; None is no number."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} must be > 0; got {count}")

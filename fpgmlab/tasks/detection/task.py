@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_map_only
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import few
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
-from fpgmlab.tasks.detection.crowded import MOST, Objects, classes_in, kept, labels_of, name_of
+from fpgmlab.tasks.detection.crowded import MOST, Objects, classes_in, kept, labels_of, name_of, objects_of
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
-from fpgmlab.tasks.detection.items import checked, stacked
+from fpgmlab.tasks.detection.items import check_counts, checked, stacked
 from fpgmlab.tasks.loading import in_order
 from fpgmlab.tasks.parting import warn_of_empty
 from fpgmlab.tasks.sets import Examples, check_sets, class_names
@@ -143,7 +143,7 @@ class Detection(Splits):
         ValueError
             For a batch size below 1.
         """
-        _check_counts(batch_size=batch_size)
+        check_counts(batch_size=batch_size)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed)).tolist()
         return Shuffled(order, batch_size, seed, self._augmented, share)
 
@@ -173,7 +173,7 @@ class Detection(Splits):
         return self._in_order(self.val, batch_size, max_samples)
 
     def _in_order(self, data: Examples, batch_size: int, max_samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        _check_counts(batch_size=batch_size, max_samples=max_samples)
+        check_counts(batch_size=batch_size, max_samples=max_samples)
         count = len(data) if max_samples is None else min(max_samples, len(data))
         for start in range(0, count, batch_size):
             numbers = range(start, min(start + batch_size, count))
@@ -230,6 +230,9 @@ class Detection(Splits):
             stacklevel=stacklevel,
         )
 
+    def _labels_of(self, data: Examples) -> list[int]:
+        return objects_of(data)
+
     def _read(self, data: Examples, number: int) -> Boxed:
         return checked(data[number], f"{self.name}: picture {number}", len(self._names))
 
@@ -252,9 +255,3 @@ class _Precision:
 
 def _of_one(outputs: object, number: int) -> object:
     return tree_map_only(Tensor, lambda tensor: tensor[number : number + 1], outputs)
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be > 0; got {count}")

@@ -118,7 +118,7 @@ def group_scores(graph: ChannelGraph, group: str, criterion: Criterion) -> Tenso
         When the criterion does not apply to it.
     """
     # Random numbers are one stream over all groups; everything else looks at a group's own layers and readers alone.
-    found = score(graph, criterion, groups=[group])
+    found = score(graph, criterion, groups=[group], progress=False)
     if group not in found:
         raise ValueError(f"{does_not_apply(criterion, group)} Use another criterion.")
     return found[group]

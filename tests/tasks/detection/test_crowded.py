@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from torch import Tensor
+from torch.utils.data import Subset
 
 import fpgmlab as fl
 from fpgmlab.tasks import Detection
@@ -101,3 +102,17 @@ def test_a_task_hands_its_number_on(tmp_path: Path):
     assert fl.tasks.trees().metric().detections == 100
     with pytest.raises(ValueError, match="detections must be a whole number of at least 1; got 0"):
         task(Squares(), detections=0)
+
+
+def test_objects_of_each_class_are_counted_without_crowds(tmp_path: Path):
+    data = boxed(tmp_path, {0: 3, 2: 1}, {2: 4}, {}, crowds=5)
+    told = Detection(data, Subset(data, [1]), classes=list("abcd"), test=Subset(data, [0, 2]), size=64).counts()
+    assert told.to_dict("list") == {"train": [3, 0, 5, 0], "val": [0, 0, 4, 0], "test": [3, 0, 1, 0]}
+    assert list(told.index) == ["a", "b", "c", "d"]
+
+
+def test_objects_of_data_sets_that_do_not_tell_are_read():
+    data = Squares(6)
+    counts = Detection(data, data, classes=data.classes if hasattr(data, "classes") else 2, size=64).counts()
+    expected = sum(len(data[i][2]) for i in range(6))
+    assert counts["train"].sum() == counts["val"].sum() == expected > 0
