@@ -200,7 +200,7 @@ def extras() -> Named:
 
 def _score() -> Table:
     criterion = Option("criterion", criteria(), "fpgm", text="A name, or a table with 'name' and options.")
-    return Table({**options_of(score, ("groups",)), "criterion": criterion})
+    return Table({**options_of(score, (*GIVEN, "groups")), "criterion": criterion})
 
 
 def _sweep() -> Table:
