@@ -20,8 +20,8 @@ def check_model(model: object, call: str) -> None:
 
 def check_task(task: object, call: str) -> None:
     """Raise a `TypeError` for what is no task."""
-    # Not by what a task must have: one of a user's own may do without what is not asked of it.
-    if _kind(task) != "task":
+    # Not by what a task must have: one of a user's own may do without, and is told what it lacks where it is asked.
+    if _kind(task) in ("network", "graph", "plan") or task is None or isinstance(task, (Tensor, str, int, float, dict)):
         raise TypeError(_words("task", task, call))
 
 

@@ -237,7 +237,7 @@ def test_memory_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_fewer_pictures_than_asked_for_are_told():
-    graph = build(lambda m, x: head(m, m.b(m.a(x).relu())), a=conv(3, 6), b=conv(6, 4), fc=nn.Linear(4, 3))
+    graph = build(*CASES["a chain"][:1], **CASES["a chain"][1])
     with pytest.warns(UserWarning, match="only 48 of the 512 examples"):
         scores = fl.score(graph, Reconstruction([PICTURES]))
     assert bool(torch.isfinite(scores["a"]).all())
@@ -252,7 +252,7 @@ def test_pictures_without_content_say_nothing():
 
 
 def test_nan_is_told_with_the_layer():
-    graph = build(lambda m, x: head(m, m.b(m.a(x).relu())), a=conv(3, 6), b=conv(6, 4), fc=nn.Linear(4, 3))
+    graph = build(*CASES["a chain"][:1], **CASES["a chain"][1])
     bad = PICTURES.clone()
     bad[5, 0, 3, 3] = torch.nan
     with pytest.raises(ValueError, match="layer 'b' reads or gives NaN or infinite values"):
@@ -335,7 +335,7 @@ def test_its_progress_is_shown_to_the_end(monkeypatch):
             bars.append(self)
 
     monkeypatch.setattr(auto, "tqdm", Bar)
-    graph = build(*CASES["a chain"][:1], **CASES["a chain"][1])
+    graph = build(lambda m, x: head(m, m.b(m.a(x).relu())), a=conv(3, 6), b=conv(6, 4), fc=nn.Linear(4, 3))
     fl.score(graph, Reconstruction([PICTURES[:24], PICTURES[24:]], samples=48))
     (bar,) = bars
     assert bar.desc.startswith("score Reconstruction")
