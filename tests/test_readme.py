@@ -32,7 +32,7 @@ SCREEN, EDITOR, STOPPED, SPREAD, SLURM, OWN, DETECTOR = BLOCKS
 # Of so few pictures a training may well learn nothing, which it says.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:no epoch was as good as the weights"),
-    pytest.mark.filterwarnings("ignore:in none of the"),  # nor can curves be told from noise
+    pytest.mark.filterwarnings("ignore:at none of the"),  # nor can curves be told from noise
 ]
 
 

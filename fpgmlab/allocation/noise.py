@@ -23,10 +23,10 @@ def noise(curves: Curves, metric: str) -> str | None:
     unsure = measured & (worse["low"] <= 0) & (worse["high"] >= 0)
     if not measured.any() or unsure.sum() < measured.sum():
         return None
-    by = "" if metric == name else f"; the plan goes by {metric}, which tells what changes, not what gets worse"
+    by = "" if metric == name else f" (the plan goes by {metric})"
     return (
-        f"in none of the {measured.sum()} measured points is the change of {name} outside its interval, on "
-        f"{int(rows['samples'].max())} samples: these curves cannot be told from noise{by}. Sweep more validation data "
-        "(a larger val, no max_samples), or larger ratios; a network that is hardly better than chance has to be "
-        "trained first."
+        f"at none of the {measured.sum()} measured points is {name} further from the unpruned network's than its "
+        f"interval is wide, on {int(rows['samples'].max())} samples: these curves cannot be told from noise{by}. Sweep "
+        "more validation data (a larger val, no max_samples), or larger ratios; a network that is hardly better than "
+        "chance has to be trained first."
     )

@@ -35,7 +35,7 @@ def test_a_plan_by_chance_is_told_of():
     graph = chain(4, 4, 4)
     curves = on_few_pictures(graph)
     points = len(curves.frame[curves.frame.ratio > 0])
-    words = rf"none of the {points} measured points is the change of accuracy .* on 30 samples.*has to be trained first"
+    words = rf"none of the {points} measured points is accuracy further .* on 30 samples.*has to be trained first"
     with pytest.warns(UserWarning, match=words):
         plan = fl.allocate(graph, curves, macs=0.9, multiple=1)
     assert graph.cost(plan).macs <= 0.9 * graph.cost().macs
