@@ -111,6 +111,32 @@ def allocate(
     >>> graph.cost(plan).macs <= 0.5 * graph.cost().macs
     True
     """
+    plan = allocated(
+        graph, curves, scores=scores, macs=macs, params=params, bytes=bytes, latency=latency, metric=metric,
+        multiple=multiple, max_ratio=max_ratio, protect=protect, locked=locked, table=table,
+    )  # fmt: skip
+    if words := noise(curves, chosen_metric(curves, metric)):
+        warnings.warn(words, UserWarning, stacklevel=2)
+    return plan
+
+
+def allocated(
+    graph: ChannelGraph,
+    curves: Curves,
+    *,
+    scores: Scores | None,
+    macs: float | None,
+    params: float | None,
+    bytes: float | None,
+    latency: float | None,
+    multiple: Multiple,
+    max_ratio: float,
+    locked: Mapping[str, int] | None,
+    table: LatencyTable | None,
+    metric: str | None = None,
+    protect: Sequence[str] = (),
+) -> Plan:
+    """Return the plan of `allocate` without its warning, for where the curves' intervals are shown beside it."""
     kind, budget = _budget({"macs": macs, "params": params, "bytes": bytes, "latency": latency})
     if kind != "latency":
         table = None
@@ -120,8 +146,6 @@ def allocate(
         table.warn_elsewhere()
     check_rounding(multiple, max_ratio)
     given = givens(graph, curves, metric, scores, protect, locked)
-    if words := noise(curves, chosen_metric(curves, metric)):
-        warnings.warn(words, UserWarning, stacklevel=2)
     # A table knows its own steps: all counts that stay on the quick way, and of these the ends of its steps.
     own = table is not None and multiple == "runtime"
     step = table.alignment if own and table is not None else multiple

@@ -313,7 +313,7 @@ def main() -> None:
         with path.open("a") as file:
             file.write(json.dumps(rows[name]) + "\n")
         print(f"{name:46} {rows[name].get('reach', rows[name].get('failed'))}", flush=True)
-    write(*(read(FOLDER / f"{part}.jsonl") for part in PARTS))
+    write(options.part, read(path))
 
 
 def read(path: Path) -> dict[str, dict]:
@@ -324,8 +324,7 @@ def read(path: Path) -> dict[str, dict]:
 
 def restore(anew: str | None = None) -> None:
     """Write the rows of parts that the stored result has and this machine has not, but for one part."""
-    stored = OUTPUT.with_suffix(".parquet")
-    table = pd.read_parquet(stored) if stored.exists() else pd.DataFrame({"part": [], "row": []})
+    table = stored_rows()
     for part in PARTS:
         path = FOLDER / f"{part}.jsonl"
         if part == anew:
@@ -333,6 +332,11 @@ def restore(anew: str | None = None) -> None:
         elif not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{row}\n" for row in table["row"][table["part"] == part]))
+
+
+def stored_rows() -> pd.DataFrame:
+    stored = OUTPUT.with_suffix(".parquet")
+    return pd.read_parquet(stored) if stored.exists() else pd.DataFrame({"part": [], "network": [], "row": []})
 
 
 def in_process(measure: Callable[[str], dict], name: str) -> dict:
@@ -366,20 +370,33 @@ def _told(measure: Callable[[str], dict], name: str, sender) -> None:
 # The summary ---------------------------------------------------------------------------------------------------------
 
 
-def write(rows: dict[str, dict], others: dict[str, dict]) -> None:
+def write(part: str, rows: dict[str, dict]) -> None:
+    """Write the summary of a part and its rows beside what is stored of the other one."""
     import fpgmlab as fl
+
+    command, here = "python tests/benchmarks/reach.py", fl.studies.machine(threads=1)
+    result = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    if part == "reach":
+        title = "How far pruning reaches into other people's networks"
+        head = fl.studies.record("reach", title=title, command=command, machine=here)
+        result = {**head, **reached(rows), "torch-pruning": result.get("torch-pruning", {})}
+    else:
+        result["torch-pruning"] = fl.studies.part(f"{command} --part {part}", machine=here) | against(rows)
+    OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
+    others = [row for row in stored_rows().to_dict("records") if row["part"] != part]
+    own = [{"part": part, "network": row["name"], "row": json.dumps(row)} for row in rows.values()]
+    pd.DataFrame([*others, *own]).to_parquet(OUTPUT.with_suffix(".parquet"), index=False)
+    shown = {key: value for key, value in result.items() if key not in {"study", "networks", "what stays"}}
+    print(json.dumps(shown, indent=1))
+
+
+def reached(rows: dict[str, dict]) -> dict[str, object]:
     from tests.benchmarks.foreign_networks import listed
     from tests.surgery.test_brought import TIMM
 
     done = [row for row in rows.values() if "reach" in row]
     families = {f"timm:{name}" for name in TIMM}
-    result = {
-        **fl.studies.record(
-            "reach",
-            title="How far pruning reaches into other people's networks",
-            command="python tests/benchmarks/reach.py",
-            machine=fl.studies.machine(threads=1),
-        ),
+    return {
         "listed": len(listed(FOLDER)),
         "measured with": dict(Counter(row.get("version", "an earlier version of the same day") for row in done)),
         "of timm's families": spread([row for row in done if row["name"] in families]),
@@ -390,19 +407,9 @@ def write(rows: dict[str, dict], others: dict[str, dict]) -> None:
         "plans compared in both modes": sum(compared_in_both(plan) for row in done for plan in row["plans"]),
         "failed": {row["name"]: row["failed"] for row in rows.values() if "failed" in row},
         "what stays": reasons(done),
-        "torch-pruning": against(others),
         "trace seconds": round(sum(row["trace_seconds"] for row in done), 2),
         "networks": {row["name"]: row["reach"] for row in sorted(done, key=lambda row: row["name"])},
     }
-    OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
-    kept = [
-        {"part": part, "network": row["name"], "row": json.dumps(row)}
-        for part, some in zip(PARTS, (rows, others), strict=True)
-        for row in some.values()
-    ]
-    pd.DataFrame(kept).to_parquet(OUTPUT.with_suffix(".parquet"), index=False)
-    shown = {key: value for key, value in result.items() if key not in {"study", "networks", "what stays"}}
-    print(json.dumps(shown, indent=1))
 
 
 def spread(rows: list[dict]) -> dict[str, float]:
@@ -457,7 +464,8 @@ def against(rows: dict[str, dict]) -> dict[str, object]:
     least = [here >= there - 0.01 for _, _, here, there, _ in cut]
     fewer = [pair for pair, fine in zip(cut, least, strict=True) if not fine]
     return {
-        "networks": len(rows),
+        "networks": sum("ratios" in row for row in rows.values()),
+        "failed": {row["name"]: row["failed"] for row in rows.values() if "failed" in row},
         "cut by torch-pruning": len({name for name, *_ in cut}),
         "within 1 % of the MACs": round(float(np.mean(alike)), 4) if cut else None,
         "at least as many gone, within 1 %": round(float(np.mean(least)), 4) if cut else None,

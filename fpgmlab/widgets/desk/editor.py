@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fpgmlab.allocation import allocate, equal_loss
+from fpgmlab.allocation import equal_loss
 from fpgmlab.allocation.forecast import Forecast, forecast
+from fpgmlab.allocation.planner import allocated
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -168,7 +169,7 @@ class PlanEditor(LookingDesk):
             scores = self._bars.scores
         macs, params, size, latency = (budget.get(kind) for kind in BUDGETS)
         if method == "allocate":
-            plan = allocate(
+            plan = allocated(
                 self._graph, self._curves, scores=scores, macs=macs, params=params, bytes=size, latency=latency,
                 multiple=multiple, max_ratio=self._max_ratio, locked=locked, table=self._table,
             )  # fmt: skip

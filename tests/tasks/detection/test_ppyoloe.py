@@ -96,7 +96,6 @@ def test_boxes_and_loss_are_libreyolos_own(model: PPYOLOEMaps):
             torch.testing.assert_close(head.loss(maps, some), expected)
 
 
-@pytest.mark.filterwarnings("ignore:at none of the")  # of so few pictures curves say nothing
 def test_sweep_allocate_prune_fit_evaluate(model: PPYOLOEMaps, tmp_path: Path):
     task = Detection(Squares(4), Squares(4), size=64, head=PPYOLOEHead.of(model), augment=None)
     graph = fl.trace(model, task.example_input)

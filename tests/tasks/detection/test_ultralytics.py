@@ -269,7 +269,6 @@ def test_pruned_saved_and_exported(tiny: UltralyticsMaps, tmp_path: Path):
 # The whole way -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:at none of the")  # of so few pictures curves say nothing
 def test_sweep_allocate_prune_fit_evaluate(tiny: UltralyticsMaps, tmp_path: Path):
     data = write_squares(tmp_path)
     train, val = (fl.tasks.yolo_boxes(data, split) for split in ("train", "val"))
