@@ -63,7 +63,7 @@ def test_figures_name_earlier_weights_apart(name: str):
     marked = [title for title in titles if title.endswith(", earlier weights")]
     assert marked
     assert all("resnet20" not in title and "vgg16" not in title for title in set(titles) - set(marked))
-    assert "Earlier weights: of a classifier before the one that ships" in item.caption
+    assert "Earlier weights: not of the classifier that other figures show." in item.caption
 
 
 def test_the_table_marks_them_and_says_so():

@@ -15,7 +15,7 @@ from fpgmlab.figures.paper.measured import sourced
 from fpgmlab.figures.paper.sources import Sources, wilson
 
 PICTURES = 10_000  # by which deployed networks were judged
-EARLIER = "Earlier weights: of a classifier before the one that ships, which other figures show."
+EARLIER = "Earlier weights: not of the classifier that other figures show."
 _PLANS = {
     "by MACs, multiple=1": "by MACs, any number",
     "by MACs, multiple=8": "by MACs, multiples of 8",
