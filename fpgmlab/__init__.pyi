@@ -46,6 +46,7 @@ from .figures.paper import paper as paper
 from .graph import ChannelGraph as ChannelGraph
 from .graph import ChannelGroup as ChannelGroup
 from .graph import Cost as Cost
+from .graph import LayerRule as LayerRule
 from .graph import TracingError as TracingError
 from .graph import crosscheck as crosscheck
 from .models.replacing import replace_convolutions as replace_convolutions

@@ -55,7 +55,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 def test_each_recipe_has_a_skeleton_and_a_test():
     headings = re.findall(r"^### To add an? (?:traced )?(\w+)$", PAGE, re.MULTILINE)
-    assert headings == list(BLOCKS) == ["criterion", "extra", "task", "operation", "figure", "panel", "runtime"]
+    assert headings == list(BLOCKS) == ["criterion", "extra", "task", "operation", "layer", "figure", "panel", "runtime"]
     assert PAGE.count("```python") == len(BLOCKS)
     assert {f"test_{name}" for name in BLOCKS} <= set(globals())
 
@@ -117,6 +117,16 @@ def test_operation(recipe: Callable[[], ModuleType]):
     assert graph["first"].protected is None
     plan = fl.Plan.from_ratios(graph, fl.score(graph), {"first": 0.5})
     assert fl.agreement(graph, plan) < 1e-5
+
+
+def test_layer(recipe: Callable[[], ModuleType]):
+    module = recipe()
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), module.Binary(8, 12), nn.ReLU(), nn.Conv2d(12, 3, 3))
+    graph = fl.trace(net.eval(), torch.randn(1, 1, 8, 8), layers=module.LAYERS)
+    plan = fl.Plan.uniform(graph, fl.score(graph, "fpgm"), 0.5, multiple=1)
+    assert plan.kept == {"0": 4, "2": 6, "4": 3}
+    assert fl.agreement(graph, plan) < 1e-5
+    assert fl.prune(graph, plan)[2].outputs == 6
 
 
 @pytest.mark.parametrize("venue", fl.figures.VENUES)

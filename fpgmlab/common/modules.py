@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -77,6 +77,12 @@ def tensor_of(module: nn.Module, name: str) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name!r} of {type(module).__name__} must be a tensor; it is {type(tensor).__name__}")
     return tensor
+
+
+def tensor_at(modules: Mapping[str, nn.Module], name: str) -> Tensor:
+    """Return a parameter or buffer by its dotted name, of a network's modules by theirs; errors as `tensor_of`."""
+    module, key = split_name(name)
+    return tensor_of(modules[module], key)
 
 
 def named_tensors(model: nn.Module) -> dict[int, str]:

@@ -6,9 +6,10 @@ In: a graph, the name of a rule or a rule. Out: scores, {group name: (channels,)
 from fpgmlab.criteria.comparison import removal_overlap
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.gammas import gammas
+from fpgmlab.criteria.points import filters
 from fpgmlab.criteria.reconstruction import Reconstruction
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Custom, GraphCriterion, Random
-from fpgmlab.criteria.scoring import NAMED, REDUCTIONS, filters, score
+from fpgmlab.criteria.scoring import NAMED, REDUCTIONS, score
 from fpgmlab.criteria.tables import norms_and_distances, score_table
 
 __all__ = [

@@ -19,7 +19,7 @@ from fpgmlab.geometry.least_squares import USUAL
 from fpgmlab.geometry.moments import Moments
 from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import READERS, Layer
+from fpgmlab.graph.layer import REFITTED, Layer
 from fpgmlab.graph.moments import read_moments
 from fpgmlab.graph.projections import names_of, own_tensors
 
@@ -182,7 +182,7 @@ def _readers(graph: ChannelGraph, names: Sequence[str]) -> dict[str, list[_Reade
     modules = dict(graph.model.named_modules())
     found: dict[str, dict[tuple, _Reader]] = {name: {} for name in names}
     for layer in graph.layers:
-        if layer.kind not in READERS or layer.depthwise:
+        if layer.kind not in REFITTED or layer.depthwise:
             continue
         for part in names_of(layer):
             weight = own_tensors(modules, part)["weight"]

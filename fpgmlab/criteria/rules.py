@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fpgmlab.geometry.distances import as_points
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import PRODUCERS
+from fpgmlab.graph.layer import PRODUCERS
 
 
 @runtime_checkable

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
+from fpgmlab.criteria.points import filters_of, has_filters, readers_of
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, GraphCriterion, Random, check_numbers
 from fpgmlab.errors import one_of, unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.layer import Layer
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -137,15 +137,15 @@ def _by_layers(graph: ChannelGraph, criterion: Criterion, names: Sequence[str]) 
     modules = dict(graph.model.named_modules())
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     for layer in graph.layers:
-        if layer.kind not in criterion.kinds or layer.depthwise or modules[layer.name].weight is None:
+        if layer.kind not in criterion.kinds or layer.depthwise or not has_filters(layer, modules):
             continue
         if made := _among(found, graph.groups_of(layer.outputs)):
-            points = filters(modules[layer.name])
+            points = filters_of(layer, modules)
             blocks = [_scored(criterion, block, layer) for block in points.chunk(layer.groups)]
             for name, index in made:
                 found[name].append(_mean_by_channel(torch.cat(blocks), index, graph[name].channels))
         if criterion.consumers and (read := _among(found, graph.groups_of(layer.inputs))):
-            points = readers(modules[layer.name])
+            points = readers_of(layer, modules)
             for name, index in read:
                 sums = torch.zeros(graph[name].channels, dtype=torch.float64)
                 found[name].append(sums.index_add_(0, index[index >= 0], _scored(criterion, points[index >= 0], layer)))
@@ -172,41 +172,6 @@ def resolve(criterion: str | Criterion, seed: int = 0) -> Criterion:
         f"criterion must be one of {', '.join(map(repr, NAMED))} or an object of fpgmlab.criteria, such as FPGM() or "
         f"Custom(rule); got {criterion!r}"
     )
-
-
-def filters(module: nn.Module) -> Tensor:
-    """Return the filters of a convolution or linear layer, or the scales of a batch norm, as float64 vectors.
-
-    Returns
-    -------
-    Tensor, (output channels, dim)
-        On the module's device, where that has float64; else on the CPU.
-
-    Examples
-    --------
-    >>> fl.criteria.filters(model.conv1).shape
-    torch.Size([16, 9])
-    """
-    weight = _double(tensor_of(module, "weight"))
-    if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        per_group = weight.reshape(module.groups, -1, *weight.shape[1:])  # (groups, in/groups, out/groups, ...)
-        weight = per_group.transpose(1, 2).reshape(module.out_channels, -1)
-    return weight.flatten(1) if weight.ndim > 1 else weight.unsqueeze(1)
-
-
-def readers(module: nn.Module) -> Tensor:
-    """Return the weights that read each input channel of a convolution or linear layer, (input channels, dim)."""
-    weight = _double(tensor_of(module, "weight"))
-    if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        return weight.flatten(1)
-    groups = getattr(module, "groups", 1)
-    per_group = weight.reshape(groups, -1, *weight.shape[1:])  # (groups, out/groups, in/groups, ...)
-    return per_group.transpose(1, 2).reshape(groups * weight.shape[1], -1)
-
-
-def _double(weight: Tensor) -> Tensor:
-    weight = weight.detach()
-    return (weight.cpu() if weight.device.type == "mps" else weight).to(torch.float64)
 
 
 def _scored(criterion: Criterion, points: Tensor, layer: Layer) -> Tensor:

@@ -13,7 +13,7 @@ from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode
 from fpgmlab.deployment.runtimes.runtime import Weighted
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import PRODUCERS
+from fpgmlab.graph.layer import PRODUCERS
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def measured_layers(graph: ChannelGraph) -> list[str]:
     """Return the convolutions and linear layers that are modules, but not those that take each channel by itself."""
     modules = dict(graph.model.named_modules())
     kinds = (nn.Linear, _ConvNd)
-    return [ly.name for ly in graph.layers if ly.kind in PRODUCERS and isinstance(modules.get(ly.name), kinds)]
+    torchs = [layer.name for layer in graph.layers if layer.kind in PRODUCERS and layer.rule is None]
+    return [name for name in torchs if isinstance(modules.get(name), kinds)]
 
 
 def _call(name: str, module: Weighted, shape: tuple[int, ...]) -> Call:

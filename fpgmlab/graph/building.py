@@ -15,9 +15,12 @@ from fpgmlab.graph.grouping import RawGroup, group_channels
 from fpgmlab.graph.parts import incomplete_sides, parts_of
 from fpgmlab.graph.tracing.passes import trace_labels
 from fpgmlab.graph.tracing.reductions import PRODUCTS
+from fpgmlab.graph.tracing.ruled import NO_RULES, Rules
 
 
-def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
+def build_graph(
+    model: nn.Module, example_input: object, *, protect: Sequence[str] = (), layers: Rules = NO_RULES
+) -> ChannelGraph:
     """Return the graph that tracing alone gives, of a model and an input that it takes as `fpgmlab.trace` does."""
     if isinstance(protect, str):
         protect = [protect]
@@ -25,19 +28,28 @@ def build_graph(model: nn.Module, example_input: object, *, protect: Sequence[st
     for name in protect:
         if name not in modules:
             raise ValueError(unknown("module", name, modules))
-    seen = trace_labels(model, example_input)
-    raw, layers, reductions = group_channels(seen)
+    seen = trace_labels(model, example_input, layers)
+    raw, numbered, reductions = group_channels(seen)
     if not raw:
         raise ValueError(f"{type(model).__name__} has no convolution or linear layer that ran: nothing to prune")
     stops = np.cumsum([group.channels for group in raw]).tolist()
     slices = [slice(stop - group.channels, stop) for group, stop in zip(raw, stops, strict=True)]
-    sides = tuple(incomplete_sides(layers, slices))
+    sides = tuple(incomplete_sides(numbered, slices))
     channels = [each.channels for each in reductions if each.place.operation in PRODUCTS]
     multiplied = np.unique(np.concatenate([np.zeros(0, np.int64), *channels]))
     read = [bool(((multiplied >= where.start) & (multiplied < where.stop)).any()) for where in slices]
     groups = [_public(*each, protect) for each in zip(raw, parts_of(sides, slices), read, strict=True)]
     return ChannelGraph(
-        model, example_input, groups, layers, seen.other_macs, sides, seen.training_only, seen.suspect, reductions
+        model,
+        example_input,
+        groups,
+        numbered,
+        seen.other_macs,
+        sides,
+        seen.training_only,
+        seen.suspect,
+        reductions,
+        layers,
     )
 
 

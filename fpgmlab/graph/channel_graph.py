@@ -15,7 +15,9 @@ from fpgmlab.common.holdings import numbers_alone
 from fpgmlab.errors import few, unknown
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost, CostModel
-from fpgmlab.graph.grouping import Layer, Reduction
+from fpgmlab.graph.grouping import Reduction
+from fpgmlab.graph.layer import Layer
+from fpgmlab.graph.layer_rule import LayerRule
 from fpgmlab.graph.naming import unknown_group
 from fpgmlab.graph.parts import Side
 from fpgmlab.graph.table import group_table
@@ -49,6 +51,8 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         Operations that run over channels, such as a mean or a layer norm: after a cut over those that stay.
     training_only : tuple of str
         Layers that run in training mode alone.
+    rules : dict of classes to LayerRule
+        How it was told to take layers of other classes than torch's.
     suspect : bool
         Whether the model's code asks for numbers of channels, so that tracing may have missed what it does with them.
 
@@ -71,7 +75,9 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         training_only: Sequence[str] = (),
         suspect: bool = False,
         reductions: Sequence[Reduction] = (),
+        rules: Mapping[type[nn.Module], LayerRule] | None = None,
     ) -> None:
+        self.rules = dict(rules or {})
         self.suspect = suspect
         self.reductions = tuple(reductions)
         self.training_only = tuple(training_only)

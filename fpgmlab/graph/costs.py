@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from torch import nn
 
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.layer import Layer
 from fpgmlab.graph.products import tensors_and_weights
 
 

@@ -9,41 +9,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from fpgmlab.graph.layer import MAKERS, PRODUCERS, READERS, Layer
 from fpgmlab.graph.running import Place
 from fpgmlab.graph.tracing.layers import TracedLayer
 from fpgmlab.graph.tracing.reasons import Reason
 from fpgmlab.graph.tracing.trace import Trace
 from fpgmlab.graph.units import Unit, units_of
-
-PRODUCERS = frozenset({"conv", "conv_transpose", "linear"})
-READERS = PRODUCERS | {"in_projection"}  # what reads channels through a weight of its own
-MAKERS = PRODUCERS | {"computed"}  # what makes channels, whether it can be cut or not
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """A layer that a group touches. Channels are numbered over all groups; -1 is a channel that no group has.
-
-    ``kind``, ``positions``, ``dim``, ``numbers`` and ``by_content`` are as in
-    `fpgmlab.graph.tracing.layers.TracedLayer`.
-    """
-
-    name: str
-    kind: str
-    inputs: np.ndarray  # (channels in,)
-    outputs: np.ndarray  # (channels out,)
-    groups: int
-    positions: int
-    dim: int
-    depthwise: bool
-    numbers: int = 0
-    by_content: bool = False
-
-    @property
-    def weight(self) -> str:
-        """The dotted name of the weight through which it reads channels."""
-        own = "in_proj_weight" if self.kind == "in_projection" else "weight"
-        return f"{self.name}.{own}" if self.name else own
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +115,7 @@ def _numbered(layer: TracedLayer, number: np.ndarray, channel_of: np.ndarray) ->
     inputs, outputs = (number[channel_of[labels]] for labels in (layer.inputs, layer.outputs))
     return Layer(
         layer.name, layer.kind, inputs, outputs, layer.groups, layer.positions, layer.dim, _is_depthwise(layer),
-        layer.numbers, layer.by_content,
+        layer.numbers, layer.by_content, layer.rule,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from fpgmlab.errors import few, unknown
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.layer import Layer
 
 
 class Grouped(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.layer import Layer
 
 Side = tuple[str, str, np.ndarray]  # a layer, "make" or "read", its channels
 

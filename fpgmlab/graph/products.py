@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from torch import Tensor, nn
 
-from fpgmlab.graph.grouping import READERS, Layer
+from fpgmlab.graph.layer import READERS, Axes, Layer
 
 _Factors = tuple[int, int, int, int]  # two counts (by position), a factor, a divisor
 
@@ -40,6 +41,7 @@ class Products:
 def tensors_and_weights(model: nn.Module, layers: Sequence[Layer]) -> tuple[Products, Products]:
     """Return the sizes of all tensors, and those of the weights that each make MACs."""
     one = 2 * len(layers)
+    modules = dict(model.named_modules())
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     saved = set(model.state_dict())
     factors: dict[str, _Factors] = {}
@@ -50,9 +52,11 @@ def tensors_and_weights(model: nn.Module, layers: Sequence[Layer]) -> tuple[Prod
             weights.append((one, 2 * i + 1, layer.numbers // len(layer.outputs), 1))
             positions.append(layer.positions)
             continue
-        for name, row in _layer_factors(layer, tensors, 2 * i, 2 * i + 1, one):
-            factors[name] = row
-            if (layer.kind == "tensor" and layer.positions) or (layer.kind in READERS and name == layer.weight):
+        for name, tensor, axes in layer.tensors(modules):
+            if name not in tensors:  # another layer's as well, counted there
+                continue
+            factors[name] = row = _factors(layer, tensor, axes, 2 * i, 2 * i + 1, one)
+            if _multiplies(layer, name, tensor):
                 # Of an attention's three projections each position goes through one.
                 weights.append((*row[:2], 1, 3) if layer.kind == "in_projection" else row)
                 positions.append(layer.positions)
@@ -69,22 +73,19 @@ def _table(rows: Sequence[_Factors], **units: Sequence[int]) -> Products:
     )
 
 
-def _layer_factors(
-    layer: Layer, tensors: Mapping[str, Tensor], first: int, second: int, one: int
-) -> Iterator[tuple[str, _Factors]]:
+def _factors(layer: Layer, tensor: Tensor, axes: Axes, first: int, second: int, one: int) -> _Factors:
+    counts = (one if axes.inputs is None else first, one if axes.outputs is None else second)
+    if None not in axes and layer.groups > 1:
+        kernel = tensor.numel() * layer.groups // (len(layer.inputs) * len(layer.outputs))
+        return (*counts, kernel, layer.groups)
+    held = [tensor.shape[dim] for dim in axes if dim is not None]
+    return (*counts, tensor.numel() // prod(held), 1)
+
+
+def _multiplies(layer: Layer, name: str, tensor: Tensor) -> bool:
+    """Tell whether a tensor is multiplied by the activations at each position."""
     if layer.kind == "tensor":
-        yield layer.name, (one, second, tensors[layer.name].numel() // len(layer.outputs), 1)
-        return
-    for name in ("weight", "bias", "running_mean", "running_var", "in_proj_weight", "in_proj_bias"):
-        full = f"{layer.name}.{name}" if layer.name else name
-        if full not in tensors:
-            continue
-        if layer.kind in READERS and full == layer.weight:
-            numbers = tensors[full].numel()
-            if layer.depthwise:
-                yield full, (one, second, numbers // len(layer.outputs), 1)
-            else:
-                kernel = numbers * layer.groups // (len(layer.inputs) * len(layer.outputs))
-                yield full, (first, second, kernel, layer.groups)
-        else:
-            yield full, (one, second, 1, 1)
+        return layer.positions > 0
+    if layer.rule is not None:
+        return tensor.ndim > 1 or name in layer.reading
+    return layer.kind in READERS and name == layer.weight

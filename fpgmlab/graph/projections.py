@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.layer import Layer
 
 PARTS = ("queries", "keys", "values")  # a third of the rows each, in this order
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from fpgmlab.common.attributes import match_attributes
 from fpgmlab.common.modules import forget_caches, split_name, tensor_of
-from fpgmlab.graph.grouping import READERS, Layer
+from fpgmlab.graph.layer import Axes, Layer
+from fpgmlab.graph.layer_rule import LayerRule
 
 
 def kept_of(channels: np.ndarray, keep: Tensor) -> Tensor:
@@ -23,44 +25,34 @@ def cuts(
     layer: Layer, modules: dict[str, nn.Module], keep_in: Tensor, keep_out: Tensor
 ) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
     """Yield (tensor name, function that cuts it) for every tensor of a layer."""
-    if layer.kind == "by_channel":
-        return
-    if layer.kind == "tensor":
-        yield layer.name, lambda tensor: _take(tensor, layer.dim, keep_out)
-        return
-    module = modules[layer.name]
-    for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-        full = f"{layer.name}.{name}" if layer.name else name
-        if layer.kind in READERS and full == layer.weight:
-            yield full, lambda tensor: _cut_weight(tensor, layer, keep_in, keep_out)
-        elif tensor.ndim == 1 and len(tensor) == len(layer.outputs):
-            yield full, lambda tensor: _take(tensor, 0, keep_out)
+    for name, _, axes in layer.tensors(modules):
+        yield name, partial(_cut, groups=layer.groups, axes=axes, keep_in=keep_in, keep_out=keep_out)
 
 
 def _take(tensor: Tensor, dim: int, keep: Tensor) -> Tensor:
     return tensor.index_select(dim, keep.nonzero().squeeze(1).to(tensor.device))
 
 
-def _cut_weight(weight: Tensor, layer: Layer, keep_in: Tensor, keep_out: Tensor) -> Tensor:
-    transposed = layer.kind == "conv_transpose"
-    if layer.depthwise:
-        # (channels, multiplier, ...) or (channels * multiplier, 1, ...): one block of rows for each input channel.
-        return _take(weight, 0, keep_in if transposed else keep_out)
-    if layer.groups == 1:
-        return _take(_take(weight, 0, keep_in if transposed else keep_out), 1, keep_out if transposed else keep_in)
+def _cut(tensor: Tensor, groups: int, axes: Axes, keep_in: Tensor, keep_out: Tensor) -> Tensor:
+    if groups == 1 or None in axes:
+        for dim, keep in zip(axes, (keep_in, keep_out), strict=True):
+            tensor = tensor if dim is None else _take(tensor, dim, keep)
+        return tensor
     # Rows are those of all blocks; columns are counted within a block.
-    rows, columns = (keep_in, keep_out) if transposed else (keep_out, keep_in)
-    parts = [part.chunk(layer.groups) for part in (weight, rows.to(weight.device), columns.to(weight.device))]
+    rows, columns = (keep_in, keep_out) if axes.inputs == 0 else (keep_out, keep_in)
+    parts = [part.chunk(groups) for part in (tensor, rows.to(tensor.device), columns.to(tensor.device))]
     return torch.cat([_take(_take(w, 0, r), 1, c) for w, r, c in zip(*parts, strict=True)])
 
 
-def masked(weight: Tensor, layer: Layer, keep_in: Tensor) -> Tensor:
-    gone = ~keep_in.to(weight.device)
-    trailing = (1,) * (weight.ndim - 2)
-    if layer.kind == "conv_transpose":
-        return weight.masked_fill(gone.reshape(-1, 1, *trailing), 0)
+def masked(name: str, weight: Tensor, layer: Layer, keep_in: Tensor) -> Tensor:
+    """Return one of the tensors through which a layer reads (`Layer.reading`), zero for channels that do not stay."""
+    gone, dim = ~keep_in.to(weight.device), layer.axes(name, weight).inputs
+    if dim is None:
+        raise ValueError(f"{name!r} reads no channels")
+    if layer.groups == 1 or dim == 0:
+        return weight.masked_fill(gone.reshape(tuple(-1 if d == dim else 1 for d in range(weight.ndim))), 0)
     gone = gone.reshape(layer.groups, -1).repeat_interleave(len(weight) // layer.groups, dim=0)  # (out, in/groups)
-    return weight.masked_fill(gone.reshape(*gone.shape, *trailing), 0)
+    return weight.masked_fill(gone.reshape(*gone.shape, *(1,) * (weight.ndim - 2)), 0)
 
 
 def holders_of(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
@@ -103,12 +95,23 @@ def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> dict[str
             continue
         for name, cut in cuts(layer, modules, keep_in, keep_out):
             _replace(holders, name, cut)
-        module = modules[split_name(layer.name)[0] if layer.kind == "tensor" else layer.name]
-        if isinstance(module, nn.modules.batchnorm._NormBase):
-            module.num_features = int(keep_out.sum())  # it may have no tensor to tell
-        match_attributes(module)
+        for name in layer.holding():
+            module = modules[name]
+            if isinstance(module, nn.modules.batchnorm._NormBase):
+                module.num_features = int(keep_out.sum())  # it may have no tensor to tell
+            match_attributes(module)
+        if layer.rule is not None:
+            numbers |= _told(modules[layer.name], layer.name, layer.rule, int(keep_in.sum()), int(keep_out.sum()))
     forget_caches(model)
     return numbers
+
+
+def _told(module: nn.Module, name: str, rule: LayerRule, inputs: int, outputs: int) -> dict[str, int]:
+    """Write how many channels a layer has into the attributes that its rule names; return them by dotted name."""
+    counts = {key: inputs if word == "in" else outputs for key, word in rule.attributes.items()}
+    for key, count in counts.items():
+        setattr(module, key, count)
+    return {f"{name}.{key}" if name else key: count for key, count in counts.items()}
 
 
 def _renumber(modules: dict[str, nn.Module], layer: Layer, count: int) -> int | tuple[int, ...]:

@@ -39,13 +39,22 @@ def unlike(graph: ChannelGraph) -> dict[str, str]:
     """
     if any(tensor.is_meta for tensor in (*graph.model.parameters(), *graph.model.buffers())):
         return {}
+    found = _found(graph, 1.0)
+    if graph.rules:  # what a user said of a layer: each channel goes once, so that no single one is missed
+        found |= _found(graph.protecting(found), -1.0)
+    return found
+
+
+def _found(graph: ChannelGraph, sign: float) -> dict[str, str]:
+    """Return the same by one cut: of half of each group, or, by the other sign, of the other half."""
     rng = np.random.default_rng(0)
     removed: dict[str, tuple[int, ...]] = {}
     for name, group in graph.items():
         kept = kept_channels(group, _RATIO)
         if kept < group.channels:
-            scores = {name: torch.from_numpy(rng.random(group.channels))}
-            removed[name] = lowest(group, scores, group.channels - kept)
+            scores = {name: torch.from_numpy(sign * rng.random(group.channels))}
+            if group.protected is None:
+                removed[name] = lowest(group, scores, group.channels - kept)
     found: dict[str, str] = {}
     while removed and (reason := _differ(graph, removed)) and len(found) < len(graph):
         guilty = _narrowed(graph, list(removed), removed, reason)

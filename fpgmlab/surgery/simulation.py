@@ -9,10 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.common.modules import split_name, tensor_of
+from fpgmlab.common.modules import tensor_at
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
-from fpgmlab.graph.grouping import READERS, Layer
+from fpgmlab.graph.layer import Layer
 from fpgmlab.plans.plan import Plan
 from fpgmlab.surgery.cutting import holders_of, kept_of, masked
 from fpgmlab.surgery.reducing import over_kept
@@ -58,23 +58,24 @@ def simulate(graph: ChannelGraph, plan: Plan) -> Iterator[nn.Module]:
     keep = torch.from_numpy(graph.keep(plan))
     modules = dict(graph.model.named_modules())
     holders = holders_of(graph.model)
-    swapped: list[tuple[nn.Module, str, nn.Parameter | None]] = []
+    swapped: list[tuple[dict[str, Tensor | None], str, Tensor | None]] = []
     try:
         for name, layer, keep_in in cut_off(graph, plan):
-            masked_weight = masked(tensor_of(modules[layer.name], split_name(name)[1]).detach(), layer, keep_in)
+            masked_weight = masked(name, tensor_at(modules, name).detach(), layer, keep_in)
             for module, key in holders[name]:
-                swapped.append((module, key, module._parameters[key]))
-                _put(module, key, masked_weight)
+                table = _table(module, key)
+                swapped.append((table, key, table[key]))
+                table[key] = masked_weight
         with over_kept(graph, keep):
             yield graph.model
     finally:
-        for module, key, weight in reversed(swapped):
-            module._parameters[key] = weight
+        for table, key, weight in reversed(swapped):
+            table[key] = weight
 
 
-def _put(module: nn.Module, key: str, tensor: Tensor) -> None:
-    """Put a plain tensor where a module has a parameter, which its types do not know of."""
-    module._parameters[key] = cast("nn.Parameter", tensor)
+def _table(module: nn.Module, key: str) -> dict[str, Tensor | None]:
+    """Return where a module has a tensor; a plain one may stand in a parameter's place, of which types do not know."""
+    return cast("dict[str, Tensor | None]", module._parameters if key in module._parameters else module._buffers)
 
 
 def cut_off(graph: ChannelGraph, plan: Plan) -> Iterator[tuple[str, Layer, Tensor]]:
@@ -88,7 +89,7 @@ def cut_off(graph: ChannelGraph, plan: Plan) -> Iterator[tuple[str, Layer, Tenso
     """
     keep = torch.from_numpy(graph.keep(plan))
     for layer in graph.layers:
-        if layer.kind in READERS and not layer.depthwise:
+        if layer.reading:
             keep_in = kept_of(layer.inputs, keep)
             if not bool(keep_in.all()):
-                yield layer.weight, layer, keep_in
+                yield from ((name, layer, keep_in) for name in layer.reading)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
 from fpgmlab.common.given import check_example, check_model
 from fpgmlab.graph.building import build_graph
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.layer_rule import LayerRule
+from fpgmlab.graph.tracing.ruled import NO_RULES
 from fpgmlab.surgery.probing import REMEDY, unlike
 
 CALL = "fl.trace(model, example_input)"
 
 
-def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = ()) -> ChannelGraph:
+def trace(
+    model: nn.Module,
+    example_input: object,
+    *,
+    protect: Sequence[str] = (),
+    layers: Mapping[type[nn.Module], LayerRule] = NO_RULES,
+) -> ChannelGraph:
     """Find out which channels of a model belong together.
 
     The model runs once, in eval mode, with numbered channels; what mixes or hides channels protects the groups that
@@ -30,6 +38,9 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
         it, positional or keyword arguments. Costs are for this size, for one example of the batch.
     protect : sequence of str
         Names of modules that shall keep their channels: layers, or blocks with everything in them.
+    layers : mapping of classes to LayerRule
+        How layers of a class of your own have their channels. They are taken as a whole, and the groups around them
+        held against cut networks, as above.
 
     Returns
     -------
@@ -38,11 +49,13 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
     Raises
     ------
     TypeError
-        For what is no network, and for an example input that none is called with, such as a task or a shape.
+        For what is no network, a rule for what is no class of modules, and for an example input that none is called
+        with, such as a task or a shape.
     TracingError
         When the model does not run with this input, with the module where it failed.
     ValueError
-        For a name in ``protect`` that is no module, or a model without a layer to prune.
+        For a name in ``protect`` that is no module, a rule that does not fit its layer, or a model without a layer to
+        prune.
 
     Examples
     --------
@@ -51,5 +64,5 @@ def trace(model: nn.Module, example_input: object, *, protect: Sequence[str] = (
     """
     check_model(model, CALL)
     check_example(example_input, CALL)
-    graph = build_graph(model, example_input, protect=protect)
+    graph = build_graph(model, example_input, protect=protect, layers=layers)
     return graph.protecting(unlike(graph), REMEDY) if graph.suspect else graph

@@ -71,7 +71,7 @@ class Cutter:
         path : Path or None
             A folder for the progress of a sweep.
         """
-        graph = trace(network, self.origin.example_input)
+        graph = trace(network, self.origin.example_input, layers=self.origin.rules)
         barred = {name: group.protected for name, group in self.origin.items() if group.protected and name in graph}
         graph = graph.protecting({name: reason for name, reason in barred.items() if graph[name].protected is None})
         lineage = Lineage(self.origin, gone, graph)

@@ -22,6 +22,7 @@ from fpgmlab.common.numbers import whole_number
 from fpgmlab.criteria.rules import Criterion
 from fpgmlab.criteria.scoring import resolve
 from fpgmlab.errors import one_of, unknown
+from fpgmlab.graph.layer_rule import LayerRule
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Multiple, check_names
 from fpgmlab.sensitivity import sweep as swept_curves
@@ -50,6 +51,7 @@ def prune_gradually(
     multiple: Multiple = "runtime",
     protect: Sequence[str] = (),
     example_input: object = None,
+    layers: Mapping[type[nn.Module], LayerRule] | None = None,
     max_samples: int | None = None,
     path: str | os.PathLike[str] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -95,6 +97,8 @@ def prune_gradually(
         Names of groups, layers or modules that stay whole.
     example_input : object, optional
         What the model is traced with; ``task.example_input`` when left out.
+    layers : mapping of classes to LayerRule, optional
+        How layers of a class of your own have their channels; see `fpgmlab.trace`.
     max_samples : int, optional
         The history is measured on the first so many validation examples; on all when left out.
     path : path-like, optional
@@ -147,7 +151,7 @@ def prune_gradually(
     if example_input is None:
         raise ValueError(f"{type(task).__name__} has no example_input to trace with: pass example_input=")
     swept = _swept(allocate, sweep, max_samples, any(isinstance(part, Repair) for part in parts))
-    graph = trace(model, example_input)
+    graph = trace(model, example_input, layers=layers or {})
     asked: dict[str, Any] = {kind: value}
     resolve(criterion)
     flat = {name: torch.zeros(group.channels) for name, group in graph.items()}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from fpgmlab.common.modules import split_name
+from fpgmlab.graph.layer_rule import LayerRule
 from fpgmlab.graph.tracing.attributes import Attribute
 from fpgmlab.graph.tracing.computed import why_computed
 from fpgmlab.graph.tracing.labels import along
@@ -33,8 +34,9 @@ class TracedLayer:
     by itself, cut along ``dim``; with ``positions`` one that filters channels), number (a module's attribute that holds
     how many they are, at the place ``dim`` of a tuple or, -1, by itself), computed (a convolution or linear operation
     whose weight is no layer's own: nobody cuts it, its weight has so many ``numbers``) or by_channel (see
-    `fpgmlab.graph.tracing.by_channel`: not cut either, its weight counts once for each channel in ``numbers``). Only
-    convolutions, linear layers and in_projections have ``inputs``: the others' channels are their outputs.
+    `fpgmlab.graph.tracing.by_channel`: not cut either, its weight counts once for each channel in ``numbers``); own and
+    own_each are layers of a user's class, with its ``rule``, that make channels or do with each something by itself.
+    Only convolutions, linear layers, in_projections and own ones have ``inputs``: the others' are their outputs.
     ``positions`` is the number of times that its kernel is applied in the forward pass of one example; ``by_content``
     where the data decide it (a detector's proposals).
     """
@@ -48,6 +50,7 @@ class TracedLayer:
     dim: int = 0
     numbers: int = 0
     by_content: bool = False
+    rule: LayerRule | None = None
 
 
 class LayerRecorder(Reducing, Protocol):

@@ -17,14 +17,16 @@ from torch.utils import _pytree as pytree
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode, forget_caches, tensors_in
+from fpgmlab.graph.layer_rule import LayerRule
 from fpgmlab.graph.tracing.label_mode import LabelMode
 from fpgmlab.graph.tracing.marking import mark_attributes
 from fpgmlab.graph.tracing.recorder import TracingError
+from fpgmlab.graph.tracing.ruled import NO_RULES, Rules, ruled_modules, take_whole, within
 from fpgmlab.graph.tracing.suspicion import reads_records
 from fpgmlab.graph.tracing.trace import Trace
 
 
-def trace_labels(model: nn.Module, example_input: object) -> Trace:
+def trace_labels(model: nn.Module, example_input: object, rules: Rules = NO_RULES) -> Trace:
     """Run a model once in eval mode and record which channels belong together.
 
     When some of its layers do not run there, it runs once more in training mode: a head for training alone must still
@@ -36,6 +38,8 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
         Left as it is.
     example_input : Tensor, list, tuple or dict
         What the model is called with: one tensor or list (of pictures), positional or keyword arguments.
+    rules : mapping of classes to LayerRule
+        Modules of these classes are taken as a whole.
 
     Raises
     ------
@@ -47,27 +51,31 @@ def trace_labels(model: nn.Module, example_input: object) -> Trace:
         raise TracingError(
             f"{type(model).__name__} has no weights yet ({lazy[0]!r} is lazy): run it once, then trace it."
         )
-    mode = _traced(model, example_input, {})
+    ruled = ruled_modules(model, rules)
+    mode = _traced(model, example_input, {}, ruled)
     if mode.to.own.turned:  # tables whose channels are not where they mostly are
-        mode = _traced(model, example_input, mode.to.own.turned)
-    mode.to.trace.suspect = mode.to.trace.suspect or reads_records(model)
+        mode = _traced(model, example_input, mode.to.own.turned, ruled)
+    # What a user says of a layer is tried as well.
+    mode.to.trace.suspect = mode.to.trace.suspect or bool(ruled) or reads_records(model)
     return mode.to.trace
 
 
-def _traced(model: nn.Module, example_input: object, dims: Mapping[str, int]) -> LabelMode:
+def _traced(
+    model: nn.Module, example_input: object, dims: Mapping[str, int], ruled: Mapping[str, LayerRule]
+) -> LabelMode:
     """Return the mode that has seen a model run; ``dims`` are those of its own tensors' channels, where known."""
     mode = LabelMode(model, _examples(example_input), dims)
     try:
-        _trace(mode, model, example_input)
+        _trace(mode, model, example_input, ruled)
     except TracingError:
         raise
     except Exception:  # code may take plain numbers only: a table by numbers of channels, where no width is found
         mode = LabelMode(model, _examples(example_input), dims, as_numbers=True)
-        _trace(mode, model, example_input)
+        _trace(mode, model, example_input, ruled)
     return mode
 
 
-def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:
+def _trace(mode: LabelMode, model: nn.Module, example_input: object, ruled: Mapping[str, LayerRule]) -> None:
     """Run a model under a mode that labels its channels."""
     with (
         closing(mode.to.held), left_as_it_is(model), eval_mode(model), torch.inference_mode(False), torch.enable_grad(),
@@ -76,7 +84,9 @@ def _trace(mode: LabelMode, model: nn.Module, example_input: object) -> None:
         forget_caches(model)
         before = {name: (p.data_ptr(), p._version) for name, p in model.named_parameters()}
         if not mode.owner.as_numbers:
-            mark_attributes(mode.to.modules, mode.owner)
+            open_to_sight = {n: m for n, m in mode.to.modules.items() if not any(within(n, r) for r in ruled)}
+            mark_attributes(open_to_sight, mode.owner)
+        take_whole(mode, ruled)
         arguments = pytree.tree_map(mode.differentiable, example_input)
         try:
             _run(mode, model, arguments, "it is the model's output")

@@ -172,8 +172,8 @@ def numbers_in(values: Iterable[object]) -> Iterator[Width | Attribute]:
                 yield each
 
 
-def unmarked(value: object, owner: Owner) -> object:
-    """Return a number of another trace as an ordinary one, also in a slice."""
+def unmarked(value: object, owner: Owner | None) -> object:
+    """Return a number of another trace (without an owner: of any) as an ordinary one, also in a slice."""
     if isinstance(value, slice):
         return slice(*(unmarked(each, owner) for each in (value.start, value.stop, value.step)))
     if isinstance(value, (Width, Attribute)) and value.owner is not owner:

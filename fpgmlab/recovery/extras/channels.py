@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fpgmlab.common.modules import split_name
+from fpgmlab.common.modules import tensor_at
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import READERS, Layer
+from fpgmlab.graph.layer import Layer
 
 SIDES = ("makers", "readers")
 
@@ -99,13 +99,9 @@ def slices_of(graph: ChannelGraph, side: str) -> list[Slices]:
     if side not in SIDES:
         raise ValueError(one_of("side", side, SIDES))
     found: dict[int, Slices] = {}
-    total = count_of(graph)
+    total, modules = count_of(graph), dict(graph.model.named_modules())
     for layer in graph.layers:
-        if layer.kind in {"number", "computed", "by_channel"}:
-            continue
-        for name, tensor, blocks, dim, channels in (
-            _made(graph.model, layer) if side == "makers" else _read(graph.model, layer)
-        ):
+        for name, tensor, blocks, dim, channels in _made(modules, layer) if side == "makers" else _read(modules, layer):
             index = torch.from_numpy(np.where(channels < 0, total, channels)).to(tensor.device)
             found.setdefault(id(tensor), Slices(name, tensor, blocks, dim, index))
     return list(found.values())
@@ -134,25 +130,22 @@ def sums_by_channel(slices: Sequence[Slices], channels: int) -> Tensor:
 Cut = tuple[str, Tensor, int, int, np.ndarray]  # the fields of `Slices`, -1 for no channel
 
 
-def _made(model: nn.Module, layer: Layer) -> Iterator[Cut]:
-    if layer.kind == "tensor":
-        module, key = split_name(layer.name)
-        tensor = getattr(model.get_submodule(module), key)
+def _made(modules: Mapping[str, nn.Module], layer: Layer) -> Iterator[Cut]:
+    for name, tensor, axes in layer.tensors(modules):
         if isinstance(tensor, nn.Parameter):
-            yield layer.name, tensor, 0, layer.dim, layer.outputs
-        return
-    for name, tensor in model.get_submodule(layer.name).named_parameters(recurse=False):
-        full = f"{layer.name}.{name}" if layer.name else name
-        if layer.kind not in READERS or full != layer.weight:
-            if tensor.ndim == 1 and len(tensor) == len(layer.outputs):
-                yield full, tensor, 0, 0, layer.outputs
-        elif layer.depthwise:
-            yield full, tensor, 0, 0, layer.inputs if layer.kind == "conv_transpose" else layer.outputs
-        else:
-            yield full, tensor, layer.groups if layer.kind == "conv_transpose" else 0, 0, layer.outputs
+            if axes.outputs is not None:
+                yield _slices(name, tensor, layer, axes.outputs, layer.outputs)
+            elif layer.depthwise:  # transposed: its rows are counted by what it takes
+                yield _slices(name, tensor, layer, 0, layer.inputs)
 
 
-def _read(model: nn.Module, layer: Layer) -> Iterator[Cut]:
-    if layer.kind in READERS and not layer.depthwise:
-        tensor = model.get_parameter(layer.weight)
-        yield layer.weight, tensor, 0 if layer.kind == "conv_transpose" else layer.groups, 0, layer.inputs
+def _read(modules: Mapping[str, nn.Module], layer: Layer) -> Iterator[Cut]:
+    for name in layer.reading:
+        tensor = tensor_at(modules, name)
+        if isinstance(tensor, nn.Parameter) and (dim := layer.axes(name, tensor).inputs) is not None:
+            yield _slices(name, tensor, layer, dim, layer.inputs)
+
+
+def _slices(name: str, tensor: Tensor, layer: Layer, dim: int, channels: np.ndarray) -> Cut:
+    blocked = layer.groups > 1 and dim == 1
+    return name, tensor, layer.groups if blocked else 0, 0 if blocked else dim, channels

@@ -148,4 +148,4 @@ def cut_off_for_good(graph: ChannelGraph, removed: Mapping[str, list[int]]) -> N
     )
     for name, layer, keep_in in cut_off(graph, plan):
         weight = graph.model.get_parameter(name)
-        weight.copy_(masked(weight, layer, keep_in))
+        weight.copy_(masked(name, weight, layer, keep_in))

@@ -53,7 +53,8 @@ def _shifted(graph: ChannelGraph, total: int) -> Tensor:
     parameters = dict(graph.model.named_parameters())
     for layer in graph.layers:
         plain_norm = layer.kind.endswith("_norm") and getattr(modules[layer.name], "weight", None) is None
-        if plain_norm or (layer.kind == "tensor" and layer.name not in parameters):
+        hidden = layer.kind == "tensor" and layer.name not in parameters
+        if plain_norm or hidden or layer.rule is not None:  # nobody knows what a class of one's own does with zeros
             shifted[torch.from_numpy(layer.outputs[layer.outputs >= 0])] = True
     normed = {layer.name for layer in graph.layers if layer.kind in MIXING_NORMS}
     for reduction in graph.reductions:  # x - x.mean(1), softmax: zero becomes something else

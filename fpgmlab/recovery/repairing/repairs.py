@@ -18,7 +18,7 @@ from fpgmlab.common.digests import digest
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import READERS
+from fpgmlab.graph.layer import REFITTED
 from fpgmlab.graph.projections import names_of, own_tensors, parts, place_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import note_repaired
@@ -65,7 +65,7 @@ class Repairs:
         _check_runs(model, batches, graph)
         last = bears_channels_last(model, batches[0])
         self._batches = [on_device(batch, device, channels_last=last) for batch in batches]
-        self._layers = [layer for layer in graph.layers if layer.kind in READERS]
+        self._layers = [layer for layer in graph.layers if layer.kind in REFITTED]
         names = [name for layer in self._layers for name in names_of(layer)]
         self._functions = functions_of(model, names, graph.example_input)
         self._whole: dict[bool, Whole] = {}  # by whether sums are heeded

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fpgmlab.graph.calls import from_matrix
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.layer import Layer
 from fpgmlab.surgery.cutting import holders_of
 
 

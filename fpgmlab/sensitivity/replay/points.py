@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor, nn
 
-from fpgmlab.common.modules import split_name
+from fpgmlab.common.modules import tensor_at
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import READERS
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Multiple, Scores
 
@@ -52,14 +52,17 @@ def changed_by(graph: ChannelGraph, group: str) -> tuple[str, ...]:
     """Return the modules that `fpgmlab.simulate` changes to remove a group's channels: they read or reduce them."""
     where = graph.channels_of(group)
     modules = dict(graph.model.named_modules())
-    readers = [layer for layer in graph.layers if layer.kind in READERS and not layer.depthwise]
-    reading = [layer for layer in readers if _some(layer.inputs, where)]
+    reading = [layer for layer in graph.layers if layer.reading and _some(layer.inputs, where)]
     names = [layer.name for layer in reading]
-    weights = {id(getattr(modules[layer.name], split_name(layer.weight)[1])) for layer in reading}
+    weights = {id(tensor_at(modules, name)) for layer in reading for name in layer.reading}
     # Modules that share a weight change together.
-    shared = [n for n, m in modules.items() if any(id(p) in weights for p in m.parameters(recurse=False))]
+    shared = [n for n, m in modules.items() if any(id(t) in weights for t in _own(m))]
     reducing = [reduction.place.module for reduction in graph.reductions if _some(reduction.channels, where)]
     return tuple(dict.fromkeys([*names, *shared, *reducing]))
+
+
+def _own(module: nn.Module) -> tuple[Tensor, ...]:
+    return (*module.parameters(recurse=False), *module.buffers(recurse=False))
 
 
 def _some(channels: np.ndarray, where: slice) -> bool:

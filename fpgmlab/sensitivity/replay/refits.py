@@ -15,7 +15,7 @@ from fpgmlab.geometry.moments import Moments
 from fpgmlab.geometry.nested import nested_fits
 from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import Layer
+from fpgmlab.graph.layer import REFITTED, Layer
 from fpgmlab.graph.moments import read_moments
 from fpgmlab.graph.projections import names_of, own_tensors
 from fpgmlab.recovery.repairing import After, Looking
@@ -122,6 +122,8 @@ class Refits:
         weights: dict[int, str] = {}
         for point in sorted(self._points, key=lambda point: (point.group, -point.kept)):
             for _, layer, stay in cut_off(self._graph, point.plan):
+                if layer.kind not in REFITTED:
+                    continue
                 if weights.setdefault(id(self._weight(layer)), layer.name) != layer.name:
                     continue  # the same weight as that of a layer before
                 chains = waiting.setdefault(layer.name, (layer, []))[1]

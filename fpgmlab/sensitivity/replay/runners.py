@@ -13,9 +13,8 @@ from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.layout import bears_channels_last
-from fpgmlab.common.modules import channels_last, device_of, eval_mode, split_name, tensor_of, tensors_in
+from fpgmlab.common.modules import channels_last, device_of, eval_mode, tensor_at, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.grouping import READERS
 from fpgmlab.sensitivity.replay.consumers import bias_beside, holding, state_of
 from fpgmlab.sensitivity.replay.points import Point, changed_by
 from fpgmlab.sensitivity.replay.program import Program
@@ -64,7 +63,7 @@ class Programmed:
     def __init__(self, graph: ChannelGraph, dtype: torch.dtype, refits: Refits | None = None) -> None:
         self._graph, self._dtype, self._refits = graph, dtype, refits
         self._modules, self._state = dict(graph.model.named_modules()), state_of(graph.model)
-        self._own = {layer.name: layer.weight for layer in graph.layers if layer.kind in READERS}
+        self._own = {layer.name: layer.reading for layer in graph.layers if layer.reading}
         self._watched = [self._weights(changed_by(graph, name)) for name, g in graph.items() if g.protected is None]
         self._programs: dict[tuple, Program] = {}
         self._current: Program | None = None
@@ -95,7 +94,7 @@ class Programmed:
         refits = {refit.consumer.weight: refit for refit in self._refits.of(point)} if self._refits is not None else {}
         for name, layer, keep_in in cut_off(self._graph, point.plan):
             refit, fused = refits.get(name), current.has_convolution(name)
-            weight = tensor_of(self._modules[layer.name], split_name(name)[1]).detach()
+            weight = tensor_at(self._modules, name).detach()
             if refit is not None and fused:
                 convolutions[name] = refit.weight(weight), refit.offset
             elif refit is not None:
@@ -103,12 +102,12 @@ class Programmed:
             elif fused:
                 masks[name] = keep_in
             else:
-                weights[name] = masked(weight, layer, keep_in)
+                weights[name] = masked(name, weight, layer, keep_in)
         return current.run(self._weights(point.changed), masks, weights, convolutions)
 
     def _weights(self, modules: Iterable[str]) -> tuple[str, ...]:
-        others = ((name, f"{name}.weight" if name else "weight") for name in modules)
-        weights = (self._own.get(name, usual) for name, usual in others)
+        others = ((name, (f"{name}.weight" if name else "weight",)) for name in modules)
+        weights = [weight for name, usual in others for weight in self._own.get(name, usual)]
         return tuple(tensor for weight in weights for tensor in (weight, bias_beside(weight)))
 
     def _compare(self, outputs: object, inputs: object) -> None:

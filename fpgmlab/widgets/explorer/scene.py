@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpgmlab.criteria.scoring import filters
+from fpgmlab.criteria.points import filters_of, kernel_of
 from fpgmlab.geometry import clustered_order, geometric_median, pairwise_distances, pca
 from fpgmlab.geometry.distances import Distance
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.layer import Layer
 from fpgmlab.widgets.explorer.tiles import filter_pictures
 
 NEIGHBOURS = 5
@@ -103,11 +104,12 @@ def filter_scene(graph: ChannelGraph, group: str, distance: Distance = "euclidea
         For NaN or infinite weights.
     """
     name = graph[group].producers[0]
-    module = graph.model.get_submodule(name)
+    modules = dict(graph.model.named_modules())
+    layer = producer_of(graph, group)
     members, channels = shown(graph, group)
-    points = filters(module)[torch.from_numpy(members)].flatten(1).cpu()  # (n, filters of each * dim)
+    points = filters_of(layer, modules)[torch.from_numpy(members)].flatten(1).cpu()  # (n, filters of each * dim)
     word = "filter" if members.shape[1] == 1 else graph[group].unit_name or "unit"
-    kernel = tuple(module.weight.shape[2:]) if isinstance(module.weight, Tensor) else ()
+    kernel = kernel_of(layer, modules)
     shape = (points.shape[1] // math.prod(kernel), *kernel)
     between = _distances(points, distance)
     order = clustered_order(between, optimal=len(between) <= _OPTIMAL)
@@ -123,10 +125,14 @@ def filter_scene(graph: ChannelGraph, group: str, distance: Distance = "euclidea
     )  # fmt: skip
 
 
+def producer_of(graph: ChannelGraph, group: str) -> Layer:
+    """Return a group's first producer."""
+    return next(layer for layer in graph.layers if layer.name == graph[group].producers[0] and len(layer.outputs))
+
+
 def shown(graph: ChannelGraph, group: str) -> tuple[np.ndarray, np.ndarray]:
     """Return which filters of a group's first producer make its channels, (n, filters of each), and which channels."""
-    name = graph[group].producers[0]
-    outputs = next(layer.outputs for layer in graph.layers if layer.name == name and layer.outputs is not None)
+    outputs = producer_of(graph, group).outputs
     where = graph.channels_of(group)
     numbers = np.flatnonzero((outputs >= where.start) & (outputs < where.stop))
     channels = outputs[numbers] - where.start

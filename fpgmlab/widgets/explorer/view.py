@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from fpgmlab.common.modules import tensor_of
 from fpgmlab.criteria import FPGM, Criterion, score
-from fpgmlab.criteria.scoring import does_not_apply, filters, resolve
+from fpgmlab.criteria.points import filters_of
+from fpgmlab.criteria.scoring import does_not_apply, resolve
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.naming import unknown_group
 from fpgmlab.plans.plan import Plan
-from fpgmlab.widgets.explorer.scene import FilterScene, filter_scene
+from fpgmlab.widgets.explorer.scene import FilterScene, filter_scene, producer_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -129,9 +130,10 @@ def explorer_picture(graph: ChannelGraph, view: FilterView) -> Figure:
     from fpgmlab.figures import filter_map, filter_tiles
 
     scene = view.scene
-    module, shown = graph.model.get_submodule(scene.layer), torch.as_tensor(scene.members)
+    modules, shown = dict(graph.model.named_modules()), torch.as_tensor(scene.members)
+    module, layer = modules[scene.layer], producer_of(graph, scene.group)
     gone = np.flatnonzero(view.gone).tolist()
-    if isinstance(module, nn.Conv2d) and len(shown) <= _TILES and scene.word == "filter":
+    if isinstance(module, nn.Conv2d) and layer.rule is None and len(shown) <= _TILES and scene.word == "filter":
         weights = tensor_of(module, "weight")[shown[:, 0].to(tensor_of(module, "weight").device)]
         return filter_tiles(weights, view.scores[torch.as_tensor(scene.channels)], gone)
-    return filter_map(filters(module)[shown].flatten(1), gone)
+    return filter_map(filters_of(layer, modules)[shown].flatten(1), gone)
