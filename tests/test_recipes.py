@@ -55,7 +55,9 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 def test_each_recipe_has_a_skeleton_and_a_test():
     headings = re.findall(r"^### To add an? (?:traced )?(\w+)$", PAGE, re.MULTILINE)
-    assert headings == list(BLOCKS) == ["criterion", "extra", "task", "operation", "layer", "figure", "panel", "runtime"]
+    assert (
+        headings == list(BLOCKS) == ["criterion", "extra", "task", "operation", "layer", "figure", "panel", "runtime"]
+    )
     assert PAGE.count("```python") == len(BLOCKS)
     assert {f"test_{name}" for name in BLOCKS} <= set(globals())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
@@ -20,20 +20,11 @@ from fpgmlab.graph.layer import Layer
 from fpgmlab.graph.layer_rule import LayerRule
 from fpgmlab.graph.naming import unknown_group
 from fpgmlab.graph.parts import Side
+from fpgmlab.graph.removed import HasRemoved
 from fpgmlab.graph.table import group_table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class HasRemoved(Protocol):
-    """What a graph needs of a plan: ``fpgmlab.Plan`` has it."""
-
-    @property
-    def widths(self) -> Mapping[str, int]: ...
-
-    @property
-    def removed(self) -> Mapping[str, tuple[int, ...]]: ...
 
 
 class ChannelGraph(Mapping[str, ChannelGroup]):

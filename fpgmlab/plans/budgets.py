@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from fpgmlab.graph.channel_graph import ChannelGraph, HasRemoved
+from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.removed import HasRemoved
 
 
 def asked_ratio(graph: ChannelGraph, plan: Callable[[float], HasRemoved], options: Mapping[str, float | None]) -> float:

@@ -164,8 +164,8 @@ class TraceRecorder(Counting):
         if tensor.grad_fn is not None and tensor not in self.label_of and not self.is_model_tensor(tensor):
             raise TracingError(
                 f"a tensor that {name!r} takes in {self.where} was computed by code that tracing cannot see (a "
-                "scripted module, a custom autograd function). Replace that part by plain torch operations, "
-                "or give the class of the module that it is in an fpgmlab.LayerRule: fpgmlab.trace(..., layers={Class: rule})."
+                "scripted module, a custom autograd function). Replace that part by plain torch operations, or give "
+                "the class of its module an fpgmlab.LayerRule: fpgmlab.trace(..., layers={Class: rule})."
             )
 
     def idle(self) -> list[str]:
