@@ -62,3 +62,21 @@ def warn_where_slow(device: torch.device, dtype: torch.dtype | None, remedy: str
         UserWarning,
         stacklevel=3,
     )
+
+
+def warn_where_int8_overflows(remedy: str) -> None:
+    """Warn where products of eight bits are added up in sixteen, which can overflow: AVX2 without VNNI.
+
+    Parameters
+    ----------
+    remedy : str
+        The argument that makes weights small enough.
+    """
+    name, extensions = processor()
+    if "avx2" in extensions and not {"avx512_vnni", "avx_vnni"} & set(extensions):
+        warnings.warn(
+            f"{name} has no VNNI: sums of INT8 products can overflow on it, so that what is judged here can be worse "
+            f"than elsewhere. For such processors pass {remedy}.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -7,7 +7,8 @@ import warnings
 import pytest
 import torch
 
-from fpgmlab.common.processor import warn_where_slow
+from fpgmlab.common import processor
+from fpgmlab.common.processor import warn_where_int8_overflows, warn_where_slow
 
 CPU = torch.device("cpu")
 
@@ -36,3 +37,16 @@ def test_kernels_that_are_there_are_no_news(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_where_slow(CPU, torch.bfloat16, "off")
+
+
+@pytest.mark.parametrize(
+    ("extensions", "overflows"),
+    [(("avx2",), True), (("avx2", "avx512f"), True), (("avx2", "avx_vnni"), False), (("avx2", "avx512_vnni"), False),
+     (("asimd", "asimddp"), False), ((), False)],
+)  # fmt: skip
+def test_where_int8_can_overflow_it_is_told(extensions: tuple[str, ...], overflows: bool, monkeypatch):
+    monkeypatch.setattr(processor, "processor", lambda: ("a processor", extensions))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warn_where_int8_overflows("reduce_range=True")
+    assert ["For such processors pass reduce_range=True." in str(each.message) for each in told] == [True] * overflows

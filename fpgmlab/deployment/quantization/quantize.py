@@ -13,6 +13,7 @@ from fpgmlab.common.files import atomic_path
 from fpgmlab.common.inputs import all_alike, inputs_of
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.common.numbers import whole_number
+from fpgmlab.common.processor import warn_where_int8_overflows
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.network import OnnxNetwork
 from fpgmlab.deployment.quantization.job import Job
@@ -98,7 +99,7 @@ def quantize(
         wants them; nothing is timed for it.
     reduce_range : bool
         Weights of seven bits. Processors with AVX2 alone, without VNNI, add pairs of products of eight bits in sixteen,
-        which can overflow; files for them need it, and lose some accuracy by it.
+        which can overflow; files for them need it, and lose some accuracy by it. On such a one a warning says so.
     max_samples : int, optional
         Judge by the first so many validation examples only.
     batch : int
@@ -141,6 +142,8 @@ def quantize(
         raise ValueError(f"OpenVINO's files end in .xml and .bin; got {os.fspath(path)!r}")
     whole_number("samples", samples, LEAST_SAMPLES)
     whole_number("batch", batch)
+    if method == "onnxruntime" and target == "cpu" and not reduce_range:
+        warn_where_int8_overflows("reduce_range=True (weights of seven bits)")
     _check_file(onnx_path)
     source = Path(onnx_path)
     inputs, seen = _pictures(task, samples, seed)
