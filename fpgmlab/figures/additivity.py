@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fpgmlab.figures.parts import along, legend_above, mark, shortened, text_places, text_width
+from fpgmlab.figures.parts import all_shortened, along, legend_above, mark, text_places, text_width
 from fpgmlab.figures.style import BLUE, GREY, ORANGE, Style, new_figure, small
 from fpgmlab.sensitivity.curves.frame import worse_word
 from fpgmlab.sensitivity.curves.metrics import METRICS
@@ -102,7 +102,7 @@ def _name(figure: Figure, points: np.ndarray, ends: np.ndarray, named: np.ndarra
     way = np.stack([points[:-1], points[1:]], axis=1)
     lines = axis.transData.transform(np.concatenate([diagonal, bars, way]).reshape(-1, 2)).reshape(-1, 2, 2)
     drawn = along(lines * to_points)
-    names = [shortened(groups[i], 0.45 * (bounds[1, 0] - bounds[0, 0])) for i in named]
+    names = all_shortened([groups[i] for i in named], 0.45 * (bounds[1, 0] - bounds[0, 0]))
     others = np.setdiff1d(np.arange(len(points)), named)
     taken = np.concatenate([spots[named], spots[others], drawn])
     radius = np.repeat([2.5, 1.0], [len(points), len(drawn)])

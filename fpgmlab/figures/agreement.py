@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from fpgmlab.errors import one_of
-from fpgmlab.figures.parts import points_across, rows, shortened
+from fpgmlab.figures.parts import all_shortened, points_across, rows
 from fpgmlab.figures.style import Style, new_figure, small
 
 VALUES = {
@@ -88,7 +88,7 @@ def rank_agreement(frame: pd.DataFrame, value: str = "overlap", *, style: Style 
         with_means[-1, -1] = _means(table.ravel(), 0)
         image = _draw_cells(axis, with_means, low)
         room = 0.3 * figure.get_figwidth() * 72
-        axis.set_yticks(_centres(len(layers) + 1), [*(shortened(name, room) for name in layers), "mean"])
+        axis.set_yticks(_centres(len(layers) + 1), [*all_shortened(layers, room), "mean"])
         if dotted:
             axis.set_xticks([])
             _draw_pairs(axes[0], pairs, criteria, room)
@@ -116,7 +116,7 @@ def _draw_pairs(axis: Axes, pairs: list[tuple[str, str]], criteria: list[str], r
         axis.axhspan(row - 0.5, row + 0.5, color="0.94", lw=0)
     axis.vlines(xs[:-1], ends.min(axis=1), ends.max(axis=1), color="0.2", lw=0.2 * size)
     axis.plot(np.repeat(xs[:-1], 2), ends.ravel(), "o", color="0.2", mew=0, ms=size)
-    names = [shortened(_criterion_name(name), room) for name in criteria]
+    names = all_shortened([_criterion_name(name) for name in criteria], room)
     axis.set_yticks(range(len(criteria)), names)
     axis.set(ylim=(len(criteria) - 0.5, -0.5), ylabel="pair")
     axis.tick_params(length=0, labelbottom=False)

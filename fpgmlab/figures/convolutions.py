@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator, NullFormatter
 from torch import Tensor
 
-from fpgmlab.figures.parts import legend_above, mark, name_rows, rows, shortened
+from fpgmlab.figures.parts import all_shortened, legend_above, mark, name_rows, rows
 from fpgmlab.figures.style import BLUE, CYCLE, LIGHT, ORANGE, RED, Style, new_figure, small
 from fpgmlab.models.receptive import extent
 
@@ -52,12 +52,13 @@ def receptive_fields(
     reach = [_farthest(here.any(1 - d), middle[d]) for d in (0, 1)]  # all panels show the same pixels
     down, across = (max(r, frames // 2) + 2 for r in reach)
     with new_figure(2.1 * len(arrays), _squares(len(arrays), (2 * down + 1) / (2 * across + 1)), style) as figure:
-        for axis, (name, array) in zip(_axes(figure, len(arrays)), arrays.items(), strict=True):
+        titles = all_shortened(list(arrays), 72 * figure.get_figwidth() / len(arrays) - small())
+        for axis, title, (name, array) in zip(_axes(figure, len(arrays)), titles, arrays.items(), strict=True):
             shown = np.ma.masked_equal(array / (array.max() or 1.0), 0)
             image = axis.imshow(shown, cmap="viridis", norm=LogNorm(_FAINTEST, 1, clip=True), rasterized=True)
             axis.set(xlim=(middle[1] - across - 0.5, middle[1] + across + 0.5))
             axis.set(ylim=(middle[0] + down + 0.5, middle[0] - down - 0.5), xticks=[], yticks=[])
-            axis.set_title(shortened(name, 72 * figure.get_figwidth() / len(arrays) - small()), fontsize=small())
+            axis.set_title(title, fontsize=small())
             axis.set_xlabel("{} by {} pixels".format(*extent(fields[name])))
             axis.spines[:].set_visible(False)
             if sizes and name in sizes:
@@ -92,10 +93,11 @@ def channel_reach(reach: Mapping[str, Tensor], *, style: Style | None = None) ->
     arrays = _panels("channel_reach", reach)
     shape = next(iter(arrays.values())).shape
     with new_figure(2.1 * len(arrays), _squares(len(arrays), shape[0] / shape[1]), style) as figure:
-        for axis, (name, array) in zip(_axes(figure, len(arrays)), arrays.items(), strict=True):
+        titles = all_shortened(list(arrays), 72 * figure.get_figwidth() / len(arrays) - small())
+        for axis, title, array in zip(_axes(figure, len(arrays)), titles, arrays.values(), strict=True):
             axis.imshow(array > 0, cmap="Blues", vmin=0, vmax=1.4, interpolation="nearest")
             axis.set(xticks=[], yticks=[], xlabel="channels that are read")
-            axis.set_title(shortened(name, 72 * figure.get_figwidth() / len(arrays) - small()), fontsize=small())
+            axis.set_title(title, fontsize=small())
         figure.axes[0].set_ylabel("channels that are given")
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
@@ -86,10 +87,37 @@ def shortened(name: str, points: float) -> str:
     return "…" + name[cut:]
 
 
+def all_shortened(names: Sequence[str], points: float) -> list[str]:
+    """Return names in so many points that are still different: by what only they have, else by their place."""
+    found = [shortened(name, points) for name in names]
+    for text, count in Counter(found).items():
+        if count > 1:
+            alike = [i for i, short in enumerate(found) if short == text]
+            for i, own in zip(alike, _own_parts([names[i].split(".") for i in alike]), strict=True):
+                found[i] = _with_end(names[i], f"…{own}…", points)
+    again = Counter(found)
+    return [short if again[short] == 1 else f"{i + 1} {short}" for i, short in enumerate(found)]
+
+
+def _own_parts(names: Sequence[Sequence[str]]) -> list[str]:
+    """Return of each name's parts those between what all of them begin and end with."""
+    shortest = min(map(len, names))
+    first = next((i for i in range(shortest) if len({each[i] for each in names}) > 1), shortest)
+    last = next((i for i in range(shortest - first) if len({each[-1 - i] for each in names}) > 1), shortest - first)
+    return [".".join(each[first : len(each) - last]) for each in names]
+
+
+def _with_end(name: str, beginning: str, points: float) -> str:
+    """Return a beginning and as much of a name's end behind it as there is room for."""
+    if text_width(beginning) > points:
+        return shortened(name, points)
+    return next(text for i in range(len(name) + 1) if text_width(text := beginning + name[i:]) <= points)
+
+
 def name_rows(axis: Axis, names: Sequence[str], share: float = 0.32) -> None:
     """Name the rows of a figure at its left side, in at most a share of its width."""
     points = share * points_across(axis)
-    axis.set_ticks(np.arange(len(names)), [shortened(name, points) for name in names])
+    axis.set_ticks(np.arange(len(names)), all_shortened(names, points))
     axis.set_tick_params(length=0)
 
 
@@ -97,7 +125,7 @@ def name_columns(
     axis: Axis, names: Sequence[str], inches: float, places: np.ndarray | None = None, points: float = 90
 ) -> None:
     """Name columns along so many inches in slanted letters; every second or third only where all do not fit."""
-    names = [shortened(name, points) for name in names]
+    names = all_shortened(names, points)
     step = -(-int(np.ceil(len(names) * 1.25 * small())) // max(int(inches * 72), 1))
     shown = np.arange(0, len(names), step)
     axis.set_ticks(

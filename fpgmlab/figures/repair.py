@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
 from fpgmlab.errors import one_of, unknown
-from fpgmlab.figures.parts import hatch, hatched, legend_above, mark, name_rows, rows, shortened
+from fpgmlab.figures.parts import all_shortened, hatch, hatched, legend_above, mark, name_rows, rows
 from fpgmlab.figures.style import BLUE, CYCLE, GREY, LIGHT, ORANGE, Style, new_figure, small
 
 LINES = ("fit", "equal")
@@ -74,7 +74,8 @@ def take_over(
     with new_figure(2.5 * len(points), height, style) as figure:
         across = columns(figure.get_figwidth())
         axes = figure.subplots(-(-len(points) // across), across, squeeze=False, sharey=True)
-        for axis, (name, (x, y)) in zip(axes.ravel(), points.items(), strict=False):
+        names = all_shortened(list(points), 72 * figure.get_figwidth() / across - 4 * small())
+        for axis, name, (x, y) in zip(axes.ravel(), names, points.values(), strict=False):
             idle = np.zeros(len(x), bool) if cut_off is None else (x <= cut_off) & (y <= cut_off)
             slope, offset = _line(x, y) if line == "fit" else (1.0, 0.0)
             some = np.random.default_rng(0).permutation(len(x))[:_SHOWN]
@@ -84,7 +85,7 @@ def take_over(
             axis.plot(ends, slope * ends + offset, color=ORANGE, lw=1.6)
             share = _explained(y[~idle], slope * x[~idle] + offset)
             axis.set_title("" if np.isnan(share) else f"{share:.1%} explained", fontsize=small())
-            axis.set_xlabel(shortened(name, 72 * figure.get_figwidth() / across - 4 * small()))
+            axis.set_xlabel(name)
             axis.locator_params(nbins=4)
         for axis in axes.ravel()[len(points) :]:
             axis.set_axis_off()

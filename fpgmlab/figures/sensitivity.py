@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
-from fpgmlab.figures.parts import NOT_MEASURABLE, hatch, hatched, legend_above, percents, shortened
+from fpgmlab.figures.parts import NOT_MEASURABLE, all_shortened, hatch, hatched, legend_above, percents
 from fpgmlab.figures.style import BLUE, SLATE, Style, new_figure, small
 from fpgmlab.sensitivity.curves.frame import (
     checked_groups,
@@ -86,14 +86,13 @@ def sensitivity_curves(
         columns = _columns(width, small() / 72, len(groups))
         axes = figure.subplots(-(-len(groups) // columns), columns, sharex=True, sharey=True, squeeze=False)
         _set_axes(axes[0, 0], frame)
-        for axis, group in zip(axes.ravel(), groups, strict=False):
+        titles = all_shortened(groups, (72 * width - 6 * small()) / columns - 2 * small())
+        for axis, group, title in zip(axes.ravel(), groups, titles, strict=False):
             first = BLUE if mended is None else SLATE
             _draw_curve(axis, frame[frame["group"] == group], first, measurable=group not in blind)
             if mended is not None and group not in blind:
                 _draw_line(axis, mended[mended["group"] == group], BLUE, "D")
-            axis.set_title(
-                shortened(group, (72 * width - 6 * small()) / columns - 2 * small()), fontsize=small(), pad=2
-            )
+            axis.set_title(title, fontsize=small(), pad=2)
         for axis in axes.ravel()[len(groups) :]:
             axis.set_axis_off()
         for axis in axes[-2:][0, columns - (axes.size - len(groups)) :]:
