@@ -111,7 +111,8 @@ def _with_end(name: str, beginning: str, points: float) -> str:
     """Return a beginning and as much of a name's end behind it as there is room for."""
     if text_width(beginning) > points:
         return shortened(name, points)
-    return next(text for i in range(len(name) + 1) if text_width(text := beginning + name[i:]) <= points)
+    ends = (name[i:] for i in range(len(name) - 2))  # of less than three letters nobody gets anything
+    return next((beginning + end for end in ends if text_width(beginning + end) <= points), beginning)
 
 
 def name_rows(axis: Axis, names: Sequence[str], share: float = 0.32) -> None:
