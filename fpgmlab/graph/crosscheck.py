@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -31,7 +32,8 @@ def crosscheck(graph: ChannelGraph) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A row for each group that is not protected: group, same (whether both couple the same producers and consumers),
-        only_here, only_there (the layers that just one of them names, comma-separated).
+        only_here, only_there (the layers that just one of them names, comma-separated). Of what a layer with an
+        `fpgmlab.LayerRule` makes torch-pruning knows nothing.
 
     Raises
     ------
@@ -61,13 +63,17 @@ def crosscheck(graph: ChannelGraph) -> pd.DataFrame:
             other = tp.DependencyGraph().build_dependency(model, example_inputs=graph.example_input)
     except Exception as error:
         raise RuntimeError(f"torch-pruning cannot trace {type(model).__name__}: {error!r}") from error
+    own = {modules[layer.name] for layer in graph.layers if layer.rule is not None}
     rows = []
     for group in graph.values():
         if group.protected is not None:
             continue
         root = modules[group.name]
         pruner = other.get_pruner_of_module(root)
-        coupled = other.get_pruning_group(root, pruner.prune_out_channels, list(range(pruner.get_out_channels(root))))
+        coupled: Iterable[tuple[Any, Any]] = ()
+        if root not in own:  # of a class that a rule tells of it knows nothing
+            every = list(range(pruner.get_out_channels(root)))
+            coupled = other.get_pruning_group(root, pruner.prune_out_channels, every)
         theirs = set()
         for dependency, _ in coupled:
             module = dependency.target.module

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from fpgmlab.errors import one_of
 
 AXES = ("in", "out", "each")
 PLACES = ("output", "input")
-_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class LayerRule:
     tensors: Mapping[str, Sequence[str | None]]
     inputs: int = 1
     outputs: int = 1
-    attributes: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    attributes: Mapping[str, str] = field(default_factory=dict)
     applied: str = "output"
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fpgmlab as fl
+from fpgmlab.widgets.explorer.scene import filter_scene
 from tests.own_layers import RULES, Hidden, KernelLast, LowRank, OwnLayers, Slope
 from tests.whole_way import apart, outputs_of
 
@@ -194,6 +197,25 @@ def test_tensors_beside_the_first_are_protected_and_a_layer_used_twice_is_one():
     plan = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5, multiple=1)
     assert fl.agreement(graph, plan) < 1e-5
     assert graph.cost(plan).params == sum(p.numel() for p in fl.prune(graph, plan).parameters())
+
+
+def test_graphs_with_rules_travel(graph):
+    for other in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
+        assert other.cost() == graph.cost()
+        assert other.rules == RULES
+
+
+def test_explorer_shows_the_filters_of_a_kernel_in_its_own_layout(graph):
+    scene = filter_scene(graph, "first")
+    assert scene.shape == (12, 3, 3)
+    assert len(scene.pictures) == 20
+    assert filter_scene(graph, "hidden").shape == (24,)
+
+
+def test_torch_prunings_opinion_is_asked_where_it_knows_the_layer(graph):
+    table = fl.crosscheck(graph).set_index("group")
+    assert table.loc["first", "only_here"] == "first:out, second:in"
+    assert not table["same"].any()
 
 
 def test_parts_of_a_layer_are_not_layers_of_their_own(graph):

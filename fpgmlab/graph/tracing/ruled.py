@@ -96,7 +96,11 @@ def take_whole(mode: Seeing, ruled: Mapping[str, LayerRule]) -> None:
 def _unseen(mode: Seeing, name: str, rule: LayerRule, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
     args, kwargs = pytree.tree_map(lambda leaf: unmarked(leaf, None), (args, kwargs))
     with mode.running(), torch._C.DisableTorchFunction():
+        tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        mode.to.reads_content = any(tensor in mode.to.by_content for tensor in tensors)
         out = taken_whole(mode.to, name, rule, forward, args, kwargs)
+        if mode.to.reads_content:
+            mode.to.by_content[out] = True
         mode.to.seen.update(layer_tensor(name, each) for each, _ in mode.to.modules[name].named_parameters())
     return out
 
