@@ -73,7 +73,7 @@ def test_stopped_and_called_again_it_ends_as_if_it_had_not_been(tmp_path: Path, 
 def test_the_weights_from_before_compete_also_where_it_was_stopped(tmp_path: Path):
     start = small_network()
     fl.fit(start, small_task(), **OPTIONS)
-    options = OPTIONS | {"lr": 30.0}
+    options = OPTIONS | {"lr": 3000.0}  # at 30 the last epoch is perfect on some processors
     histories, models = [], [copy.deepcopy(start) for _ in range(2)]
     with pytest.warns(UserWarning, match="no epoch was as good"):
         histories.append(fl.fit(models[0], small_task(), **options))
