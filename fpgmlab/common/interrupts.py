@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -29,3 +30,18 @@ def held_back(*, deliver: bool = True) -> Iterator[list[object]]:
         signal.signal(signal.SIGINT, before)
     if noted and deliver:
         before(signal.SIGINT, None)
+
+
+def tell_interrupted(what: str, stop: Callable[[], bool] | None = None) -> None:
+    """Say in a line that Ctrl-C has ended what returns what is finished, since the program goes on behind it.
+
+    Parameters
+    ----------
+    what : str
+        What was ended, and where.
+    stop : callable, optional
+        Nothing is said where this asked for the end.
+    """
+    if stop is None or not stop():
+        log = logging.getLogger("fpgmlab")
+        log.warning("Ctrl-C: %s. The program goes on with that; press Ctrl-C again to end it too.", what)

@@ -13,6 +13,7 @@ import torch
 
 from fpgmlab.common.given import check_task
 from fpgmlab.common.inputs import inputs_of
+from fpgmlab.common.interrupts import tell_interrupted
 from fpgmlab.common.modules import device_of
 from fpgmlab.common.processor import warn_where_slow
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -195,24 +196,32 @@ def sweep(
                 state = store.load(state)
             if state.curves.complete:
                 return state.curves
-            with _working(job, state, memory, client, stop) as (work, limit), _bar(state.done, total, progress) as bar:
+            with (
+                _bar(state.done, total, len(grid), progress) as bar,
+                _working(job, state, memory, client, stop, bar.update) as (work, limit),
+            ):
                 state = replace(state, limit=limit, memory=min(memory, state.memory or memory))
                 for part in parts(work, job, state.done, limit, live):
                     # All points of a part count, or none: a part that was cut short leaves no trace.
                     state = state.plus(part, job)
                     if store is not None:
                         store.save(state)
-                    bar.update(state.done - bar.n)
+                    bar.update(state.done * len(grid) - bar.n)
                     if on_update is not None:
                         on_update(state.curves)
     except KeyboardInterrupt:
-        pass
+        tell_interrupted(f"the sweep ends after {state.done} of {total} examples, of which its curves are", stop)
     return state.curves
 
 
 @contextmanager
 def _working(
-    job: SweepJob, state: Progress, memory: float, client: Client | None, stop: Callable[[], bool] | None
+    job: SweepJob,
+    state: Progress,
+    memory: float,
+    client: Client | None,
+    stop: Callable[[], bool] | None,
+    on_answers: Callable[[int], object],
 ) -> Iterator[tuple[Work, int]]:
     """Give what measures, here or on a client's workers, and how many samples a part may have."""
     with opened(job) as bench:
@@ -222,7 +231,7 @@ def _working(
         if not state.done and (words := bench.silence(stop)):
             warnings.warn(words, RuntimeWarning, stacklevel=5)  # the caller of `sweep`
         if client is None:
-            yield here(bench, stop), limit
+            yield here(bench, stop, on_answers), limit
             return
     from fpgmlab.sensitivity.store.cluster import spread
 
@@ -230,7 +239,11 @@ def _working(
         yield work, limit
 
 
-def _bar(done: int, samples: int, progress: bool) -> tqdm:
+def _bar(done: int, samples: int, points: int, progress: bool) -> tqdm:
+    """Return a bar of answers: an example's at one point each, so that it moves within a batch as well."""
     from tqdm.auto import tqdm
 
-    return tqdm(initial=done, total=samples, disable=not progress, unit="sample", desc="sweep", leave=False)
+    return tqdm(
+        initial=done * points, total=samples * points, disable=not progress, unit="answer", unit_scale=True,
+        desc="sweep", leave=False,
+    )  # fmt: skip

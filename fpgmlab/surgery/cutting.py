@@ -103,7 +103,20 @@ def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> dict[str
         if layer.rule is not None:
             numbers |= _told(modules[layer.name], layer.name, layer.rule, int(keep_in.sum()), int(keep_out.sum()))
     forget_caches(model)
-    return numbers
+    return numbers | _halves(modules)
+
+
+def _halves(modules: dict[str, nn.Module]) -> dict[str, int]:
+    """Write anew what ultralytics' C2f and its like split by in an export alone; return it by dotted name."""
+    found = {}
+    for name, module in modules.items():
+        first = getattr(getattr(getattr(module, "cv1", None), "conv", None), "weight", None)
+        count = getattr(module, "c", None)
+        if callable(getattr(module, "forward_split", None)) and type(count) is int and isinstance(first, Tensor):
+            half = len(first) // 2
+            if half != count:
+                vars(module)["c"] = found[f"{name}.c"] = half
+    return found
 
 
 def _told(module: nn.Module, name: str, rule: LayerRule, inputs: int, outputs: int) -> dict[str, int]:

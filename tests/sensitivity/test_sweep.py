@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import tqdm.auto
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -118,14 +119,35 @@ def test_stopping_leaves_whole_batches(learnt: fl.ChannelGraph, task: fl.tasks.C
         assert curves.frame.equals(whole.frame)
 
 
-def test_ctrl_c_keeps_what_was_finished(learnt: fl.ChannelGraph, task: fl.tasks.Classification):
+def test_ctrl_c_keeps_what_was_finished(learnt: fl.ChannelGraph, task: fl.tasks.Classification, caplog):
     def interrupt(curves: fl.Curves) -> None:
         raise KeyboardInterrupt
 
     curves = fl.sweep(learnt, fl.score(learnt), task, ratios=(0.5,), batch_size=30, on_update=interrupt, **QUIET)
     assert not curves.complete
     assert curves.frame["samples"].unique().tolist() == [30]
+    assert "Ctrl-C: the sweep ends after 30 of 90 examples, of which its curves are." in caplog.text
     assert all("forward" not in vars(module) for module in learnt.model.modules())
+
+
+def test_the_bar_moves_within_a_batch(learnt: fl.ChannelGraph, task: fl.tasks.Classification, monkeypatch):
+    seen: list[tuple[float, float]] = []
+
+    class Bar(tqdm.auto.tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            moved = super().update(n)
+            seen.append((self.n, self.total))
+            return moved
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    options = {"ratios": (0.25, 0.5), "max_samples": 60, "batch_size": 30, "metrics": ["loss"]}
+    curves = fl.sweep(learnt, fl.score(learnt), task, **options)
+    points = int((curves.frame["ratio"] > 0).sum())
+    answers = [n for n, _ in seen]
+    assert {total for _, total in seen} == {60 * points}
+    assert (
+        sorted(set(answers)) == answers[:points] + answers[points + 1 : -1] == [30 * (i + 1) for i in range(2 * points)]
+    )
 
 
 def test_points_end_when_their_interval_is_narrow_enough(learnt: fl.ChannelGraph, task: fl.tasks.Classification):

@@ -18,6 +18,7 @@ from fpgmlab.allocation.gradual.schedules import SCHEDULES, remaining
 from fpgmlab.allocation.gradual.steps import Steps
 from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.holdings import copy_of
+from fpgmlab.common.interrupts import tell_interrupted
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.criteria.rules import Criterion
 from fpgmlab.criteria.scoring import resolve
@@ -174,6 +175,7 @@ def prune_gradually(
                     on_step(_frame(state, work.columns))
         except KeyboardInterrupt:
             interrupted = True
+            tell_interrupted(f"prune_gradually ends after {state.number} of {steps} steps", stop)
     history = _frame(state, work.columns)
     history.attrs["interrupted"] = interrupted
     return state.network, history

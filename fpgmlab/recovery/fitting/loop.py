@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from fpgmlab.common.interrupts import held_back
+from fpgmlab.common.interrupts import held_back, tell_interrupted
 from fpgmlab.common.modules import device_of, forget_caches
 from fpgmlab.recovery.extras.extra import Extra, RunningExtra, begun
 from fpgmlab.recovery.fitting.checkpoint import Checkpoint, of_generators, set_generators
@@ -99,6 +99,9 @@ class Loop:
             restore = True
         except KeyboardInterrupt:
             self.interrupted, restore = True, self.keeping.measured
+            if self._processes.main:
+                told = f"fit ends after {len(self.rows)} of {self._options.epochs} epochs"
+                tell_interrupted(told, self._around.stop)
         except FloatingPointError:
             restore = True
             raise

@@ -25,8 +25,9 @@ def measured(
     points: Sequence[Point],
     metrics: Sequence[Metric],
     stop: Callable[[], bool] | None,
+    on_point: Callable[[], object] | None = None,
 ) -> Curves | None:
-    """Return what one batch says of some points; None when it was stopped."""
+    """Return what one batch says of some points; None when it was stopped. ``on_point`` is called after each."""
     whole = runner.record(inputs)
     judges = {metric.name: metric.judge(task, whole, targets) for metric in metrics}
     sizes = [largest(tensor) for tensor in tensors_in(whole)]
@@ -39,6 +40,8 @@ def measured(
         changes[point.group] = max(changes.get(point.group, 0.0), largest_change(outputs, whole, sizes))
         for name, judge in judges.items():
             sums[point.group, point.kept, name] = judge.of(outputs)
+        if on_point is not None:
+            on_point()
     return Curves(sums, {name: judge.whole for name, judge in judges.items()}, {}, changes)
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 
@@ -31,6 +31,7 @@ from fpgmlab.tasks.task import Task
 
 Live = Callable[[], Sequence[int]]  # the numbers of the points that are not finished
 Stop = Callable[[], bool]
+OnAnswers = Callable[[int], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +140,12 @@ class Bench:
         return silence(job.graph.model, samples(), job.chosen, stop)
 
     @torch.no_grad()
-    def measure(self, start: int, end: int, live: Sequence[int], stop: Stop | None) -> Part | None:
+    def measure(
+        self, start: int, end: int, live: Sequence[int], stop: Stop | None, on_answers: OnAnswers | None = None
+    ) -> Part | None:
         """Return what some samples say of some points; None when it was stopped.
+
+        ``on_answers`` is told after each point of how many samples it was.
 
         Raises
         ------
@@ -152,9 +157,10 @@ class Bench:
         points = [self._job.points[number] for number in live]
         if self._refits is not None and not self._refits.read(stop):  # before anything is recorded
             return None
+        tick = None if on_answers is None else partial(on_answers, end - start)
         try:
             inputs, targets = self._placed(inputs, targets)
-            found = measured(self._runner, inputs, targets, self._job.task, points, self._job.chosen, stop)
+            found = measured(self._runner, inputs, targets, self._job.task, points, self._job.chosen, stop, tick)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
@@ -185,13 +191,14 @@ def opened(job: SweepJob) -> Iterator[Bench]:
         yield Bench(job, runner, refits)
 
 
-def here(bench: Bench, stop: Stop | None) -> Work:
-    """Return the work of one process: part after part."""
+def here(bench: Bench, stop: Stop | None, on_answers: OnAnswers | None = None) -> Work:
+    """Return the work of one process: part after part; ``on_answers`` as for `Bench.measure`."""
 
     def work(where: Iterable[tuple[int, int]], live: Live) -> Iterator[Part]:
         for start, end in where:
             points = live()
-            part = bench.measure(start, end, points, stop) if points and not (stop is not None and stop()) else None
+            halt = not points or (stop is not None and stop())
+            part = None if halt else bench.measure(start, end, points, stop, on_answers)
             if part is None:
                 return
             yield part

@@ -323,3 +323,21 @@ def test_without_the_package_it_says_what_to_install(tiny: UltralyticsMaps, monk
     monkeypatch.setitem(sys.modules, "ultralytics.utils", None)
     with pytest.raises(ImportError, match=r"fpgmlab\[ultralytics\].*AGPL-3.0"):
         UltralyticsHead.of(tiny).loss(maps, torch.tensor([[[1.0, 5, 5, 40, 40]]]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_an_export_splits_by_is_cut_as_well(name: str, tmp_path: Path):
+    torch.manual_seed(0)
+    model = prepared(DetectionModel(f"{name}.yaml", nc=CLASSES, verbose=False))
+    graph = fl.trace(model, pictures(2))
+    small = fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "random"), 0.4, multiple=1))
+    fl.save(small, tmp_path / "small.safetensors")
+    whole = UltralyticsMaps(DetectionModel(f"{name}.yaml", nc=CLASSES, verbose=False))
+    for pruned in (small, fl.load(tmp_path / "small.safetensors", model=whole)):
+        with torch.no_grad():
+            wanted = pruned(pictures(2))
+            halved = [module for module in pruned.modules() if hasattr(module, "forward_split")]
+            for module in halved:  # as ultralytics does before an export
+                module.forward = module.forward_split
+            assert halved
+            assert difference(pruned(pictures(2)), wanted) == 0
