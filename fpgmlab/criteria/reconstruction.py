@@ -153,13 +153,13 @@ class _Reader:
         if parts is not None:
             return parts.shape[0] * parts.shape[1] ** 2
         groups = self.layer.groups
-        outputs = self.weight.shape[1] * groups if self.layer.kind == "conv_transpose" else len(self.weight)
+        outputs = self.weight.shape[1] * groups if self.layer.transposed else len(self.weight)
         features = self.weight.numel() // outputs
         return groups * features * (features + outputs // groups)
 
     def systems(self, where: slice, moments: Moments, parts: Tensor | None, ridge: float) -> list[Reader]:
         """Return it as `eliminate` wants it, for the channels of one group: a part for each of its own groups."""
-        weight = to_matrix(self.weight.detach(), self.layer.groups, self.layer.kind == "conv_transpose")
+        weight = to_matrix(self.weight.detach(), self.layer.groups, self.layer.transposed)
         inputs = torch.from_numpy(self.layer.inputs).to(weight.device).reshape(self.layer.groups, -1)
         own = torch.where((inputs >= where.start) & (inputs < where.stop), inputs - where.start, -1)
         channels = own.repeat(1, weight.shape[1] // inputs.shape[1])  # taps outside

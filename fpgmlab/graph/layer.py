@@ -59,6 +59,11 @@ class Layer:
         return self.full("in_proj_weight" if self.kind == "in_projection" else "weight")
 
     @property
+    def transposed(self) -> bool:
+        """Whether its weight has its inputs along the first dimension, as a transposed convolution's has."""
+        return self.kind == "conv_transpose"
+
+    @property
     def reading(self) -> tuple[str, ...]:
         """The dotted names of all tensors through which it reads channels of its own accord."""
         if self.kind not in READERS or self.depthwise:
@@ -78,11 +83,10 @@ class Layer:
             outputs = self.rule.axis(own, "out")
             return Axes(self.rule.axis(own, "in"), self.rule.axis(own, "each") if outputs is None else outputs)
         if self.kind in READERS and name == self.weight:
-            transposed = self.kind == "conv_transpose"
             if self.depthwise:
                 # (channels, multiplier, ...) or (channels * multiplier, 1, ...): rows follow their input channel.
-                return Axes(inputs=0) if transposed else Axes(outputs=0)
-            return Axes(0, 1) if transposed else Axes(1, 0)
+                return Axes(inputs=0) if self.transposed else Axes(outputs=0)
+            return Axes(0, 1) if self.transposed else Axes(1, 0)
         return Axes(outputs=0) if tensor.ndim == 1 and len(tensor) == len(self.outputs) else Axes()
 
     def tensors(self, modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor, Axes]]:

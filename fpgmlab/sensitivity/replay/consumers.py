@@ -61,7 +61,7 @@ class Refit:
         rows = like.numel() // (self.matrix.shape[0] * self.matrix.shape[2])
         whole = self.matrix.new_zeros(len(self.matrix), rows, self.matrix.shape[2])
         whole.scatter_(1, self.stay.unsqueeze(2).expand_as(self.matrix), self.matrix)
-        return from_matrix(whole, like, layer.kind == "conv_transpose")
+        return from_matrix(whole, like, layer.transposed)
 
     def tensors(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the parameters and buffers that it changes, by dotted name; ``state`` has those of before."""

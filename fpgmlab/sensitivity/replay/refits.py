@@ -155,7 +155,7 @@ def _refits(
     consumer: Consumer, weight: Tensor, moments: Moments, chain: Sequence[Tensor], parts: Tensor | None
 ) -> Iterator[Refit]:
     """Yield the refits of one consumer for ever fewer inputs that stay, (inputs,) bool each."""
-    groups, transposed = consumer.layer.groups, consumer.layer.kind == "conv_transpose"
+    groups, transposed = consumer.layer.groups, consumer.layer.transposed
     start = to_matrix(weight, groups, transposed).double()
     ages = torch.stack([stay.reshape(groups, -1) for stay in chain]).sum(0)  # (groups, inputs): when each goes
     taps = start.shape[1] // ages.shape[1]
