@@ -65,7 +65,7 @@ class Layer:
 
     @property
     def reading(self) -> tuple[str, ...]:
-        """The dotted names of all tensors through which it reads channels of its own accord."""
+        """The dotted names of the tensors through which it reads channels; none of a depthwise convolution."""
         if self.kind not in READERS or self.depthwise:
             return ()
         return (self.weight,) if self.rule is None else tuple(map(self.full, self.rule.reading))
