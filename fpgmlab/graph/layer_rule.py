@@ -110,6 +110,13 @@ class LayerRule:
         return next((name for name, words in self.tensors.items() if {"in", "out"} <= set(words)), None)
 
     def axis(self, name: str, word: str) -> int | None:
-        """Return the dimension of a tensor that a word stands for; None where it has none."""
+        """Return the dimension of a tensor that a word stands for; None where it has none.
+
+        Parameters
+        ----------
+        name : str
+            Of the tensor.
+        word : {"in", "out", "each"}
+        """
         words = list(self.tensors[name])
         return words.index(word) if word in words else None

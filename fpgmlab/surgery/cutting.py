@@ -48,7 +48,7 @@ def masked(name: str, weight: Tensor, layer: Layer, keep_in: Tensor) -> Tensor:
     """Return one of the tensors through which a layer reads (`Layer.reading`), zero for channels that do not stay."""
     gone, dim = ~keep_in.to(weight.device), layer.axes(name, weight).inputs
     if dim is None:
-        raise ValueError(f"{name!r} reads no channels")
+        return weight
     if layer.groups == 1 or dim == 0:
         return weight.masked_fill(gone.reshape(tuple(-1 if d == dim else 1 for d in range(weight.ndim))), 0)
     gone = gone.reshape(layer.groups, -1).repeat_interleave(len(weight) // layer.groups, dim=0)  # (out, in/groups)
