@@ -1,4 +1,4 @@
-"""Boxes: raw maps of a detector decoded, duplicates suppressed, boxes mapped back to the picture."""
+"""Boxes: duplicates suppressed, boxes mapped back to the picture; `decode`, `Decoded` and `letterbox` are here, too."""
 
 from __future__ import annotations
 
@@ -10,95 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from fpgmlab.common.modules import device_of, eval_mode, tensor_of
+from fpgmlab.models.decoding import Decoded, decode, decode_sure
 from fpgmlab.models.letterbox import letterbox
 
-
-def decode(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int]) -> Tensor:
-    """Return the boxes of all anchors in all cells.
-
-    With s the sigmoid of what the head says, a centre is ``(2 s - 0.5 + cell) * stride`` and a side
-    ``(2 s)^2 * anchor`` (YOLOv5 since release 2).
-
-    Parameters
-    ----------
-    maps : sequence of Tensor, (batch, anchors * (5 + classes), rows, columns)
-        Raw maps, by level.
-    anchors : Tensor, (levels, anchors, 2)
-        Width and height in pixels.
-    strides : sequence of int
-        Pixels from cell to cell, by level.
-
-    Returns
-    -------
-    Tensor, (batch, boxes, 5 + classes)
-        Centre x, centre y, width and height in pixels of the input, objectness and class probabilities in [0, 1]; in
-        the order level, anchor, row, column. float32. The probability of a single class is 1: it is not trained, and
-        others multiply the objectness with it.
-    """
-    decoded = []
-    for raw, sides, stride in zip(maps, anchors.unbind(), strides, strict=True):
-        batch, _, rows, columns = raw.shape
-        raw = raw.float()
-        y, x = torch.meshgrid(
-            torch.arange(rows, device=raw.device), torch.arange(columns, device=raw.device), indexing="ij"
-        )
-        cell = torch.stack((x, y), dim=-1)  # (rows, columns, 2)
-        # (batch, anchors, rows, columns, 5 + classes)
-        s = raw.view(batch, sides.shape[0], -1, rows, columns).permute(0, 1, 3, 4, 2).sigmoid()
-        decoded.append(_in_pixels(s, cell, sides.to(raw)[:, None, None], stride).flatten(1, 3))
-    boxes = torch.cat(decoded, dim=1)
-    if len(boxes.unbind(2)) == 6:  # traced, a shape is no number
-        boxes = torch.cat((boxes[..., :5], torch.ones_like(boxes[..., 5:])), dim=2)
-    return boxes
-
-
-def decode_sure(maps: Sequence[Tensor], anchors: Tensor, strides: Sequence[int], confidence: float) -> list[Tensor]:
-    """Return what `decode` does, but of each picture only the boxes whose objectness is at least a confidence.
-
-    Nothing else can pass `suppress`, and mostly these are few.
-
-    Parameters
-    ----------
-    maps, anchors, strides
-        As in `decode`.
-    confidence : float
-
-    Returns
-    -------
-    list of Tensor, (boxes, 5 + classes)
-        In the order of `decode`.
-    """
-    levels = []
-    for raw, sides, stride in zip(maps, anchors.unbind(), strides, strict=True):
-        raw = raw.unflatten(1, (len(sides), -1))  # (batch, anchors, 5 + classes, rows, columns)
-        picture, anchor, y, x = (raw[:, :, 4].float().sigmoid() >= confidence).nonzero(as_tuple=True)
-        s = raw[picture, anchor, :, y, x].float().sigmoid()  # (boxes, 5 + classes)
-        boxes = _in_pixels(s, torch.stack((x, y), dim=-1), sides.to(s)[anchor], stride)
-        levels.append(boxes.split(picture.bincount(minlength=len(raw)).tolist()))
-    return [torch.cat(of_one) for of_one in zip(*levels, strict=True)]
-
-
-def _in_pixels(s: Tensor, cell: Tensor, sides: Tensor, stride: int) -> Tensor:
-    """Return the boxes of sigmoids (..., 5 + classes) in cells (..., 2) of anchors with sides (..., 2)."""
-    centre = (2 * s[..., :2] - 0.5 + cell) * stride
-    return torch.cat((centre, (2 * s[..., 2:4]) ** 2 * sides, s[..., 4:]), dim=-1)
-
-
-class Decoded(nn.Module):
-    """A detector with `decode` as its last step: to be exported to where nobody else decodes.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Gives raw maps and has ``anchors`` and ``strides``, as `YOLOv5` does; held, not copied.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        return decode(self.model(x), tensor_of(self.model, "anchors"), cast("Sequence[int]", self.model.strides))
+__all__ = [
+    "Decoded",
+    "clipped",
+    "corners",
+    "decode",
+    "decode_sure",
+    "detect",
+    "letterbox",
+    "suppress",
+    "to_input",
+]
 
 
 def corners(boxes: Tensor) -> Tensor:

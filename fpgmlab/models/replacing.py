@@ -18,7 +18,7 @@ from fpgmlab.models.convolutions import KINDS, DepthwiseSeparable, ShuffledGroup
 from fpgmlab.models.nearest import make_nearest
 from fpgmlab.models.placing import Recipe, put_convolutions
 from fpgmlab.models.zoo import build
-from fpgmlab.plans.provenance import Provenance, provenance, set_provenance
+from fpgmlab.plans.provenance import Provenance, file_provenance, set_provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ def replace_convolutions(
             old = model.get_submodule(name)
             assert isinstance(old, nn.Conv2d)
             make_nearest(made.get_submodule(name), old)
-    set_provenance(made, _record(provenance(model), recipes))
+    set_provenance(made, _record(file_provenance(model), recipes))
     return made
 
 

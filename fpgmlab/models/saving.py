@@ -17,7 +17,7 @@ from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import forget_caches, named_tensors, split_name
 from fpgmlab.models.zoo import build
 from fpgmlab.plans.plan import Plan
-from fpgmlab.plans.provenance import Provenance, provenance, set_provenance
+from fpgmlab.plans.provenance import Provenance, file_provenance, set_provenance
 
 
 def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None) -> None:
@@ -49,7 +49,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
     True
     """
     check_model(model, "fl.save(model, path)")
-    record = provenance(model)
+    record = file_provenance(model)
     tensors, extra = _state(model)
     unsaved = {name: model.get_buffer(name) for name in record.buffers}
     write_weights(

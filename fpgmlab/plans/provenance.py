@@ -1,9 +1,14 @@
-"""Where a model comes from: its architecture's recipe and the plans that it was pruned by."""
+"""Where a model comes from: its architecture's recipe and the plans that it was pruned by.
+
+A wrapper, which names the attribute that holds a network in ``_fpgmlab_wraps``, and what it wraps hand their records on
+to each other: either may be exported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -44,24 +49,86 @@ class Provenance:
 def provenance(model: nn.Module) -> Provenance:
     """Return where a model comes from; an empty record for one that was not made here.
 
+    Of a wrapper without a record of its own, such as `fpgmlab.models.boxes.Decoded`, it is that of what it wraps. What
+    was pruned in a wrapper, such as ``pruned.model`` of `fpgmlab.tasks.UltralyticsMaps`, has the wrapper's, with groups
+    and modules by their names within it.
+
     Examples
     --------
     >>> fl.provenance(fl.prune(graph, plan)).plans == (plan,)
     True
     """
-    return getattr(model, _ATTRIBUTE, Provenance())
+    record, held = _own(model), wrapped(model)
+    return provenance(held[1]) if record is None and held is not None else record or Provenance()
+
+
+def file_provenance(model: nn.Module) -> Provenance:
+    """Return a model's record by the names that it has for its own modules, for surgery and for files.
+
+    Of a wrapper without a record of its own no architecture: nothing builds it by a name.
+    """
+    record, held = _own(model), wrapped(model)
+    if record is not None or held is None:
+        return record or Provenance()
+    place, inner = held
+    record = _renamed(file_provenance(inner), lambda name: f"{place}.{name}")
+    return replace(record, architecture=None, options={})
 
 
 def set_provenance(model: nn.Module, record: Provenance) -> None:
-    """Write a model's record; it travels with copies of the model."""
+    """Write a model's record; it travels with copies of the model, and to what it wraps."""
     object.__setattr__(model, _ATTRIBUTE, record)
+    if (held := wrapped(model)) is not None:
+        place, inner = held
+        within = _renamed(record, lambda name: name.removeprefix(f"{place}."))
+        # As text: what is wrapped may be pickled for where there is no fpgmlab.
+        object.__setattr__(inner, _ATTRIBUTE, _to_json(within))
+
+
+def _own(model: nn.Module) -> Provenance | None:
+    """Return the record that a model itself holds, or None."""
+    found: Provenance | str | None = getattr(model, _ATTRIBUTE, None)
+    return _from_json(found) if isinstance(found, str) else found
+
+
+def wrapped(model: nn.Module) -> tuple[str, nn.Module] | None:
+    """Return what a wrapper holds, and by which name; None of what is no wrapper."""
+    place = getattr(type(model), "_fpgmlab_wraps", None)
+    return None if place is None else (place, model.get_submodule(place))
+
+
+def _renamed(record: Provenance, renamed: Callable[[str], str]) -> Provenance:
+    """Return a record with other names of groups and modules."""
+    plans = tuple(
+        Plan({renamed(n): width for n, width in p.widths.items()}, {renamed(n): gone for n, gone in p.removed.items()})
+        for p in record.plans
+    )
+    numbers = {renamed(name): value for name, value in record.numbers.items()}
+    return replace(record, plans=plans, numbers=numbers, buffers=tuple(map(renamed, record.buffers)))
+
+
+def _to_json(record: Provenance) -> str:
+    return json.dumps(asdict(replace(record, plans=())) | {"plans": [plan.to_json() for plan in record.plans]})
+
+
+def _from_json(text: str) -> Provenance:
+    held = json.loads(text)
+    numbers = {name: tuple(n) if isinstance(n, list) else n for name, n in held["numbers"].items()}
+    return Provenance(
+        held["architecture"],
+        held["options"],
+        tuple(map(Plan.from_json, held["plans"])),
+        numbers,
+        tuple(held["repaired"]),
+        tuple(held["buffers"]),
+    )
 
 
 def add_plan(
     model: nn.Module, plan: Plan, numbers: Mapping[str, int | tuple[int, ...]], buffers: Iterable[str] = ()
 ) -> None:
     """Note that a model was pruned by a plan, which numbers were written into attributes, which buffers were cut."""
-    record = provenance(model)
+    record = file_provenance(model)
     plans, repaired = (*record.plans, plan), (*record.repaired, False)
     numbers, cut = {**record.numbers, **numbers}, tuple(dict.fromkeys([*record.buffers, *buffers]))
     set_provenance(model, replace(record, plans=plans, repaired=repaired, numbers=numbers, buffers=cut))

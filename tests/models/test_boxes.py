@@ -15,6 +15,7 @@ from torchvision.ops import batched_nms
 
 import fpgmlab as fl
 from fpgmlab.models.boxes import clipped, corners, decode, decode_sure, detect, suppress, to_input
+from fpgmlab.models.decoding import encode, sides_of
 from fpgmlab.models.letterbox import GREY, letterbox
 
 
@@ -52,6 +53,37 @@ def test_decoding_the_sure_ones_gives_the_same_boxes(confidence: float):
     for options in ({"several": True}, {}):
         for one, two in zip(suppress(sure, confidence, **options), suppress(every, confidence, **options), strict=True):
             torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_maps_are_found_again_from_the_boxes(classes: int):
+    generator = torch.Generator().manual_seed(0)
+    anchors, strides = torch.rand(2, 3, 2, generator=generator) * 40 + 4, (8, 16)
+    maps = [3 * torch.randn(2, 3 * (5 + classes), 64 // s, 64 // s, generator=generator) for s in strides]
+    boxes = decode(maps, anchors, strides)
+    found = encode(boxes, anchors, strides, 64)
+    torch.testing.assert_close(decode(found, anchors, strides), boxes, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(found, maps, strict=True):
+        ours, theirs = (raw.unflatten(1, (3, -1)) for raw in (ours, theirs))
+        there = 5 if classes == 1 else 5 + classes  # the probability of a single class is told to be 1
+        torch.testing.assert_close(ours[:, :, :there], theirs[:, :, :there], rtol=1e-2, atol=1e-2)
+
+
+def test_probabilities_that_were_rounded_stay_finite():
+    anchors = torch.full((1, 1, 2), 8.0)
+    sure = torch.full((1, 7, 2, 2), 200.0)
+    for maps in (sure, -sure):
+        (found,) = encode(decode([maps], anchors, (8,)), anchors, (8,), 16)
+        assert bool(found.isfinite().all())
+        assert bool((found.sign() == maps.sign()).all())
+
+
+@pytest.mark.parametrize(("anchors", "strides"), [(3, (8, 16, 32)), (2, (4, 8)), (1, (8,)), (3, (64, 8, 16, 32))])
+def test_the_side_of_a_square_is_told_by_its_boxes(anchors: int, strides: tuple[int, ...]):
+    squares = {sum(anchors * (side // s) ** 2 for s in strides): side for side in range(64, 800, max(strides))}
+    for count in range(min(squares), max(squares) + 1):
+        assert sides_of(count, anchors, strides) == squares.get(count)
+    assert sides_of(0, anchors, strides) is None
 
 
 def test_corners():

@@ -14,7 +14,7 @@ from fpgmlab.allocation.gradual.cutting import Cutter
 from fpgmlab.allocation.gradual.folder import Folder, State
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.plans.plan import Plan
-from fpgmlab.plans.provenance import Provenance, join_plans, provenance
+from fpgmlab.plans.provenance import Provenance, file_provenance, join_plans, provenance
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks.evaluation import evaluate
 
@@ -107,7 +107,7 @@ class Steps:
 
     @property
     def _record(self) -> Provenance:
-        return provenance(self.cutter.origin.model)
+        return file_provenance(self.cutter.origin.model)
 
     def _row(self, number: int, stage: str, network: nn.Module, gone: Plan, seconds: float) -> dict[str, Any]:
         figures = evaluate(network, self.cutter.task, max_samples=self.max_samples)

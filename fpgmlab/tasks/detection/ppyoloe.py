@@ -38,6 +38,8 @@ class PPYOLOEMaps(nn.Module):
     mean: Tensor
     deviation: Tensor
 
+    _fpgmlab_wraps = "model"
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         if not all(hasattr(getattr(model, "head", None), name) for name in ("num_classes", "fpn_strides", "pred_reg")):

@@ -36,6 +36,8 @@ class UltralyticsMaps(nn.Module):
         When fusing has taken one of the two branches from its head; also when it is called after that.
     """
 
+    _fpgmlab_wraps = "model"
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         if not all(hasattr(_head(model), name) for name in ("nc", "reg_max", "stride", "cv2", "cv3")):

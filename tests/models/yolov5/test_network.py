@@ -157,6 +157,34 @@ def test_a_pruned_network_is_exported_with_its_boxes(pruned: nn.Module, tmp_path
     assert report.max_rel_error < 1e-4
     assert torch.equal(decoded(x), decode(outputs(pruned, x), pruned.anchors, pruned.strides))
     assert decoded(x).shape == (1, 3 * 64 * pixels // 64 * (1 + 1 / 4 + 1 / 16), 7)
+    told, made = fl.check_export(tmp_path / "a.onnx"), fl.provenance(pruned)
+    assert (told.architecture, told.plans) == ("yolov5n", made.plans)
+    assert told.channels_left == report.channels_left < 1
+    assert fl.provenance(decoded) == made
+
+
+def test_what_decodes_is_pruned_saved_and_loaded_like_any_network(pruned: nn.Module, tmp_path: Path):
+    """Its groups and modules have other names than those of the network that it holds."""
+    decoded = Decoded(pruned)
+    graph = fl.trace(decoded, X)
+    again = fl.prune(graph, fl.Plan.uniform(graph, fl.score(graph, "l2"), 0.3))
+    for model, count in ((decoded, 1), (again, 2)):
+        fl.save(model, tmp_path / "a.safetensors")
+        whole = Decoded(fl.models.yolov5("n", classes=NAMES))
+        loaded = fl.load(tmp_path / "a.safetensors", model=whole)
+        with torch.no_grad():
+            assert torch.equal(loaded(X), model(X))
+        first, *_ = plans = fl.provenance(loaded).plans
+        assert len(plans) == count
+        assert set(first.widths) == set(fl.trace(whole, X))
+        assert set(fl.provenance(loaded.model).plans[0].widths) == set(fl.trace(whole.model, X))
+
+
+def test_what_cannot_be_decoded_is_told():
+    with pytest.raises(TypeError, match=r"got Conv2d\. Networks of ultralytics' own .* export yolo\.model"):
+        Decoded(nn.Conv2d(3, 4, 1))
+    with pytest.raises(TypeError, match=r"model must be the network.*got the graph .*Give graph\.model"):
+        Decoded(fl.trace(nn.Conv2d(3, 4, 1), X))
 
 
 # The real file
