@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from fpgmlab.common.given import described
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.benchmarking.rounds import interleaved, unsteady
 from fpgmlab.deployment.converters.report import arrays
@@ -53,6 +54,8 @@ def latency(
 
     Raises
     ------
+    TypeError
+        For what is no path, such as a network.
     ValueError
         For fewer runs than one.
     """
@@ -60,6 +63,12 @@ def latency(
 
     if runs < 1:
         raise ValueError(f"runs must be at least 1; got {runs}")
+    for name, path in paths.items():
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"paths must be ONNX files by the name to show; got for {name!r} {described(path)}. Export it first, "
+                "fl.export_onnx(model, example_input, path), or time networks by fl.benchmark(networks, example_input)"
+            )
     example = Arguments.of(example_input)
     inputs = arrays(example)
     sessions = [RUNTIMES["onnxruntime"].open(Path(path), example, threads) for path in paths.values()]

@@ -396,3 +396,8 @@ def test_a_table_is_kept_and_not_used_for_something_else(graph: fl.ChannelGraph,
 def test_bad_requests_are_named(options: dict, words: str):
     with pytest.raises(ValueError, match=words):
         fl.latency_table(chain(8, 8), **options)
+
+
+def test_networks_are_no_files():
+    with pytest.raises(TypeError, match=r"ONNX files .*got for 'whole' the network \(Conv2d\).*fl\.benchmark"):
+        fl.latency({"whole": nn.Conv2d(3, 4, 1), "small": "small.onnx"}, torch.zeros(1, 3, 8, 8))
