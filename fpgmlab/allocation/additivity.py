@@ -19,7 +19,7 @@ from fpgmlab.sensitivity.curves.intervals import Sums
 from fpgmlab.sensitivity.curves.metrics import Metric
 from fpgmlab.sensitivity.curves.task_metrics import named
 from fpgmlab.surgery.simulation import simulate
-from fpgmlab.tasks.task import Task, eval_batch_size
+from fpgmlab.tasks.task import Task, check_network, eval_batch_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +90,7 @@ def additivity(
     names = list(removed)
     steps = [Plan(plan.widths, {name: removed[name] for name in names[: i + 1]}) for i in range(len(names))]
     rule = named(metric, task)
+    check_network(task, graph.model, rule.labels)
     repaired = curves.repaired if repair is None else repair
     size = eval_batch_size(task, batch_size)
     if repaired:

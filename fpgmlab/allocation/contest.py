@@ -19,7 +19,7 @@ from fpgmlab.sensitivity.curves.draws import over_draws
 from fpgmlab.sensitivity.curves.metrics import Record
 from fpgmlab.sensitivity.pictures import Pictures, Tally
 from fpgmlab.surgery.pruning import prune
-from fpgmlab.tasks.task import Task
+from fpgmlab.tasks.task import Task, check_network
 
 Difference = tuple[float, float, float]  # and the ends of its 95 % interval
 
@@ -69,6 +69,7 @@ class Contest:
         self._graph, self._task, self.metric = graph, task, metric
         self._samples, self._multiple, self._reduce = samples, multiple, reduce
         self._looked_at = Pictures(graph.model, task, [metric], max_samples=max_samples)
+        check_network(task, graph.model, self._looked_at.known[metric].labels)
         self._whole: list[Record] = []
         self._parts: list[int] = []
         self.unpruned, self.pictures = math.nan, 0

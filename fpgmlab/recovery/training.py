@@ -19,7 +19,7 @@ from fpgmlab.recovery.fitting.loop import Around, Loop
 from fpgmlab.recovery.fitting.options import Options
 from fpgmlab.recovery.fitting.processes import launched
 from fpgmlab.recovery.steps import autocast_dtype
-from fpgmlab.tasks.task import Task, train_batch_size
+from fpgmlab.tasks.task import Task, check_network, train_batch_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,8 +124,8 @@ def fit(
     FloatingPointError
         When the loss is NaN or infinite, with epoch and step; the model has the last good weights.
     ValueError
-        For options out of range, when no parameter requires a gradient, for the checkpoint of another training, with
-        what differs, and for more processes than examples in a batch.
+        For options out of range, a network that the task is not for, when no parameter requires a gradient, for the
+        checkpoint of another training, with what differs, and for more processes than examples in a batch.
     OSError
         When no checkpoint can be written; a disk that is full later is only warned of.
     ImportError
@@ -156,6 +156,7 @@ def fit(
 
     check_model(model, "fl.fit(model, task)")
     check_task(task, "fl.fit(model, task)")
+    check_network(task, model)
     batch_size = train_batch_size(task, batch_size)
     options = Options(epochs, lr, optimizer, weight_decay, batch_size, accumulate, seed, amp, keep)
     if not 0 <= average < 1:

@@ -21,11 +21,12 @@ from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.rounding import Multiple, Scores
 from fpgmlab.sensitivity.checks import check_numbers, checked_metrics, samples_in
 from fpgmlab.sensitivity.curves.curves import Curves
+from fpgmlab.sensitivity.curves.task_metrics import named
 from fpgmlab.sensitivity.replay.points import RATIOS, points
 from fpgmlab.sensitivity.store.folder import stored
 from fpgmlab.sensitivity.store.progress import Progress, begun, unfinished
 from fpgmlab.sensitivity.store.work import SweepJob, Work, here, opened, parts
-from fpgmlab.tasks.task import Task, eval_batch_size
+from fpgmlab.tasks.task import Task, check_network, eval_batch_size
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -144,9 +145,10 @@ def sweep(
     Raises
     ------
     ValueError
-        For ratios, metrics or a dtype that do not exist, numbers out of range, scores that do not fit, a task without
-        data or that cannot give a metric; with ``repair`` also for one without training data, and when a layer reads
-        numbers that are not finite; when ``path`` holds another sweep (with what differs) or damaged files.
+        For ratios, metrics or a dtype that do not exist, numbers out of range, scores that do not fit, a network that
+        the task is not for, a task without data or that cannot give a metric; with ``repair`` also for one without
+        training data, and when a layer reads numbers that are not finite; when ``path`` holds another sweep (with what
+        differs) or damaged files.
     OSError
         When ``path`` cannot be written; nothing was measured then.
     RuntimeError
@@ -174,6 +176,7 @@ def sweep(
     check_task(task, "fl.sweep(graph, scores, task)")
     grid = points(graph, scores, ratios, multiple)
     names = checked_metrics(metrics, task)
+    check_network(task, graph.model, any(named(name, task).labels for name in names))
     batch_size = eval_batch_size(task, batch_size)
     check_numbers(batch_size, memory, dtype, tolerance, recalibrate, repair_samples)
     total = samples_in(task, max_samples)

@@ -11,7 +11,7 @@ from fpgmlab.common.calling import call
 from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.modules import device_of, eval_mode
 from fpgmlab.tasks.splits import batches_of
-from fpgmlab.tasks.task import Task, eval_batch_size
+from fpgmlab.tasks.task import Task, check_network, eval_batch_size
 
 
 @torch.no_grad()
@@ -51,7 +51,7 @@ def evaluate(
     TypeError
         When one of them stands in the other's place, or a graph in the model's.
     ValueError
-        When the task has no test data to measure on.
+        When the task has no test data to measure on, and for a network that it is not for.
 
     Examples
     --------
@@ -61,6 +61,7 @@ def evaluate(
     """
     check_model(model, "fl.evaluate(model, task)")
     check_task(task, "fl.evaluate(model, task)")
+    check_network(task, model)
     device = device_of(model)
     metric = task.metric().to(device)
     for part in metric.modules():

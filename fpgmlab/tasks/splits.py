@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from torch.utils.data import Subset
 
@@ -52,7 +52,10 @@ class Splits(ABC):
     val: Examples
     test: Examples | None = field(default=None, kw_only=True)
 
-    eval_batch_size: ClassVar[int] = EVAL_BATCH
+    @property
+    def eval_batch_size(self) -> int:
+        """Examples in a forward pass where nobody asks for another number."""
+        return EVAL_BATCH
 
     def __repr__(self) -> str:
         names = tuple(getattr(self, "classes", ()))

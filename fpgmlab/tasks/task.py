@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from torch import nn
     from torchmetrics import Metric
 
 TRAIN_BATCH, EVAL_BATCH = 128, 256
@@ -36,6 +37,8 @@ class Task(Protocol):
         such a metric may say of itself is in `fpgmlab.sensitivity.curves.task_metrics`.
     ``usual_metrics``
         The names of those that a sweep measures unless told otherwise; see `usual_metrics`.
+    ``check_network(model, labelled)``
+        Raises for a network that it is not for, before that is run; ``labelled`` tells whether by labels.
     ``head``
         What a detector's outputs mean; part of a stored sweep's identity, see `head_of`.
     """
@@ -120,3 +123,10 @@ def usual_metrics(task: Task, otherwise: Sequence[str]) -> Sequence[str]:
 def head_of(task: Task) -> object:
     """Return what knows the meaning of a detector's outputs, ``task.head``; None where there is none."""
     return getattr(task, "head", None)
+
+
+def check_network(task: Task, model: nn.Module, labelled: bool = True) -> None:
+    """Let a task that can look at a network before it is run: ``task.check_network(model, labelled)``."""
+    check = getattr(task, "check_network", None)
+    if check is not None:
+        check(model, labelled)

@@ -28,7 +28,7 @@ from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.rounding import Multiple, check_names
 from fpgmlab.sensitivity import sweep as swept_curves
 from fpgmlab.surgery.tracing import trace
-from fpgmlab.tasks.task import Task
+from fpgmlab.tasks.task import Task, check_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,6 +143,7 @@ def prune_gradually(
     """
     check_model(model, "fl.prune_gradually(model, task, target=...)")
     check_task(task, "fl.prune_gradually(model, task, target=...)")
+    check_network(task, model)
     kind, value = _target(target)
     whole_number("steps", steps)
     if schedule not in SCHEDULES:

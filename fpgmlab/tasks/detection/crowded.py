@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -89,3 +90,29 @@ def _whole(data: object, number: int) -> tuple[object, int]:
         part = bisect_right(data.cumulative_sizes, number)
         return _whole(data.datasets[part], number - [0, *data.cumulative_sizes][part])
     return data, number
+
+
+def too_full(
+    found: Iterable[tuple[Examples, int, Tensor | None]], classes: Sequence[str], detections: int
+) -> str | None:
+    """Return in words which picture's objects need the most detections, when that is too many; else None.
+
+    Parameters
+    ----------
+    found : iterable
+        Data set, number of a picture in it, and its labels (count,) where they are known.
+    classes : sequence of str
+    detections : int
+        How many of a class in a picture count.
+    """
+    needs = [(Objects.of(labels), data, number) for data, number, labels in found if labels is not None]
+    fullest = max(needs, key=lambda need: need[0].needed, default=None)
+    if fullest is None or fullest[0].needed <= detections:
+        return None
+    objects, data, number = fullest
+    of_what = "of all classes" if objects.label is None else f"of class {classes[objects.label]!r}"
+    return (
+        f"{name_of(data, number)} holds {objects.count} objects {of_what}, more than can count: only the surest "
+        f"{detections} detections of a class in a picture do, {kept(detections)} of all. Pass "
+        f"detections={objects.needed} or more to the task."
+    )

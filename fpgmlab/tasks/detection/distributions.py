@@ -136,6 +136,6 @@ def checked_maps(outputs: object, levels: int, branches: int, wrapper: str) -> t
         found = ", ".join(str(getattr(one, "shape", type(one).__name__)) for one in maps) or type(outputs).__name__
         raise TypeError(
             f"outputs must be the raw maps of {levels} levels, (batch, channels, rows, columns); got {found}. "
-            f"Use fl.tasks.{wrapper}(network) in place of the network."
+            f"Use fl.tasks.{wrapper}(network) in place of the network; of a file, export that."
         )
     return tuple(maps[start : start + levels] for start in range(0, len(maps), levels))

@@ -10,19 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from fpgmlab.models.boxes import clipped, decode_sure, suppress
+from fpgmlab.models.decoding import encode, sides_of
 from fpgmlab.models.yolov5.blocks import ANCHORS, STRIDES
 from fpgmlab.models.yolov5.imitation import yolov5_imitation
 from fpgmlab.models.yolov5.loss import LossOptions, yolov5_loss
 from fpgmlab.tasks.detection.crowded import KEPT, compared
 
 WEIGHTS = LossOptions()
+ROUNDED = 0.01  # by so much, relatively, a network in half precision may have rounded its anchors
 
 
 class Head(Protocol):
     """The part of a detection task that differs between families of detectors.
 
     Outputs are what the network gives for (batch, 3, size, size), in training mode or not. A head may also tell for
-    which classes a network was made: by an attribute ``classes``, their number, or as `TellsClasses`.
+    which classes a network was made: by an attribute ``classes``, their number, or as `TellsClasses`; how to get one
+    for others: by ``cure(count, classes)``; and whether it is for a network: by ``check_network(model)``.
     """
 
     @property
@@ -54,13 +57,15 @@ class TellsClasses(Protocol):
     def classes_in(self, outputs: object) -> int:
         """Return for how many classes; a `TypeError` when the outputs are not those of such a head."""
 
-    def cure(self, classes: str) -> str:
-        """Return how to get a network for other classes, in words."""
+    def cure(self, count: int, classes: str) -> str:
+        """Return how to get a network for other classes, so many and as a list, in words."""
 
 
 @dataclass(frozen=True)
 class YOLOv5Head:
     """The head of `fpgmlab.models.YOLOv5`; its outputs are the raw maps of its levels.
+
+    Of square inputs it also takes the boxes of `fpgmlab.models.boxes.Decoded`, as an exported file may give them.
 
     Parameters
     ----------
@@ -106,6 +111,7 @@ class YOLOv5Head:
 
     def loss(self, outputs: Sequence[Tensor], targets: Tensor) -> Tensor:
         """Return `fpgmlab.models.yolov5.loss` of outputs, raw maps, and targets (batch, boxes, 5), a scalar."""
+        outputs = self._maps(outputs)
         height, width = (outputs[0].shape[axis] * self.strides[0] for axis in (2, 3))
         rows = target_rows(targets)  # (objects, 6)
         rows[:, 2:] /= rows.new_tensor([width, height, width, height])
@@ -116,6 +122,7 @@ class YOLOv5Head:
 
         For ``fl.Distill(teacher, compare=task.head.imitation)``.
         """
+        outputs, wanted = self._maps(outputs), self._maps(wanted)
         return yolov5_imitation(outputs, wanted, self._anchors(outputs[0]), self.strides, self.options)
 
     def detections(self, outputs: Sequence[Tensor], confidence: float, limit: int = KEPT) -> list[dict[str, Tensor]]:
@@ -123,8 +130,9 @@ class YOLOv5Head:
 
         Parameters
         ----------
-        outputs : sequence of Tensor
-            The raw maps, (batch, anchors * (5 + classes), rows, columns) each.
+        outputs : sequence of Tensor, or Tensor
+            The raw maps, (batch, anchors * (5 + classes), rows, columns) each; or decoded boxes (batch, boxes, 5 +
+            classes) of a square input.
         confidence : float
             Of the weakest that count, 0 to 1.
         limit : int
@@ -140,13 +148,20 @@ class YOLOv5Head:
         ValueError
             For a confidence that is not from 0 to 1.
         """
-        decoded = decode_sure(outputs, self._anchors(outputs[0]), self.strides, confidence)
+        if isinstance(outputs, Tensor) and (side := self._side(outputs)) is not None:
+            decoded = [boxes[boxes[:, 4] >= confidence] for boxes in outputs.float()]
+            height, width = side, side
+        else:
+            decoded = decode_sure(outputs, self._anchors(outputs[0]), self.strides, confidence)
+            height, width = (cells * self.strides[0] for cells in outputs[0].shape[2:])
         candidates = compared(self.candidates, limit)
         found = suppress(decoded, confidence, self.iou, several=True, limit=limit, candidates=candidates)
-        return clipped(found, *(side * self.strides[0] for side in outputs[0].shape[2:]))
+        return clipped(found, height, width)
 
     def classes_in(self, outputs: object) -> int:
         """Return for how many classes a network with such outputs was made; a `TypeError` when they are no raw maps."""
+        if isinstance(outputs, Tensor) and self._side(outputs) is not None:
+            return outputs.shape[2] - 5
         maps = outputs if isinstance(outputs, (tuple, list)) and all(isinstance(m, Tensor) for m in outputs) else ()
         anchors = len(self.anchors[0])
         fits = len(maps) == len(self.strides) and all(m.ndim == 4 and m.shape[1] % anchors == 0 for m in maps)
@@ -155,14 +170,39 @@ class YOLOv5Head:
             found = str([tuple(m.shape) for m in maps]) if maps else str(one)
             raise TypeError(
                 f"the network gives {found}; expected for each of {len(self.strides)} levels a raw map (batch, "
-                f"{anchors} * (5 + classes), rows, columns), as fpgmlab.models.yolov5 does. Other networks need "
-                "another head: see fpgmlab.tasks.Detection"
+                f"{anchors} * (5 + classes), rows, columns), as fpgmlab.models.yolov5 does, or boxes as fpgmlab.models."
+                "boxes.Decoded gives. Other networks need another head: see fpgmlab.tasks.Detection"
             )
         return maps[0].shape[1] // anchors - 5
 
-    def cure(self, classes: str) -> str:
-        """Return how to get a network for other classes, in words."""
+    def cure(self, count: int, classes: str) -> str:
+        """Return how to get a network for other classes, so many and as a list, in words."""
         return f"load it with those of the task, as by fpgmlab.models.yolov5(weights=..., classes={classes})"
+
+    def check_network(self, model: nn.Module) -> None:
+        """Raise ValueError for a model with other anchors or strides; one that has none passes."""
+        anchors, strides = (getattr(model, name, None) for name in ("anchors", "strides"))
+        if not isinstance(anchors, Tensor) or not isinstance(strides, Sequence):
+            return
+        own, theirs = torch.tensor(self.anchors, dtype=torch.float32), anchors.detach().float().cpu()
+        same = own.shape == theirs.shape and torch.allclose(own, theirs, rtol=ROUNDED)
+        if not same or tuple(strides) != self.strides:
+            raise ValueError(
+                f"the network's anchors are {_shown(theirs)} for strides {tuple(strides)}, those of the task's head "
+                f"{_shown(own)} for {self.strides}: boxes would have wrong sizes. Make the task with the network's: "
+                "fl.tasks.Detection(..., head=fl.tasks.YOLOv5Head.of(model))"
+            )
+
+    def _side(self, outputs: Tensor) -> int | None:
+        """Return the side of the square input that outputs are the decoded boxes of; None for other outputs."""
+        decoded = outputs.ndim == 3 and outputs.shape[2] > 5
+        return sides_of(outputs.shape[1], len(self.anchors[0]), self.strides) if decoded else None
+
+    def _maps(self, outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return outputs as raw maps, those of a network that decodes as well."""
+        if isinstance(outputs, Tensor) and (side := self._side(outputs)) is not None:
+            return encode(outputs, self._anchors(outputs), self.strides, side)
+        return outputs
 
     def _anchors(self, like: Tensor) -> Tensor:
         return torch.tensor(self.anchors, device=like.device, dtype=torch.float32)
@@ -196,12 +236,24 @@ def classes_of(head: Head, outputs: object) -> int | None:
 def check_classes(head: Head, outputs: object, classes: Sequence[str]) -> None:
     """Raise ValueError when the network was made for another number of classes than the task has; see `classes_of`."""
     made_for = classes_of(head, outputs)
-    if made_for is None or made_for == len(classes):
+    if made_for is not None:
+        check_count(head, made_for, classes)
+
+
+def check_count(head: Head, made_for: int, classes: Sequence[str]) -> None:
+    """Raise ValueError when a network for so many classes is not for those of the task."""
+    if made_for == len(classes):
         return
     listed = str(list(classes)) if len(classes) <= 8 else "task.classes"
+    told = getattr(head, "cure", None)
     cure = "give it a head for those of the task, with the library that it comes from"
-    cure = head.cure(listed) if isinstance(head, TellsClasses) else cure
+    cure = cure if told is None else told(len(classes), listed)
     raise ValueError(
         f"the network has {made_for} class{'es' if made_for > 1 else ''}, the task {len(classes)}: {cure}, and train "
         "it for them"
     )
+
+
+def _shown(anchors: Tensor) -> str:
+    """Return the first anchors in words."""
+    return f"({', '.join(f'{w:g} x {h:g}' for w, h in anchors.flatten(0, -2).tolist()[:3])}, ...)"

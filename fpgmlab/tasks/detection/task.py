@@ -15,9 +15,11 @@ from torch.utils._pytree import tree_map_only
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import few
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
-from fpgmlab.tasks.detection.crowded import MOST, Objects, classes_in, kept, labels_of, name_of, objects_of
+from fpgmlab.tasks.detection.crowded import MOST, classes_in, labels_of, objects_of, too_full
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
 from fpgmlab.tasks.detection.items import check_counts, checked, stacked
+from fpgmlab.tasks.detection.networks import check_network
+from fpgmlab.tasks.detection.precision import precisions
 from fpgmlab.tasks.loading import in_order
 from fpgmlab.tasks.parting import warn_of_empty
 from fpgmlab.tasks.sets import Examples, check_sets, class_names
@@ -25,10 +27,10 @@ from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
 
 if TYPE_CHECKING:
+    from torch import nn
     from torchmetrics import Metric
 
-    from fpgmlab.tasks.detection.metric import BoxPrecision
-
+EVAL_BATCH, FEWEST_BATCHES = 16, 4
 YOLOV5 = YOLOv5Head()
 LIGHT = BoxAugment()
 
@@ -86,12 +88,12 @@ class Detection(Splits):
     detections: int = MOST
     _names: tuple[str, ...] = field(init=False, repr=False)  # the classes, once they are known
     _told: bool = field(init=False, repr=False, default=False)  # of pictures that hold more objects than can count
+    _doubted: bool = field(init=False, repr=False, default=False)  # told of class names that differ
 
     metric_name = "map50"
     higher_is_better = True
     usual_metrics = ("agreement_map50", "change")  # of a sweep: they need no labels
     train_batch_size = 8
-    eval_batch_size = 16
 
     def __post_init__(self) -> None:
         check_sets(self.train, self.val, self.test)
@@ -108,11 +110,7 @@ class Detection(Splits):
         judged = [data for data in (self.val, self.test) if data is not None]
         labels = ((data, number, labels_of(data, number)) for data in judged for number in range(len(data)))
         self._tell_of_crowded(labels, stacklevel=4)
-        own_metrics = {
-            f"{prefix}{kind}": _Precision(self.head, kind, bool(prefix), names, self.detections)
-            for prefix in ("", "agreement_")
-            for kind in ("map50", "map")
-        }
+        own_metrics = precisions(self.head, names, self.detections)
         object.__setattr__(self, "metrics", {**self.metrics, **own_metrics})
 
     def _held_out(self, n: int, seed: int) -> list[int]:
@@ -120,6 +118,11 @@ class Detection(Splits):
         inside = [classes_in(self.train, number) for number in range(len(self.train))]
         warn_of_empty(inside, held, self._names, self.name, stacklevel=3)
         return held
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Pictures in a forward pass: 16, fewer where four batches need it: a sweep's intervals are between batches."""
+        return max(1, min(EVAL_BATCH, len(self.val) // FEWEST_BATCHES))
 
     @cached_property
     def example_input(self) -> Tensor:
@@ -207,6 +210,25 @@ class Detection(Splits):
             return self.head.loss(outputs, targets)
         return torch.stack([self.head.loss(_of_one(outputs, i), targets[i : i + 1]) for i in range(len(targets))])
 
+    def check_network(self, model: nn.Module, labelled: bool = True) -> None:
+        """Look at a model before it is run, held against labels or not.
+
+        Raises
+        ------
+        ValueError
+            For other anchors than the head's; where labelled, for other classes, or the same in another order.
+
+        Warns
+        -----
+        UserWarning
+            Once, where labelled, for classes of other names.
+        """
+        doubt = check_network(self.head, model, self._names, labelled)
+        if doubt and not self._doubted:
+            object.__setattr__(self, "_doubted", True)
+            behind = 4 if torch.is_grad_enabled() else 5  # the decorator torch.no_grad() of the caller has a frame
+            warnings.warn(f"{self.name}: {doubt}", UserWarning, stacklevel=behind)
+
     def metric(self) -> Metric:
         """Return a fresh metric: the mean average precision at an intersection over union of 0.5."""
         return self.metrics["map50"]()
@@ -215,42 +237,15 @@ class Detection(Splits):
         """Warn, once, of the picture whose objects need the most detections, when that is too many."""
         if self._told:
             return
-        needs = [(Objects.of(labels), data, number) for data, number, labels in found if labels is not None]
-        fullest = max(needs, key=lambda need: need[0].needed, default=None)
-        if fullest is None or fullest[0].needed <= self.detections:
-            return
-        object.__setattr__(self, "_told", True)
-        objects, data, number = fullest
-        of_what = "of all classes" if objects.label is None else f"of class {self._names[objects.label]!r}"
-        warnings.warn(
-            f"{self.name}: {name_of(data, number)} holds {objects.count} objects {of_what}, more than can count: "
-            f"only the surest {self.detections} detections of a class in a picture do, {kept(self.detections)} of all. "
-            f"Pass detections={objects.needed} or more to the task.",
-            UserWarning,
-            stacklevel=stacklevel,
-        )
+        if words := too_full(found, self._names, self.detections):
+            object.__setattr__(self, "_told", True)
+            warnings.warn(f"{self.name}: {words}", UserWarning, stacklevel=stacklevel)
 
     def _labels_of(self, data: Examples) -> list[int]:
         return objects_of(data)
 
     def _read(self, data: Examples, number: int) -> Boxed:
         return checked(data[number], f"{self.name}: picture {number}", len(self._names))
-
-
-@dataclass(frozen=True)
-class _Precision:
-    """Makes a fresh metric; it can be sent to other processes."""
-
-    head: Head
-    kind: str
-    unlabelled: bool
-    classes: tuple[str, ...]
-    detections: int
-
-    def __call__(self) -> BoxPrecision:
-        from fpgmlab.tasks.detection.metric import BoxPrecision
-
-        return BoxPrecision(self.head, self.kind, self.unlabelled, self.classes, self.detections)
 
 
 def _of_one(outputs: object, number: int) -> object:

@@ -157,6 +157,13 @@ class UltralyticsHead(DistributionHead):
             parts, _ = E2ELoss(network)(dict(zip(("one2many", "one2one"), said, strict=True)), batch)
         return parts.sum() / len(first)
 
+    def cure(self, count: int, classes: str) -> str:
+        """Return how to get a network for other classes, so many and as a list, in words."""
+        return (
+            f'build it for those of the task, such as ultralytics.nn.tasks.DetectionModel("yolo11n.yaml", nc={count}) '
+            'in place of YOLO("yolo11n.yaml").model, with .load(YOLO("yolo11n.pt").model) for the weights that fit'
+        )
+
     def _detecting(self, branches: tuple[Maps, ...]) -> Maps:
         return branches[-1 if self.end2end else 0]
 

@@ -7,12 +7,13 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import fpgmlab as fl
-from fpgmlab.models.boxes import corners
+from fpgmlab.models.boxes import Decoded, corners
 from fpgmlab.models.yolov5.loss import yolov5_loss
 from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
 from fpgmlab.tasks.detection.augment import fitted
@@ -210,6 +211,50 @@ def test_as_many_classes_as_the_data_has_names_are_those(task: Detection):
     train.classes = val.classes = ("red", "green")
     counted = replace(Detection(train, val, classes=2, size=64, head=task.head), augment=None)
     assert counted.classes == counted.subset(train=2).classes == ("red", "green")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10, 17, 63, 64, 200])
+def test_few_pictures_make_four_batches(task: Detection, count: int):
+    few = replace(task, val=[task.val[0]] * count, classes=2, metrics={})
+    batches = [len(x) for x, _ in few.val_batches(few.eval_batch_size)]
+    assert sum(batches) == count
+    assert len(batches) >= min(4, count)
+    assert max(batches) <= 16
+    assert len(batches) <= max(7, -(-count // 16))  # and no more than it takes
+
+
+def test_ten_pictures_have_intervals(task: Detection, model: TinyDetector):
+    sure(model)
+    ten = Detection(task.train, Squares(10, seed=2), size=64, head=task.head)
+    graph = fl.trace(model, ten.example_input)
+    scores = fl.score(graph, "l2")
+    frame = fl.sweep(graph, scores, ten, ratios=[0.5], progress=False).frame.query("ratio > 0")
+    assert bool(np.isfinite(frame[["low", "high"]]).all(axis=None))
+    curves = fl.sweep(graph, scores, ten, ratios=[0.5], batch_size=5, progress=False)
+    with pytest.warns(UserWarning, match="none of the 3 .* a finite interval, .* three batches.* smaller batch_size="):
+        fl.allocate(graph, curves, macs=0.9, multiple=1)
+
+
+@pytest.mark.parametrize("names", [("red", "green"), ("thing",)])
+def test_decoded_boxes_are_judged_as_the_maps_that_they_are_made_of(names: tuple[str, ...]):
+    torch.manual_seed(0)
+    model = fl.models.yolov5("n", classes=names, width=0.5)
+    with torch.no_grad():
+        for level in model.model[-1].m:  # sure enough of something to be right or wrong
+            level.bias.add_(4)
+    items = [(image, boxes, labels % len(names)) for image, boxes, labels in Squares(6).items]
+    task = Detection(items, items, classes=names, size=64, augment=None, head=YOLOv5Head.of(model))
+    maps, boxes = fl.evaluate(model, task), fl.evaluate(Decoded(model), task)
+    assert boxes == pytest.approx(maps, rel=1e-4)
+    (x, targets), *_ = task.val_batches(6)
+    with torch.no_grad():
+        found = task.head.detections(Decoded(model.eval())(x), 0.1)
+        wanted = task.head.detections(model(x), 0.1)
+    assert sum(len(one["boxes"]) for one in wanted) > 10
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    each = task.loss(Decoded(model)(x), targets, reduction="none")
+    torch.testing.assert_close(each, task.loss(model(x), targets, reduction="none"), rtol=1e-3, atol=1e-3)
 
 
 def test_a_sweep_with_another_head_is_another_sweep(task: Detection, model: TinyDetector, tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -264,6 +265,53 @@ def test_pruned_saved_and_exported(tiny: UltralyticsMaps, tmp_path: Path):
         assert difference(loaded.model(x)[0], small.model(x)[0]) == 0  # decoded by ultralytics
     report = fl.export_onnx(small, x, tmp_path / "small.onnx", exporter="torchscript")
     assert report.max_rel_error < 1e-4
+
+
+def test_the_network_within_knows_how_it_was_pruned(tiny: UltralyticsMaps, tmp_path: Path):
+    x = pictures(2)
+    graph = fl.trace(tiny, x)
+    plan = random_plan(graph, 3)
+    small = fl.prune(graph, plan).model
+    assert fl.provenance(tiny.model).plans == ()
+    (told,) = fl.provenance(small).plans
+    assert set(told.widths) == {name.removeprefix("model.") for name in plan.widths}  # as tracing it alone calls them
+    assert set(told.widths) == set(fl.trace(tiny.model, x))
+    assert list(told.removed.values()) == list(plan.removed.values())
+    report = fl.export_onnx(small, x, tmp_path / "small.onnx", exporter="torchscript")
+    kept, all_of_them = sum(plan.kept.values()), sum(plan.widths.values())
+    assert report.channels_left == kept / all_of_them
+    assert fl.check_export(tmp_path / "small.onnx").plans == (told,)
+    # Pruned on, in another wrapper, it has both plans by the wrapper's names.
+    more = fl.trace(UltralyticsMaps(small), x)
+    assert fl.provenance(fl.prune(more, fl.Plan.uniform(more, fl.score(more, "l2"), 0.2))).plans[0] == plan
+    # Nothing of fpgmlab is in it, so that ultralytics' file is read where there is none.
+    assert b"fpgmlab." not in pickle.dumps(small)
+    assert fl.provenance(pickle.loads(pickle.dumps(small))) == fl.provenance(small)
+
+
+def test_a_network_for_other_classes_is_told_at_once_with_a_way_to_get_one(monkeypatch: pytest.MonkeyPatch):
+    model = UltralyticsMaps(DetectionModel(copy.deepcopy(TINY), nc=80, verbose=False))
+    task = Detection(Squares(), Squares(), size=64, head=UltralyticsHead.of(model))
+    monkeypatch.setattr(Squares, "__getitem__", None)  # nothing is read
+    with pytest.raises(
+        ValueError, match=r"has 80 classes, the task 2: build .*DetectionModel\(\"yolo11n.yaml\", nc=2\)"
+    ):
+        fl.fit(model, task, progress=False)
+
+
+def test_its_classes_are_held_against_the_tasks(tiny: UltralyticsMaps):
+    task = Detection(Squares(), Squares(), size=64, head=UltralyticsHead.of(tiny))
+    task.check_network(tiny)  # it only counts its classes
+    tiny.model.names = {0: "green", 1: "red"}
+    with pytest.raises(
+        ValueError, match="'green', 'red', the task's 'red', 'green', in another order.*Number the classes"
+    ):
+        fl.evaluate(tiny, task)
+
+
+def test_what_decodes_by_itself_is_not_decoded(tiny: UltralyticsMaps):
+    with pytest.raises(TypeError, match=r"got UltralyticsMaps\. .*ultralytics' own decode by themselves: export yolo"):
+        fl.models.boxes.Decoded(tiny)
 
 
 # The whole way -------------------------------------------------------------------------------------------------------
