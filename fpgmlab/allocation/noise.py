@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.curves.frame import one_metric, worsening
 
@@ -24,6 +26,12 @@ def noise(curves: Curves, metric: str) -> str | None:
     if not measured.any() or unsure.sum() < measured.sum():
         return None
     by = "" if metric == name else f" (the plan goes by {metric})"
+    if worse[measured][["low", "high"]].isin([-math.inf, math.inf]).all(axis=None):
+        return (
+            f"at none of the {measured.sum()} measured points has {name} a finite interval, which takes three batches: "
+            f"on {int(rows['samples'].max())} samples these curves say nothing of chance{by}. Sweep with a smaller "
+            "batch_size=, so that the same data make four batches or more; or more validation data."
+        )
     return (
         f"at none of the {measured.sum()} measured points is {name} further from the unpruned network's than its "
         f"interval is wide, on {int(rows['samples'].max())} samples: these curves cannot be told from noise{by}. Sweep "
