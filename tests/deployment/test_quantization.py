@@ -19,6 +19,7 @@ from fpgmlab.deployment import OnnxNetwork
 from fpgmlab.deployment.profiling import Profile, profile_onnx
 from fpgmlab.deployment.quantization.layers import Layers
 from fpgmlab.deployment.quantization.writing import Prepared
+from fpgmlab.models.boxes import Decoded
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +215,25 @@ def test_a_detectors_decoding_stays_in_float(tmp_path: Path):
     assert not turned & {*softmax.input, *mean.input}
     assert math.isnan(report.before)
     assert report.error < 0.05
+
+
+def test_a_detector_that_decodes_is_judged_as_one_that_does_not(tmp_path: Path):
+    """README's last line about detectors, and INT8 of that file."""
+    model = fl.models.load("yolov5n-trees")
+    task = fl.tasks.trees(size=160).subset(train=8, val=4)
+    whole = fl.evaluate(model, task)
+    assert whole["map50"] > 0.05
+    for name, network in (("maps", model), ("boxes", Decoded(model))):
+        fl.export_onnx(network, task.example_input, tmp_path / f"{name}.onnx", exporter="torchscript")
+        assert fl.evaluate(OnnxNetwork(tmp_path / f"{name}.onnx"), task) == pytest.approx(whole, rel=1e-3)
+    report = fl.quantize(
+        tmp_path / "boxes.onnx", task, tmp_path / "int8.onnx", samples=8, fastest=False, progress=False
+    )
+    assert (report.metric, report.before) == ("map50", pytest.approx(whole["map50"], rel=1e-3))
+    assert report.after == pytest.approx(report.before, abs=0.1)
+    assert report.drop == report.before - report.after
+    assert report.agreement > 0.5
+    assert fl.check_export(tmp_path / "int8.onnx").architecture == "yolov5n"
 
 
 def test_tensorrt_gets_signed_numbers_around_zero(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
