@@ -58,7 +58,7 @@ class TellsClasses(Protocol):
         """Return for how many classes; a `TypeError` when the outputs are not those of such a head."""
 
     def cure(self, count: int, classes: str) -> str:
-        """Return how to get a network for other classes, so many and as a list, in words."""
+        """Return in words how to get a network for other classes: ``count`` of them, ``classes`` as a list in text."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,17 @@ class YOLOv5Head:
         return maps[0].shape[1] // anchors - 5
 
     def cure(self, count: int, classes: str) -> str:
-        """Return how to get a network for other classes, so many and as a list, in words."""
+        """Return in words how to get a network for other classes: ``count`` of them, ``classes`` as a list in text."""
         return f"load it with those of the task, as by fpgmlab.models.yolov5(weights=..., classes={classes})"
 
     def check_network(self, model: nn.Module) -> None:
-        """Raise ValueError for a model with other anchors or strides; one that has none passes."""
+        """Look at the anchors and strides of a model; one that has none passes.
+
+        Raises
+        ------
+        ValueError
+            For others than the head's.
+        """
         anchors, strides = (getattr(model, name, None) for name in ("anchors", "strides"))
         if not isinstance(anchors, Tensor) or not isinstance(strides, Sequence):
             return
@@ -220,38 +226,6 @@ def target_rows(targets: Tensor) -> Tensor:
     label, left, top, right, bottom = targets[there].unbind(1)
     picture = there.nonzero()[:, 0].to(targets)
     return torch.stack((picture, label, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top), dim=1)
-
-
-def classes_of(head: Head, outputs: object) -> int | None:
-    """Return for how many classes a network was made; None when neither its head nor its outputs tell.
-
-    Raises
-    ------
-    TypeError
-        When the outputs are not those of such a head.
-    """
-    return head.classes_in(outputs) if isinstance(head, TellsClasses) else getattr(head, "classes", None)
-
-
-def check_classes(head: Head, outputs: object, classes: Sequence[str]) -> None:
-    """Raise ValueError when the network was made for another number of classes than the task has; see `classes_of`."""
-    made_for = classes_of(head, outputs)
-    if made_for is not None:
-        check_count(head, made_for, classes)
-
-
-def check_count(head: Head, made_for: int, classes: Sequence[str]) -> None:
-    """Raise ValueError when a network for so many classes is not for those of the task."""
-    if made_for == len(classes):
-        return
-    listed = str(list(classes)) if len(classes) <= 8 else "task.classes"
-    told = getattr(head, "cure", None)
-    cure = "give it a head for those of the task, with the library that it comes from"
-    cure = cure if told is None else told(len(classes), listed)
-    raise ValueError(
-        f"the network has {made_for} class{'es' if made_for > 1 else ''}, the task {len(classes)}: {cure}, and train "
-        "it for them"
-    )
 
 
 def _shown(anchors: Tensor) -> str:

@@ -14,7 +14,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.tasks.detection.crowded import MOST, kept
-from fpgmlab.tasks.detection.heads import Head, check_classes, classes_of
+from fpgmlab.tasks.detection.heads import Head
+from fpgmlab.tasks.detection.networks import check_classes, classes_of
 from fpgmlab.tasks.detection.pictures import crowd_label
 
 LOW, SURE = 0.001, 0.25  # least confidence of detections that are ranked, and of those that count as an answer

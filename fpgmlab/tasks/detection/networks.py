@@ -10,7 +10,7 @@ from torch import nn
 from fpgmlab.errors import few
 from fpgmlab.models.yolov5.network import YOLOv5
 from fpgmlab.plans.provenance import wrapped
-from fpgmlab.tasks.detection.heads import Head, TellsClasses, check_count
+from fpgmlab.tasks.detection.heads import Head, TellsClasses
 
 
 @runtime_checkable
@@ -19,6 +19,38 @@ class TellsNetworks(Protocol):
 
     def check_network(self, model: nn.Module) -> None:
         """Raise ValueError for a network that the head is not for; what says nothing of itself passes."""
+
+
+def classes_of(head: Head, outputs: object) -> int | None:
+    """Return for how many classes a network was made; None when neither its head nor its outputs tell.
+
+    Raises
+    ------
+    TypeError
+        When the outputs are not those of such a head.
+    """
+    return head.classes_in(outputs) if isinstance(head, TellsClasses) else getattr(head, "classes", None)
+
+
+def check_classes(head: Head, outputs: object, classes: Sequence[str]) -> None:
+    """Raise ValueError when the network was made for another number of classes than the task has; see `classes_of`."""
+    made_for = classes_of(head, outputs)
+    if made_for is not None:
+        check_count(head, made_for, classes)
+
+
+def check_count(head: Head, made_for: int, classes: Sequence[str]) -> None:
+    """Raise ValueError when a network for so many classes is not for those of the task."""
+    if made_for == len(classes):
+        return
+    listed = str(list(classes)) if len(classes) <= 8 else "task.classes"
+    told = getattr(head, "cure", None)
+    cure = "give it a head for those of the task, with the library that it comes from"
+    cure = cure if told is None else told(len(classes), listed)
+    raise ValueError(
+        f"the network has {made_for} class{'es' if made_for > 1 else ''}, the task {len(classes)}: {cure}, and train "
+        "it for them"
+    )
 
 
 def check_network(head: Head, model: nn.Module, classes: Sequence[str], labelled: bool) -> str | None:

@@ -16,9 +16,9 @@ from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import few
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
 from fpgmlab.tasks.detection.crowded import MOST, classes_in, labels_of, objects_of, too_full
-from fpgmlab.tasks.detection.heads import Head, YOLOv5Head, check_classes
+from fpgmlab.tasks.detection.heads import Head, YOLOv5Head
 from fpgmlab.tasks.detection.items import check_counts, checked, stacked
-from fpgmlab.tasks.detection.networks import check_network
+from fpgmlab.tasks.detection.networks import check_classes, check_network
 from fpgmlab.tasks.detection.precision import precisions
 from fpgmlab.tasks.loading import in_order
 from fpgmlab.tasks.parting import warn_of_empty

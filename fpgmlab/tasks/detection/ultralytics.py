@@ -158,10 +158,10 @@ class UltralyticsHead(DistributionHead):
         return parts.sum() / len(first)
 
     def cure(self, count: int, classes: str) -> str:
-        """Return how to get a network for other classes, so many and as a list, in words."""
+        """Return in words how to get a network for other classes: ``count`` of them, ``classes`` as a list in text."""
         return (
             f'build it for those of the task, such as ultralytics.nn.tasks.DetectionModel("yolo11n.yaml", nc={count}) '
-            'in place of YOLO("yolo11n.yaml").model, with .load(YOLO("yolo11n.pt").model) for the weights that fit'
+            'in place of YOLO("yolo11n.yaml").model; its load(YOLO("yolo11n.pt").model) takes the weights that fit'
         )
 
     def _detecting(self, branches: tuple[Maps, ...]) -> Maps:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import fpgmlab as fl
 from fpgmlab.models.boxes import decode
 from fpgmlab.tasks import BoxAugment, Detection, YOLOv5Head
-from fpgmlab.tasks.detection.heads import check_classes, classes_of
+from fpgmlab.tasks.detection.networks import check_classes, classes_of
 from tests.tasks.detection.made import ANCHORS, HEAD_OPTIONS, Squares, TinyDetector
 
 
