@@ -18,7 +18,7 @@ from fpgmlab.common.modules import tensors_in
 USUAL_BATCH = 128
 
 
-def inputs_of(data: Any, samples: int, seed: int = 0) -> list[object]:
+def inputs_of(data: Any, samples: int, seed: int = 0, *, at_most: bool = False) -> list[object]:
     """Return batches of inputs with so many examples in all; labels are not looked at.
 
     Parameters
@@ -32,6 +32,8 @@ def inputs_of(data: Any, samples: int, seed: int = 0) -> list[object]:
         Examples in all.
     seed : int
         Of the order, and of a task's augmentation.
+    at_most : bool
+        Fewer examples are as good: of a task no more than it has, and no warning.
 
     Raises
     ------
@@ -43,20 +45,31 @@ def inputs_of(data: Any, samples: int, seed: int = 0) -> list[object]:
     Warns
     -----
     UserWarning
-        When there are fewer examples than asked for.
+        When there are fewer examples than asked for, unless ``at_most``.
     """
+    if at_most and hasattr(data, "train_batches"):
+        samples = max(1, min(samples, len(data.train)))
     batches: list[object] = []
     there = 0
     for inputs in _all_of(data, samples, seed):
         size = examples_in(inputs)
-        batches.append(inputs if size <= samples - there else _first(inputs, samples - there, size))
+        batches.append(inputs if size <= samples - there else _some(inputs, slice(samples - there), size))
         there += min(size, samples - there)
         if there == samples:
             return batches
     if not there:
         raise ValueError(f"{type(data).__name__} gave no example: at least one is needed. Labels are not.")
-    warnings.warn(f"only {there} of the {samples} examples asked for are there", UserWarning, stacklevel=3)
+    if not at_most:
+        warnings.warn(f"only {there} of the {samples} examples asked for are there", UserWarning, stacklevel=3)
     return batches
+
+
+def parts_of(batch: object, most: int) -> list[object]:
+    """Return a batch in parts of about the same size, none of more than so many examples; they share its memory."""
+    size = examples_in(batch)
+    count = math.ceil(size / most)
+    ends = [size * i // count for i in range(count + 1)]
+    return [batch] if count < 2 else [_some(batch, slice(*ends[i : i + 2]), size) for i in range(count)]
 
 
 def all_alike(batches: Sequence[object]) -> bool:
@@ -130,8 +143,8 @@ def _examples(batch: object) -> Iterator[list[Tensor]]:
             yield [t[i] for t in tensors_in(batch) if t.ndim and len(t) == size]
 
 
-def _first(inputs: object, wanted: int, size: int) -> object:
-    """Return the first examples of a batch; all of what is not laid out by example."""
+def _some(inputs: object, which: slice, size: int) -> object:
+    """Return some examples of a batch; all of what is not laid out by example."""
     if isinstance(inputs, list) and len(inputs) == size:
-        return inputs[:wanted]
-    return tree_map_only(Tensor, lambda t: t[:wanted] if t.ndim and len(t) == size else t, inputs)
+        return inputs[which]
+    return tree_map_only(Tensor, lambda t: t[which] if t.ndim and len(t) == size else t, inputs)

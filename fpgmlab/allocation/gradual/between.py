@@ -16,7 +16,7 @@ from fpgmlab.plans.plan import Plan
 from fpgmlab.recovery.extras.extra import Extra
 from fpgmlab.recovery.fitting.options import Options
 from fpgmlab.recovery.recalibration import recalibrate
-from fpgmlab.recovery.repairing import Repairs, repair, repair_report
+from fpgmlab.recovery.repairing import Repairs, enough_pictures, repair, repair_report
 from fpgmlab.recovery.repairing.whole import checked_options
 from fpgmlab.recovery.training import fit
 from fpgmlab.tasks.task import Task, train_batch_size
@@ -72,7 +72,7 @@ class Repair:
         trained about as good, after trainings worse (``data/results/gradual.json``).
     """
 
-    samples: int = 512
+    samples: int | None = None
     positions: int | None = None
     ridge: float | None = None
     targets: str = "active"
@@ -95,7 +95,8 @@ class Repair:
             return network
         graph, plan = (cut.before, cut.plan) if self.towards == "step" else (cut.origin, cut.gone)
         options = self._options(cut.number - 1)
-        batches = inputs_of(cut.task, self.samples, options.seed)
+        samples = self.samples or enough_pictures(cut.origin, self.positions)
+        batches = inputs_of(cut.task, samples, options.seed, at_most=self.samples is None)
         with Repairs(graph, batches, options, many=False) as repairs:
             network = repairs.of(plan, start=network, stop=cut.stop, progress=cut.progress)
         if repair_report(network).attrs["interrupted"]:

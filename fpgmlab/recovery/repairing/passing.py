@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fpgmlab.common.digests import digest
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.common.shelf import Shelf
+from fpgmlab.common.trimming import trim_memory
 from fpgmlab.graph.projections import own_tensors
 from fpgmlab.recovery.repairing.layer import LayerRefit
 from fpgmlab.recovery.repairing.progress import Progress
@@ -93,7 +94,7 @@ class Passing:
         batches = self._batches if len(done) < len(names) else []
         runs = [Run(self._pruned, batch, names, wanted, done) for batch in batches]
         kept = _addresses((*self._pruned.parameters(), *self._pruned.buffers(), *tensors_in(self._batches)))
-        with Shelf(0) as spilled, Shelf(self._options.memory / 2) as shelf, _closing(runs):
+        with Shelf(0) as spilled, Shelf(self._options.memory / 4) as shelf, _closing(runs):
             for number in range(len(finished), len(names)):
                 started = time.perf_counter()
                 stored = progress.load(number)
@@ -113,6 +114,7 @@ class Passing:
                         sources = self._whole.sources(layer, batch, arrival.call)
                         work.take(arrival, batch, self._whole.places[batch][layer], target, sources)
                     self._make_room(runs, run, spilled, kept)
+                trim_memory()
                 if stored is not None:
                     tensors, row = stored
                     self._write(tensors)
@@ -151,8 +153,9 @@ class Passing:
 
     def _make_room(self, runs: Sequence[Run], run: Run, spilled: Shelf, kept: set[int]) -> None:
         taken = sum(storage.nbytes() for other in runs for storage in other.storages())
-        if taken > self._options.memory / 2:
+        if taken > self._options.memory / 4:
             run.spill(spilled, kept)
+            trim_memory()  # each run is a thread, whose malloc keeps what it has freed: gigabytes of many runs
 
     def _begun(self, arrival: Arrival, shelf: Shelf) -> LayerRefit:
         after, elsewhere = self._whole.after[arrival.layer], self._whole.elsewhere.get(arrival.layer)

@@ -14,6 +14,7 @@ from fpgmlab.common.inputs import all_alike, inputs_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.plan import Plan
+from fpgmlab.recovery.repairing.pictures import enough_pictures
 from fpgmlab.recovery.repairing.repairs import Repairs
 from fpgmlab.recovery.repairing.whole import checked_options
 
@@ -23,7 +24,7 @@ def repair(
     plan: Plan,
     task: Any,
     *,
-    samples: int = 512,
+    samples: int | None = None,
     positions: int | None = None,
     ridge: float | None = None,
     targets: str = "active",
@@ -49,8 +50,11 @@ def repair(
     task : task, data set, data loader or list of batches
         Where the pictures come from: a task's training data as `fpgmlab.fit` sees them. See
         `fpgmlab.common.inputs.inputs_of`.
-    samples : int
-        How many.
+    samples : int, optional
+        How many. When left out, so many that each layer has 512 equations, and four for an unknown, but no more than
+        512 nor than there are: of classifiers 512, as their last layer has one equation a picture; of detectors, which
+        stop at maps, as a rule some dozens. When more are asked for than a task has, they are its augmented data, drawn
+        again.
     positions : int, optional
         Of each picture and layer, drawn at random; when left out, so many that a layer gets 32,768 equations, or 512
         for each unknown where that is less. All where there are fewer.
@@ -65,7 +69,10 @@ def repair(
     seed : int
         Of the pictures and positions.
     memory : float
-        Bytes that remembered activations may take; what is beyond goes to temporary files.
+        Bytes that may be taken by what is remembered: half of them by what the whole network gives, a fourth by the
+        activations of the pruned one, a fourth by a layer's equations; what is beyond goes to temporary files. Beside
+        that there are the pictures, a pass of one batch, in parts where that would take more than some hundred
+        megabytes, and one layer's equations while they are solved.
     path : path-like, optional
         A folder for the progress, written after every layer. Killed and started again with the same arguments, the
         repair goes on after the last finished layer and ends with the identical network.
@@ -95,7 +102,7 @@ def repair(
     Warns
     -----
     UserWarning
-        When there are fewer pictures than asked for, or all are alike.
+        When there are fewer pictures than asked for by ``samples``, or all are alike.
 
     Notes
     -----
@@ -117,11 +124,12 @@ def repair(
     check_graph(graph)
     check_plan(plan, "fl.repair(graph, plan, task)")
     options = checked_options(samples, positions, ridge, targets, seed, memory)
-    batches = inputs_of(task, samples, seed)
+    batches = inputs_of(task, samples or enough_pictures(graph, positions), seed, at_most=samples is None)
     if all_alike(batches):
         warnings.warn(
             "all pictures are alike: from them a layer learns what to give for this one only. Pass different ones.",
             UserWarning, stacklevel=2,
         )  # fmt: skip
     with Repairs(graph, batches, options, many=False) as repairs:
+        del batches  # it has its own, perhaps laid out otherwise
         return repairs.of(plan, path=path, stop=stop, on_layer=on_layer, progress=progress)

@@ -15,6 +15,7 @@ from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import is_random, left_as_it_is
 from fpgmlab.common.digests import digest
+from fpgmlab.common.inputs import parts_of
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -23,6 +24,7 @@ from fpgmlab.graph.projections import names_of, own_tensors, parts, place_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import note_repaired
 from fpgmlab.recovery.repairing.passing import Passing, Remembered
+from fpgmlab.recovery.repairing.pictures import at_once, weighed
 from fpgmlab.recovery.repairing.progress import Progress
 from fpgmlab.recovery.repairing.report import note_report
 from fpgmlab.recovery.repairing.targets import Cut
@@ -61,12 +63,14 @@ class Repairs:
     def __init__(self, graph: ChannelGraph, batches: list[object], options: Options, many: bool = True) -> None:
         self._options, self._graph, self._many = options, graph, many
         model, device = graph.model, device_of(graph.model)
+        self._layers = [layer for layer in graph.layers if layer.kind in REFITTED]
+        names = [name for layer in self._layers for name in names_of(layer)]
+        taken, example = weighed(model, names, graph.example_input), graph.example_input
+        batches = [part for batch in batches for part in parts_of(batch, at_once(taken, example, batch))]
         batches = [on_device(batch, device, channels_last=False) for batch in batches]
         _check_runs(model, batches, graph)
         last = bears_channels_last(model, batches[0])
         self._batches = [on_device(batch, device, channels_last=last) for batch in batches]
-        self._layers = [layer for layer in graph.layers if layer.kind in REFITTED]
-        names = [name for layer in self._layers for name in names_of(layer)]
         self._functions = functions_of(model, names, graph.example_input)
         self._whole: dict[bool, Whole] = {}  # by whether sums are heeded
         self._remembered = {alike: Remembered(LAYERS) for alike in (True, False)} if many else {}

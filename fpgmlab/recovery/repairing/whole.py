@@ -39,10 +39,11 @@ class Options:
 
 
 def checked_options(
-    samples: int, positions: int | None, ridge: float | None, targets: str, seed: int, memory: float
+    samples: int | None, positions: int | None, ridge: float | None, targets: str, seed: int, memory: float
 ) -> Options:
     """Return how a repair shall be done; a `ValueError` for what is out of range."""
-    whole_number("samples", samples)
+    if samples is not None:
+        whole_number("samples", samples)
     whole_number("seed", seed, 0)
     if positions is not None:
         whole_number("positions", positions)
@@ -91,7 +92,7 @@ class Whole:
         self.after: Mapping[str, After] = {}
         self.places: list[Mapping[str, Places]] = []
         self.elsewhere: dict[str, Sums] = {}
-        self._shelf = Shelf(options.memory / 2)
+        self._shelf = Shelf(options.memory / 2)  # the rest is for a pass, see `Passing`
         self._sources: dict[tuple[str, int], Tensor] = {}
 
     def __enter__(self) -> Whole:

@@ -26,8 +26,8 @@ from typing import Any
 import torch
 from ipywidgets import Widget, register_comm_target
 
+from fpgmlab.common.trimming import trim_memory
 from fpgmlab.widgets.classroom.turns import Line
-from fpgmlab.widgets.common.turns import trim_memory
 from fpgmlab.widgets.desk.editor import PlanEditor
 from fpgmlab.widgets.desk.live.measurer import make_ready
 

@@ -6,13 +6,14 @@ measurements at a time, and nobody would see anything until nearly all are done.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from fpgmlab.common.trimming import trim_memory
 
 SHARED = "FPGMLAB_TURNS"  # the environment variable with the address of who gives them
 _LOOK = 0.1  # seconds between looks at whether it was cancelled
@@ -109,10 +110,3 @@ def give_back_memory() -> None:
     """Where a class shares the memory, give to the system what was freed: malloc keeps what large pictures took."""
     if os.environ.get(SHARED):
         trim_memory()
-
-
-def trim_memory() -> None:
-    """Give to the system what was freed, as far as the C library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc
-    if trim is not None:
-        trim(0)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from fpgmlab.common.trimming import trim_memory
 from fpgmlab.errors import one_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.sensitivity.pictures import Estimate, Tally
-from fpgmlab.widgets.common.turns import trim_memory
 from fpgmlab.widgets.desk.payload import Json, plain
 
 if TYPE_CHECKING:
