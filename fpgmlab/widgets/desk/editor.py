@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fpgmlab.allocation import equal_loss
 from fpgmlab.allocation.forecast import Forecast, forecast
 from fpgmlab.allocation.planner import allocated
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -70,6 +71,8 @@ class PlanEditor(LookingDesk):
     measure : {"repaired", "as cut"} or None
         What is measured of each plan on the desk by itself, in the background, with a task: the pruned network and
         then the repaired one; only the first; or nothing, and the plan is only predicted.
+    repair_samples : int, optional
+        Training pictures that plans are repaired with; as many as `fpgmlab.repair` takes when left out.
     budget : float
         0 < budget <= 1: the share to keep that the field of the budget begins with.
     path : path-like, optional
@@ -108,12 +111,15 @@ class PlanEditor(LookingDesk):
         max_ratio: float = 1.0,
         large: bool = False,
         measure: str | None = "repaired",
+        repair_samples: int | None = None,
         budget: float = 0.5,
         path: str | os.PathLike[str] | None = None,
     ) -> None:
         check_rounding(multiple, max_ratio)
         if not 0 < budget <= 1:
             raise ValueError(f"budget must be the share that may remain, 0 < budget <= 1; got {budget}")
+        if repair_samples is not None:
+            whole_number("repair_samples", repair_samples)
         self._scores = curves.scores if scores is None else scores
         if not self._scores:
             raise ValueError("the curves do not hold the scores they were made with: give scores=")
@@ -124,7 +130,8 @@ class PlanEditor(LookingDesk):
         desk = desk_payload(graph, curves, self._scores, max_ratio, table, as_cut) | {"budget": budget, "seat": seat()}
         file, stored = open_file(path, graph, self._scores, curves)
         shown = _shown(metric, finite_metrics(curves), task)
-        super().__init__(bars, desk, graph, curves, task, table, measure, multiple=multiple, metric=shown, large=large)
+        work = (graph, curves, task, table, measure, repair_samples)
+        super().__init__(bars, desk, *work, multiple=multiple, metric=shown, large=large)
         self._begin(start)
         if file is not None:
             self._keep(file, stored, task)

@@ -14,7 +14,7 @@ from fpgmlab.common.numbers import counted
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
-from fpgmlab.recovery.repairing import repair, repair_report
+from fpgmlab.recovery.repairing import enough_pictures, repair, repair_report
 from fpgmlab.recovery.training import fit
 from fpgmlab.sensitivity import Curves
 from fpgmlab.surgery.pruning import prune
@@ -26,7 +26,6 @@ from fpgmlab.widgets.desk.report import Measured, report_frame
 
 NO_TASK = "no task was given: PlanEditor(graph, curves, task)"
 _TRAINING = 3  # a training step takes about as long as so many evaluations: forward, and twice that backward
-PICTURES = 512  # to repair with, if there are so many
 _REPAIR = 16  # repairing takes about as long as so many evaluations of the same pictures
 _LOOK = 0.2  # the pass through the whole network, to the refitting of all layers
 # The desk tells it in its own words, and a thread cannot set it aside for a while: filters are the whole process's.
@@ -115,7 +114,7 @@ def repairing(job: Job, order: Order, samples: int | None) -> Outcome:
     task, validation = order.data, len(order.data.val)
     there = max(1, len(task.train))
     if samples is None or getattr(task, "augment", None) is None:
-        samples = min(PICTURES if samples is None else samples, there)
+        samples = min(enough_pictures(order.graph) if samples is None else samples, there)
     refitting = _REPAIR * samples
     total, finished = refitting + validation, 0
     job.tell("Repairing: what the layers give in the whole network", 0, total, at_once=True)

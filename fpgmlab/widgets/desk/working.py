@@ -39,7 +39,7 @@ class WorkingDesk(SteppingDesk):
     ----------
     bars, desk, **state
         As in `DeskState`.
-    graph, curves, task, table, measure
+    graph, curves, task, table, measure, repair_samples
         As in `PlanEditor`.
 
     Attributes
@@ -71,14 +71,17 @@ class WorkingDesk(SteppingDesk):
         task: Task | None,
         table: LatencyTable | None,
         measure: str | None,
+        repair_samples: int | None,
         **state: object,
     ) -> None:
         super().__init__(bars, desk, **state)
         self._shop = Workshop(self._lock, graph, curves, task, table, self._work_moved)
         metrics = finite_metrics(curves)
+        self._repair_samples = repair_samples
         self._live = Live(
-            self._lock, bars, graph, task, metrics, table, measure, lambda: self._shop.busy, self._show_live
-        )
+            self._lock, bars, graph, task, metrics, table, measure, lambda: self._shop.busy, self._show_live,
+            repair_samples,
+        )  # fmt: skip
         self._show_work()
         self._show_live()
         self.observe(self._plan_shown, "plan")
@@ -108,7 +111,7 @@ class WorkingDesk(SteppingDesk):
         Parameters
         ----------
         samples : int, optional
-            Training pictures, without their labels: 512, or as many as there are, when left out. More than there are
+            Training pictures, without their labels: ``repair_samples`` of the desk when left out. More than there are
             when these are augmented.
 
         Raises
@@ -116,7 +119,8 @@ class WorkingDesk(SteppingDesk):
         ValueError
             Without a task, and for options out of range.
         """
-        self._shop.begin("repair", self.plan, samples=samples if samples is None else whole_number("samples", samples))
+        samples = self._repair_samples if samples is None else whole_number("samples", samples)
+        self._shop.begin("repair", self.plan, samples=samples)
 
     def fine_tune(self, epochs: int = 3, lr: float = 0.005) -> None:
         """Start to train ``pruned``, or what the plan gives when that is of another plan, as `fpgmlab.fit` does.
@@ -168,7 +172,7 @@ class WorkingDesk(SteppingDesk):
         Returns
         -------
         bool
-            Whether that has come.
+            Whether that has come; at once that it has not, after `pause`.
         """
         until = None if timeout is None else time.monotonic() + timeout
         if not self._shop.wait(timeout):
@@ -193,6 +197,11 @@ class WorkingDesk(SteppingDesk):
         with self._lock:
             self._bars.check(kept)
             self._live.look(self._bars.of(kept))
+
+    def pause(self) -> None:
+        """Measure nothing more by itself until the next edit, so that another cell has the machine to itself."""
+        with self._lock:
+            self._live.pause(_CLOSING)
 
     def close(self) -> None:
         """End the work and take the desk off the screen."""

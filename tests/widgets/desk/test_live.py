@@ -328,3 +328,37 @@ def test_the_tasks_own_metric_comes_with_those_of_the_curves(job: tuple, make: C
     assert list(editor.measured["metric"]) == ["change", "accuracy"]
     found = fl.evaluate(fl.prune(graph, editor.plan), task)
     assert measured(editor, "as cut", "accuracy")["value"] == pytest.approx(found["accuracy"], abs=1e-6)
+
+
+def test_paused_it_measures_nothing_until_the_next_edit(job: tuple, make: Callable, data: Gated) -> None:
+    data.stop = 256
+    editor = make(plan=plan_of(job, 0.4))
+    assert data.reached.wait(SECONDS)
+    with editor._lock:
+        editor._live._paused = True  # what `pause` begins with; it then waits for the picture that the gate holds
+    data.gate.set()
+    editor.pause()
+    assert not editor.wait(SECONDS)  # at once
+    assert "Paused" in editor.live["why"]
+    seen = editor.live["samples"]
+    assert max(seen.values()) < len(data)
+    time.sleep(0.2)
+    assert editor.live["samples"] == seen
+    editor.plan = plan_of(job, 0.5)
+    assert editor.wait(SECONDS)
+    assert "Paused" not in editor.live["why"]
+
+
+def test_it_repairs_with_so_many_pictures_as_it_was_told(job: tuple, make: Callable) -> None:
+    graph, _, task = job
+    editor = make(plan=plan_of(job, 0.5), repair_samples=24)
+    assert editor.wait(SECONDS)
+    expected = fl.evaluate(fl.repair(graph, editor.plan, task, samples=24, progress=False), task)
+    other = fl.evaluate(fl.repair(graph, editor.plan, task, progress=False), task)
+    assert expected["loss"] != pytest.approx(other["loss"], abs=1e-4)
+    assert measured(editor, "repaired", "loss")["value"] == pytest.approx(expected["loss"], abs=1e-5)
+    editor.repair()
+    assert editor.wait(SECONDS)
+    assert "24 pictures" in editor.work["words"]
+    with pytest.raises(ValueError, match="repair_samples must be a whole number of at least 1; got 0"):
+        PlanEditor(*job, repair_samples=0)

@@ -50,21 +50,24 @@ class Live(Stepping[Step]):
         Tells whether other work is running: then it waits.
     on_change : callable
         Called, with the lock held, when there is something new to show.
+    repair_samples : int, optional
+        Training pictures that networks are repaired with; see `fpgmlab.repair`.
     """
 
     def __init__(
         self, lock: threading.Condition, bars: Bars, graph: ChannelGraph, task: Task | None, metrics: Sequence[str],
         table: LatencyTable | None, measure: str | None, busy: Callable[[], bool], on_change: Callable[[], None],
+        repair_samples: int | None = None,
     ) -> None:  # fmt: skip
         if measure not in MEASURES:
             raise ValueError(one_of("measure", measure, MEASURES))
         super().__init__(lock)
         self._graph, self._task, self._metrics = graph, task, metrics
         self._measure, self._busy, self._on_change = measure if task is not None and metrics else None, busy, on_change
-        self._table = table
+        self._table, self._repair_samples = table, repair_samples
         self.agenda = Agenda(bars, self._measure == "repaired", table is not None and not in_class())
         self._measurer: Measurer | None = None
-        self._told = 0.0
+        self._told, self._paused = 0.0, False
         self.doing, self._words, self._share = "", "", 0.0
 
     # What the desk asks for ------------------------------------------------------------------------------------------
@@ -80,7 +83,7 @@ class Live(Stepping[Step]):
         if shown is None or subject.digest != shown.digest:
             for stage in subject.entry.stages.values():
                 stage.failed = ""  # it may go better now
-            self.agenda.shown, self.agenda.glimpse = subject, None
+            self.agenda.shown, self.agenda.glimpse, self._paused = subject, None, False
             self._interrupt()
 
     def look(self, plan: Plan) -> None:
@@ -114,6 +117,15 @@ class Live(Stepping[Step]):
         else:
             self._start()
 
+    def pause(self, timeout: float) -> None:
+        """Let go of what is under way until another plan is shown; wait so many seconds at most for that."""
+        self._paused = True
+        self._turn += 1
+        self._lock.notify_all()
+        if threading.current_thread() not in self._threads:
+            self._lock.wait_for(lambda: self.doing in ("", "waiting"), timeout)
+        self._on_change()
+
     def compare(self, a: Plan, b: Plan) -> list[Json]:
         """Return how two plans differ on the pictures that both have seen; see `differences`."""
         first, second = (self.agenda.memory.get(plan_digest(plan)) for plan in (a, b))
@@ -125,7 +137,7 @@ class Live(Stepping[Step]):
         """Wait until the plan on the desk is measured on all pictures; tell whether it is."""
         if threading.current_thread() in self._threads:
             return self.agenda.over
-        self._lock.wait_for(lambda: self.agenda.over or self._closed.is_set(), timeout)
+        self._lock.wait_for(lambda: self.agenda.over or self._paused or self._closed.is_set(), timeout)
         return self.agenda.over
 
     def payload(self, revision: int) -> Json:
@@ -147,12 +159,14 @@ class Live(Stepping[Step]):
             return "Predicted only: measure=None."
         stages = {} if self.agenda.shown is None else self.agenda.shown.entry.stages
         failed = [f"{name.capitalize()}: {stage.failed}" for name, stage in stages.items() if stage.failed]
+        if self._paused and not self.agenda.over:
+            failed.append("Paused: what is not measured yet will be after the next edit.")
         return " ".join(failed)
 
     # Who does it -----------------------------------------------------------------------------------------------------
 
     def _next(self) -> Step | None:
-        return None if self._busy() else self.agenda.next()
+        return None if self._paused or self._busy() else self.agenda.next()
 
     def _rest(self) -> None:
         self.doing, self._words = ("waiting" if self._busy() else ""), ""
@@ -185,7 +199,7 @@ class Live(Stepping[Step]):
         with self._lock:
             assert self._task is not None
             if self._measurer is None:
-                self._measurer = measurer_of(self._graph, self._task, self._metrics)
+                self._measurer = measurer_of(self._graph, self._task, self._metrics, self._repair_samples)
             return self._measurer
 
     def _note(self, step: Step, stage: Stage, measured: Measured) -> None:

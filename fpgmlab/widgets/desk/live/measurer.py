@@ -19,8 +19,6 @@ from fpgmlab.widgets.desk.live.networks import Networks, checked
 from fpgmlab.widgets.desk.live.timing import timed
 from fpgmlab.widgets.desk.payload import Json
 
-REPAIR_SAMPLES = 512  # as `fpgmlab.repair`
-
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -59,10 +57,15 @@ class Measurer:
     task : task
     metrics : sequence of str
         The task's own comes with them, where it has labels.
+    repair_samples : int, optional
+        Training pictures that networks are repaired with; see `fpgmlab.repair`.
     """
 
-    def __init__(self, graph: ChannelGraph, task: Task, metrics: Sequence[str]) -> None:
-        self._networks = Networks(graph, task, REPAIR_SAMPLES)
+    def __init__(
+        self, graph: ChannelGraph, task: Task, metrics: Sequence[str], repair_samples: int | None = None
+    ) -> None:
+        self.repair_samples = repair_samples
+        self._networks = Networks(graph, task, repair_samples)
         self._own = [task.metric_name] if task.metric_name in {*METRICS, *own_metrics(task)} - {*metrics} else []
         self._pictures = Pictures(self._networks.graph.model, task, metrics, self._own)
 
@@ -144,13 +147,14 @@ def make_ready(graph: ChannelGraph, task: Task, metrics: Sequence[str], measurer
     _ready.append((graph, task, list(metrics), measurer))
 
 
-def measurer_of(graph: ChannelGraph, task: Task, metrics: Sequence[str]) -> Measurer:
+def measurer_of(graph: ChannelGraph, task: Task, metrics: Sequence[str], repair_samples: int | None = None) -> Measurer:
     """Return the measurer that was made ready for these, once, else a new one."""
     for i, (its_graph, its_task, its_metrics, measurer) in enumerate(_ready):
-        if its_graph is graph and its_task is task and its_metrics == list(metrics) and not measurer.stale():
+        alike = its_metrics == list(metrics) and measurer.repair_samples == repair_samples
+        if its_graph is graph and its_task is task and alike and not measurer.stale():
             del _ready[i]
             return measurer
-    return Measurer(graph, task, metrics)
+    return Measurer(graph, task, metrics, repair_samples)
 
 
 def differences(measurer: Measurer, first: Entry, second: Entry) -> list[Json]:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from fpgmlab.common.inputs import inputs_of
+from fpgmlab.common.trimming import trim_memory
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
-from fpgmlab.recovery.repairing import Options, Repairs
+from fpgmlab.recovery.repairing import Options, Repairs, enough_pictures
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks.task import Task
-from fpgmlab.widgets.common.turns import trim_memory
 
 MEMORY = 1e9  # bytes that remembered activations may take
 KEPT = 4  # networks of each kind that are kept: undo and redo, two plans side by side
@@ -36,11 +36,11 @@ class Networks:
         Is copied: cells may change its network.
     task : task
         Has the pictures to repair with.
-    samples : int
-        How many of them.
+    samples : int, optional
+        How many of them; see `fpgmlab.repair`.
     """
 
-    def __init__(self, graph: ChannelGraph, task: Task, samples: int) -> None:
+    def __init__(self, graph: ChannelGraph, task: Task, samples: int | None = None) -> None:
         self._theirs, self._versions = graph.model, _versions(graph.model)
         self.graph = copy.deepcopy(graph)
         self._task, self._samples = task, samples
@@ -102,9 +102,9 @@ class Networks:
         if self._repairs is None:
             check()
             samples = self._samples
-            if getattr(self._task, "augment", None) is None:
-                samples = max(1, min(samples, len(self._task.train)))
-            batches = inputs_of(Interruptible(self._task, check), samples)
+            fewer = samples is None or getattr(self._task, "augment", None) is None
+            task = Interruptible(self._task, check)
+            batches = inputs_of(task, samples or enough_pictures(self.graph), at_most=fewer)
             self._repairs = Repairs(self.graph, batches, Options(None, None, "active", 0, MEMORY))
         return self._repairs
 
