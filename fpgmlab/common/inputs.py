@@ -33,7 +33,7 @@ def inputs_of(data: Any, samples: int, seed: int = 0, *, at_most: bool = False) 
     seed : int
         Of the order, and of a task's augmentation.
     at_most : bool
-        Fewer examples are as good: of a task no more than it has, and no warning.
+        Fewer examples are as good, and no warning is given.
 
     Raises
     ------
@@ -47,8 +47,6 @@ def inputs_of(data: Any, samples: int, seed: int = 0, *, at_most: bool = False) 
     UserWarning
         When there are fewer examples than asked for, unless ``at_most``.
     """
-    if at_most and hasattr(data, "train_batches"):
-        samples = max(1, min(samples, len(data.train)))
     batches: list[object] = []
     there = 0
     for inputs in _all_of(data, samples, seed):

@@ -21,7 +21,7 @@ from fpgmlab.graph.layer import REFITTED
 from fpgmlab.graph.projections import names_of
 
 MOST = 512  # pictures, and the equations that each layer shall have
-EACH = 4  # equations for an unknown: more of them, of a few pictures drawn again and again, mend no more
+EACH = 4  # equations for an unknown: more mend no more, and a detector's take minutes and gigabytes
 PASS = 4e8  # bytes of activations that are there at once while a batch runs
 
 

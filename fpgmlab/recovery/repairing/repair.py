@@ -52,9 +52,8 @@ def repair(
         `fpgmlab.common.inputs.inputs_of`.
     samples : int, optional
         How many. When left out, so many that each layer has 512 equations, and four for an unknown, but no more than
-        512 nor than there are: of classifiers 512, as their last layer has one equation a picture; of detectors, which
-        stop at maps, as a rule some dozens. When more are asked for than a task has, they are its augmented data, drawn
-        again.
+        512: of classifiers 512, as their last layer has one equation a picture; of detectors, which stop at maps, as a
+        rule some dozens. Where a task has fewer, they are its augmented data, drawn again.
     positions : int, optional
         Of each picture and layer, drawn at random; when left out, so many that a layer gets 32,768 equations, or 512
         for each unknown where that is less. All where there are fewer.

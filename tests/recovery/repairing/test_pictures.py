@@ -44,8 +44,8 @@ def test_of_a_layer_behind_a_pooling_one_there_is_one_equation_a_picture():
     assert enough_pictures(graph_of(nn.Sequential(*maps(8), *head).eval())) == 512
 
 
-@pytest.mark.parametrize("augment", [None, fl.tasks.shift_and_flip(1)])
-def test_no_picture_is_drawn_twice_unless_it_is_asked_for(augment: object):
+@pytest.mark.parametrize(("augment", "drawn"), [(None, 40), (fl.tasks.shift_and_flip(1), 512)])
+def test_augmented_pictures_are_drawn_again_where_there_are_few(augment: object, drawn: int):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8 * 16, 3)).eval()
     task = fl.tasks.Classification(blobs(40), blobs(8, seed=1), classes=3, augment=augment)
@@ -53,8 +53,8 @@ def test_no_picture_is_drawn_twice_unless_it_is_asked_for(augment: object):
     plan = fl.Plan.uniform(graph, fl.score(graph, "fpgm"), 0.3, multiple=1)
     found = fl.repair(graph, plan, task, progress=False)  # does not warn either
     last = fl.recovery.repair_report(found).iloc[-1]
-    assert last["equations"] == 40  # one a picture
-    same = fl.repair(graph, plan, task, samples=40, progress=False).state_dict()
+    assert last["equations"] == drawn  # one a picture
+    same = fl.repair(graph, plan, task, samples=drawn, progress=False).state_dict()
     assert all(torch.equal(tensor, same[name]) for name, tensor in found.state_dict().items())
 
 
