@@ -98,7 +98,7 @@ class Passing:
             for number in range(len(finished), len(names)):
                 started = time.perf_counter()
                 stored = progress.load(number)
-                layer, work = None, None
+                layer, work, crowded = None, None, False
                 for batch, run in enumerate(runs):
                     stop()
                     arrival = run.resume(spilled)
@@ -113,8 +113,9 @@ class Passing:
                         target = self._whole.target(layer, batch, self._cuts[layer].outputs)
                         sources = self._whole.sources(layer, batch, arrival.call)
                         work.take(arrival, batch, self._whole.places[batch][layer], target, sources)
-                    self._make_room(runs, run, spilled, kept)
-                trim_memory()
+                    crowded |= self._make_room(runs, run, spilled, kept)
+                if crowded:
+                    trim_memory()
                 if stored is not None:
                     tensors, row = stored
                     self._write(tensors)
@@ -151,11 +152,14 @@ class Passing:
         for name, tensor in tensors.items():
             state[name].data.copy_(tensor)
 
-    def _make_room(self, runs: Sequence[Run], run: Run, spilled: Shelf, kept: set[int]) -> None:
+    def _make_room(self, runs: Sequence[Run], run: Run, spilled: Shelf, kept: set[int]) -> bool:
+        """Put a run's activations into a file where all of them take too much; tell whether they do."""
         taken = sum(storage.nbytes() for other in runs for storage in other.storages())
-        if taken > self._options.memory / 4:
+        crowded = taken > self._options.memory / 4
+        if crowded:
             run.spill(spilled, kept)
             trim_memory()  # each run is a thread, whose malloc keeps what it has freed: gigabytes of many runs
+        return crowded
 
     def _begun(self, arrival: Arrival, shelf: Shelf) -> LayerRefit:
         after, elsewhere = self._whole.after[arrival.layer], self._whole.elsewhere.get(arrival.layer)
