@@ -272,7 +272,7 @@ def test_a_detector_is_given_small_batches(detector: nn.Module):
             seen.append(("val", batch_size))
             return super().val_batches(batch_size, max_samples)
 
-    task = Counted(Squares(3), Squares(2), size=64)
+    task = Counted(Squares(3), Squares(64), size=64)  # of fewer, fewer are measured at once
     graph = fl.trace(detector, task.example_input)
     graph = fl.trace(detector, task.example_input, protect=[name for name in graph if name != "model.0.conv"])
     curves_of = {"ratios": [0.5], "metrics": ["change"], "progress": False}
