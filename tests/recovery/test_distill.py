@@ -277,8 +277,11 @@ def test_a_detector_is_given_small_batches(detector: nn.Module):
     graph = fl.trace(detector, task.example_input, protect=[name for name in graph if name != "model.0.conv"])
     curves_of = {"ratios": [0.5], "metrics": ["change"], "progress": False}
     for run, expected in (
-        (lambda: fl.fit(copy.deepcopy(detector), task, progress=False), {("train", 8), ("val", 16)}),
-        (lambda: fl.fit(copy.deepcopy(detector), task, batch_size=2, progress=False), {("train", 2), ("val", 16)}),
+        (lambda: fl.fit(copy.deepcopy(detector), task, keep="last", progress=False), {("train", 8), ("val", 16)}),
+        (
+            lambda: fl.fit(copy.deepcopy(detector), task, batch_size=2, keep="last", progress=False),
+            {("train", 2), ("val", 16)},
+        ),
         (lambda: fl.recalibrate(copy.deepcopy(detector), task), {("train", 8)}),
         (lambda: fl.evaluate(detector, task), {("val", 16)}),
         (lambda: fl.sweep(graph, fl.score(graph), task, **curves_of), {("val", 16)}),

@@ -230,4 +230,4 @@ def target_rows(targets: Tensor) -> Tensor:
 
 def _shown(anchors: Tensor) -> str:
     """Return the first anchors in words."""
-    return f"({', '.join(f'{w:g} x {h:g}' for w, h in anchors.flatten(0, -2).tolist()[:3])}, ...)"
+    return f"({', '.join(f'{w:.3g} x {h:.3g}' for w, h in anchors.flatten(0, -2).tolist()[:3])}, ...)"
