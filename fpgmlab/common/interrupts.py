@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 
@@ -32,16 +32,20 @@ def held_back(*, deliver: bool = True) -> Iterator[list[object]]:
         before(signal.SIGINT, None)
 
 
-def tell_interrupted(what: str, stop: Callable[[], bool] | None = None) -> None:
+class Stopped(KeyboardInterrupt):
+    """An end that was asked for otherwise than by Ctrl-C, or that was told already."""
+
+
+def tell_interrupted(what: str, end: KeyboardInterrupt) -> None:
     """Say in a line that Ctrl-C has ended what returns what is finished, since the program goes on behind it.
 
     Parameters
     ----------
     what : str
         What was ended, and where.
-    stop : callable, optional
-        Nothing is said where this asked for the end.
+    end : KeyboardInterrupt
+        What ended it; nothing is said of `Stopped`.
     """
-    if stop is None or not stop():
+    if not isinstance(end, Stopped):
         log = logging.getLogger("fpgmlab")
         log.warning("Ctrl-C: %s. The program goes on with that; press Ctrl-C again to end it too.", what)

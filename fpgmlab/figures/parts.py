@@ -89,14 +89,14 @@ def shortened(name: str, points: float) -> str:
 
 def all_shortened(names: Sequence[str], points: float) -> list[str]:
     """Return names in so many points that are still different: by what only they have, else by their place."""
-    found = [shortened(name, points) for name in names]
-    for text, count in Counter(found).items():
+    found = {name: shortened(name, points) for name in names}
+    for text, count in Counter(found.values()).items():
         if count > 1:
-            alike = [i for i, short in enumerate(found) if short == text]
-            for i, own in zip(alike, _own_parts([names[i].split(".") for i in alike]), strict=True):
-                found[i] = _with_end(names[i], f"…{own}…", points)
-    again = Counter(found)
-    return [short if again[short] == 1 else f"{i + 1} {short}" for i, short in enumerate(found)]
+            alike = [name for name, short in found.items() if short == text]
+            for name, own in zip(alike, _own_parts([name.split(".") for name in alike]), strict=True):
+                found[name] = _with_end(name, f"…{own}…", points)
+    again = Counter(found.values())
+    return [found[name] if again[found[name]] == 1 else f"{i} {found[name]}" for i, name in enumerate(names, 1)]
 
 
 def _own_parts(names: Sequence[Sequence[str]]) -> list[str]:

@@ -212,8 +212,8 @@ def sweep(
                     bar.update(state.done * len(grid) - bar.n)
                     if on_update is not None:
                         on_update(state.curves)
-    except KeyboardInterrupt:
-        tell_interrupted(f"the sweep ends after {state.done} of {total} examples, of which its curves are", stop)
+    except KeyboardInterrupt as end:
+        tell_interrupted(f"the sweep ends after {state.done} of {total} examples, of which its curves are", end)
     return state.curves
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from fpgmlab.common.inputs import inputs_of
+from fpgmlab.common.interrupts import Stopped
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -100,7 +101,7 @@ class Repair:
         with Repairs(graph, batches, options, many=False) as repairs:
             network = repairs.of(plan, start=network, stop=cut.stop, progress=cut.progress)
         if repair_report(network).attrs["interrupted"]:
-            raise KeyboardInterrupt
+            raise Stopped
         return network
 
     def _options(self, more: int) -> Any:
@@ -149,7 +150,7 @@ class Fit:
         options["seed"] += cut.number - 1
         history = fit(network, cut.task, **options, checkpoint=cut.checkpoint, stop=cut.stop, progress=cut.progress)
         if history.attrs["interrupted"]:
-            raise KeyboardInterrupt
+            raise Stopped
         return network
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from fpgmlab.allocation.gradual.lineage import Lineage
 from fpgmlab.allocation.planner import allocate
+from fpgmlab.common.interrupts import Stopped
 from fpgmlab.criteria import score
 from fpgmlab.criteria.rules import Criterion
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -90,7 +91,7 @@ class Cutter:
             return graph, lineage.to_go(gone), gone
         curves = sweep(graph, scores, self.task, **self.swept, path=path, stop=self.stop, progress=self.progress)
         if not curves.complete:
-            raise KeyboardInterrupt
+            raise Stopped
         asked = {self.kind: budget / self.share(gone)}
         plan = allocate(graph, curves, scores=scores, **asked, multiple=self.multiple, protect=self.protect)
         return graph, plan, lineage.all_gone(plan)

@@ -174,9 +174,9 @@ def prune_gradually(
                 bar.update(state.number - bar.n)
                 if on_step is not None:
                     on_step(_frame(state, work.columns))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as end:
             interrupted = True
-            tell_interrupted(f"prune_gradually ends after {state.number} of {steps} steps", stop)
+            tell_interrupted(f"prune_gradually ends after {state.number} of {steps} steps", end)
     history = _frame(state, work.columns)
     history.attrs["interrupted"] = interrupted
     return state.network, history

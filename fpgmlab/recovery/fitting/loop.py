@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from fpgmlab.common.interrupts import held_back, tell_interrupted
+from fpgmlab.common.interrupts import Stopped, held_back, tell_interrupted
 from fpgmlab.common.modules import device_of, forget_caches
 from fpgmlab.recovery.extras.extra import Extra, RunningExtra, begun
 from fpgmlab.recovery.fitting.checkpoint import Checkpoint, of_generators, set_generators
@@ -97,11 +97,10 @@ class Loop:
         try:
             self._train()
             restore = True
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as end:
             self.interrupted, restore = True, self.keeping.measured
             if self._processes.main:
-                told = f"fit ends after {len(self.rows)} of {self._options.epochs} epochs"
-                tell_interrupted(told, self._around.stop)
+                tell_interrupted(f"fit ends after {len(self.rows)} of {self._options.epochs} epochs", end)
         except FloatingPointError:
             restore = True
             raise
@@ -154,12 +153,13 @@ class Loop:
         model.train()
         step = 0
         for step, (inputs, targets) in enumerate(batches, 1):
-            halt = bool(self._noted) or (around.stop is not None and bool(around.stop()))
+            asked = around.stop is not None and bool(around.stop())
+            halt = bool(self._noted) or asked
             if halt and self._processes.count == 1:
-                raise KeyboardInterrupt
+                raise Stopped
             loss, halt = steps.gradients(inputs, targets, halt)
             if halt:
-                raise KeyboardInterrupt
+                raise Stopped if asked else KeyboardInterrupt
             self._refuse(losses.add(loss), epoch)
             now = (epoch - 1) * self._per_epoch + step
             steps.step(now)
