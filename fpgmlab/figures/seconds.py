@@ -50,13 +50,13 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
         raise ValueError(f"the frame must have rows and the columns {few(COLUMNS)}; missing: {missing or 'rows'}")
     found = looks(str(way) for way in frame["way"].unique())
     parts = list(frame.groupby(panel, sort=False)) if panel else [("", frame)]
-    with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6 if len(parts) == 1 else 2.55, style) as figure:
+    with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6 if len(parts) == 1 else 2.9, style) as figure:
         axes = figure.subplots(1, len(parts), sharey=True, squeeze=False).ravel()
         for axis, (name, part) in zip(axes, parts, strict=True):
             _draw(axis, part, found)
             if panel:
                 axis.set_title(str(name))
-        axes[0].set_ylabel("points beside the unpruned network")
+        axes[0].set_ylabel("points beside\nthe unpruned network")
         legend_above(figure, [look.handle(way) for way, look in found.items()], handlelength=2.4)
     return figure
 
