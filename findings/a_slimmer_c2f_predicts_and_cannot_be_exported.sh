@@ -5,11 +5,11 @@
 # What happens: for exports ultralytics puts forward_split in the place of C2f's forward (and its successors'). The one
 # halves its first layer's output (chunk), whatever its width; the other splits by the number of channels that the block
 # was built with (self.c), which nothing else reads. Where that layer was made narrower, as every pruning does, predict,
-# val, train and save go on, and export ends in an error of split_with_sizes, in any format. Who prunes has to set
+# val, train and save go on, and export ends in an error of split_with_sizes (tried: TorchScript). Who prunes has to set
 # block.c = block.cv1.conv.out_channels // 2 for every block that has forward_split.
 #
 # Seen with ultralytics 8.4.190, torch 2.14.1 on x86_64:
-#   4 blocks narrowed from 16, 32, 64, 128 to 12, 24, 48, 96 channels in each half: predicts
+#   4 blocks narrowed from [16, 32, 64, 128] to [12, 24, 48, 96] channels in each half: predicts
 #   as it is: RuntimeError: split_with_sizes expects split_sizes to sum exactly to 24 ...
 #   with c set: exported
 # Exits with 1 when the first export works as well, or the second does not.
