@@ -13,7 +13,7 @@ each with OMP_NUM_THREADS=1. Cells that the stored Parquet has are taken from th
 
 Results: data/results/recovery.parquet (a row for each cell, with the answers to all 10,000
 test pictures, so that any two can be held against each other), recovery.json and recovery.tex;
-recovery_plans.parquet has the plans and tables of milliseconds, which come out a little different on each processor.
+recovery_plans.zip has the plans and tables of milliseconds, which come out a little different on each processor.
 
 Networks and their epochs are chosen by the 5,000 held-out training pictures; each network sees the test pictures once.
 """
@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ import fpgmlab as fl
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTPUT, RESULTS = ROOT / "outputs" / "recovery", ROOT / "data" / "results"
-PLANS = RESULTS / "recovery_plans.parquet"
+PLANS = RESULTS / "recovery_plans.zip"
 NETWORKS = ("vgg16-fashion", "resnet20-fashion")
 CRITERIA = ("fpgm", "l2", "random", "reconstruction", "bn_gamma")
 ALLOCATIONS = ("uniform", "allocated", "milliseconds")
@@ -414,11 +415,12 @@ def soonest(rows: pd.DataFrame, share: float = 0.99) -> pd.DataFrame:
 @cache
 def restore() -> None:
     """Write the files of cells, plans and tables that the stored result has, where they are missing."""
-    made = pd.read_parquet(PLANS) if PLANS.exists() else pd.DataFrame({"path": [], "text": []})
-    for name, text in zip(made["path"], made["text"], strict=True):
-        if not (path := OUTPUT / name).exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, text)
+    if PLANS.exists():
+        with ZipFile(PLANS) as made:
+            for name in made.namelist():
+                if not (path := OUTPUT / name).exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _write(path, made.read(name).decode())
     stored = RESULTS / "recovery.parquet"
     rows = pd.read_parquet(stored).drop(columns="unpruned") if stored.exists() else pd.DataFrame()
     for row in rows.to_dict("records"):
@@ -454,8 +456,9 @@ def collect() -> None:
     rows["right"] = [bytes.fromhex(text) for text in rows["right"]]
     rows.to_parquet(RESULTS / "recovery.parquet", index=False)
     made = sorted([*OUTPUT.glob("*/plans/*.json"), *OUTPUT.glob("*/latency.json")])
-    texts = {"path": [str(path.relative_to(OUTPUT)) for path in made], "text": [path.read_text() for path in made]}
-    pd.DataFrame(texts).to_parquet(PLANS, index=False)
+    with ZipFile(PLANS, "w", ZIP_DEFLATED) as plans:
+        for path in made:
+            plans.writestr(ZipInfo(str(path.relative_to(OUTPUT))), path.read_text(), ZIP_DEFLATED)
     wanted = {cell.path for part in PARTS.values() for cell in part(NETWORKS, range(3))}
     summary = {
         **head,
