@@ -56,7 +56,7 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
             _draw(axis, part, found)
             if panel:
                 axis.set_title(str(name))
-        axes[0].set_ylabel("points beside\nthe unpruned network")
+        axes[0].set_ylabel("points beside unpruned")
         legend_above(figure, [look.handle(way) for way, look in found.items()], handlelength=2.4)
     return figure
 
