@@ -50,7 +50,7 @@ def points_over_seconds(frame: pd.DataFrame, *, panel: str | None = None, style:
         raise ValueError(f"the frame must have rows and the columns {few(COLUMNS)}; missing: {missing or 'rows'}")
     found = looks(str(way) for way in frame["way"].unique())
     parts = list(frame.groupby(panel, sort=False)) if panel else [("", frame)]
-    with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6 if len(parts) == 1 else 2.9, style) as figure:
+    with new_figure(5.4 if len(parts) == 1 else 3.6 * len(parts), 3.6 if len(parts) == 1 else 2.55, style) as figure:
         axes = figure.subplots(1, len(parts), sharey=True, squeeze=False).ravel()
         for axis, (name, part) in zip(axes, parts, strict=True):
             _draw(axis, part, found)
