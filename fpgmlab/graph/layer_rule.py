@@ -60,7 +60,7 @@ class LayerRule:
     applied: str = "output"
 
     def __post_init__(self) -> None:
-        if isinstance(self.tensors, (str, Sequence)) or not isinstance(self.tensors, Mapping):
+        if not isinstance(self.tensors, Mapping):
             raise ValueError(f"tensors must map a tensor's name to a word for each dimension; got {self.tensors!r}")
         for name, words in self.tensors.items():
             if isinstance(words, str) or not isinstance(words, Sequence):
@@ -84,7 +84,6 @@ class LayerRule:
                 f"only {next(iter(axes))!r} channels are named: a layer that makes 'out' from 'in' has tensors for "
                 "both, one that does with each channel something by itself 'each'"
             )
-
         if self.makes and not self.reading:
             raise ValueError("no tensor has 'in' channels: nothing tells through which weights the layer reads them")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fpgmlab.common.attributes import match_attributes
-from fpgmlab.common.modules import forget_caches, split_name, tensor_of
+from fpgmlab.common.modules import forget_caches, split_name, tensor_at, tensor_of
 from fpgmlab.graph.layer import Axes, Layer
 from fpgmlab.graph.layer_rule import LayerRule
 
@@ -84,7 +84,7 @@ def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> dict[str
         Attributes of modules that hold a number of channels, by dotted name, with what they hold now.
     """
     modules = dict(model.named_modules())
-    holders = holders_of(model)
+    holders, halved = holders_of(model), _halved(modules)
     numbers: dict[str, int | tuple[int, ...]] = {}
     for layer in layers:
         keep_in, keep_out = kept_of(layer.inputs, keep), kept_of(layer.outputs, keep)
@@ -103,20 +103,29 @@ def cut_out(model: nn.Module, layers: Sequence[Layer], keep: Tensor) -> dict[str
         if layer.rule is not None:
             numbers |= _told(modules[layer.name], layer.name, layer.rule, int(keep_in.sum()), int(keep_out.sum()))
     forget_caches(model)
-    return numbers | _halves(modules)
+    return numbers | _halves(modules, halved)
 
 
-def _halves(modules: dict[str, nn.Module]) -> dict[str, int]:
-    """Write anew what ultralytics' C2f and its like split by in an export alone; return it by dotted name."""
-    found = {}
+def _halved(modules: dict[str, nn.Module]) -> list[str]:
+    """Return the names of ultralytics' C2f and its like: only an export splits them, by half of what comes first."""
+    found = []
     for name, module in modules.items():
         first = getattr(getattr(getattr(module, "cv1", None), "conv", None), "weight", None)
-        count = getattr(module, "c", None)
-        if callable(getattr(module, "forward_split", None)) and type(count) is int and isinstance(first, Tensor):
-            half = len(first) // 2
-            if half != count:
-                vars(module)["c"] = found[f"{name}.c"] = half
+        count = vars(module).get("c")
+        if not isinstance(first, Tensor) or not isinstance(count, int):
+            continue
+        if callable(getattr(module, "forward_split", None)) and len(first) == 2 * count:
+            found.append(name)
     return found
+
+
+def _halves(modules: dict[str, nn.Module], names: Iterable[str]) -> dict[str, int]:
+    """Write anew what `_halved` modules split by, where they were cut; return it by dotted name."""
+    now = {name: len(tensor_at(modules, f"{name}.cv1.conv.weight".lstrip("."))) // 2 for name in names}
+    cut = {name: half for name, half in now.items() if vars(modules[name])["c"] != half}
+    for name, half in cut.items():
+        vars(modules[name])["c"] = half
+    return {f"{name}.c".lstrip("."): half for name, half in cut.items()}
 
 
 def _told(module: nn.Module, name: str, rule: LayerRule, inputs: int, outputs: int) -> dict[str, int]:
