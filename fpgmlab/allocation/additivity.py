@@ -41,7 +41,7 @@ def additivity(
     max_samples: int | None = None,
     batch_size: int | None = None,
     repair: bool | None = None,
-    repair_samples: int = 512,
+    repair_samples: int | None = None,
 ) -> pd.DataFrame:
     """Hold the predicted degradation of a plan against the measured one, as its groups are pruned one after another.
 
@@ -62,8 +62,8 @@ def additivity(
     repair : bool, optional
         Measure networks that `fpgmlab.repair` has mended, one for each row; when left out, if the curves are of
         repaired points.
-    repair_samples : int
-        Examples of the task's training data for that.
+    repair_samples : int, optional
+        Examples of the task's training data for that, as for `fpgmlab.repair`.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def _joint(
 
 
 def _mended(
-    graph: ChannelGraph, plan: Plan, task: Task, metric: Metric, max_samples: int, batch_size: int, samples: int
+    graph: ChannelGraph, plan: Plan, task: Task, metric: Metric, max_samples: int, batch_size: int, samples: int | None
 ) -> Sums:
     """Return the sums of a metric for the repaired network of a plan, paired with the unpruned network's."""
     mended = repaired_network(graph, plan, task, samples=samples, progress=False)

@@ -37,7 +37,7 @@ def compare_criteria(
     task: Task | None = None,
     macs: float | Sequence[float] = (0.7, 0.5),
     seeds: int | Sequence[int] = 3,
-    samples: int = 512,
+    samples: int | None = None,
     max_samples: int | None = None,
     metric: str | None = None,
     multiple: Multiple = 1,
@@ -70,7 +70,7 @@ def compare_criteria(
         Budgets: the fraction of the MACs that may remain, as for `fpgmlab.Plan.uniform`.
     seeds : int or sequence of int
         Draws of the pictures to repair with, or how many; the criterion ``"random"`` is drawn anew in each.
-    samples : int
+    samples : int, optional
         Pictures in a draw; see `fpgmlab.repair`.
     max_samples : int, optional
         Only the first so many pictures of the validation data.

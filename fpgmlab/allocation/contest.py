@@ -63,8 +63,8 @@ class Contest:
     """
 
     def __init__(
-        self, graph: ChannelGraph, task: Task, metric: str, samples: int, max_samples: int | None, multiple: Multiple,
-        reduce: str | None,
+        self, graph: ChannelGraph, task: Task, metric: str, samples: int | None, max_samples: int | None,
+        multiple: Multiple, reduce: str | None,
     ) -> None:  # fmt: skip
         self._graph, self._task, self.metric = graph, task, metric
         self._samples, self._multiple, self._reduce = samples, multiple, reduce

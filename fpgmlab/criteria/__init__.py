@@ -9,6 +9,7 @@ from fpgmlab.criteria.gammas import gammas
 from fpgmlab.criteria.points import filters
 from fpgmlab.criteria.reconstruction import Reconstruction
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, Custom, GraphCriterion, Random
+from fpgmlab.criteria.scores import Scores
 from fpgmlab.criteria.scoring import NAMED, REDUCTIONS, score
 from fpgmlab.criteria.tables import norms_and_distances, score_table
 
@@ -25,6 +26,7 @@ __all__ = [
     "GraphCriterion",
     "Random",
     "Reconstruction",
+    "Scores",
     "filters",
     "gammas",
     "norms_and_distances",

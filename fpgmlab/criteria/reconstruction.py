@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fpgmlab.common.batches import examples_in
 from fpgmlab.common.inputs import inputs_of
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.criteria.rules import GraphCriterion, check_numbers
 from fpgmlab.errors import few
 from fpgmlab.geometry.elimination import Reader, eliminate
@@ -21,6 +23,7 @@ from fpgmlab.graph.calls import to_matrix
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.layer import REFITTED, Layer
 from fpgmlab.graph.moments import read_moments
+from fpgmlab.graph.pictures import enough_pictures
 from fpgmlab.graph.projections import names_of, own_tensors
 
 if TYPE_CHECKING:
@@ -47,8 +50,8 @@ class Reconstruction(GraphCriterion):
     ----------
     task : task, data set, data loader, list of batches
         Where pictures come from, as for `fpgmlab.repair`; of a task the training data.
-    samples : int
-        Pictures.
+    samples : int, optional
+        Pictures; when left out, as many as `fpgmlab.repair` takes.
     seed : int
         Of their choice, and of the positions in them.
     ridge : float
@@ -62,13 +65,13 @@ class Reconstruction(GraphCriterion):
     """
 
     task: object = field(repr=False)
-    samples: int = 512
+    samples: int | None = None
     seed: int = 0
     ridge: float = USUAL
 
     def __post_init__(self) -> None:
-        if not self.samples >= 1:
-            raise ValueError(f"samples must be at least 1; got {self.samples}")
+        if self.samples is not None:
+            whole_number("samples", self.samples)
         if not 0 < self.ridge < float("inf"):
             raise ValueError(f"ridge must be a number above 0, such as {USUAL}; got {self.ridge}")
 
@@ -92,8 +95,10 @@ class Reconstruction(GraphCriterion):
         every = {reader.name: reader for reader in chain.from_iterable(readers.values())}
         for layer, reader in every.items():
             check_numbers(layer, reader.weight)
-        batches = inputs_of(self.task, self.samples, self.seed) if readers else []
-        split = {layer: parts for layer, reader in every.items() if (parts := reader.parts(self.samples)) is not None}
+        wanted = self.samples or enough_pictures(graph)
+        batches = inputs_of(self.task, wanted, self.seed, at_most=self.samples is None) if readers else []
+        there = sum(map(examples_in, batches))
+        split = {layer: parts for layer, reader in every.items() if (parts := reader.parts(there)) is not None}
         scores: dict[str, Tensor] = {}
         rounds = list(_held_together(readers, split))
         if bar is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.points import filters_of, has_filters, readers_of
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, GraphCriterion, Random, check_numbers
+from fpgmlab.criteria.scores import Scores
 from fpgmlab.errors import one_of, unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
@@ -41,7 +42,7 @@ def score(
     seed: int = 0,
     groups: Sequence[str] | None = None,
     progress: bool = True,
-) -> dict[str, Tensor]:
+) -> Scores:
     """Score every channel of every group; low scores are removed first.
 
     In a grouped convolution the filters of a block are scored among themselves: blocks look at different inputs.
@@ -68,9 +69,9 @@ def score(
 
     Returns
     -------
-    dict of str to Tensor
-        (channels,) float64 on the CPU for each group, in order. A protected group to which the criterion does not apply
-        is left out.
+    Scores
+        A dict: (channels,) float64 on the CPU for each group, in order; shown as a table. A protected group to which
+        the criterion does not apply is left out.
 
     Raises
     ------
@@ -105,7 +106,7 @@ def score(
         if name not in scores and graph[name].protected is None:
             told = does_not_apply(criterion, name)
             raise ValueError(f"{told} Use another criterion, or trace with protect=[{name!r}].")
-    return scores
+    return Scores(scores)
 
 
 @contextmanager

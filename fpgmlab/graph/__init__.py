@@ -10,6 +10,16 @@ from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost
 from fpgmlab.graph.crosscheck import crosscheck
 from fpgmlab.graph.layer_rule import LayerRule
+from fpgmlab.graph.pictures import enough_pictures
 from fpgmlab.graph.tracing import TracingError
 
-__all__ = ["ChannelGraph", "ChannelGroup", "Cost", "LayerRule", "TracingError", "build_graph", "crosscheck"]
+__all__ = [
+    "ChannelGraph",
+    "ChannelGroup",
+    "Cost",
+    "LayerRule",
+    "TracingError",
+    "build_graph",
+    "crosscheck",
+    "enough_pictures",
+]

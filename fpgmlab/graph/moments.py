@@ -11,12 +11,14 @@ from torch import Tensor
 from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import left_as_it_is
+from fpgmlab.common.inputs import parts_of
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode
 from fpgmlab.geometry.moments import Moments
 from fpgmlab.graph.calls import LayerCall
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.following import Following
+from fpgmlab.graph.pictures import at_once, weighed
 
 PLACES = 32768  # equations of each layer, over all pictures
 
@@ -76,7 +78,7 @@ def read_moments(
     graph : ChannelGraph
         Its model is left as it is.
     batches : sequence
-        Of inputs, see `fpgmlab.common.inputs.inputs_of`.
+        Of inputs, see `fpgmlab.common.inputs.inputs_of`. Large ones run in parts, see `fpgmlab.graph.pictures`.
     layers : sequence of str
         Names of convolutions, linear layers and the parts of attentions' projections, see
         `fpgmlab.graph.projections.names_of`. One that is called at several places sums over them.
@@ -103,13 +105,16 @@ def read_moments(
         When a layer reads or gives NaN or infinite values, with its name.
     """
     reading = _Reading(graph, layers, seed, parts or {})
-    sizes = [examples_in(batch) for batch in batches]
+    taken = weighed(graph.model, [], graph.example_input)
+    pieces = [parts_of(batch, at_once(taken, graph.example_input, batch)) for batch in batches]
+    total = sum(map(examples_in, batches))
     last = bears_channels_last(graph.model, batches[0])
     with eval_mode(graph.model), left_as_it_is(graph.model):
-        for batch, size in zip(batches, sizes, strict=True):
-            reading.wanted = max(1, places * size // sum(sizes))
-            with reading:
-                call_model(graph.model, on_device(batch, device_of(graph.model), channels_last=last))
+        for batch in pieces:
+            for piece in batch:
+                reading.wanted = max(1, places * examples_in(piece) // total)
+                with reading:
+                    call_model(graph.model, on_device(piece, device_of(graph.model), channels_last=last))
             if on_batch is not None:
                 on_batch()
     return reading.moments

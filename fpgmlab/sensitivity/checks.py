@@ -43,7 +43,12 @@ def samples_in(task: Task, max_samples: int | None) -> int:
 
 
 def check_numbers(
-    batch_size: int, memory: float, dtype: str, tolerance: float | None, recalibrate: int, repair_samples: int = 1
+    batch_size: int,
+    memory: float,
+    dtype: str,
+    tolerance: float | None,
+    recalibrate: int,
+    repair_samples: int | None = None,
 ) -> None:
     """Raise a `ValueError` for numbers out of range."""
     whole_number("batch_size", batch_size)
@@ -54,7 +59,8 @@ def check_numbers(
     if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
         raise ValueError(f"tolerance must be None or > 0, in the unit of the first metric; got {tolerance!r}")
     whole_number("recalibrate", recalibrate, 0)
-    whole_number("repair_samples", repair_samples)
+    if repair_samples is not None:
+        whole_number("repair_samples", repair_samples)
 
 
 def check_given(metric: Metric, task: Task, outputs: object, target: object) -> None:

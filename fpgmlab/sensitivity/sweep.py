@@ -18,6 +18,7 @@ from fpgmlab.common.modules import device_of
 from fpgmlab.common.processor import warn_where_slow
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
+from fpgmlab.graph.pictures import enough_pictures
 from fpgmlab.plans.rounding import Multiple, Scores
 from fpgmlab.sensitivity.checks import check_numbers, checked_metrics, samples_in
 from fpgmlab.sensitivity.curves.curves import Curves
@@ -50,7 +51,7 @@ def sweep(
     surgery: bool = False,
     recalibrate: int = 0,
     repair: bool = False,
-    repair_samples: int = 512,
+    repair_samples: int | None = None,
     path: str | os.PathLike[str] | None = None,
     client: Client | None = None,
     stop: Callable[[], bool] | None = None,
@@ -106,8 +107,9 @@ def sweep(
         over. In closed form from what these layers read in the unpruned network, for all ratios of a group at once; the
         points themselves take no longer. Labels are not read. Goes with everything else; what is recalibrated is the
         refitted network.
-    repair_samples : int
-        Examples of the task's training data for that, see `fpgmlab.common.inputs.inputs_of`.
+    repair_samples : int, optional
+        Examples of the task's training data for that, see `fpgmlab.common.inputs.inputs_of`. When left out, as many as
+        `fpgmlab.repair` takes: of classifiers 512, of detectors as a rule a few dozen.
     path : path-like, optional
         A folder for the progress, written after every batch. Killed at any moment and started again with the same
         arguments, the sweep goes on after the last finished batch and ends with the identical curves; one that is
@@ -180,7 +182,10 @@ def sweep(
     batch_size = eval_batch_size(task, batch_size)
     check_numbers(batch_size, memory, dtype, tolerance, recalibrate, repair_samples)
     total = samples_in(task, max_samples)
-    pictures = tuple(inputs_of(task, repair_samples)) if repair else ()
+    pictures: tuple[object, ...] = ()
+    if repair:
+        wanted = repair_samples or enough_pictures(graph)
+        pictures = tuple(inputs_of(task, wanted, at_most=repair_samples is None))
     if dtype == "bfloat16" and client is None:
         warn_where_slow(device_of(graph.model), torch.bfloat16, 'dtype="float32"')
     job = SweepJob(

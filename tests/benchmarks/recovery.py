@@ -146,7 +146,10 @@ def _made(cell: Cell, seed: int) -> fl.Plan:
 
 def table_of(network: str) -> fl.LatencyTable:
     """Return how long the network's layers take in ONNX Runtime, one thread; measured once, on a quiet machine."""
-    return fl.latency_table(graph(network), threads=1, path=OUTPUT / network / "latency.json", progress=False)
+    path = OUTPUT / network / "latency.json"
+    if path.exists():  # of whichever processor began the study: all of its plans are by one table
+        return fl.LatencyTable.from_json(path.read_text())
+    return fl.latency_table(graph(network), threads=1, path=path, progress=False)
 
 
 def fastest(whole: fl.ChannelGraph, curves: fl.Curves, table: fl.LatencyTable, macs: float) -> fl.Plan:

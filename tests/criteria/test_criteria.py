@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import time
 from collections.abc import Sequence
 
@@ -333,3 +334,15 @@ def test_very_many_groups_cost_little():
     assert time.process_time() - start < 1
     assert len(scores) == len(graph) == 1000
     assert_allclose(scores["998"], cdist(*[model[998].weight.detach().flatten(1).double()] * 2).sum(1), rtol=1e-12)
+
+
+def test_scores_are_a_dict_that_is_shown_as_a_table():
+    scores = fl.criteria.Scores({f"layer{i}": torch.arange(4.0) + i for i in range(100)})
+    lines = repr(scores).splitlines()
+    assert lines[0] == "Scores of 100 groups, the lowest channels are removed first"
+    assert lines[2].split() == ["layer0", "4", "0", "1", "3"]
+    assert lines[-1].split() == ["layer99", "4", "99", "100", "102"]
+    assert len(lines) < 50
+    assert repr(fl.criteria.Scores()) == "Scores of 0 groups, the lowest channels are removed first"
+    assert isinstance(scores, dict)
+    assert list(pickle.loads(pickle.dumps(scores))) == list(scores)

@@ -238,8 +238,8 @@ def test_memory_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch):
 
 def test_fewer_pictures_than_asked_for_are_told():
     graph = build(*CASES["a chain"][:1], **CASES["a chain"][1])
-    with pytest.warns(UserWarning, match="only 48 of the 512 examples"):
-        scores = fl.score(graph, Reconstruction([PICTURES]))
+    with pytest.warns(UserWarning, match="only 48 of the 60 examples"):
+        scores = fl.score(graph, Reconstruction([PICTURES], samples=60))
     assert bool(torch.isfinite(scores["a"]).all())
     with pytest.raises(ValueError, match="list gave no example"):
         fl.score(graph, Reconstruction([]))
@@ -302,7 +302,10 @@ def test_it_stands_where_criteria_stand(graph: fl.ChannelGraph, fashion: fl.task
         fl.compare_criteria({"a": torch.randn(8, 3)}, [criterion, "fpgm"])
 
 
-@pytest.mark.parametrize(("options", "words"), [({"samples": 0}, "at least 1; got 0"), ({"ridge": 0.0}, "above 0")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"samples": 0}, "samples must be a whole number of at least 1; got 0"), ({"ridge": 0.0}, "above 0")],
+)
 def test_options_that_make_no_sense_are_told(options: dict, words: str):
     with pytest.raises(ValueError, match=words):
         Reconstruction([PICTURES], **options)

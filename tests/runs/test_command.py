@@ -233,7 +233,7 @@ def _first_weights() -> dict[str, torch.Tensor]:
 
 
 def test_help_tells_the_keys(capsys: pytest.CaptureFixture[str]):
-    for command, words in (("fit", "lr = 0.05"), ("sweep", "repair_samples = 512"), ("plan", "by_depth")):
+    for command, words in (("fit", "lr = 0.05"), ("sweep", "recalibrate = 0"), ("plan", "by_depth")):
         with pytest.raises(SystemExit) as caught:
             main([command, "--help"])
         assert caught.value.code == 0

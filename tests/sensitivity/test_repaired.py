@@ -178,7 +178,7 @@ def test_a_task_without_training_data_is_told_so(graph: fl.ChannelGraph):
 
 def test_fewer_examples_than_asked_for_are_told(graph: fl.ChannelGraph):
     with pytest.warns(UserWarning, match=r"only \d+ of the 512 examples asked for are there"):
-        run(graph, None, normed_task(), repair=True)
+        run(graph, None, normed_task(), repair=True, repair_samples=512)
 
 
 @pytest.mark.parametrize("count", [0, 1.5, True])

@@ -13,11 +13,12 @@ from fpgmlab.common.inputs import inputs_of
 from fpgmlab.common.interrupts import Stopped
 from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.pictures import enough_pictures
 from fpgmlab.plans.plan import Plan
 from fpgmlab.recovery.extras.extra import Extra
 from fpgmlab.recovery.fitting.options import Options
 from fpgmlab.recovery.recalibration import recalibrate
-from fpgmlab.recovery.repairing import Repairs, enough_pictures, repair, repair_report
+from fpgmlab.recovery.repairing import Repairs, repair, repair_report
 from fpgmlab.recovery.repairing.whole import checked_options
 from fpgmlab.recovery.training import fit
 from fpgmlab.tasks.task import Task, train_batch_size

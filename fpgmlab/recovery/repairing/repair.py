@@ -13,8 +13,8 @@ from fpgmlab.common.given import check_plan
 from fpgmlab.common.inputs import all_alike, inputs_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
+from fpgmlab.graph.pictures import enough_pictures
 from fpgmlab.plans.plan import Plan
-from fpgmlab.recovery.repairing.pictures import enough_pictures
 from fpgmlab.recovery.repairing.repairs import Repairs
 from fpgmlab.recovery.repairing.whole import checked_options
 

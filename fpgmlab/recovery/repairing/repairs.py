@@ -20,11 +20,11 @@ from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.layer import REFITTED
+from fpgmlab.graph.pictures import at_once, weighed
 from fpgmlab.graph.projections import names_of, own_tensors, parts, place_of
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import note_repaired
 from fpgmlab.recovery.repairing.passing import Passing, Remembered
-from fpgmlab.recovery.repairing.pictures import at_once, weighed
 from fpgmlab.recovery.repairing.progress import Progress
 from fpgmlab.recovery.repairing.report import note_report
 from fpgmlab.recovery.repairing.targets import Cut

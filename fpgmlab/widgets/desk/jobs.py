@@ -13,8 +13,9 @@ from torch import Tensor
 from fpgmlab.common.numbers import counted
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.pictures import enough_pictures
 from fpgmlab.plans.plan import Plan
-from fpgmlab.recovery.repairing import enough_pictures, repair, repair_report
+from fpgmlab.recovery.repairing import repair, repair_report
 from fpgmlab.recovery.training import fit
 from fpgmlab.sensitivity import Curves
 from fpgmlab.surgery.pruning import prune

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import fpgmlab as fl
 from fpgmlab.common.inputs import parts_of
-from fpgmlab.recovery.repairing import enough_pictures, pictures
+from fpgmlab.graph import enough_pictures, pictures
 from tests.conftest import blobs
 
 

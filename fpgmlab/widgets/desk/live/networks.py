@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from fpgmlab.common.inputs import inputs_of
 from fpgmlab.common.trimming import trim_memory
 from fpgmlab.graph.channel_graph import ChannelGraph
+from fpgmlab.graph.pictures import enough_pictures
 from fpgmlab.plans.plan import Plan
-from fpgmlab.recovery.repairing import Options, Repairs, enough_pictures
+from fpgmlab.recovery.repairing import Options, Repairs
 from fpgmlab.surgery.pruning import prune
 from fpgmlab.tasks.task import Task
 

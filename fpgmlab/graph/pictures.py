@@ -1,4 +1,4 @@
-"""How many pictures a repair is done by, and how many of them go through a network at once."""
+"""How many pictures give enough equations for least squares, and how many go through a network at once."""
 
 from __future__ import annotations
 
