@@ -13,7 +13,7 @@ from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode
 from fpgmlab.deployment.runtimes.runtime import Weighted
 from fpgmlab.graph.channel_graph import ChannelGraph
-from fpgmlab.graph.layer import PRODUCERS
+from fpgmlab.graph.layer import PRODUCERS, READERS
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,14 @@ def measured_layers(graph: ChannelGraph) -> list[str]:
     kinds = (nn.Linear, _ConvNd)
     torchs = [layer.name for layer in graph.layers if layer.kind in PRODUCERS and layer.rule is None]
     return [name for name in torchs if isinstance(modules.get(name), kinds)]
+
+
+def without_times(graph: ChannelGraph) -> list[str]:
+    """Return the layers that can be cut, are none of `measured_layers`, and so have no time of their own."""
+    own = set(measured_layers(graph))
+    return [
+        layer.name for layer in graph.layers if layer.kind in READERS and not layer.depthwise and layer.name not in own
+    ]
 
 
 def _call(name: str, module: Weighted, shape: tuple[int, ...]) -> Call:

@@ -27,6 +27,7 @@ from fpgmlab.deployment.staircases.steps import Kernel, Steps
 from fpgmlab.deployment.staircases.variants import Variants, drawn_plans, write_variant
 from tests.allocation.made import branches, chain, curves_of, loss_of, rising
 from tests.deployment.tables import by_stairs, made_up, stairs
+from tests.own_layers import RULES, OwnLayers
 
 
 def test_steps_are_flat_within_a_block_and_straight_between_measured_tops():
@@ -401,3 +402,22 @@ def test_bad_requests_are_named(options: dict, words: str):
 def test_networks_are_no_files():
     with pytest.raises(TypeError, match=r"ONNX files .*got for 'whole' the network \(Conv2d\).*fl\.benchmark"):
         fl.latency({"whole": nn.Conv2d(3, 4, 1), "small": "small.onnx"}, torch.zeros(1, 3, 8, 8))
+
+
+def test_layers_whose_time_no_table_tells_are_named():
+    own = fl.trace(OwnLayers().eval(), torch.zeros(1, 1, 28, 28), layers=RULES)
+    attention = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    options = {"variants": 2, "rounds": 1, "runtime": "torch", "progress": False}
+    for graph, named in (
+        (own, "'first', 'second', 'low', 'hidden' have no time"),
+        (fl.trace(attention, torch.zeros(1, 5, 16)), "'self_attn' have no time"),
+    ):
+        with pytest.warns(UserWarning, match=named):
+            table = fl.latency_table(graph, **options)
+        assert not set(table.layers) & {"first", "second", "low", "hidden", "self_attn"}
+
+
+def test_a_table_is_shown_in_a_line(graph: fl.ChannelGraph):
+    table = fl.latency_table(graph, variants=2, rounds=1, threads=1, progress=False)
+    assert repr(table).startswith(f"LatencyTable of {len(table.layers)} layers, float32, in onnxruntime on ")
+    assert len(repr(table)) < 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class QuantizationReport:
     bytes: int
     ms_before: float
     ms: float
-    layers: tuple[tuple[str, str, str, str], ...]
+    layers: tuple[tuple[str, str, str, str], ...] = field(repr=False)
     channels_left: float
     sha256: str
 

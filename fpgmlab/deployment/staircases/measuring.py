@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fpgmlab.common.numbers import whole_number
-from fpgmlab.deployment.calls import layer_calls, measured_layers
+from fpgmlab.deployment.calls import layer_calls, measured_layers, without_times
 from fpgmlab.deployment.machine import Machine, cores
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
 from fpgmlab.deployment.staircases.fitting import Sample, bare_layers, fitted
@@ -20,7 +21,7 @@ from fpgmlab.deployment.staircases.singly import Singly
 from fpgmlab.deployment.staircases.steps import Kernel, Staircase
 from fpgmlab.deployment.staircases.table import LatencyTable
 from fpgmlab.deployment.staircases.variants import Variants, drawn_plans
-from fpgmlab.errors import one_of
+from fpgmlab.errors import few, one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
 
@@ -87,6 +88,12 @@ def latency_table(
         is of another network, machine, runtime, dtype, batch or number of threads, with what differs.
     ImportError
         When the runtime is not installed, with the extra that brings it.
+
+    Warns
+    -----
+    UserWarning
+        For layers whose time cannot be told: those of a class of one's own, see `fpgmlab.LayerRule`, and what projects
+        to queries, keys and values in `torch.nn.MultiheadAttention`.
     """
     check_graph(graph)
     if runtime not in RUNTIMES:
@@ -107,6 +114,13 @@ def latency_table(
     machine = Machine.here(runtime, threads)
     if path is not None and Path(path).exists():
         return _kept(path, graph, machine, dtype, batch)
+    if untold := without_times(graph):
+        warnings.warn(
+            f"{few(untold)} have no time of their own in a latency table, and count with what they follow, whatever is "
+            "cut of them: judge a plan that cuts them by fpgmlab.latency of the pruned network",
+            UserWarning,
+            stacklevel=2,
+        )
     with tempfile.TemporaryDirectory() as folder, _bar(progress, variants) as bar:
         if runtime == "onnxruntime":
             measured = _whole(graph, Path(folder), dtype, batch, threads, variants, rounds, seed, bar)

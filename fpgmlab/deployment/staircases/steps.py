@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+LINE = 9  # counts of a side that the nearest product goes through
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -112,6 +114,19 @@ class Staircase:
     weights: tuple[float, ...]
     layout: int
     beside: tuple[str, ...]
+
+
+def nearest_product(layer: Staircase, kernel: Kernel) -> np.ndarray:
+    """Return c, (2, 2), of the nearest ``c00 + c01 o + c10 i + c11 i o`` over counts that waste nothing."""
+    sides = []
+    for channels, steps, alignment in zip((layer.inputs, layer.outputs), kernel.aligned, kernel.alignment, strict=True):
+        unit = int(np.lcm(steps.block, alignment))
+        tops = np.unique([*range(unit, channels, unit), channels])
+        sides.append(tops[np.unique(np.linspace(0, len(tops) - 1, LINE).round().astype(int))])
+    i, o = (axis.ravel() for axis in np.meshgrid(*sides, indexing="ij"))
+    terms = np.stack([np.ones(len(i)), o, i, i * o], axis=1).astype(float)
+    ms = kernel.features(i, o, np.zeros(len(i), bool)) @ np.array(layer.weights)
+    return np.linalg.lstsq(terms, ms, rcond=None)[0].reshape(2, 2)
 
 
 class Widths:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fpgmlab.common.files import json_text, write_text
+from fpgmlab.common.numbers import counted
 from fpgmlab.deployment.machine import Machine
-from fpgmlab.deployment.staircases.steps import Kernel, Staircase, Widths
+from fpgmlab.deployment.staircases.steps import Kernel, Staircase, Widths, nearest_product
 from fpgmlab.errors import unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 FORMAT = "fpgmlab-latency/2"
 STEP = 0.02  # of a layer's time: what is a step
 MOST = 0.8  # of the time
-LINE = 9  # counts of a side that the leading form goes through
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LatencyTable:
     """Milliseconds of each layer over its numbers of input and output channels; made by `fpgmlab.latency_table`.
 
@@ -58,6 +58,11 @@ class LatencyTable:
     dtype: str
     batch: int
     error: float
+
+    def __repr__(self) -> str:
+        """Return in a line what it is of; `frame` and `steps` show what is in it."""
+        of = f"{counted(len(self.layers), 'layer')}, {self.dtype}, in {self.runtime} on {self.machine.processor}"
+        return f"LatencyTable of {of}: {self.overhead + sum(self.whole.values()):.3g} ms unpruned, ± {self.error:.1%}"
 
     @property
     def runtime(self) -> str:
@@ -171,24 +176,9 @@ class LatencyTable:
         for i, name in self.places(graph):
             rows = np.array([len(counts) - 1, 2 * i])[:, None]
             columns = np.array([len(counts) - 1, 2 * i + 1])[None]
-            sides[rows, columns] += self._bilinear(self.layers[name])
+            sides[rows, columns] += nearest_product(self.layers[name], self.kernels[self.layers[name].kernel])
         sides[-1, -1] += self.overhead
         return counts.T @ sides @ counts
-
-    def _bilinear(self, staircase: Staircase) -> np.ndarray:
-        """Return c, (2, 2), of the nearest ``c00 + c01 o + c10 i + c11 i o`` over counts that waste nothing."""
-        kernel = self.kernels[staircase.kernel]
-        sides = []
-        for channels, steps, alignment in zip(
-            (staircase.inputs, staircase.outputs), kernel.aligned, kernel.alignment, strict=True
-        ):
-            unit = int(np.lcm(steps.block, alignment))
-            tops = np.unique([*range(unit, channels, unit), channels])
-            sides.append(tops[np.unique(np.linspace(0, len(tops) - 1, LINE).round().astype(int))])
-        i, o = (axis.ravel() for axis in np.meshgrid(*sides, indexing="ij"))
-        terms = np.stack([np.ones(len(i)), o, i, i * o], axis=1).astype(float)
-        ms = kernel.features(i, o, np.zeros(len(i), bool)) @ np.array(staircase.weights)
-        return np.linalg.lstsq(terms, ms, rcond=None)[0].reshape(2, 2)
 
     def places(self, graph: ChannelGraph) -> list[tuple[int, str]]:
         """Return each layer with its position among the graph's; a `ValueError` for the table of another network."""

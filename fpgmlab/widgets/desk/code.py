@@ -83,7 +83,7 @@ def plan_code(graph: ChannelGraph, criterion: tuple[str, Scores] | None, plan: P
 
 def desk_code(
     graph: ChannelGraph, criterion: tuple[str, Scores] | None, task: Task | None, table: LatencyTable | None,
-    plan: Plan, measured: Measured, metric: str | None, multiple: Multiple = 1,
+    plan: Plan, measured: Measured, metric: str | None, multiple: Multiple = 1, repair_samples: int | None = None,
 ) -> str:  # fmt: skip
     """Return cells that make a plan again in a fresh kernel, with what was measured as comments.
 
@@ -97,6 +97,8 @@ def desk_code(
         Of the networks "pruned", "repaired" and "fine-tuned", as far as known.
     metric : str or None
         The one shown.
+    repair_samples : int, optional
+        Pictures that the desk repairs with, where it was told.
     """
     pictures = _task(task)
     example = "task.example_input" if task is not None else "example_input"
@@ -104,7 +106,8 @@ def desk_code(
     values = {network: _values(found, metric) for network, found in measured.items()}
     then = [_noted("small = fl.prune(graph, plan)", values.get("pruned"))]
     if task is not None:
-        then.append(_noted("small = fl.repair(graph, plan, task)", values.get("repaired")))
+        asked = "" if repair_samples is None else f", samples={repair_samples}"
+        then.append(_noted(f"small = fl.repair(graph, plan, task{asked})", values.get("repaired")))
         if "fine-tuned" in values:
             then.append(_noted("fl.fit(small, task)", values["fine-tuned"]))
         then.append("print(fl.evaluate(small, task))")

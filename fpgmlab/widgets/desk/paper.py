@@ -42,7 +42,8 @@ class PaperDesk(KeepingDesk):
         if self._criterion is None:
             self._criterion = (criterion_of(self._graph, self._scores),)
         return desk_code(
-            self._graph, self._criterion[0], self._task, self._table, plan, measured, self.metric, self.multiple
+            self._graph, self._criterion[0], self._task, self._table, plan, measured, self.metric, self.multiple,
+            self._repair_samples,
         )  # fmt: skip
 
     def figure(self, *, metric: str | None = None, style: Style | None = None) -> Figure:

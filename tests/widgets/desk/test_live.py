@@ -360,5 +360,6 @@ def test_it_repairs_with_so_many_pictures_as_it_was_told(job: tuple, make: Calla
     editor.repair()
     assert editor.wait(SECONDS)
     assert "24 pictures" in editor.work["words"]
+    assert "small = fl.repair(graph, plan, task, samples=24)  # " in editor.code()
     with pytest.raises(ValueError, match="repair_samples must be a whole number of at least 1; got 0"):
         PlanEditor(*job, repair_samples=0)
