@@ -105,6 +105,17 @@ def split_name(name: str) -> tuple[str, str]:
     return module, tensor
 
 
+def full_name(module: str, tensor: str) -> str:
+    """Return the dotted name of a module's tensor; of the whole model, whose name is empty, the tensor's own.
+
+    Examples
+    --------
+    >>> fl.common.full_name("layer1.0.conv1", "weight"), fl.common.full_name("", "weight")
+    ('layer1.0.conv1.weight', 'weight')
+    """
+    return f"{module}.{tensor}" if module else tensor
+
+
 def stage(name: str) -> str:
     """Return the part of a network that a module belongs to, by its name: down to the first part with a number.
 

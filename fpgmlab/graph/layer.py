@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from fpgmlab.common.modules import split_name, tensor_at
+from fpgmlab.common.modules import full_name, split_name, tensor_at
 from fpgmlab.graph.layer_rule import LayerRule
 
 REFITTED = frozenset({"conv", "conv_transpose", "linear", "in_projection"})  # of which repair knows the equations
@@ -72,7 +72,7 @@ class Layer:
 
     def full(self, name: str) -> str:
         """Return the dotted name of one of its own tensors."""
-        return f"{self.name}.{name}" if self.name else name
+        return full_name(self.name, name)
 
     def axes(self, name: str, tensor: Tensor) -> Axes:
         """Return where one of its tensors, by dotted name, has its channels."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fpgmlab.common.attributes import match_attributes
-from fpgmlab.common.modules import forget_caches, split_name, tensor_at, tensor_of
+from fpgmlab.common.modules import forget_caches, full_name, split_name, tensor_at, tensor_of
 from fpgmlab.graph.layer import Axes, Layer
 from fpgmlab.graph.layer_rule import LayerRule
 
@@ -62,7 +62,7 @@ def holders_of(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
     for path, module in model.named_modules():
         for key, tensor in (*module._parameters.items(), *module._buffers.items()):
             if tensor is not None:
-                names.setdefault(id(tensor), f"{path}.{key}" if path else key)
+                names.setdefault(id(tensor), full_name(path, key))
                 holders.setdefault(id(tensor), []).append((module, key))
     return {names[i]: places for i, places in holders.items()}
 
@@ -133,7 +133,7 @@ def _told(module: nn.Module, name: str, rule: LayerRule, inputs: int, outputs: i
     counts = {key: inputs if word == "in" else outputs for key, word in rule.attributes.items()}
     for key, count in counts.items():
         setattr(module, key, count)
-    return {f"{name}.{key}" if name else key: count for key, count in counts.items()}
+    return {full_name(name, key): count for key, count in counts.items()}
 
 
 def _renumber(modules: dict[str, nn.Module], layer: Layer, count: int) -> int | tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from fpgmlab.common.modules import full_name
 from fpgmlab.graph.tracing.attributes import Attribute, Owner
 
 _CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -30,7 +31,7 @@ def mark_attributes(modules: Mapping[str, nn.Module], owner: Owner) -> None:
         if kinds[type(module)]:
             continue
         for key, value in vars(module).items():  # no key is added
-            vars(module)[key] = _marked(value, f"{path}.{key}" if path else key, counts, owner)
+            vars(module)[key] = _marked(value, full_name(path, key), counts, owner)
 
 
 def _is_layer(kind: type) -> bool:

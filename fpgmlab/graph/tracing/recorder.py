@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from fpgmlab.common.modules import split_name
+from fpgmlab.common.modules import full_name, split_name
 from fpgmlab.graph.running import Place, Running
 from fpgmlab.graph.tracing.counting import Counting
 from fpgmlab.graph.tracing.labels import unique_pairs
@@ -171,10 +171,7 @@ class TraceRecorder(Counting):
     def idle(self) -> list[str]:
         """Return the convolutions and linear layers none of whose tensors any operation has taken, by name."""
         layers = {n: m for n, m in self.modules.items() if isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))}
-        own = {
-            name: {f"{name}.{t}" if name else t for t, _ in m.named_parameters(recurse=False)}
-            for name, m in layers.items()
-        }
+        own = {name: {full_name(name, t) for t, _ in m.named_parameters(recurse=False)} for name, m in layers.items()}
         return [name for name, tensors in own.items() if tensors and not tensors & self.seen]
 
     def _assign_reserved(self) -> None:

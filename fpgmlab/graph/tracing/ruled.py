@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from fpgmlab.common.modules import split_name, tensor_at
+from fpgmlab.common.modules import full_name, split_name, tensor_at
 from fpgmlab.errors import few
 from fpgmlab.graph.layer_rule import LayerRule
 from fpgmlab.graph.tracing.labels import give_up
@@ -101,7 +101,7 @@ def _unseen(mode: Seeing, name: str, rule: LayerRule, forward: Callable[..., Any
         out = taken_whole(mode.to, name, rule, forward, args, kwargs)
         if mode.to.reads_content:
             mode.to.by_content[out] = True
-        mode.to.seen.update(layer_tensor(name, each) for each, _ in mode.to.modules[name].named_parameters())
+        mode.to.seen.update(full_name(name, each) for each, _ in mode.to.modules[name].named_parameters())
     return out
 
 
@@ -134,16 +134,11 @@ def taken_whole(
     if rule.tensors or rule.attributes:
         to.record(layer)
     for tensor in rule.tensors:
-        full = layer_tensor(name, tensor)
+        full = full_name(name, tensor)
         if to.name_of(tensor_at(to.modules, full)) != full:
             to.freeze(torch.cat([ids, made]), f"{full!r} is another layer's too")
     to.put(out, laid(made, outputs, out.ndim))
     return out
-
-
-def layer_tensor(layer: str, tensor: str) -> str:
-    """Return the dotted name of a layer's tensor."""
-    return f"{layer}.{tensor}" if layer else tensor
 
 
 def _dim(name: str, side: str, dim: int, tensor: Tensor) -> int:
@@ -161,7 +156,7 @@ def _check_sizes(to: LayerRecorder, name: str, rule: LayerRule, inputs: int, out
     if not rule.makes and inputs != outputs:
         raise TracingError(f"by its rule {name!r} gives the channels that it takes; it takes {inputs}, gives {outputs}")
     for tensor, words in rule.tensors.items():
-        shape = tensor_at(to.modules, layer_tensor(name, tensor)).shape
+        shape = tensor_at(to.modules, full_name(name, tensor)).shape
         for dim, word in enumerate(words):
             if word is not None and shape[dim] != sizes[word][1]:
                 raise TracingError(

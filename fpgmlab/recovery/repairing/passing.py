@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fpgmlab.common.digests import digest
-from fpgmlab.common.modules import tensors_in
+from fpgmlab.common.modules import full_name, tensors_in
 from fpgmlab.common.shelf import Shelf
 from fpgmlab.common.trimming import trim_memory
 from fpgmlab.graph.projections import own_tensors
@@ -148,7 +148,7 @@ class Passing:
         state = self._pruned.state_dict(keep_vars=True)
         for name in self._cuts:
             own = own_tensors(self._modules, name)
-            state |= {f"{name}.{key}" if name else key: tensor for key, tensor in own.items()}
+            state |= {full_name(name, key): tensor for key, tensor in own.items()}
         for name, tensor in tensors.items():
             state[name].data.copy_(tensor)
 
