@@ -48,7 +48,9 @@ class Made:
     @property
     def words(self) -> str:
         """What was done to recover it."""
-        tuned = f"fine-tuned for {epochs_words(self.epochs)}" if self.epochs else "not fine-tuned"
+        if not self.epochs:
+            return "repaired and not fine-tuned" if self.repaired else "neither repaired nor fine-tuned"
+        tuned = f"fine-tuned for {epochs_words(self.epochs)}"
         return f"repaired and {tuned}" if self.repaired else tuned
 
 

@@ -48,6 +48,10 @@ class Order:
         The network that was pruned by this plan, when there is one.
     measured : mapping
         What was measured of this plan before.
+    repaired : bool
+        Whether the plan stands for a repaired network, as it does where the desk measures such ones by itself.
+    samples : int, optional
+        Pictures to repair with.
     """
 
     graph: ChannelGraph
@@ -57,6 +61,8 @@ class Order:
     plan: Plan
     made: Made | None
     measured: Measured
+    repaired: bool = False
+    samples: int | None = None
 
     @property
     def data(self) -> Task:
@@ -113,31 +119,19 @@ def pruning(job: Job, order: Order) -> Outcome:
 def repairing(job: Job, order: Order, samples: int | None) -> Outcome:
     """Prune the network, refit its weights on unlabelled pictures, and measure it; all of its layers or none."""
     task, validation = order.data, len(order.data.val)
-    there = max(1, len(task.train))
-    if samples is None or getattr(task, "augment", None) is None:
-        samples = min(enough_pictures(order.graph) if samples is None else samples, there)
+    samples = _pictures(order, samples)
     refitting = _REPAIR * samples
-    total, finished = refitting + validation, 0
-    job.tell("Repairing: what the layers give in the whole network", 0, total, at_once=True)
-
-    def refitted(row: Mapping) -> None:
-        nonlocal finished
-        finished += 1
-        words = f"Repairing: {finished} of {row['layers']} layers, up to {row['layer']}"
-        job.tell(words, refitting * (_LOOK + finished / row["layers"]) / (_LOOK + 1), total)
 
     def validating(seen: int) -> None:
-        job.tell(f"Repaired, evaluating: {seen:,} of {counted(validation, 'sample')}", refitting + seen, total)
+        words = f"Repaired, evaluating: {seen:,} of {counted(validation, 'sample')}"
+        job.tell(words, refitting + seen, refitting + validation)
         job.check()
 
-    model = repair(
-        order.graph, order.plan, task, samples=samples, stop=lambda: job.stopping, on_layer=refitted, progress=False
-    )
-    if repair_report(model).attrs["interrupted"]:
+    made = _repaired(job, order, samples, validation)
+    if made is None:
         return Outcome("Cancelled before all layers were repaired: the network is as before.", cancelled=True)
-    job.made = Made(model, order.plan, repaired=True)
     try:
-        found = evaluate(model, Watched(task, validating))
+        found = evaluate(made.model, Watched(task, validating))
     except Cancelled:
         return Outcome("Repaired; cancelled before that was measured.", cancelled=True)
     name = task.metric_name
@@ -147,7 +141,7 @@ def repairing(job: Job, order: Order, samples: int | None) -> Outcome:
 
 def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
     """Train the pruned network, from where it is; when that is cancelled, the best weights so far stay."""
-    made = order.made or _pruned(job, order)
+    made = _given(job, order)
     model, samples = copy.deepcopy(made.model), len(order.data.val)
     training = _TRAINING * len(order.data.train)
     each = training + samples
@@ -191,7 +185,7 @@ def fine_tuning(job: Job, order: Order, epochs: int, lr: float) -> Outcome:
 
 def exporting(job: Job, order: Order, folder: str | os.PathLike[str]) -> Outcome:
     """Write the pruned network, the plan and a report into a folder."""
-    made = order.made or _pruned(job, order)
+    made = _given(job, order)
 
     def told(words: str, step: int, steps: int) -> None:
         job.check()
@@ -202,6 +196,48 @@ def exporting(job: Job, order: Order, folder: str | os.PathLike[str]) -> Outcome
     checks = (inputs,) if isinstance(inputs, Tensor) else ()
     files = write_folder(folder, order.graph, made, frame, checks, told)
     return Outcome(f"Exported {len(files)} files to {os.fspath(folder)}.", files=files)
+
+
+def _given(job: Job, order: Order) -> Made:
+    """Return what the plan gives: the network that was made by it, or one made now as the desk measures it."""
+    if order.made is not None:
+        return order.made
+    if not order.repaired:
+        return _pruned(job, order)
+    made = _repaired(job, order, _pictures(order, order.samples), len(order.data.val))
+    if made is None:
+        raise Cancelled
+    return made
+
+
+def _pictures(order: Order, samples: int | None) -> int:
+    """Return how many pictures a repair takes; no more than there are, unless they are augmented and asked for."""
+    there = max(1, len(order.data.train))
+    if samples is not None and getattr(order.data, "augment", None) is not None:
+        return samples
+    return min(enough_pictures(order.graph) if samples is None else samples, there)
+
+
+def _repaired(job: Job, order: Order, samples: int, rest: int) -> Made | None:
+    """Prune the network and refit its weights; None when that was cancelled. ``rest`` is the work that follows."""
+    refitting, finished = _REPAIR * samples, 0
+    total = refitting + rest
+    job.tell("Repairing: what the layers give in the whole network", 0, total, at_once=True)
+
+    def refitted(row: Mapping) -> None:
+        nonlocal finished
+        finished += 1
+        words = f"Repairing: {finished} of {row['layers']} layers, up to {row['layer']}"
+        job.tell(words, refitting * (_LOOK + finished / row["layers"]) / (_LOOK + 1), total)
+
+    model = repair(
+        order.graph, order.plan, order.data, samples=samples, stop=lambda: job.stopping, on_layer=refitted,
+        progress=False,
+    )  # fmt: skip
+    if repair_report(model).attrs["interrupted"]:
+        return None
+    job.made = Made(model, order.plan, repaired=True)
+    return job.made
 
 
 def _pruned(job: Job, order: Order) -> Made:

@@ -75,12 +75,12 @@ class WorkingDesk(SteppingDesk):
         **state: object,
     ) -> None:
         super().__init__(bars, desk, **state)
-        self._shop = Workshop(self._lock, graph, curves, task, table, self._work_moved)
-        metrics = finite_metrics(curves)
         self._repair_samples = repair_samples
+        work = (graph, curves, task, table, self._work_moved, measure == "repaired", repair_samples)
+        self._shop = Workshop(self._lock, *work)
         self._live = Live(
-            self._lock, bars, graph, task, metrics, table, measure, lambda: self._shop.busy, self._show_live,
-            repair_samples,
+            self._lock, bars, graph, task, finite_metrics(curves), table, measure, lambda: self._shop.busy,
+            self._show_live, repair_samples,
         )  # fmt: skip
         self._show_work()
         self._show_live()
@@ -97,11 +97,11 @@ class WorkingDesk(SteppingDesk):
         ValueError
             Without a task.
         """
-        self._shop.begin("evaluate", self.plan)
+        self._do("evaluate")
 
     def prune(self) -> None:
         """Start to prune the network by the plan; it will be ``pruned``."""
-        self._shop.begin("prune", self.plan)
+        self._do("prune")
 
     def repair(self, samples: int | None = None) -> None:
         """Start to prune the network and refit its weights, as `fpgmlab.repair` does, and to measure it.
@@ -120,10 +120,10 @@ class WorkingDesk(SteppingDesk):
             Without a task, and for options out of range.
         """
         samples = self._repair_samples if samples is None else whole_number("samples", samples)
-        self._shop.begin("repair", self.plan, samples=samples)
+        self._do("repair", samples=samples)
 
     def fine_tune(self, epochs: int = 3, lr: float = 0.005) -> None:
-        """Start to train ``pruned``, or what the plan gives when that is of another plan, as `fpgmlab.fit` does.
+        """Start to train ``pruned``, or when that is of another plan what the desk measures of this one, repaired.
 
         Parameters
         ----------
@@ -138,14 +138,14 @@ class WorkingDesk(SteppingDesk):
             Without a task, and for options out of range.
         """
         epochs, lr = checked_training(epochs, lr)
-        self._shop.begin("fine-tune", self.plan, epochs=epochs, lr=lr)
+        self._do("fine-tune", epochs=epochs, lr=lr)
 
     def export(self, folder: str | os.PathLike[str]) -> None:
-        """Start to write ``pruned``, or what the plan gives when that is of another plan, into a folder.
+        """Start to write ``pruned``, or when that is of another plan what the desk measures of this one, into a folder.
 
         The weights (`fpgmlab.load` reads them), ONNX, the plan and a report as JSON and as a page: all or nothing.
         """
-        self._shop.begin("export", self.plan, folder=folder)
+        self._do("export", folder=folder)
 
     @property
     def state(self) -> str:
@@ -250,6 +250,9 @@ class WorkingDesk(SteppingDesk):
         if entry is not None and entry.measured:
             found[entry.key] = entry.results | found.get(entry.key, {})
         return found
+
+    def _do(self, kind: str, **options: object) -> None:
+        self._shop.begin(kind, self.plan, self._measured_of(self.plan), **options)
 
     def _measured_of(self, plan: Plan) -> Measured:
         """Return what was measured of a plan: by jobs, and by itself."""

@@ -41,6 +41,10 @@ class Workshop:
         As in `PlanEditor`.
     on_change : callable
         Called, with the lock held, when there is something new to show, and when a job begins or ends.
+    repaired : bool
+        Whether what a plan gives is repaired, where there are pictures to repair with.
+    samples : int, optional
+        How many of them.
 
     Attributes
     ----------
@@ -61,9 +65,13 @@ class Workshop:
         task: Task | None,
         table: LatencyTable | None,
         on_change: Callable[[], None],
+        repaired: bool = False,
+        samples: int | None = None,
     ) -> None:
         self._lock, self._on_change = lock, on_change
         self._graph, self._curves, self._task, self._table = graph, curves, task, table
+        self._repaired = repaired and task is not None and len(task.train) > 0
+        self._samples = samples
         self._job: Job | None = None
         self._training: Job | None = None  # the last: its chart stays
         self._words, self.state = "", "idle"
@@ -72,8 +80,8 @@ class Workshop:
         self.made: Made | None = None
         self.measured: dict[Plan, Measured] = {}
 
-    def begin(self, kind: str, plan: Plan, **options: object) -> None:
-        """Start a job.
+    def begin(self, kind: str, plan: Plan, measured: Measured, **options: object) -> None:
+        """Start a job, of a plan of which something may be measured already.
 
         Raises
         ------
@@ -98,7 +106,9 @@ class Workshop:
                 self._ended(job, plan, None, error)
                 return
             made = self.made if self.made is not None and self.made.plan == plan else None
-            order = Order(graph, self._curves, self._task, self._table, plan, made, self.measured.get(plan, {}))
+            order = Order(
+                graph, self._curves, self._task, self._table, plan, made, measured, self._repaired, self._samples
+            )
             job.start(partial(JOBS[kind], job, order, **options), partial(self._ended, job, plan))
 
     def cancel(self) -> None:

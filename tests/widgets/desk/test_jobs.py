@@ -282,8 +282,38 @@ def test_export_prunes_first_and_replaces_its_own_files_only(make: Callable, job
     done(editor)
     assert same_weights(editor.pruned, fl.prune(job[0], editor.plan))
     assert (tmp_path / "mine.txt").read_text() == "mine"
-    assert "not fine-tuned" in (tmp_path / "report.md").read_text()
+    assert "The exported network is neither repaired nor fine-tuned." in (tmp_path / "report.md").read_text()
     assert len(list(tmp_path.iterdir())) == len(FILES) + 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_desk_that_shows_repaired_networks_trains_and_exports_them(make: Callable, job: tuple, tmp_path: Path):
+    graph, _, task = job
+    editor = make(measure="repaired", repair_samples=24)
+    assert editor.wait(SECONDS)
+    shown = editor.measured.set_index(["network", "metric"])["value"]
+    editor.export(tmp_path)
+    done(editor)
+    expected = fl.repair(graph, editor.plan, task, samples=24, progress=False)
+    assert same_weights(editor.pruned, expected)
+    small = fl.load(tmp_path / "model.safetensors")
+    assert fl.evaluate(small, task)["accuracy"] == pytest.approx(shown["repaired", "accuracy"])
+    assert fl.check_export(tmp_path / "model.onnx").repaired == (True,)
+    page = (tmp_path / "report.md").read_text()
+    assert "The exported network is repaired and not fine-tuned." in page
+    assert f"| repaired | accuracy | {shown['repaired', 'accuracy']:.5g} |" in page
+    assert f"| pruned | accuracy | {shown['as cut', 'accuracy']:.5g} |" in page
+    editor.plan = fl.Plan.uniform(graph, fl.score(graph), 0.25, multiple=1)
+    editor.fine_tune(epochs=1)
+    done(editor)
+    assert editor.work["pruned"]["words"].endswith(", repaired and fine-tuned for 1 epoch")
+    editor.plan = fl.Plan.uniform(graph, fl.score(graph), 0.5, multiple=1)
+    editor.prune()  # as asked, not repaired
+    done(editor)
+    editor.export(tmp_path)
+    done(editor)
+    assert same_weights(editor.pruned, fl.prune(graph, editor.plan))
+    assert "neither repaired nor fine-tuned" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.usefixtures("quick")
