@@ -66,7 +66,8 @@ def forecast(graph: ChannelGraph, curves: Curves, plan: Plan, metric: str | None
         if kept < curve.kept[-1]:
             unknown.append(name)
         points = tables[name].sort_values("kept", ascending=False).iloc[: len(curve.kept)]
-        halves = ((points["high"] - points["low"]) / 2).to_numpy(float)
+        sides = points["high"] - points["value"], points["value"] - points["low"]
+        halves = np.maximum(*sides).to_numpy(float)  # a share's interval ends at 0 and 1
         drop += float(curve.at(kept))
         spread += _between(kept, curve.kept[::-1], halves[::-1]) ** 2
     value = curves.base[metric] + (-drop if curves.higher_is_better(metric) else drop)

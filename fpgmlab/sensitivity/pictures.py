@@ -16,6 +16,7 @@ from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of, eval_mode, tensors_in
 from fpgmlab.sensitivity.checks import samples_in
+from fpgmlab.sensitivity.curves.intervals import within
 from fpgmlab.sensitivity.curves.metrics import Record, SampleMetric
 from fpgmlab.sensitivity.curves.task_metrics import named
 from fpgmlab.tasks.task import Task, eval_batch_size
@@ -199,7 +200,7 @@ class Pictures:
         for name, metric in self.known.items():
             mine, others = ([records[name] for records in tally.records[:parts]] for tally in (ours, theirs))
             sums = metric.between(mine, others, samples)
-            value, low, high = sums.interval(metric.binary)
+            value, low, high = within(sums.interval(metric.binary), metric.share)
             found[name] = Estimate(value, low, high, sums.reference, sums.samples)
         return found
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fpgmlab.common.numbers import counted
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity.curves.disk import NAME, read_fields, write_fields
-from fpgmlab.sensitivity.curves.intervals import Sums
+from fpgmlab.sensitivity.curves.intervals import Sums, within
 from fpgmlab.sensitivity.curves.metrics import METRICS, is_binary
 from fpgmlab.sensitivity.curves.states import Known, States
 from fpgmlab.sensitivity.curves.task_metrics import TaskMetric, named
@@ -76,20 +76,17 @@ class Curves:
             for k in kept:
                 sums = self.sums[name, k, metric]
                 shift = 0.0 if sums.samples == self.whole[metric].samples else value - sums.reference
-                binary = is_binary(metric)
-                interval = sums.interval(known=known[metric]) if isinstance(sums, States) else sums.interval(binary)
-                found = self._on_all(interval, shift, binary)
+                if isinstance(sums, States):
+                    interval = sums.interval(known=known[metric])
+                else:
+                    interval = sums.interval(is_binary(metric))
+                found = within([each + shift for each in interval], self.is_share(metric))
                 rows.append((name, 1 - k / width, k, metric, *found, sums.samples))
         frame = pd.DataFrame(rows, columns=COLUMNS)
         frame.attrs["higher_is_better"] = {metric: self.higher_is_better(metric) for metric in bases}
         frame.attrs["share"] = {metric: self.is_share(metric) for metric in bases}
         frame.attrs["repaired"] = self.repaired
         return frame
-
-    @staticmethod
-    def _on_all(interval: tuple[float, float, float], shift: float, binary: bool) -> tuple[float, ...]:
-        """Move a value and its interval from the unpruned network on its own samples to that on all."""
-        return tuple(min(1.0, max(0.0, end + shift)) if binary else end + shift for end in interval)
 
     @property
     def base(self) -> dict[str, float]:

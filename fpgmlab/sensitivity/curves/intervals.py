@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -100,6 +101,14 @@ class Paired:
         if binary:
             low, high = max(0.0, low), min(1.0, high)
         return value, min(low, value), max(high, value)
+
+
+def within(values: Sequence[float], share: bool) -> tuple[float, ...]:
+    """Return a value and the ends of its interval; of a share (a fraction, from 0 to 1) no end lies beyond 0 and 1.
+
+    Infinite ends, of which nothing is known, stay.
+    """
+    return tuple(min(1.0, max(0.0, each)) if share and math.isfinite(each) else each for each in values)
 
 
 def is_narrow(low: float, high: float, tolerance: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,9 @@ from torchmetrics.classification import (
 from torchmetrics.regression import PearsonCorrCoef
 
 import fpgmlab as fl
+from fpgmlab.allocation.forecast import forecast
 from fpgmlab.sensitivity.curves import states
+from fpgmlab.sensitivity.curves.intervals import within
 from fpgmlab.sensitivity.curves.states import States
 from tests.sensitivity.small import run, same, small_graph, small_task, stop_after
 
@@ -238,3 +241,21 @@ def test_states_that_would_not_fit_are_refused(graph: fl.ChannelGraph):
     with pytest.raises(ValueError, match=r"would take .* GB, more than memory=3000: ask for fewer"):
         run(graph, None, own_task(), metrics=["auroc"], memory=3000)
     assert run(graph, None, own_task(), metrics=["loss"], memory=3000).complete
+
+
+class SharedF1(MulticlassF1Score):
+    share = True
+
+
+def test_the_interval_of_a_share_ends_at_0_and_1(graph: fl.ChannelGraph):
+    free, bounded = (
+        run(graph, None, own_task({"f1": partial(kind, 3, average="macro")}, count=12), metrics=["f1"], batch_size=4)
+        for kind in (MulticlassF1Score, SharedF1)
+    )
+    ends = free.frame[["value", "low", "high"]]
+    assert ((ends["low"] < 0) | (ends["high"] > 1)).any()
+    assert np.isfinite(ends).all(axis=None)
+    assert bounded.frame[["value", "low", "high"]].to_numpy() == pytest.approx(ends.clip(0, 1).to_numpy())
+    plan = fl.Plan.uniform(graph, fl.score(graph, "l1"), 0.5, multiple=1)
+    assert forecast(graph, bounded, plan).half == pytest.approx(forecast(graph, free, plan).half)
+    assert within((0.5, -math.inf, math.inf), share=True) == (0.5, -math.inf, math.inf)  # unknown, not all of it

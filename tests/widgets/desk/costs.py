@@ -40,7 +40,8 @@ def predicted_of(desk: dict, name: str, kept: list[int]) -> tuple[float, float, 
             unknown.append(group["name"])
         if curve is not None:
             counts = curve["kept"][::-1]
-            half = [(h - low) / 2 for low, h in zip(curve["low"], curve["high"], strict=True)][::-1]
+            ends = zip(curve["value"], curve["low"], curve["high"], strict=True)
+            half = [max(high - value, value - low) for value, low, high in ends][::-1]
             drop += float(np.interp(count, counts, curve["drop"][::-1]))
             spread += float(np.interp(count, counts, half)) ** 2
     value = metric["value"] + (-drop if metric["higher_is_better"] else drop)

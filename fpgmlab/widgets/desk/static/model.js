@@ -93,7 +93,8 @@ export function deskModel(desk) {
 export function at(curve, kept) {
   if (!curve) return null;
   const { kept: counts, drop } = curve, last = counts.length - 1;
-  const half = (i) => (curve.high[i] === null || curve.low[i] === null ? Infinity : (curve.high[i] - curve.low[i]) / 2); // null: no end
+  // null: no end. A share's interval ends at 0 and 1, so the longer side tells.
+  const half = (i) => (curve.high[i] === null || curve.low[i] === null ? Infinity : Math.max(curve.high[i] - curve.value[i], curve.value[i] - curve.low[i]));
   if (kept <= counts[last]) return { drop: drop[last], half: half(last), beyond: kept < counts[last] };
   const after = counts.findIndex((count) => count <= kept);
   if (counts[after] === kept) return { drop: drop[after], half: half(after), beyond: false };
