@@ -70,7 +70,8 @@ def write_folder(
     with _whole(Path(folder)) as new:
         tell("Writing ONNX, and comparing it in ONNX Runtime", 0, 3)
         found = asdict(export_onnx(made.model, example, new / "model.onnx", check_inputs=check_inputs))
-        report = report_json(graph, made, frame, found | {"path": "model.onnx"})
+        found |= {"path": "model.onnx", "outputs": _outputs(new / "model.onnx")}
+        report = report_json(graph, made, frame, found)
         tell("Writing the weights", 1, 3)
         save(made.model, new / "model.safetensors", notes=report)
         tell("Writing the report", 2, 3)
@@ -78,6 +79,15 @@ def write_folder(
         (new / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (new / "report.md").write_text(report_page(report), encoding="utf-8")
     return tuple(os.fspath(Path(folder) / name) for name in FILES)
+
+
+def _outputs(path: Path) -> dict[str, list[int | str]]:
+    """Return the shape of each output of a file by its name; a size that is free has a name of its own."""
+    import onnx
+
+    given = onnx.load(path, load_external_data=False).graph.output
+    shapes = {each.name: each.type.tensor_type.shape.dim for each in given}
+    return {name: [size.dim_param or size.dim_value for size in shape] for name, shape in shapes.items()}
 
 
 @contextmanager

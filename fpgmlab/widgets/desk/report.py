@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fpgmlab.allocation.forecast import forecast
+from fpgmlab.common.numbers import counted
 from fpgmlab.deployment import LatencyTable
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.plan import Plan
@@ -131,6 +132,8 @@ def report_page(report: Mapping) -> str:
          f"{100 * row['macs_share']:.1f} %", row["protected"])
         for row in groups
     ]  # fmt: skip
+    shapes = [f"`{name}` ({', '.join(map(str, sizes))})" for name, sizes in parity["outputs"].items()]
+    outputs = f"{counted(len(shapes), 'output')}, {', '.join(shapes)}"
     recovered = "once repaired" if report["predicted_repaired"] else "before any recovery"
     parts = [
         f"# {report['network']}, pruned\n\nThe exported network is {report['recovery']}.",
@@ -139,8 +142,8 @@ def report_page(report: Mapping) -> str:
         + _table(("network", "metric", "value", "95 % interval", "samples"), values),
         "## Channel groups\n\n"
         + _table(("group", "channels", "kept", "removed", "share of all MACs", "protected"), bars),
-        f"## ONNX\n\nOpset {parity['opset']}. On {parity['examples']} examples ONNX Runtime and torch differ by at "
-        f"most {parity['max_abs_error']:.2e} ({parity['max_rel_error']:.2e} of the largest output).",
+        f"## ONNX\n\nThe file gives {outputs}. Opset {parity['opset']}. On {parity['examples']} examples ONNX Runtime "
+        f"and torch differ by at most {parity['max_abs_error']:.2e} ({parity['max_rel_error']:.2e} of the largest output).",
     ]
     return "\n\n".join(parts) + "\n"
 

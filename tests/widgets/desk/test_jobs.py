@@ -262,12 +262,16 @@ def test_what_is_exported_is_what_was_pruned(make: Callable, job: tuple, tmp_pat
         assert rows[network, "accuracy"]["value"] == measured["accuracy"]
     assert [group["kept"] for group in report["groups"]] == editor.kept
     assert 0 <= report["parity"]["max_rel_error"] < 1e-3
+    session = onnx_session(folder / "model.onnx")
+    shapes = {each.name: list(each.shape) for each in session.get_outputs()}
+    assert report["parity"]["outputs"] == shapes
     page = (folder / "report.md").read_text()
     for words in (
         "The exported network is repaired and fine-tuned for 1 epoch.",
         f"{cost.macs:,}",
         "| repaired | accuracy |",
         "| fine-tuned | accuracy |",
+        "The file gives 1 output, `",
     ):
         assert words in page
     assert (report["repaired"], report["fine_tuned_epochs"]) == (True, 1)
