@@ -143,7 +143,8 @@ def report_page(report: Mapping) -> str:
         "## Channel groups\n\n"
         + _table(("group", "channels", "kept", "removed", "share of all MACs", "protected"), bars),
         f"## ONNX\n\nThe file gives {outputs}. Opset {parity['opset']}. On {parity['examples']} examples ONNX Runtime "
-        f"and torch differ by at most {parity['max_abs_error']:.2e} ({parity['max_rel_error']:.2e} of the largest output).",
+        f"and torch differ by at most {parity['max_abs_error']:.2e} ({parity['max_rel_error']:.2e} of the largest "
+        "output).",
     ]
     return "\n\n".join(parts) + "\n"
 
