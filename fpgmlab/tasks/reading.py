@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.files import whole
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -85,10 +86,9 @@ def check_pictures(paths: Sequence[Path], source: str, *, progress: bool = True)
     ValueError
         When some cannot be read: how many, and the paths.
     """
-    from tqdm.auto import tqdm
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of Python's lock
-        bar = tqdm(pool.map(_damage, paths), "pictures", len(paths), leave=False, disable=not progress, unit="picture")
+        all_of = pool.map(_damage, paths)
+        bar = progress_bar(all_of, desc="pictures", total=len(paths), progress=progress, unit="picture")
         damaged = [said for said in bar if said]
     if damaged:
         more = f"\n  and {len(damaged) - SHOWN} more" if len(damaged) > SHOWN else ""

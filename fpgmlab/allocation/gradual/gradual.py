@@ -16,6 +16,7 @@ from fpgmlab.allocation.gradual.cutting import Cutter
 from fpgmlab.allocation.gradual.folder import Folder, State
 from fpgmlab.allocation.gradual.schedules import SCHEDULES, remaining
 from fpgmlab.allocation.gradual.steps import Steps
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.interrupts import tell_interrupted
@@ -217,6 +218,4 @@ def _frame(state: State, columns: list[str]) -> pd.DataFrame:
 
 
 def _bar(steps: int, progress: bool) -> tqdm:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=steps, disable=not progress, unit="step", desc="prune", leave=False)
+    return progress_bar(total=steps, progress=progress, unit="step", desc="prune")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.batches import examples_in
 from fpgmlab.common.files import atomic_path
 from fpgmlab.common.inputs import all_alike, inputs_of
@@ -233,6 +234,4 @@ def _pictures(task: Any, samples: int, seed: int) -> tuple[list[object], int]:
 
 
 def _bar(progress: bool) -> tqdm:
-    from tqdm.auto import tqdm
-
-    return tqdm(disable=not progress, desc="quantize", leave=False, bar_format="{desc} {elapsed}")
+    return progress_bar(progress=progress, desc="quantize", bar_format="{desc} {elapsed}")

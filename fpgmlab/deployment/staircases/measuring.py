@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.calls import layer_calls, measured_layers, without_times
 from fpgmlab.deployment.machine import Machine, cores
@@ -175,6 +176,4 @@ def _kept(path: str | os.PathLike[str], graph: ChannelGraph, machine: Machine, d
 
 
 def _bar(progress: bool, variants: int) -> tqdm:
-    from tqdm.auto import tqdm
-
-    return tqdm(disable=not progress, desc="latency", total=variants, leave=False)
+    return progress_bar(progress=progress, desc="latency", total=variants)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.files import atomic_path
 from fpgmlab.errors import one_of, unknown
 from fpgmlab.figures.files import save_figure
@@ -110,14 +111,12 @@ def paper(
     for name in [*(only or ()), *(captions or {})]:
         if name not in MAKERS:
             raise ValueError(unknown("figure or table", name, MAKERS))
-    from tqdm.auto import tqdm
-
     request = Request(sources(results), lambda width: style(venue, width), network)
     folder = Path(to)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     names = [name for name in MAKERS if only is None or name in only]
-    with tqdm(total=len(names), disable=not progress, unit="item", desc="paper", leave=False) as bar:
+    with progress_bar(total=len(names), progress=progress, unit="item", desc="paper") as bar:
         for name in names:
             bar.set_postfix_str(name)
             rows.append(_written(name, MAKERS[name](request), folder, venue, (captions or {}).get(name)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.interrupts import Stopped, held_back, tell_interrupted
 from fpgmlab.common.modules import device_of, forget_caches
 from fpgmlab.recovery.extras.extra import Extra, RunningExtra, begun
@@ -252,6 +253,4 @@ class Loop:
 
 
 def _bar(steps: int, progress: bool) -> tqdm:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=steps, disable=not progress, unit="batch", desc="fit", leave=False)
+    return progress_bar(total=steps, progress=progress, unit="batch", desc="fit")

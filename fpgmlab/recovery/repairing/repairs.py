@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.batches import on_device
 from fpgmlab.common.calling import call as call_model
 from fpgmlab.common.calling import is_random, left_as_it_is
@@ -220,6 +221,4 @@ def _made_from(model: nn.Module, plan: Plan, batches: list[object], options: Opt
 
 
 def _bar(progress: bool) -> tqdm:
-    from tqdm.auto import tqdm
-
-    return tqdm(disable=not progress, unit="layer", desc="repair", leave=False)
+    return progress_bar(progress=progress, unit="layer", desc="repair")
