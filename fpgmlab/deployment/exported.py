@@ -49,8 +49,8 @@ def latency(
     -------
     pandas.DataFrame
         name, median_ms, low_ms, high_ms (the 10th and 90th percentile), relative (the median of each round's time over
-        that of the first one), runs, note: where the rounds leave open what the ratio is, between what it lies and what
-        to do; else empty.
+        that of the first one), runs, note: where the rounds leave open what the ratio is, or were disturbed, what it
+        may be and what to do; else empty.
 
     Raises
     ------
@@ -77,5 +77,5 @@ def latency(
     frame = pd.DataFrame(rows, columns=["name", "median_ms", "low_ms", "high_ms"])
     frame["relative"] = np.median(times / times[:1], axis=1)
     frame["runs"] = runs
-    frame["note"] = ["", *(unsteady(ms / times[0]) for ms in times[1:])]
+    frame["note"] = ["", *(unsteady(ms, times[0]) for ms in times[1:])]
     return frame

@@ -158,20 +158,30 @@ def test_what_is_no_network_is_named():
 
 def test_a_ratio_that_the_rounds_leave_open_is_told():
     rng = np.random.default_rng(0)
-    assert unsteady(rng.normal(0.5, 0.02, 50)) == ""
+    even = np.ones(50)
+    assert unsteady(rng.normal(0.5, 0.02, 50), even) == ""
     bursts = np.where(rng.random(50) < 0.1, 25.0, 1.0)  # a busy moment now and then takes nothing from the median
-    assert unsteady(0.5 * bursts) == ""
-    words = unsteady(np.exp(rng.normal(0, 1.5, 50)))
+    assert unsteady(0.5 * bursts, even) == ""
+    words = unsteady(np.exp(rng.normal(0, 1.5, 50)), even)
     assert "relative lies between" in words
     assert "Let nothing else run on the machine, or measure more runs" in words
-    assert unsteady(np.array([0.5, 1.0])).startswith("the rounds do not agree: relative lies between 0.50 and 1.00")
+    two = unsteady(np.array([0.5, 1.0]), np.ones(2))
+    assert two.startswith("the rounds do not agree: relative lies between 0.50 and 1.00")
+
+
+def test_rounds_that_agree_since_all_waited_are_told():
+    rng = np.random.default_rng(0)
+    waited = np.where(rng.random(50) < 0.7, 20.0, 0.0)  # as long for both, in most rounds
+    words = unsteady(2.0 + waited, 4.0 + waited)
+    assert words.startswith("the machine was busy: slow rounds took 11.0 times as long as quick ones. ")
+    assert "the quick rounds say 0.50" in words
 
 
 def test_the_interval_holds_the_median_as_often_as_it_says():
     rng = np.random.default_rng(1)
     missed = 0
     for _ in range(400):
-        words = unsteady(np.exp(rng.normal(0, 2, 50)))
+        words = unsteady(np.exp(rng.normal(0, 2, 50)), np.ones(50))
         low, high = (float(end) for end in re.search(r"between (.+) and (\S+) ", words).groups())
         missed += not low <= 1 <= high
     assert missed / 400 < 0.08

@@ -13,6 +13,7 @@ import numpy as np
 LEAST = 1e-3  # seconds: what is quicker is run several times in a row
 LONG = 2e-2  # seconds: what takes longer does not mind what ran before it
 OPEN = 1.25  # ends of a ratio's interval that are further apart than this say little
+BUSY = 2.0  # a network's slow rounds over its quick ones: above, most of them waited
 REST = 1e-2  # seconds: by then the threads of the runtime before are asleep
 
 Run = Callable[[], object]
@@ -59,25 +60,32 @@ def interleaved(groups: Sequence[Sequence[Run]], rounds: int, warmup: int) -> li
     return found
 
 
-def unsteady(ratios: np.ndarray) -> str:
+def unsteady(ours: np.ndarray, theirs: np.ndarray) -> str:
     """Return what is to be said of a ratio of times that the rounds leave open; nothing where they agree.
 
     Parameters
     ----------
-    ratios : ndarray, (rounds,)
-        Of two times of the same round each.
+    ours, theirs : ndarray, (rounds,)
+        Milliseconds in each round; the ratio is that of ours to theirs.
 
     Notes
     -----
     The interval of the median is that between order statistics, which holds for any distribution (Conover, *Practical
     Nonparametric Statistics*, 1999, section 3.2), at 95 %; few rounds leave all of their range.
     """
+    ratios = ours / theirs
     count = len(ratios)
     least = math.floor((count - 1.96 * math.sqrt(count)) / 2)  # so many lie below its lower end
     ordered = np.sort(ratios)
     low, high = (ordered[least], ordered[-1 - least]) if least >= 0 else (ordered[0], ordered[-1])
     if high <= OPEN * low:
-        return ""
+        quick, slow = np.percentile([ours, theirs], (10, 90), axis=1)
+        if (slow <= BUSY * quick).all():
+            return ""
+        return (
+            f"the machine was busy: slow rounds took {(slow / quick).max():.1f} times as long as quick ones. Waiting is "
+            f"in the ratio; the quick rounds say {quick[0] / quick[1]:.2f}. Let nothing else run on the machine"
+        )
     return (
         f"the rounds do not agree: relative lies between {low:.2f} and {high:.2f} (95 %). Let nothing else run on the "
         "machine, or measure more runs"
