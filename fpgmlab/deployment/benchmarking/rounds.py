@@ -83,8 +83,8 @@ def unsteady(ours: np.ndarray, theirs: np.ndarray) -> str:
         if (slow <= BUSY * quick).all():
             return ""
         return (
-            f"the machine was busy: slow rounds took {(slow / quick).max():.1f} times as long as quick ones. Waiting is "
-            f"in the ratio; the quick rounds say {quick[0] / quick[1]:.2f}. Let nothing else run on the machine"
+            f"the machine was busy: slow rounds took {(slow / quick).max():.1f} times as long as quick ones. Waiting "
+            f"is in the ratio; the quick rounds say {quick[0] / quick[1]:.2f}. Let nothing else run on the machine"
         )
     return (
         f"the rounds do not agree: relative lies between {low:.2f} and {high:.2f} (95 %). Let nothing else run on the "
