@@ -166,7 +166,7 @@ def sweep(
         Before the first batch, when the unpruned network gives no answer that a metric of agreement counts, such as a
         detector that detects nothing: all its values will be 0. When memory runs out.
     UserWarning
-        For bfloat16 on a processor that takes longer for it.
+        For bfloat16 on a processor that takes longer for it; with a metric that needs labels, when pictures have none.
 
     Examples
     --------

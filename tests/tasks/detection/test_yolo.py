@@ -39,9 +39,10 @@ def test_yolo_lists_and_folders(tmp_path: Path, names: str):
 
 def test_a_data_yaml_may_have_a_split_to_test_with(tmp_path: Path):
     yolo_folder(tmp_path, {"a": "1 0.5 0.5 0.5 0.2", "b": "0 0.5 0.5 0.5 0.2", "c": ""})
-    (tmp_path / "last.txt").write_text("images/train/c.png\n")
+    for split, name in (("first", "a"), ("second", "b"), ("last", "c")):
+        (tmp_path / f"{split}.txt").write_text(f"images/train/{name}.png\n")
     path = tmp_path / "data.yaml"
-    path.write_text("names: [cat, dog]\ntrain: images/train\nval: images/train\ntest: last.txt\n")
+    path.write_text("names: [cat, dog]\ntrain: first.txt\nval: second.txt\ntest: last.txt\n")
     train, val, test = (yolo_boxes(path, split) for split in ("train", "val", "test"))
     task = Detection(train, val, size=64, test=test)
     (images, targets), *more = task.test_batches(2)
