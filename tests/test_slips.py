@@ -128,6 +128,10 @@ def test_one_in_the_place_of_the_other_is_told_as_what_it_is(graph: fl.ChannelGr
         (lambda: fl.save(file, model), r"model must be .*fl.save\(model, path"),
         (lambda: fl.prune(graph, 0.5), r"plan must be a plan, as fl.Plan.uniform.*got 0.5\."),
         (lambda: fl.prune(graph, task), r"got the task"),
+        (
+            lambda: fl.prune(graph, "plan.json"),
+            r"got 'plan.json'\. A plan in a file is read with fl.Plan.from_json\('plan",
+        ),
         (lambda: fl.simulate(graph, {"conv1": 0.5}).__enter__(), r"plan must be a plan.*got \{'conv1': 0.5\}"),
         (lambda: fl.agreement(graph, model), r"plan must be a plan.*got the network"),
         (lambda: graph.cost(model), r"plan must be a plan.*got the network \(ResNet\)"),

@@ -44,7 +44,10 @@ def check_task(task: object, call: str) -> None:
 def check_plan(plan: object, call: str) -> None:
     """Raise a `TypeError` for what is no plan."""
     if _kind(plan) != "plan":
-        raise TypeError(_words("plan", plan, call))
+        hint = ""
+        if isinstance(plan, (str, os.PathLike)):
+            hint = f"a plan in a file is read with fl.Plan.from_json({os.fspath(plan)!r})"
+        raise TypeError(_words("plan", plan, call, hint))
 
 
 def check_example(example_input: object, call: str) -> None:

@@ -218,7 +218,8 @@ def sweep(
                     if on_update is not None:
                         on_update(state.curves)
     except KeyboardInterrupt as end:
-        tell_interrupted(f"the sweep ends after {state.done} of {total} examples, of which its curves are", end)
+        of = "of which its curves are" if state.done else "before the first batch: there are no curves yet"
+        tell_interrupted(f"the sweep ends after {state.done} of {total} examples, {of}", end)
     return state.curves
 
 
