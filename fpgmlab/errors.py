@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MANY = 3  # names that do not exist are no slip any more
+
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """Return the message for a name that does not exist, with the nearest match or the names that do.
@@ -17,6 +19,22 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     guess = f" did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(map(repr, names[:12])) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
     return f"unknown {kind} {name!r}:{guess} There are: {listed or 'none'}"
+
+
+def strange(kind: str, names: Iterable[str], known: Iterable[str]) -> str:
+    """Return the message for names of a whole some of which do not exist: that they are others where most do not.
+
+    >>> strange("group", ["a", "b", "c", "d"], ["d", "conv1"])
+    "3 of its 4 groups are not there; it has 'a', 'b', 'c' and 1 more, this network 'd', 'conv1'"
+    """
+    theirs, ours = list(names), list(known)
+    lacking = [name for name in theirs if name not in ours]
+    if len(lacking) < MANY or 2 * len(lacking) <= len(theirs):
+        return unknown(kind, lacking[0], ours)
+    return (
+        f"{len(lacking)} of its {len(theirs)} {kind}s are not there; it has {few(theirs, 3)}, this network "
+        f"{few(ours, 3)}"
+    )
 
 
 def few(names: Iterable[object], most: int = 5, *, quoted: bool = True) -> str:

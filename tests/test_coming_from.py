@@ -32,7 +32,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Return what the page's code finds: a folder with data and files of networks, and `fl`."""
     write_squares(tmp_path)
     shutil.copy(tmp_path / "images" / "0.png", tmp_path / "picture.png")
-    torch.save(official(fl.models.yolov5("n", classes=2)), tmp_path / "yolov5.pt")
+    torch.save(official(fl.models.yolov5("n", classes=2), ["green", "red"]), tmp_path / "yolov5.pt")
     yolo = YOLO("yolov8n.yaml", verbose=False)
     yolo.model = DetectionModel("yolov8n.yaml", nc=2, verbose=False)
     yolo.save(tmp_path / "yolov8.pt")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 import fpgmlab as fl
 from tests.allocation.made import curves_of, rising
@@ -127,6 +128,10 @@ def test_one_in_the_place_of_the_other_is_told_as_what_it_is(graph: fl.ChannelGr
         (lambda: fl.save(file, model), r"model must be .*fl.save\(model, path"),
         (lambda: fl.prune(graph, 0.5), r"plan must be a plan, as fl.Plan.uniform.*got 0.5\."),
         (lambda: fl.prune(graph, task), r"got the task"),
+        (
+            lambda: fl.prune(graph, "plan.json"),
+            r"got 'plan.json'\. A plan in a file is read with fl.Plan.from_json\('plan",
+        ),
         (lambda: fl.simulate(graph, {"conv1": 0.5}).__enter__(), r"plan must be a plan.*got \{'conv1': 0.5\}"),
         (lambda: fl.agreement(graph, model), r"plan must be a plan.*got the network"),
         (lambda: graph.cost(model), r"plan must be a plan.*got the network \(ResNet\)"),
@@ -135,7 +140,20 @@ def test_one_in_the_place_of_the_other_is_told_as_what_it_is(graph: fl.ChannelGr
         (lambda: fl.additivity(model, curves, plan, task), "not the network"),
         (lambda: fl.repair(graph, task, plan), r"plan must be .*got the task.*fl.repair\(graph, plan, task"),
         (lambda: fl.repair(graph, 0.5, task), r"plan must be .*got 0.5"),
-        (lambda: fl.sweep(graph, task, curves.scores), r"task must be .*fl.sweep\(graph, scores, task"),
+        (
+            lambda: fl.sweep(graph, task, curves.scores),
+            r"task must be .*the two are swapped.*fl.sweep\(graph, scores, task",
+        ),
+        (
+            lambda: fl.evaluate(model, task.val),
+            r"task must be .*A data set alone is none: give fl.tasks.Classification",
+        ),
+        (lambda: fl.fit(model, DataLoader(task.val)), r"A data set alone is none.*fl.fit\(model, task"),
+        (
+            lambda: fl.evaluate(file, task),
+            r"model must be .*judged as fl.deployment.OnnxNetwork\('.*x.onnx'\)\. As in fl.ev",
+        ),
+        (lambda: fl.fit("small.safetensors", task), r"Read it with fl.load\('small.safetensors'\)"),
         (lambda: fl.sweep(graph, curves.scores, model), r"task must be .*got the network"),
         (lambda: fl.gammas(model), "not the network"),
         (lambda: fl.crosscheck(model), "not the network"),

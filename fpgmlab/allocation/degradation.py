@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpgmlab.errors import unknown
+from fpgmlab.errors import strange, unknown
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
 from fpgmlab.plans.plan import Plan
@@ -87,7 +87,7 @@ def degradations(graph: ChannelGraph, curves: Curves, metric: str) -> dict[str, 
     """
     for name, width in curves.widths.items():
         if name not in graph:
-            raise ValueError(f"the curves are of another network: {unknown('group', name, graph)}")
+            raise ValueError(f"the curves are of another network: {strange('group', curves.widths, graph)}")
         if width != graph[name].channels:
             raise ValueError(
                 f"the curves are of another network: group {name!r} has {graph[name].channels} channels here, "

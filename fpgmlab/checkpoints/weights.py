@@ -75,7 +75,8 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80"):
         raise ValueError(
             f"{str(path)!r} is a pickle (a torch.save checkpoint), which can run any code when read: refused. "
-            "Load it where you trust it, with torch.load(..., weights_only=True), and write it with fpgmlab.save."
+            f"If it is a YOLOv5 detector: fl.models.yolov5(weights={str(path)!r}) reads it as data. Else build its "
+            "network, give it the state dict of torch.load(..., weights_only=True) and write it with fpgmlab.save."
         )
     try:
         with safe_open(path, framework="pt") as file:

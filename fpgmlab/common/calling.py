@@ -29,6 +29,28 @@ def call(model: nn.Module, example_input: object) -> object:
 
 
 @contextmanager
+def taking(model: nn.Module, inputs: object, task: object) -> Iterator[None]:
+    """Tell of an error in the block, in which a model runs on a task's first inputs, that the two may not fit.
+
+    Raises
+    ------
+    ValueError
+        With the error of the network, where that is one of torch or of plain Python and memory has not run out.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError) as error:
+        if type(error) not in (RuntimeError, ValueError, TypeError) or "memory" in str(error).lower():
+            raise
+        shapes = [tuple(tensor.shape) for tensor in tensors_in(inputs)]
+        name = getattr(task, "name", type(task).__name__)
+        raise ValueError(
+            f"{type(model).__name__} does not run on the inputs of the task {name!r}, {shapes}: "
+            f"{str(error).rstrip('.')}. Give a network that takes them, or the task that it is for"
+        ) from error
+
+
+@contextmanager
 def left_as_it_is(model: nn.Module) -> Iterator[None]:
     """Undo on exit what a forward pass writes to a model; yields nothing.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from torch import Tensor, nn
 
 _WANTED = {
@@ -11,24 +14,40 @@ _WANTED = {
     "example_input": "what the network is called with, such as one tensor (1, 3, 224, 224)",
 }
 
+_READERS = {
+    ".onnx": "an exported file is judged as fl.deployment.OnnxNetwork({})",
+    ".safetensors": "read it with fl.load({})",
+    ".pt": "of a YOLOv5 it is read with fl.models.yolov5(weights={})",
+}  # by the suffix of a path in the model's place
+
 
 def check_model(model: object, call: str) -> None:
     """Raise a `TypeError` for what is no network; ``call`` is how it is meant, such as ``"fl.fit(model, task)"``."""
     if not isinstance(model, nn.Module):
-        raise TypeError(_words("model", model, call, "give graph.model" if _kind(model) == "graph" else ""))
+        hint = "give graph.model" if _kind(model) == "graph" else ""
+        if isinstance(model, (str, os.PathLike)):
+            hint = _READERS.get(Path(model).suffix.lower(), "").format(repr(os.fspath(model)))
+        raise TypeError(_words("model", model, call, hint))
 
 
 def check_task(task: object, call: str) -> None:
     """Raise a `TypeError` for what is no task."""
     # Not by what a task must have: one of a user's own may do without, and is told what it lacks where it is asked.
     if _kind(task) in ("network", "graph", "plan") or task is None or isinstance(task, (Tensor, str, int, float, dict)):
-        raise TypeError(_words("task", task, call))
+        swapped = isinstance(task, dict) and bool(task) and all(isinstance(value, Tensor) for value in task.values())
+        raise TypeError(_words("task", task, call, "those are scores: the two are swapped" if swapped else ""))
+    if not _kind(task) and (hasattr(task, "__len__") or hasattr(task, "__iter__")):
+        hint = "a data set alone is none: give fl.tasks.Classification(train, val), or fl.tasks.Detection for boxes"
+        raise TypeError(_words("task", task, call, hint))
 
 
 def check_plan(plan: object, call: str) -> None:
     """Raise a `TypeError` for what is no plan."""
     if _kind(plan) != "plan":
-        raise TypeError(_words("plan", plan, call))
+        hint = ""
+        if isinstance(plan, (str, os.PathLike)):
+            hint = f"a plan in a file is read with fl.Plan.from_json({os.fspath(plan)!r})"
+        raise TypeError(_words("plan", plan, call, hint))
 
 
 def check_example(example_input: object, call: str) -> None:

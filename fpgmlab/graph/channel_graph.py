@@ -12,7 +12,7 @@ from torch import nn
 
 from fpgmlab.common.given import check_plan
 from fpgmlab.common.holdings import numbers_alone
-from fpgmlab.errors import few, unknown
+from fpgmlab.errors import few, strange
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.graph.costs import Cost, CostModel
 from fpgmlab.graph.grouping import Reduction
@@ -191,7 +191,9 @@ class ChannelGraph(Mapping[str, ChannelGroup]):
         for name, channels in plan.widths.items():
             group = self._groups.get(name)
             if group is None:
-                raise ValueError(f"the plan was made for another network: {unknown('group', name, self._groups)}")
+                raise ValueError(
+                    f"the plan was made for another network: {strange('group', plan.widths, self._groups)}"
+                )
             if channels != group.channels:
                 raise ValueError(
                     f"the plan was made for other widths: group {name!r} has {group.channels} channels here, "

@@ -12,12 +12,14 @@ from torch import nn
 
 from fpgmlab.checkpoints.assets import fetch
 from fpgmlab.checkpoints.weights import read_weights
-from fpgmlab.common.files import data_dir
+from fpgmlab.common.files import data_dir, whole
 from fpgmlab.errors import unknown
 from fpgmlab.models.placing import Recipe, put_convolutions
 from fpgmlab.models.resnet import ResNet
+from fpgmlab.models.shipped import FETCHED, available
 from fpgmlab.models.vgg import VGG
-from fpgmlab.models.yolov5.checkpoint import fit_classes, read_yolov5
+from fpgmlab.models.yolov5.checkpoint import read_yolov5
+from fpgmlab.models.yolov5.classes import fit_classes
 from fpgmlab.models.yolov5.network import SIZES, YOLOv5
 from fpgmlab.plans.provenance import Provenance, provenance, set_provenance
 
@@ -101,6 +103,11 @@ def yolov5(
     ValueError
         For a checkpoint that is damaged or of another network, that does not have the size, channels, width or release
         asked for, and for an unknown size or release.
+
+    Warns
+    -----
+    UserWarning
+        Of classes whose rows are new, with their names: they need `fpgmlab.fit` first.
     """
     if weights is None:
         if size not in SIZES:
@@ -108,6 +115,8 @@ def yolov5(
             raise ValueError(unknown("size of YOLOv5", size, SIZES) + hint)
         classes, channels = 80 if classes is None else classes, 3 if channels is None else channels
         return _build(YOLOv5, f"yolov5{size}", classes, channels, width, release)
+    if str(weights) in (*available(), *FETCHED) and not os.path.exists(weights):
+        raise FileNotFoundError(f"no file {whole(weights)}; the network of that name: fl.models.load({str(weights)!r})")
     found = read_yolov5(weights)
     asked = {"size": size, "channels": channels, "width": None if width == 1 else width, "release": release}
     has = {"size": found.size, "channels": found.channels, "width": 1.0, "release": found.release}
@@ -130,7 +139,6 @@ _ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], dict[str, int | str]]]
     **{f"yolov5{size}": (YOLOv5, {"size": size}) for size in SIZES},
 }
 _READ = (".pt", ".pth")  # files that `yolov5` reads
-_FETCHED = ("yolov5s-coco",)  # assets that `yolov5` reads
 
 
 def build(
@@ -207,17 +215,6 @@ def architectures() -> list[str]:
     return list(_ARCHITECTURES)
 
 
-def available() -> list[str]:
-    """Return the names of the checkpoints that ship.
-
-    Examples
-    --------
-    >>> fl.models.available()
-    ['resnet20-fashion', 'vgg16-fashion', 'vgg16-fashion-sparse', 'yolov5n-trees']
-    """
-    return sorted(path.stem for path in (data_dir() / "checkpoints").glob("*.safetensors"))
-
-
 def load(name: str, device: str | torch.device = "cpu", *, classes: int | Sequence[str] | None = None) -> nn.Module:
     """Return a trained model from ``data/checkpoints``, in eval mode.
 
@@ -227,7 +224,7 @@ def load(name: str, device: str | torch.device = "cpu", *, classes: int | Sequen
         One of `available`, or ``"yolov5s-coco"``, which `fpgmlab.assets` fetches when it is first asked for.
     device : str or torch.device
     classes : int or sequence of str, optional
-        Of a detector; see `yolov5`.
+        Of a detector; see `yolov5`, also for what it warns of.
 
     Raises
     ------
@@ -236,12 +233,12 @@ def load(name: str, device: str | torch.device = "cpu", *, classes: int | Sequen
     OSError
         When it had to be fetched and could not be.
     """
-    names = [*available(), *_FETCHED]
+    names = [*available(), *FETCHED]
     if name not in names:
         hint = f". {name!r} is an architecture: build({name!r}) makes it untrained." if name in _ARCHITECTURES else ""
         hint = f". To read a file of YOLOv5: yolov5(weights={name!r})" if str(name).endswith(_READ) else hint
         raise ValueError(unknown("model", name, names) + hint)
-    if name in _FETCHED:
+    if name in FETCHED:
         return yolov5(weights=fetch(name), classes=classes).to(device)
     weights = read_weights(data_dir() / "checkpoints" / f"{name}.safetensors")
     model = build(weights.record["architecture"], **weights.record["options"])

@@ -92,6 +92,8 @@ class Removal:
         text, name = json_text(source)
         try:
             data = json.loads(text)
+            if not isinstance(data, dict) or "format" not in data:
+                raise ValueError("it has no entry 'format'. Was it written by plan.to_json(path)?")
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r} instead of {FORMAT!r}")
             groups = data["groups"]

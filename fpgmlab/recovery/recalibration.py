@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from fpgmlab.common.batches import on_device
-from fpgmlab.common.calling import call
+from fpgmlab.common.calling import call, taking
 from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.modules import device_of
 from fpgmlab.common.numbers import whole_number
@@ -43,7 +43,7 @@ def recalibrate(model: nn.Module, task: Task, *, batches: int = 8, batch_size: i
     TypeError
         When one of them stands in the other's place, or a graph in the model's.
     ValueError
-        For numbers out of range.
+        For numbers out of range, and a network that does not run on the task's inputs.
 
     Examples
     --------
@@ -55,7 +55,9 @@ def recalibrate(model: nn.Module, task: Task, *, batches: int = 8, batch_size: i
     batch_size = train_batch_size(task, batch_size)
     whole_number("batches", batches)
     whole_number("batch_size", batch_size, 2)
-    estimate(model, training_inputs(task, batches, batch_size))
+    inputs = training_inputs(task, batches, batch_size)
+    with taking(model, inputs[:1], task):
+        estimate(model, inputs)
 
 
 def training_inputs(task: Task, batches: int = 8, batch_size: int | None = None) -> list[object]:

@@ -6,13 +6,14 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fpgmlab.common.batches import examples_in, on_device
-from fpgmlab.common.calling import call
+from fpgmlab.common.calling import call, taking
 from fpgmlab.common.layout import learns_channels_last
 from fpgmlab.common.modules import device_of
 from fpgmlab.recovery.extras.extra import RunningExtra, judged_of
@@ -134,12 +135,14 @@ class Steps:
             extra.load_state_dict(own)
 
     def _loss(self, network: nn.Module, inputs: Any, targets: Any) -> Tensor:
+        first = self._channels_last is None
         if self._channels_last is None:
             self._channels_last = learns_channels_last(self._model, inputs)
         inputs = on_device(inputs, self._device, channels_last=self._channels_last)
         targets = on_device(targets, self._device)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
-            outputs = call(network, inputs)
+            with taking(self._model, inputs, self._task) if first else nullcontext():
+                outputs = call(network, inputs)
             loss = self._task.loss(outputs, targets)
             for extra in self._extras:
                 loss = loss + extra.loss(self._model, inputs, outputs, targets)

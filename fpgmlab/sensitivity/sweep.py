@@ -167,7 +167,7 @@ def sweep(
         Before the first batch, when the unpruned network gives no answer that a metric of agreement counts, such as a
         detector that detects nothing: all its values will be 0. When memory runs out.
     UserWarning
-        For bfloat16 on a processor that takes longer for it.
+        For bfloat16 on a processor that takes longer for it; with a metric that needs labels, when pictures have none.
 
     Examples
     --------
@@ -219,7 +219,8 @@ def sweep(
                     if on_update is not None:
                         on_update(state.curves)
     except KeyboardInterrupt as end:
-        tell_interrupted(f"the sweep ends after {state.done} of {total} examples, of which its curves are", end)
+        of = "of which its curves are" if state.done else "before the first batch: there are no curves yet"
+        tell_interrupted(f"the sweep ends after {state.done} of {total} examples, {of}", end)
     return state.curves
 
 

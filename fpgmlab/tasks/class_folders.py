@@ -46,12 +46,13 @@ def class_folders(root: Path) -> dict[str, Found]:
     FileNotFoundError
         When there is no such folder, no folder in it, or a class has no picture.
     ValueError
-        For splits without one to train on, two of a kind, or of different classes.
+        For splits without one to train on, two of a kind, of different classes, or with pictures in place of classes.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {whole(root)}; expected one with a folder of pictures for each class")
     splits = _splits(root)
     if not splits:
+        _check_classes(root)
         return {"": _found(root)}
     if "train" not in splits:
         there = few(folder.name for folder in splits.values())
@@ -75,7 +76,7 @@ def _splits(root: Path) -> dict[str, Path]:
     """Return the folders that are splits: called so, and with folders of classes in them."""
     splits: dict[str, Path] = {}
     for folder in _folders(root):
-        split = next((split for split, names in SPLITS.items() if folder.name.lower() in names), None)
+        split = _split(folder.name)
         if split is None or not _folders(folder):
             continue
         if split in splits:
@@ -87,16 +88,53 @@ def _splits(root: Path) -> dict[str, Path]:
     return splits
 
 
+def _split(name: str) -> str | None:
+    """Return which split a folder of this name is; None of another name."""
+    return next((split for split, names in SPLITS.items() if name.lower() in names), None)
+
+
+def _check_classes(root: Path) -> None:
+    """Raise ValueError where all classes are called as splits: their pictures would be sorted by nothing."""
+    names = [folder.name for folder in _folders(root)]
+    splits = {_split(name.rstrip("0123456789")) for name in names}  # COCO has train2017
+    if "train" in splits and None not in splits and len(splits) > 1:
+        raise ValueError(
+            f"{whole(root)}: {few(names)} hold pictures and no folders of classes; expected pictures in "
+            f"{names[0]}/<class>, or other names if they are the classes{_boxes_instead(root)}"
+        )
+
+
+def _boxes_instead(folder: Path) -> str:
+    """Return a hint where a folder belongs to boxes in YOLO's layout, of images and labels side by side; else nothing.
+
+    It is the one that holds both, one above such, or lies within the images.
+    """
+    folder = folder.absolute()
+    within = [place.parent for place in (folder, *folder.parents) if place.name == "images"]
+    places = [folder, *_folders(folder), *within]
+    sides = [place for place in places if (place / "images").is_dir() and (place / "labels").is_dir()]
+    if not sides:
+        return ""
+    known = [sides[0] / "data.yaml", sides[0].parent / "data.yaml", *sorted(sides[0].glob("*.y*ml"))]
+    file = next((file for file in known if file.is_file()), "<its data.yaml>")
+    return (
+        ". With images and labels side by side it looks like boxes in YOLO's layout: "
+        f"fl.tasks.yolo_boxes({str(file)!r}, 'train'), and so on, for fl.tasks.Detection"
+    )
+
+
 def _found(folder: Path) -> Found:
     """Return the pictures in a folder of classes."""
     classes = _folders(folder)
     if not classes:
-        raise FileNotFoundError(f"{whole(folder)} holds no folder; expected one with pictures for each class")
+        raise FileNotFoundError(
+            f"{whole(folder)} holds no folder; expected one with pictures for each class{_boxes_instead(folder)}"
+        )
     pictures = [tuple(_pictures(place)) for place in classes]
     if empty := [place.name for place, files in zip(classes, pictures, strict=True) if not files]:
         raise FileNotFoundError(
             f"{whole(folder)}: no pictures in {few(empty)}; take out what is no class. Pictures are "
-            f"{', '.join(sorted(SUFFIXES))}"
+            f"{', '.join(sorted(SUFFIXES))}{_boxes_instead(folder)}"
         )
     labels = [number for number, files in enumerate(pictures) for _ in files]
     return Found(sum(pictures, ()), tuple(labels), tuple(place.name for place in classes))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset, default_collate
 
 from fpgmlab.tasks.loading import in_order
+from fpgmlab.tasks.overlap import warn_of_shared
 from fpgmlab.tasks.parting import held_out
 from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names, labels_of, told_labels
 from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
@@ -51,6 +52,11 @@ class Classification(Splits):
     ------
     TypeError, ValueError
         When a data set is not map-style or is empty, or the classes are not known.
+
+    Warns
+    -----
+    UserWarning
+        Once for a data set: of pictures to validate or test with that are trained on, where their files are told.
     """
 
     classes: int | Sequence[str] | None = None
@@ -65,6 +71,7 @@ class Classification(Splits):
 
     def __post_init__(self) -> None:
         check_sets(self.train, self.val, self.test)
+        warn_of_shared(self.train, self.val, self.test, self.name, stacklevel=3)
         names = class_names(self.classes, self.val, 2, "classification")
         object.__setattr__(self, "classes", names)
         object.__setattr__(self, "_names", names)
@@ -179,8 +186,15 @@ class Classification(Splits):
         Raises
         ------
         ValueError
-            For outputs of another shape.
+            For outputs of another shape or kind.
         """
+        if not isinstance(outputs, Tensor):
+            many = f" of {len(outputs)}" if isinstance(outputs, (tuple, list, dict)) else ""
+            raise ValueError(
+                f"{self.name}: the model must give logits (batch, {len(self._names)}); got a {type(outputs).__name__}"
+                f"{many}. If it is a detector, give it a task with boxes, fl.tasks.Detection; if it gives more than "
+                "its logits, wrap it in a module that returns them alone"
+            )
         if outputs.ndim != 2 or outputs.shape[1] != len(self._names):
             raise ValueError(
                 f"{self.name}: the model must give logits (batch, {len(self._names)}); got {tuple(outputs.shape)}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.batches import examples_in, on_device
-from fpgmlab.common.calling import call
+from fpgmlab.common.calling import call, taking
 from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.modules import device_of, eval_mode
 from fpgmlab.tasks.splits import batches_of
@@ -30,7 +32,8 @@ def evaluate(
     Parameters
     ----------
     model : nn.Module
-        Gives the outputs that the task's loss and metric take.
+        Gives the outputs that the task's loss and metric take. A file in ONNX is one as
+        ``fl.deployment.OnnxNetwork("small.onnx")``.
     task : task
         See `fpgmlab.tasks`.
     split : {"val", "test"}
@@ -53,6 +56,12 @@ def evaluate(
     ValueError
         When the task has no test data to measure on, and for a network that it is not for.
 
+    Warns
+    -----
+    UserWarning
+        As the task says of the network or of its data, such as `fpgmlab.tasks.Detection` of pictures to judge by that
+        have no labelled object.
+
     Examples
     --------
     >>> found = fl.evaluate(model, task, max_samples=64)
@@ -71,7 +80,8 @@ def evaluate(
         for inputs, targets in batches_of(task, split)(eval_batch_size(task, batch_size), max_samples):
             count = examples_in(inputs, targets)
             inputs, targets = on_device((inputs, targets), device)
-            outputs = call(model, inputs)
+            with nullcontext() if samples else taking(model, inputs, task):
+                outputs = call(model, inputs)
             total += float(task.loss(outputs, targets)) * count
             metric.update(tree_map_only(Tensor, Tensor.float, outputs), targets)
             samples += count

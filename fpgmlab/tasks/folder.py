@@ -92,7 +92,8 @@ def image_folder(
         When there is no such folder, or a class folder holds no picture.
     ValueError
         For options out of range, before a picture is read. When pictures are damaged, with their paths; the folders
-        have different classes, or none is to train on; there are pictures for all three already.
+        have different classes, none is to train on, or they hold pictures and no folders of classes; there are
+        pictures for all three already.
 
     Warns
     -----

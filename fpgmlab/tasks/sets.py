@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
@@ -22,6 +23,12 @@ class Examples(Protocol):
 def check_sets(train: Examples, val: Examples, test: Examples | None = None) -> None:
     """Raise a `TypeError` for a data set that is not map-style, and a `ValueError` for one that is empty."""
     for role, data in (("train", train), ("val", val), *([("test", test)] if test is not None else [])):
+        if isinstance(data, (str, os.PathLike)):
+            raise TypeError(
+                f"{role} must be a data set that is read already; got the path {os.fspath(data)!r}. Pictures with "
+                "boxes are read by fl.tasks.yolo_boxes('data.yaml', 'train') or fl.tasks.coco_boxes(path); a task of "
+                "pictures in folders of classes is fl.tasks.image_folder(path)"
+            )
         if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
             raise TypeError(
                 f"{role} must be a map-style data set with __len__ and __getitem__; got {type(data).__name__}"

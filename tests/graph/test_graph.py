@@ -195,6 +195,14 @@ def plan_of(graph: fl.ChannelGraph, **removed: tuple[int, ...]) -> fl.Plan:
     return fl.Plan({name: group.channels for name, group in graph.items()}, removed)
 
 
+def test_a_plan_of_which_most_groups_are_others_is_of_another_network(graph: fl.ChannelGraph):
+    plan = fl.Plan(dict.fromkeys(["a", "b", "c", "d", *list(graph)[:1]], graph[next(iter(graph))].channels), {})
+    words = "another network: 4 of its 5 groups are not there; it has 'a', 'b', 'c' and 2 more, this network "
+    with pytest.raises(ValueError, match=words + repr(next(iter(graph)))) as caught:
+        graph.cost(plan)
+    assert "did you mean" not in str(caught.value)
+
+
 def test_plan_for_another_network(graph: fl.ChannelGraph):
     plan = random_plan(traced("in_place"))
     for use in (graph.cost, graph.check, graph.keep, lambda p: fl.prune(graph, p)):

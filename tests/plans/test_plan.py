@@ -153,6 +153,13 @@ def test_what_is_not_a_plan_is_refused(text: str):
         Plan.from_json(text)
 
 
+@pytest.mark.parametrize("text", ["{}", "[1, 2]", '{"images": []}'])
+def test_other_json_is_told_what_it_lacks(tmp_path: Path, text: str):
+    (tmp_path / "val.json").write_text(text)
+    with pytest.raises(ValueError, match=r"it has no entry 'format'\. Was it written by plan\.to_json\(path\)\?"):
+        Plan.from_json(tmp_path / "val.json")
+
+
 def test_frame_and_diff(graph: fl.ChannelGraph, scores: dict):
     plan = Plan.from_ratios(graph, scores, {"layer1.0.conv1": 0.5})
     frame = plan.frame(graph)

@@ -130,6 +130,15 @@ def test_ctrl_c_keeps_what_was_finished(learnt: fl.ChannelGraph, task: fl.tasks.
     assert all("forward" not in vars(module) for module in learnt.model.modules())
 
 
+def test_ctrl_c_before_the_first_batch_leaves_no_curves(learnt: fl.ChannelGraph, task: fl.tasks.Classification, caplog):
+    def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    curves = fl.sweep(learnt, fl.score(learnt), task, ratios=(0.5,), batch_size=30, stop=interrupt, **QUIET)
+    assert not curves.complete
+    assert "the sweep ends after 0 of 90 examples, before the first batch: there are no curves yet." in caplog.text
+
+
 def test_the_bar_moves_within_a_batch(learnt: fl.ChannelGraph, task: fl.tasks.Classification, monkeypatch):
     seen: list[tuple[float, float]] = []
 

@@ -95,6 +95,32 @@ def test_a_class_may_be_called_as_a_split(tmp_path: Path):
     assert fl.tasks.image_folder(tmp_path, size=24).classes == ("bus", "train")
 
 
+def test_splits_without_folders_of_classes_are_no_classes(tmp_path: Path):
+    for name in ("train", "val2017"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.new("RGB", (30, 30)).save(tmp_path / "images" / name / "0.png")
+    words = r"images': 'train', 'val2017' hold pictures and no folders of classes; expected pictures in train/<class>"
+    with pytest.raises(ValueError, match=words) as caught:
+        fl.tasks.image_folder(tmp_path / "images")
+    assert "YOLO" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [".", "images", "images/train", "parts", "parts/train"])
+def test_boxes_in_yolos_layout_are_known(tmp_path: Path, place: str):
+    """Pictures with boxes are no classes: images beside labels, of all splits or within each of them."""
+    for folder in ("images/train", "images/val", "parts/train/images", "parts/val/images"):
+        for lies, name in ((folder, "0.png"), (folder.replace("images", "labels"), "0.txt")):
+            (tmp_path / lies).mkdir(parents=True)
+            Image.new("RGB", (30, 30)).save(tmp_path / lies / name, "png")
+    own = tmp_path / "parts" if place.startswith("parts") else tmp_path
+    (own / "data.yaml").write_text("names: [tree]")
+    if place == ".":
+        shutil.rmtree(tmp_path / "parts")
+    words = rf"YOLO's layout: fl\.tasks\.yolo_boxes\('{own}/data.yaml', 'train'\)"
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        fl.tasks.image_folder(tmp_path / place)
+
+
 def test_a_random_split_leaves_no_class_without_pictures_on_either_side(tmp_path: Path):
     for label, count in (("ant", 30), ("bee", 2), ("cow", 5)):
         (tmp_path / label).mkdir()

@@ -98,7 +98,7 @@ def _trace(mode: LabelMode, model: nn.Module, example_input: object, ruled: Mapp
             shapes = [tuple(tensor.shape) for tensor in tensors_in(example_input)]
             raise TracingError(
                 f"{type(model).__name__} could not be traced: its forward pass with example_input {shapes} failed in "
-                f"{mode.to.where}: {': '.join(filter(None, (type(error).__name__, str(error))))}. Pass an "
+                f"{mode.to.where}: {': '.join(filter(None, (type(error).__name__, str(error).rstrip('.'))))}. Pass an "
                 f"example_input that the model takes, on the model's device.{_hint(model, example_input)}"
             ) from error
         written = mode.to.held.written()

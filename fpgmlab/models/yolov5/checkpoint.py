@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fpgmlab.checkpoints.unpickling import Record, read_checkpoint, tensors_of
-from fpgmlab.models.yolov5.families import family, some, span
+from fpgmlab.models.yolov5.classes import HEAD
+from fpgmlab.models.yolov5.families import cure, family, some, span
 from fpgmlab.models.yolov5.network import SIZES, YOLOv5
 
-_HEAD = "model.24"
-_EXTRA = f"{_HEAD}.anchor_grid"  # the anchors once more, in older files
+_EXTRA = f"{HEAD}.anchor_grid"  # the anchors once more, in older files
 _HOLD = ("ema", "model", "state_dict", "model_state_dict")  # where a checkpoint holds its network, the best first
 _STEM = re.compile(r"(.*)model\.0\.conv\.")
 
@@ -66,41 +66,6 @@ def read_yolov5(path: str | os.PathLike[str]) -> YOLOv5Checkpoint:
         raise ValueError(f"{os.fspath(path)!r} cannot be used as a YOLOv5 detector: {error}") from error
 
 
-def fit_classes(
-    tensors: Mapping[str, Tensor], fresh: Mapping[str, Tensor], known: Sequence[str], wanted: Sequence[str]
-) -> dict[str, Tensor]:
-    """Return a checkpoint's tensors for a model with other classes, or the same in another order.
-
-    Its head keeps the rows for boxes and objectness, and those of the classes that both have by name; the others are
-    fresh. Where one of the two only counts its classes, "0", "1", ..., and they are as many, they are the same.
-
-    Parameters
-    ----------
-    tensors : mapping
-        Of the checkpoint.
-    fresh : mapping
-        State dict of the new model.
-    known, wanted : sequence of str
-        Names of the classes of the checkpoint, and of the new model.
-    """
-    rows = {name.strip().casefold(): number for number, name in enumerate(known)}
-    source = [rows.get(name.strip().casefold()) for name in wanted]
-    if len(known) == 1:  # whose class is not trained
-        source = [None] * len(wanted)
-    elif len(known) == len(wanted) and [str(i) for i in range(len(known))] in (list(known), list(wanted)):
-        source = list(range(len(known)))
-    anchors = fresh[f"{_HEAD}.anchors"].shape[1]
-    fitted = dict(tensors)
-    for name in (name for name in tensors if name.startswith(f"{_HEAD}.m.")):
-        old, new = (each[name].unflatten(0, (anchors, -1)).clone() for each in (tensors, fresh))  # (anchors, 5 + n, …)
-        new[:, :5] = old[:, :5]
-        for number, place in enumerate(source):
-            if place is not None:
-                new[:, 5 + number] = old[:, 5 + place]
-        fitted[name] = new.flatten(0, 1)
-    return fitted
-
-
 def _understood(content: object) -> YOLOv5Checkpoint:
     held = [content[key] for key in _HOLD if content.get(key) is not None] if isinstance(content, dict) else []
     tree = held[0] if held else content
@@ -112,7 +77,7 @@ def _understood(content: object) -> YOLOv5Checkpoint:
     _check_extents(tensors)
     release = "5.0" if "model.0.conv.conv.weight" in tensors else "6.x"
     channels = _inputs(tensors, release)
-    rows, anchors = _tensor(tensors, f"{_HEAD}.m.0.weight", 4), _tensor(tensors, f"{_HEAD}.anchors", 3)
+    rows, anchors = _tensor(tensors, f"{HEAD}.m.0.weight", 4), _tensor(tensors, f"{HEAD}.anchors", 3)
     if anchors.shape != (3, 3, 2) or len(rows) % 3 or len(rows) // 3 < 6 or not bool((anchors > 0).all()):
         raise ValueError(
             f"its head has {len(rows)} rows for anchors of shape {tuple(anchors.shape)}; expected 3 * (5 + classes) "
@@ -139,8 +104,7 @@ def _check_family(tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError for another network, saying which one it looks like."""
     if found := family(tensors):
         raise ValueError(
-            f"it looks like {found}; only detectors of releases 4.0 to 7.0 with three levels are read. Build another "
-            "network with its own code: fpgmlab.trace takes it as it is"
+            f"it looks like {found}; only detectors of releases 4.0 to 7.0 with three levels are read. {cure(found)}"
         )
     if not any(name.startswith("model.") for name in tensors):
         raise ValueError(f"{span(tensors)}; expected 'model.0.conv.weight' and so on")
@@ -220,7 +184,7 @@ def _are_numbers(keys: Iterable[object]) -> bool:
 def _tensor(tensors: Mapping[str, Tensor], name: str, dims: int) -> Tensor:
     if name not in tensors:
         raise ValueError(
-            f"it lacks {name!r}; {span(tensors)}, expected model.0 to {_HEAD}. Is it whole, and a standard size?"
+            f"it lacks {name!r}; {span(tensors)}, expected model.0 to {HEAD}. Is it whole, and a standard size?"
         )
     if tensors[name].ndim != dims:
         raise ValueError(f"{name!r} has shape {tuple(tensors[name].shape)}; expected {dims} dimensions")

@@ -26,6 +26,10 @@ _FAMILIES = (
     (r"^head\.(classification|regression)_head\.", "RetinaNet, FCOS or SSD of torchvision"),
     (r"^(fc|classifier|heads?)(\.\w+)?\.weight$", "a classification network"),
 )
+_WRAPPED = (
+    ("^YOLOv(8|10)", "its own code, ultralytics.YOLO(path).model", "Ultralytics"),
+    ("^PP-YOLOE", "libreyolo", "PPYOLOE"),
+)  # families that detection takes in a wrapper
 _MODULE = re.compile(r"model\.(\d+)\.")
 
 
@@ -33,6 +37,17 @@ def family(names: Iterable[str]) -> str:
     """Return in words which network the tensors' names look like; empty when they look like none that is known."""
     listed = list(names)
     return next((words for sign, words in _FAMILIES if any(re.search(sign, name) for name in listed)), "")
+
+
+def cure(family: str) -> str:
+    """Return in words how to take a network of a family, as `family` says it, in place of its file."""
+    for sign, load, kind in _WRAPPED:
+        if re.search(sign, family):
+            return (
+                f"Load it with {load}, wrap it as model = fl.tasks.{kind}Maps(...) and make the task with head="
+                f"fl.tasks.{kind}Head.of(model): see COMING_FROM.md"
+            )
+    return "Build another network with its own code: fpgmlab.trace takes it as it is"
 
 
 def span(names: Iterable[str]) -> str:

@@ -162,7 +162,7 @@ class YOLOv5(nn.Module):
         if not torch.jit.is_tracing() and any(size % self.strides[-1] for size in x.shape[-2:]):
             raise ValueError(
                 f"height and width must be multiples of {self.strides[-1]}; got {tuple(x.shape[-2:])}. "
-                "fpgmlab.models.letterbox.letterbox makes them so."
+                "fl.models.boxes.letterbox(picture, size) makes them so"
             )
         maps: list[Tensor] = []
         for module, reads in zip(self.model[:-1], self._reads, strict=True):

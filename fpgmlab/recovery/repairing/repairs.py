@@ -191,8 +191,8 @@ def _check_runs(model: nn.Module, batches: list[object], graph: ChannelGraph) ->
         except Exception as error:
             shapes = [[tuple(t.shape) for t in tensors_in(some)] for some in (batch, graph.example_input)]
             raise RuntimeError(
-                f"{type(model).__name__} does not run on these pictures, {shapes[0]}: {error}. It was traced with "
-                f"{shapes[1]}."
+                f"{type(model).__name__} does not run on these pictures, {shapes[0]}: {str(error).rstrip('.')}. It was "
+                f"traced with {shapes[1]}."
             ) from error
     if is_random(model, lambda: call_model(model, graph.example_input)):
         raise ValueError(

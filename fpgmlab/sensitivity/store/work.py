@@ -12,6 +12,7 @@ from functools import cached_property, partial
 import torch
 
 from fpgmlab.common.batches import examples_in, on_device
+from fpgmlab.common.calling import taking
 from fpgmlab.common.digests import digest
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of
@@ -102,13 +103,15 @@ class Bench:
         Raises
         ------
         ValueError
-            For a metric that it cannot give, with those that it can.
+            For a metric that it cannot give, with those that it can, and for a network that it is not for.
         ReplayError
             For a model that does not do the same each time.
         """
         count = min(self._job.batch_size, self._job.total)
         inputs, targets = self._placed(*self._reader.read(0, count))
-        look = first_look(self._job.graph.model, cut(inputs, 0, 1, count))
+        one = cut(inputs, 0, 1, count)
+        with taking(self._job.graph.model, one, self._job.task):
+            look = first_look(self._job.graph.model, one)
         try:
             target = cut(targets, 0, 1, count)
         except ValueError:  # which matters only where a batch must be cut

@@ -71,7 +71,9 @@ def coco_boxes(
 def _tables(path: Path) -> Mapping[str, list[dict[str, Any]]]:
     """Return the file's images, annotations and categories: lists of dicts with what this module needs at least."""
     if not path.is_file():
-        raise FileNotFoundError(f"no file {whole(path)}; expected annotations in COCO's JSON")
+        inside = few(sorted(file.name for file in path.glob("*.json"))) or "no JSON in it"
+        what = f"{whole(path)} is a folder with {inside}" if path.is_dir() else f"no file {whole(path)}"
+        raise FileNotFoundError(f"{what}; expected a file of annotations in COCO's JSON")
     try:
         coco = json.loads(read_text(path))
     except (json.JSONDecodeError, RecursionError) as error:

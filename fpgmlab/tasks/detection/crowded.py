@@ -76,6 +76,21 @@ def objects_of(data: Examples) -> list[int]:
     return [int(label) for labels in found for label in labels if label >= 0]
 
 
+def nothing_labelled(val: Examples, test: Examples | None) -> list[str]:
+    """Return in words which of the data to judge by have no object; of those that tell their labels without reading."""
+    judged = (("validate", val), ("test", test))
+    return [
+        f"the {len(data)} pictures to {purpose} with have no labelled object: map50 is 0 of any network and says "
+        "nothing. Are their label files where they belong?"
+        for purpose, data in judged
+        if data is not None and all(_is_empty(labels_of(data, number)) for number in range(len(data)))
+    ]
+
+
+def _is_empty(labels: Tensor | None) -> bool:
+    return labels is not None and not bool((labels >= 0).any())
+
+
 def name_of(data: object, number: int) -> str:
     """Return what to call a picture: its file, or its number in the data set."""
     data, number = _whole(data, number)

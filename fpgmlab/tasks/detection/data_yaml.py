@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fpgmlab.common.files import whole
+from fpgmlab.errors import few
 from fpgmlab.tasks.detection.pictures import read_text
 from fpgmlab.tasks.reading import SUFFIXES
 
@@ -29,8 +30,7 @@ class DataYaml:
         import yaml
 
         if not path.is_file():
-            inside = sorted(file.name for file in path.glob("*.y*ml"))
-            what = f"{whole(path)} is a folder with {inside[:4]}" if path.is_dir() else f"no file {whole(path)}"
+            what = _folder(path) if path.is_dir() else f"no file {whole(path)}"
             raise FileNotFoundError(f"{what}; expected the data.yaml of a data set in YOLO's layout")
         text = read_text(path)
         try:
@@ -85,14 +85,20 @@ class DataYaml:
         """Return the pictures of a split: of folders, with all folders in them, and of lists."""
         said = self.entries.get(split)
         if said is None:
-            there = sorted(map(str, self.entries))
-            raise ValueError(f"{self.where(str(split))}: no entry {split!r}, or it is empty; there are {there}")
+            there = self._splits() or "none"
+            raise ValueError(f"{self.where(str(split))}: no entry {split!r}, or it is empty; its splits are {there}")
         where = f"{self.where(split)}: {split}"
         entries = said if isinstance(said, list) else [said]
         for key, found in (("path", [self.entries.get("path") or ""]), (split, entries)):
             if not all(isinstance(entry, str) for entry in found):
                 raise ValueError(f"{self.where(key)}: {key!r} must be a path; got {reprlib.repr(self.entries[key])}")
         return [file for entry in entries for file in self._files(entry, f"{where}: {entry!r}")]
+
+    def _splits(self) -> list[str]:
+        """Return the names of the entries that are splits by what they hold: a path, or a list of them."""
+        others = ("names", "path", "download")
+        lists = {str(key): said if isinstance(said, list) else [said] for key, said in self.entries.items()}
+        return [key for key, said in lists.items() if key not in others and all(isinstance(each, str) for each in said)]
 
     def _files(self, entry: str, where: str) -> Iterator[Path]:
         places = self._places(entry)
@@ -133,6 +139,17 @@ class DataYaml:
         roots = (own, own.parent, Path.cwd())
         found = (root / base / said for root in roots for said in (entry, entry.removeprefix("../")))
         return list(dict.fromkeys(Path(os.path.normpath(place)) for place in found))
+
+
+def _folder(path: Path) -> str:
+    """Return what a folder in the file's place holds: the YAML that is meant, or what else there is."""
+    if described := sorted(file.name for file in path.glob("*.y*ml")):
+        return f"{whole(path)} is a folder with {few(described)}"
+    inside = sorted(place.name for place in path.iterdir() if not place.name.startswith("."))
+    return (
+        f"{whole(path)} is a folder with {few(inside) or 'nothing in it'} and no YAML (of pictures in folders of "
+        "classes fl.tasks.image_folder makes a task)"
+    )
 
 
 def _all_files(place: Path) -> Iterator[Path]:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fpgmlab.common.numbers import counted
+from fpgmlab.errors import few
 from fpgmlab.tasks.reading import read_picture
 
 T = TypeVar("T", int, Tensor)
@@ -98,6 +100,13 @@ class BoxedPictures(Dataset):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __repr__(self) -> str:
+        boxes, classes = sum(map(len, self.boxes)), len(self.classes)
+        return (
+            f"{counted(len(self), 'picture')}, {boxes:,} box{'' if boxes == 1 else 'es'}, "
+            f"{classes} class{'' if classes == 1 else 'es'} ({few(self.classes, 10, quoted=False)})"
+        )
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         image = read_picture(self.paths[index])

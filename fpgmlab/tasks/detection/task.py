@@ -13,14 +13,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.numbers import whole_number
-from fpgmlab.errors import few
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
-from fpgmlab.tasks.detection.crowded import MOST, classes_in, labels_of, objects_of, too_full
+from fpgmlab.tasks.detection.crowded import MOST, classes_in, labels_of, nothing_labelled, objects_of, too_full
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head
 from fpgmlab.tasks.detection.items import check_counts, checked, stacked
 from fpgmlab.tasks.detection.networks import check_classes, check_network
+from fpgmlab.tasks.detection.options import check_head, check_own_classes, check_size
 from fpgmlab.tasks.detection.precision import precisions
 from fpgmlab.tasks.loading import in_order
+from fpgmlab.tasks.overlap import warn_of_shared
 from fpgmlab.tasks.parting import warn_of_empty
 from fpgmlab.tasks.sets import Examples, check_sets, class_names
 from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
@@ -76,7 +77,12 @@ class Detection(Splits):
     Raises
     ------
     TypeError, ValueError
-        When a data set is not map-style or is empty, the classes are not known or differ, or the size does not fit.
+        When a data set is not map-style or is empty, the classes are not known or differ, or size or head does not fit.
+
+    Warns
+    -----
+    UserWarning
+        Once for a data set: of pictures to validate or test with that are trained on, where their files are told.
     """
 
     classes: int | Sequence[str] | None = None
@@ -88,7 +94,7 @@ class Detection(Splits):
     detections: int = MOST
     _names: tuple[str, ...] = field(init=False, repr=False)  # the classes, once they are known
     _told: bool = field(init=False, repr=False, default=False)  # of pictures that hold more objects than can count
-    _doubted: bool = field(init=False, repr=False, default=False)  # told of class names that differ
+    _doubted: bool = field(init=False, repr=False, default=False)  # told of other class names, or of no objects
 
     metric_name = "map50"
     higher_is_better = True
@@ -98,12 +104,9 @@ class Detection(Splits):
     def __post_init__(self) -> None:
         check_sets(self.train, self.val, self.test)
         names = class_names(self.classes, self.val, 1, "detection")
-        for role, data in (("train", self.train), ("val", self.val), ("test", self.test)):
-            own = tuple(getattr(data, "classes", names))
-            if own != names and not (isinstance(self.classes, int) and len(own) == self.classes):
-                raise ValueError(f"the classes of {role} must be {few(names)}; it has {few(own)}")
-        if not isinstance(self.size, int) or self.size < 1 or self.size % self.head.stride:
-            raise ValueError(f"size must be a multiple of {self.head.stride}, the head's stride; got {self.size!r}")
+        check_own_classes({"train": self.train, "val": self.val, "test": self.test}, names, self.classes)
+        check_head(self.head)
+        check_size(self.size, self.head.stride)
         object.__setattr__(self, "classes", names)
         object.__setattr__(self, "_names", names)
         whole_number("detections", self.detections)
@@ -112,6 +115,7 @@ class Detection(Splits):
         self._tell_of_crowded(labels, stacklevel=4)
         own_metrics = precisions(self.head, names, self.detections)
         object.__setattr__(self, "metrics", {**self.metrics, **own_metrics})
+        warn_of_shared(self.train, self.val, self.test, self.name, stacklevel=3)
 
     def _held_out(self, n: int, seed: int) -> list[int]:
         held = super()._held_out(n, seed)
@@ -221,13 +225,16 @@ class Detection(Splits):
         Warns
         -----
         UserWarning
-            Once, where labelled, for classes of other names.
+            Once, where labelled, for classes of other names, and when no picture to judge by has an object.
         """
-        doubt = check_network(self.head, model, self._names, labelled)
-        if doubt and not self._doubted:
-            object.__setattr__(self, "_doubted", True)
+        doubts = [check_network(self.head, model, self._names, labelled)]
+        if self._doubted:
+            return
+        doubts += nothing_labelled(self.val, self.test) if labelled else []
+        for doubt in filter(None, doubts):
             behind = 4 if torch.is_grad_enabled() else 5  # the decorator torch.no_grad() of the caller has a frame
             warnings.warn(f"{self.name}: {doubt}", UserWarning, stacklevel=behind)
+        object.__setattr__(self, "_doubted", any(doubts))
 
     def metric(self) -> Metric:
         """Return a fresh metric: the mean average precision at an intersection over union of 0.5."""

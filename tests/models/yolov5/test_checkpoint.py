@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,8 @@ def test_a_state_dict_is_read_too_and_has_numbers_for_names(tmp_path: Path):
 def test_other_classes_get_new_rows_and_boxes_keep_the_trained_ones(tmp_path: Path):
     model = busy(fl.models.yolov5("n", classes=NAMES))
     torch.save(model.state_dict(), tmp_path / "a.pt")
-    other = fl.models.yolov5(weights=tmp_path / "a.pt", classes=["a", "b", "c", "d"])
+    with pytest.warns(UserWarning, match="4 of 4 classes have new, untrained rows in the head: 'a', 'b', 'c', 'd'"):
+        other = fl.models.yolov5(weights=tmp_path / "a.pt", classes=["a", "b", "c", "d"])
     assert other.names == ("a", "b", "c", "d")
     for old, new in zip(outputs(model), outputs(other), strict=True):
         torch.testing.assert_close(new.unflatten(1, (3, 9))[:, :, :5], old.unflatten(1, (3, 7))[:, :, :5])
@@ -73,8 +75,16 @@ def test_classes_are_known_by_name(tmp_path: Path, known: str, wanted: list | in
     known = known.split()
     model = busy(fl.models.yolov5("n", classes=known)).half().float()
     torch.save(official(model, known), tmp_path / "a.pt")
-    other = fl.models.yolov5(weights=tmp_path / "a.pt", classes=wanted)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        other = fl.models.yolov5(weights=tmp_path / "a.pt", classes=wanted)
     assert other.names == tuple(names.split())
+    fresh = [name for name, place in zip(other.names, source, strict=True) if place is None]
+    words = f"{len(fresh)} of {len(source)} classes have new, untrained rows in the head: {str(fresh)[1:-1]}. They "
+    assert [str(each.message).startswith(words) for each in told] == [True] * bool(fresh)
+    assert all(each.filename == __file__ for each in told)
+    assert bool(told and "another number of classes keeps none" in str(told[0].message)) == (wanted == 3)
+    assert bool(told and "whose row YOLOv5 does not train" in str(told[0].message)) == (known == ["cat"])
     for old, new in zip(outputs(model), outputs(other), strict=True):
         old, new = old.unflatten(1, (3, -1)), new.unflatten(1, (3, -1))
         torch.testing.assert_close(new[:, :, :5], old[:, :, :5], rtol=1e-4, atol=1e-4)  # other widths, other kernels
@@ -85,7 +95,11 @@ def test_classes_are_known_by_name(tmp_path: Path, known: str, wanted: list | in
 
 
 def test_the_shipped_detector_takes_other_classes():
-    shipped, other = fl.models.load("yolov5n-trees"), fl.models.load("yolov5n-trees", classes=["oak", "fir"])
+    shipped = fl.models.load("yolov5n-trees")
+    with pytest.warns(
+        UserWarning, match=r"rows in the head: 'oak', 'fir'\. .*: the weights know 'tree', a single class"
+    ):
+        other = fl.models.load("yolov5n-trees", classes=["oak", "fir"])
     assert (shipped.names, other.names) == (("tree",), ("oak", "fir"))
     for old, new in zip(outputs(shipped), outputs(other), strict=True):
         torch.testing.assert_close(new.unflatten(1, (3, 7))[:, :, :5], old.unflatten(1, (3, 6))[:, :, :5])
@@ -129,6 +143,27 @@ def test_other_networks_are_called_by_their_name(tmp_path: Path, family: str):
     torch.save({name: torch.zeros(4, 3, 1, 1) for name in FAMILIES[family]}, tmp_path / "a.pt")
     with pytest.raises(ValueError, match=rf"a\.pt' cannot be used as a YOLOv5 detector: it looks like .*{family}"):
         read_yolov5(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"), [("YOLOv8", "Ultralytics"), ("YOLOv10", "Ultralytics"), ("PP-YOLOE", "PPYOLOE")]
+)
+def test_what_detection_takes_in_a_wrapper_is_told_by_it(tmp_path: Path, family: str, kind: str):
+    assert hasattr(fl.tasks, f"{kind}Maps")
+    assert hasattr(fl.tasks, f"{kind}Head")
+    torch.save({name: torch.zeros(4, 3, 1, 1) for name in FAMILIES[family]}, tmp_path / "a.pt")
+    with pytest.raises(
+        ValueError, match=rf"fl\.tasks\.{kind}Maps\(\.\.\.\) and .* head=fl\.tasks\.{kind}Head\.of\(model\)"
+    ):
+        fl.models.yolov5(weights=tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("name", ["yolov5n-trees", "yolov5s-coco"])
+def test_a_network_by_name_is_no_file_of_weights(name: str):
+    with pytest.raises(
+        FileNotFoundError, match=rf"no file '.*{name}'; the network of that name: fl\.models\.load\('{name}'\)"
+    ):
+        fl.models.yolov5(weights=name)
 
 
 def test_torchvisions_classifiers_are_called_so(tmp_path: Path):

@@ -72,8 +72,12 @@ def test_a_fresh_network_finds_next_to_nothing():
 
 
 def test_a_picture_of_an_odd_size_is_told():
-    with pytest.raises(ValueError, match=r"multiples of 32; got \(64, 100\)\. .*letterbox"):
-        fl.models.yolov5("n")(torch.rand(1, 3, 64, 100))
+    model = fl.models.yolov5("n")
+    with pytest.raises(ValueError, match=r"multiples of 32; got \(64, 100\)\. fl\.models\.boxes\.letterbox"):
+        model(torch.rand(1, 3, 64, 100))
+    with pytest.raises(fl.TracingError, match=r"fl\.models\.boxes\.letterbox\(picture, size\) makes them so\. Pass an"):
+        fl.trace(model, torch.rand(1, 3, 64, 100))
+    assert callable(fl.models.boxes.letterbox)
 
 
 def test_options_that_do_not_exist_are_named():

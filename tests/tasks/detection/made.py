@@ -94,7 +94,7 @@ class Given:
 
 
 def write_squares(folder: Path, count: int = 8) -> Path:
-    """Write pictures with one coloured square each in YOLO's layout; return its ``data.yaml``."""
+    """Write pictures with one coloured square each in YOLO's layout, half to train on; return its ``data.yaml``."""
     generator = np.random.default_rng(0)
     for name in ("images", "labels"):
         (folder / name).mkdir()
@@ -105,5 +105,7 @@ def write_squares(folder: Path, count: int = 8) -> Path:
         Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
         (folder / "labels" / f"{i}.txt").write_text(f"{i % 2} {(x + 12) / 64} {(y + 12) / 64} {24 / 64} {24 / 64}\n")
     data = folder / "data.yaml"
-    data.write_text("train: images\nval: images\nnames: [red, green]\n")
+    for split, numbers in (("train", range(count // 2)), ("val", range(count // 2, count))):
+        (folder / f"{split}.txt").write_text("".join(f"images/{i}.png\n" for i in numbers))
+    data.write_text("train: train.txt\nval: val.txt\nnames: [red, green]\n")
     return data

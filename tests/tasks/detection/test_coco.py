@@ -131,6 +131,11 @@ def test_other_files_are_not_coco(tmp_path: Path):
     path = tmp_path / "boxes.json"
     with pytest.raises(FileNotFoundError, match="no file"):
         coco_boxes(path)
+    with pytest.raises(FileNotFoundError, match="is a folder with no JSON in it; expected a file of annotations"):
+        coco_boxes(tmp_path)
+    path.write_text("{")
+    with pytest.raises(FileNotFoundError, match=r"is a folder with 'boxes\.json'; expected a file of annotations"):
+        coco_boxes(tmp_path)
     for text, said in (("{", "is no JSON"), ("[]", "'images' is missing"), ('{"images": []}', "'annotations' is miss")):
         path.write_text(text)
         with pytest.raises(ValueError, match=said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,10 +23,25 @@ def task() -> Detection:
 
 def test_bad_options_are_named(task: Detection):
     data = Squares()
-    with pytest.raises(ValueError, match="size must be a multiple of 32, the head's stride; got 100"):
-        Detection(data, data, size=100)
-    with pytest.raises(ValueError, match="size must be a multiple of 32, the head's stride; got '64'"):
-        Detection(data, data, size="64")
+    for size, near in ((100, "96 or 128"), (650, "640 or 672"), (20, "32")):
+        with pytest.raises(ValueError, match=f"multiple of 32, the head's stride; got {size}. The nearest: {near}$"):
+            Detection(data, data, size=size)
+    for wrong in ("64", (640, 480), 640.0, 0):
+        with pytest.raises(ValueError, match="size must be one whole number, the side of the square inputs"):
+            Detection(data, data, size=wrong)
+    with pytest.raises(
+        TypeError, match=r"head must be .*; got the network \(TinyDetector\)\. .* head=fl\.tasks\.YOLOv5Head\.of"
+    ):
+        Detection(data, data, size=64, head=TinyDetector())
+    with pytest.raises(TypeError, match=r"got the class YOLOv5Head: YOLOv5Head\.of\(model\) makes it for a network"):
+        Detection(data, data, size=64, head=YOLOv5Head)
+    with pytest.raises(TypeError, match=r"head must be .*; got 'yolov5'"):
+        Detection(data, data, size=64, head="yolov5")
+    for path in ("images/train", Path("images/train")):
+        with pytest.raises(
+            TypeError, match=r"val must be a data set .*; got the path 'images/train'\. .*fl\.tasks\.yolo_boxes"
+        ):
+            Detection(data, path, size=64)
     with pytest.raises(ValueError, match=r"the classes of train must be 'a', 'b'; it has 'red', 'green'"):
         Detection(data, data, classes=["a", "b"], size=64)
     with pytest.raises(TypeError, match="train must be a map-style data set"):

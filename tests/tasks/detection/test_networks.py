@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from torch import nn
 import fpgmlab as fl
 from fpgmlab.models.boxes import Decoded
 from fpgmlab.tasks import Detection, YOLOv5Head
-from tests.tasks.detection.made import Squares
+from fpgmlab.tasks.detection.pictures import Box, BoxedPictures, Picture
+from tests.tasks.detection.made import Squares, draw
 
 
 def detector(*names: str, scale: float = 1.0) -> nn.Module:
@@ -108,12 +110,69 @@ def test_other_names_are_told_of_once(task: Detection):
         fl.evaluate(model, task)
 
 
+@pytest.mark.parametrize("use", ["evaluate", "fit", "sweep", "agreement"])
+def test_pictures_without_objects_say_nothing_of_a_network(tmp_path: Path, use: str):
+    files = [draw(tmp_path / f"{number}.png", (64, 64)) for number in range(4)]
+    box = Box(0, (4.0, 4.0, 30.0, 30.0), "here")
+    crowd = Box(0, (4.0, 4.0, 30.0, 30.0), "here", crowd=True)
+    labelled = BoxedPictures([Picture(file, (64, 64), (box,)) for file in files[:2]], ["red", "green"], "labelled")
+    bare = BoxedPictures([Picture(file, (64, 64), (crowd,)) for file in files[2:]], ["red", "green"], "bare")
+    task, model = Detection(labelled, bare, size=64, augment=None), detector("red", "green")
+    if use == "agreement":  # needs no labels
+        with pytest.warns(RuntimeWarning, match="no answer that counts"):
+            swept(model, task)
+        return
+    options = {"metrics": ["map50"]} if use == "sweep" else {}
+    with pytest.warns(UserWarning, match="detection: the 2 pictures to validate with have no labelled object") as told:
+        USES[use](model, task, **options)
+    assert sum("labelled object" in str(each.message) for each in told) == 1
+    assert {each.filename for each in told if "labelled object" in str(each.message)} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fl.evaluate(model, task)["map50"] == 0  # it was said
+        fl.evaluate(model, Detection(bare, labelled, size=64))
+
+
 @pytest.mark.parametrize("names", [("red", "green"), (" Red", "GREEN"), ("0", "1"), ()])
 def test_the_same_names_and_none_pass(task: Detection, names: tuple[str, ...]):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         task.check_network(detector(*names))
         task.check_network(nn.Conv2d(3, 4, 1))  # says nothing of itself
+
+
+OTHERS = {
+    "evaluate": fl.evaluate,
+    "fit": lambda model, task: fl.fit(model, task, progress=False),
+    "fit, judged at the end": lambda model, task: fl.fit(model, task, keep="last", progress=False),
+    "recalibrate": fl.recalibrate,
+    "sweep": lambda model, task: fl.sweep(
+        graph := fl.trace(model, EXAMPLES[type(model).__name__]), fl.score(graph, "l2"), task, progress=False
+    ),
+}
+EXAMPLES = {"YOLOv5": torch.zeros(1, 3, 64, 64), "ResNet": torch.zeros(1, 1, 28, 28)}
+
+
+@pytest.mark.parametrize("use", OTHERS.values(), ids=OTHERS)
+def test_a_classifier_of_other_pictures_is_no_detector(task: Detection, use: Callable):
+    said = (
+        r"ResNet does not run on the inputs of the task 'detection', \[\(\d, 3, 64, 64\)\]: .*Give a network that takes"
+    )
+    with pytest.raises(ValueError, match=said):
+        use(fl.models.resnet20(classes=2, channels=1, width=0.25), task)
+
+
+@pytest.mark.parametrize("use", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("size", [28, 64])
+def test_a_detector_is_no_classifier(size: int, use: Callable):
+    data = torch.utils.data.TensorDataset(torch.rand(4, 3, size, size), torch.tensor([0, 1, 0, 1]))
+    task = fl.tasks.Classification(data, data, classes=2, name="pets")
+    if size == 64 and use is fl.recalibrate:  # which asks for inputs alone
+        return
+    said = {28: r"YOLOv5 does not run on the inputs of the task 'pets', \[\(\d, 3, 28, 28\)\]", 64: ""}[size]
+    said = said or r"logits \(batch, 2\).*got a tuple of 3. If it is a detector|cannot give the metric"
+    with pytest.raises(ValueError, match=said):
+        use(detector(), task)
 
 
 def test_another_number_of_classes_is_told_before_anything_is_read(task: Detection, monkeypatch: pytest.MonkeyPatch):

@@ -318,7 +318,7 @@ def test_what_decodes_by_itself_is_not_decoded(tiny: UltralyticsMaps):
 
 
 def test_sweep_allocate_prune_fit_evaluate(tiny: UltralyticsMaps, tmp_path: Path):
-    data = write_squares(tmp_path)
+    data = write_squares(tmp_path, 16)
     train, val = (fl.tasks.yolo_boxes(data, split) for split in ("train", "val"))
     task = Detection(train, val, size=64, head=UltralyticsHead.of(tiny), augment=None)
     graph = fl.trace(tiny, task.example_input)

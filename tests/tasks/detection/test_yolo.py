@@ -39,9 +39,10 @@ def test_yolo_lists_and_folders(tmp_path: Path, names: str):
 
 def test_a_data_yaml_may_have_a_split_to_test_with(tmp_path: Path):
     yolo_folder(tmp_path, {"a": "1 0.5 0.5 0.5 0.2", "b": "0 0.5 0.5 0.5 0.2", "c": ""})
-    (tmp_path / "last.txt").write_text("images/train/c.png\n")
+    for split, name in (("first", "a"), ("second", "b"), ("last", "c")):
+        (tmp_path / f"{split}.txt").write_text(f"images/train/{name}.png\n")
     path = tmp_path / "data.yaml"
-    path.write_text("names: [cat, dog]\ntrain: images/train\nval: images/train\ntest: last.txt\n")
+    path.write_text("names: [cat, dog]\ntrain: first.txt\nval: second.txt\ntest: last.txt\n")
     train, val, test = (yolo_boxes(path, split) for split in ("train", "val", "test"))
     task = Detection(train, val, size=64, test=test)
     (images, targets), *more = task.test_batches(2)
@@ -116,7 +117,7 @@ def test_yolo_boxes_beyond_the_picture_are_clipped(tmp_path: Path):
         ("names: [a]\ntrain: list.txt\n", FileNotFoundError, r"list\.txt, line 2: no picture"),
         ("names: [a]\ntrain: empty\n", FileNotFoundError, "no pictures in"),
         ("names: [a]\ntrain: bare\n", FileNotFoundError, "none of 1 pictures has a label file; expected .*p.txt"),
-        ("names: [a]\nval: images/train\n", ValueError, "no entry 'train', or it is empty; there are .*'names', 'val'"),
+        ("names: [a]\nval: images/train\n", ValueError, r"no entry 'train', or it is empty; its splits are \['val'\]"),
         ("names: [a]\nnc: 2\ntrain: images/train\n", ValueError, "yaml, line 2: nc is 2, but there are 1 names"),
         ("names: {1: a}\ntrain: images/train\n", ValueError, "names must be numbered 0 to 0"),
         ("names: a\ntrain: images/train\n", ValueError, "names must be a list"),
@@ -134,8 +135,27 @@ def test_a_bad_data_yaml_is_named(tmp_path: Path, yaml: str, error: type, said: 
         yolo_boxes(path, "train")
     with pytest.raises(FileNotFoundError, match="no file"):
         yolo_boxes(tmp_path / "other.yaml", "train")
-    with pytest.raises(FileNotFoundError, match=r"is a folder with \['data\.yaml'\]"):
+    with pytest.raises(FileNotFoundError, match=r"is a folder with 'data\.yaml'; expected"):
         yolo_boxes(tmp_path, "train")
+    with pytest.raises(FileNotFoundError, match=r"a folder with 'train' and no YAML .* fl\.tasks\.image_folder makes"):
+        yolo_boxes(tmp_path / "images", "train")
+    with pytest.raises(FileNotFoundError, match="is a folder with nothing in it and no YAML"):
+        yolo_boxes(tmp_path / "empty", "train")
+
+
+def test_splits_alone_are_named_where_one_is_not_there(tmp_path: Path):
+    text = "path: .\ntrain: images/train\nval: [images/train]\nnc: 2\nnames: [a, b]\ndownload: x\nroboflow: {a: b}\n"
+    path = yolo_folder(tmp_path, {"a": "1 0.5 0.5 0.5 0.2"}, text)
+    with pytest.raises(ValueError, match=r"no entry 'valid', or it is empty; its splits are \['train', 'val'\]$"):
+        yolo_boxes(path, "valid")
+
+
+def test_a_data_set_says_what_it_holds(tmp_path: Path):
+    data = yolo_boxes(yolo_folder(tmp_path, {"a": "1 0.5 0.5 0.5 0.2\n0 0.5 0.5 0.5 0.2", "b": ""}), "train")
+    assert repr(data) == "2 pictures, 2 boxes, 2 classes (cat, dog)"
+    (tmp_path / "labels" / "train" / "a.txt").write_text("0 0.5 0.5 0.5 0.2")
+    (tmp_path / "data.yaml").write_text("names: [tree]\ntrain: images/train\n")
+    assert repr(yolo_boxes(tmp_path / "data.yaml", "train")) == "2 pictures, 1 box, 1 class (tree)"
 
 
 @pytest.mark.parametrize("text", [b"\xef\xbb\xbf%s\n", b"%s\r\n\r\n", b"%s\t", b" %s \n"])
