@@ -56,7 +56,7 @@ class Classification(Splits):
     Warns
     -----
     UserWarning
-        Once for a data set: of pictures to validate or test with that are trained on, where their files are told.
+        Of pictures to validate or test with that are trained on, where their files are told.
     """
 
     classes: int | Sequence[str] | None = None

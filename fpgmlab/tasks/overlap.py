@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from functools import cache
-from weakref import WeakSet
 
-from torch.utils.data import ConcatDataset, Dataset, Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from fpgmlab.tasks.sets import Examples
-
-_told: WeakSet[Dataset] = WeakSet()  # data sets of which it was said: parts and other tasks of them are not told again
 
 
 def warn_of_shared(
     train: Examples, val: Examples, test: Examples | None = None, name: str = "task", *, stacklevel: int = 2
 ) -> None:
-    """Warn, once for a data set, of files to validate or test with that are trained on.
+    """Warn of files to validate or test with that are trained on.
 
     Nothing is said where one and the same data set was given for both, which nobody does by mistake.
 
@@ -32,13 +29,9 @@ def warn_of_shared(
     """
     trained = frozenset(_files(train) or ())
     for purpose, data in (("validate", val), ("test", test)):
-        bases = _bases(data)
-        files = () if not trained or any(base in _told for base in bases) else _files(data) or ()
+        files = () if data is train or not trained else _files(data) or ()
         shared = [file for file in files if file in trained]
         if not shared:
-            continue
-        _told.update(bases)
-        if data is train:
             continue
         warnings.warn(
             f"{name}: {len(shared)} of {len(files)} pictures to {purpose} with are trained on as well, the first "
@@ -70,12 +63,3 @@ def _files(data: object) -> list[str] | None:
 
     split = (os.path.split(os.fspath(path)) for path in paths)
     return [os.path.join(real(folder), file) for folder, file in split]
-
-
-def _bases(data: object) -> list[Dataset]:
-    """Return the data sets that parts are drawn from."""
-    if isinstance(data, Subset):
-        return _bases(data.dataset)
-    if isinstance(data, ConcatDataset):
-        return [base for part in data.datasets for base in _bases(part)]
-    return [data] if isinstance(data, Dataset) else []

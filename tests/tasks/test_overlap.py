@@ -32,14 +32,11 @@ def read(folder: Path, val: str) -> list[fl.tasks.BoxedPictures]:
         ("some.txt", "1 of 2 pictures to validate with are trained on as well, the first '.*train/b.png'"),
     ],
 )
-def test_pictures_that_are_trained_on_are_named_once(tmp_path: Path, val: str, words: str):
+def test_pictures_that_are_trained_on_are_named(tmp_path: Path, val: str, words: str):
     train, val = read(tmp_path, val)
     with pytest.warns(UserWarning, match=f"pets: {words}: the network looks better on them than it is") as told:
-        task = Detection(train, val, size=64, name="pets")
-    assert told[0].filename == __file__
-    assert len(task.subset(val=1).val) == 1  # warnings are errors
-    assert len(task.holdout(1).train) == 2
-    assert len(Detection(train, val, size=32).val) == len(val)
+        Detection(train, val, size=64, name="pets")
+    assert [each.filename for each in told] == [__file__]
 
 
 def test_a_linked_folder_is_the_same(tmp_path: Path):

@@ -113,6 +113,7 @@ def test_a_detector_hears_of_classes_without_pictures(tmp_path):
     box = "{} 0.5 0.5 0.5 0.2"
     path = yolo_folder(tmp_path, {f"{i}": box.format(int(i == 0)) for i in range(6)})
     data = fl.tasks.yolo_boxes(path, "train", progress=False)
+    val = fl.tasks.yolo_boxes(yolo_folder(tmp_path / "other", {"6": box.format(0)}), "train", progress=False)
     said = r"with 2 of 6 examples held out, 1 of 2 classes have none to (validate|train on), .*: dog \(1 in all\)"
     with pytest.warns(UserWarning, match=said):
-        Detection(data, data, size=64, name="pets").holdout(2)
+        Detection(data, val, size=64, name="pets").holdout(2)
