@@ -135,7 +135,7 @@ class Steps:
             extra.load_state_dict(own)
 
     def _loss(self, network: nn.Module, inputs: Any, targets: Any) -> Tensor:
-        first = self._channels_last is None
+        first = self._channels_last is None and network is self._model  # a compiler has errors of its own
         if self._channels_last is None:
             self._channels_last = learns_channels_last(self._model, inputs)
         inputs = on_device(inputs, self._device, channels_last=self._channels_last)

@@ -126,7 +126,8 @@ def test_the_browser_computes_what_the_kernel_does(page: object, name: str, mult
 
 
 def test_an_interval_that_is_not_known_is_infinite_here_as_well(page: object):
-    curve = {"kept": [5, 4, 2], "drop": [0, 0.1, 0.3], "low": [0.9, None, None], "high": [0.9, None, None]}
+    curve = {"kept": [5, 4, 2], "drop": [0, 0.1, 0.3], "value": [0.9, 0.8, 0.6]}
+    curve |= {"low": [0.9, None, None], "high": [0.9, None, None]}
     halves = page.evaluate("(curve) => [5, 4, 3, 2, 1].map((kept) => at(curve, kept).half)", curve)
     assert halves == [0, *[float("inf")] * 4]
     words = page.evaluate("(half) => wordsSpread({ share: true }, half)", float("inf"))

@@ -67,11 +67,11 @@ def test_only_pictures_that_are_drawn_count(tmp_path: Path):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             part = whole.subset(val=2, seed=seed).val
-        assert len(caught) == (1 in part.indices)
-        assert all("1.png' holds 101" in str(warning.message) for warning in caught)
+        crowded = ["1.png' holds 101" in str(warning.message) for warning in caught]
+        assert sum(crowded) == (1 in part.indices)
         parts.append(1 in part.indices)
     assert set(parts) == {True, False}
-    with pytest.warns(UserWarning, match=r"1\.png'"):
+    with pytest.warns(UserWarning, match=r"1\.png'|are trained on as well"):
         assert whole.subset(train=1).detections == 100
 
 
@@ -106,7 +106,7 @@ def test_a_task_hands_its_number_on(tmp_path: Path):
 
 def test_objects_of_each_class_are_counted_without_crowds(tmp_path: Path):
     data = boxed(tmp_path, {0: 3, 2: 1}, {2: 4}, {}, crowds=5)
-    with pytest.warns(UserWarning, match="1 of 1 pictures to validate with are trained on"):
+    with pytest.warns(UserWarning, match="pictures to (validate|test) with are trained on"):
         task = Detection(data, Subset(data, [1]), classes=list("abcd"), test=Subset(data, [0, 2]), size=64)
     told = task.counts()
     assert told.to_dict("list") == {"train": [3, 0, 5, 0], "val": [0, 0, 4, 0], "test": [3, 0, 1, 0]}
