@@ -202,7 +202,7 @@ def _given(job: Job, order: Order) -> Made:
     """Return what the plan gives: the network that was made by it, or one made now as the desk measures it."""
     if order.made is not None:
         return order.made
-    if not order.repaired:
+    if not order.repaired or not any(order.plan.removed.values()):  # what lost nothing has nothing to repair
         return _pruned(job, order)
     made = _repaired(job, order, _pictures(order, order.samples), len(order.data.val))
     if made is None:

@@ -312,6 +312,12 @@ def test_a_desk_that_shows_repaired_networks_trains_and_exports_them(make: Calla
     done(editor)
     assert editor.work["pruned"]["words"].endswith(", repaired and fine-tuned for 1 epoch")
     editor.plan = fl.Plan.uniform(graph, fl.score(graph), 0.5, multiple=1)
+    editor.plan = replace(editor.plan, removed={})
+    editor.export(tmp_path)
+    done(editor)
+    assert same_weights(editor.pruned, graph.model)
+    assert "neither repaired nor fine-tuned" in (tmp_path / "report.md").read_text()
+    editor.plan = fl.Plan.uniform(graph, fl.score(graph), 0.5, multiple=1)
     editor.prune()  # as asked, not repaired
     done(editor)
     editor.export(tmp_path)
