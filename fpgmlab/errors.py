@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 MANY = 3  # names that do not exist are no slip any more
+LONG = 80  # characters of a value
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
@@ -18,7 +19,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
     guess = f" did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(map(repr, names[:12])) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
-    return f"unknown {kind} {name!r}:{guess} There are: {listed or 'none'}"
+    passed = repr(name) if isinstance(name, str) else shown(name)
+    return f"unknown {kind} {passed}:{guess} There are: {listed or 'none'}"
 
 
 def strange(kind: str, names: Iterable[str], known: Iterable[str]) -> str:
@@ -35,6 +37,16 @@ def strange(kind: str, names: Iterable[str], known: Iterable[str]) -> str:
         f"{len(lacking)} of its {len(theirs)} {kind}s are not there; it has {few(theirs, 3)}, this network "
         f"{few(ours, 3)}"
     )
+
+
+def shown(value: object) -> str:
+    """Return a value for a sentence: as it is written in code, or only its type where that would be long.
+
+    >>> shown("fpgm"), shown(list(range(100)))
+    ("'fpgm'", 'an object of type list')
+    """
+    text = repr(value)
+    return text if len(text) <= LONG and "\n" not in text else f"an object of type {type(value).__name__}"
 
 
 def few(names: Iterable[object], most: int = 5, *, quoted: bool = True) -> str:
@@ -55,4 +67,4 @@ def one_of(name: str, value: object, allowed: Iterable[object], other: str = "")
     "reduce must be one of 'root', 'mean'; not 'min'"
     """
     listed = ", ".join(map(repr, allowed))
-    return f"{name} must be one of {listed}{f' or {other}' if other else ''}; not {value!r}"
+    return f"{name} must be one of {listed}{f' or {other}' if other else ''}; not {shown(value)}"

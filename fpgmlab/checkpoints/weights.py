@@ -6,12 +6,11 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from fpgmlab.common.files import atomic_path, whole
+from fpgmlab.common.files import as_path, atomic_path, whole
 
 FORMAT = "fpgmlab-model/1"
 _KEY = "fpgmlab"  # one key: the order of several is not stable in the file
@@ -65,7 +64,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {whole(path)}")
     with path.open("rb") as file:

@@ -11,6 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fpgmlab.common.given import described
+
+
+def as_path(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """Return a path that was passed as an argument.
+
+    Raises
+    ------
+    TypeError
+        For anything else, such as a network where arguments are in another order.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be the path of a file or folder, a str or pathlib.Path; got {described(path)}")
+    return Path(path)
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -27,8 +42,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     OSError
         When the folder cannot be made or written, with the folder's name.
+    TypeError
+        For what is no path.
     """
-    target = Path(path)
+    target = as_path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
@@ -87,9 +104,10 @@ def json_text(source: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the JSON text that is given as such, or as the path of a file; and what to call it in an error."""
     if isinstance(source, str) and source.lstrip().startswith("{"):
         return source, "the text"
-    if not Path(source).is_file():
+    path = as_path(source, "source")
+    if not path.is_file():
         raise FileNotFoundError(f"no file {whole(source)}")
-    return Path(source).read_text(encoding="utf-8"), repr(str(source))
+    return path.read_text(encoding="utf-8"), repr(str(source))
 
 
 def data_dir() -> Path:

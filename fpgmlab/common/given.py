@@ -7,6 +7,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from fpgmlab.errors import shown
+
 _WANTED = {
     "model": "the network, an nn.Module",
     "task": "a task: data, loss and metric, such as fl.tasks.image_folder(path) gives",
@@ -71,7 +73,7 @@ def described(value: object) -> str:
     kind = _kind(value)
     if kind:
         return f"{'a' if kind == 'plan' else 'the'} {kind} ({type(value).__name__})"
-    return f"a Tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.80}"
+    return f"a Tensor {tuple(value.shape)}" if isinstance(value, Tensor) else shown(value)
 
 
 def _words(name: str, value: object, call: str, hint: str = "") -> str:

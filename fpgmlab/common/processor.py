@@ -41,6 +41,13 @@ def channel_block() -> int:
     return 8 if "avx2" in extensions and "avx512f" not in extensions else 16
 
 
+def has_kernels(device: torch.device, dtype: torch.dtype | None) -> bool:
+    """Tell whether torch has kernels of its own for a dtype there, half precision among them, as far as it tells."""
+    name = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype) if dtype is not None else None
+    supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported", None)  # of oneDNN, which not all builds have
+    return name is None or device.type != "cpu" or supported is None or bool(supported())
+
+
 def warn_where_slow(device: torch.device, dtype: torch.dtype | None, remedy: str) -> None:
     """Warn where torch has no kernels of its own for half precision: it takes several times as long as float32 there.
 
@@ -52,9 +59,7 @@ def warn_where_slow(device: torch.device, dtype: torch.dtype | None, remedy: str
     remedy : str
         The argument that makes it float32.
     """
-    name = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype) if dtype is not None else None
-    supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{name}_supported", None)  # of oneDNN, which not all builds have
-    if name is None or device.type != "cpu" or supported is None or supported():
+    if has_kernels(device, dtype):
         return
     warnings.warn(
         f"torch has no quick kernels for {dtype} on this processor ({processor()[0]}): convolutions take several times "

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from fpgmlab.common.files import installed_data
+from fpgmlab.common.files import as_path, installed_data
 
 _SUFFIXES = (".ipynb", ".png")
 
@@ -39,7 +39,7 @@ def copy_notebooks(folder: str | os.PathLike[str], *, overwrite: bool = False) -
     >>> fl.course.copy_notebooks("course")[0].name  # doctest: +SKIP
     '00_quickstart.ipynb'
     """
-    source, target = notebooks_dir(), Path(folder)
+    source, target = notebooks_dir(), as_path(folder, "folder")
     files = sorted(path for path in source.rglob("*") if path.suffix in _SUFFIXES and _is_course(path, source))
     there = [path for path in files if (target / path.relative_to(source)).exists()]
     if there and not overwrite:

@@ -55,7 +55,7 @@ def latency(
     Raises
     ------
     TypeError
-        For what is no path, such as a network.
+        For what is no dictionary, or no path, such as a network.
     ValueError
         For fewer runs than one.
     """
@@ -63,6 +63,10 @@ def latency(
 
     if runs < 1:
         raise ValueError(f"runs must be at least 1; got {runs}")
+    if not isinstance(paths, Mapping):
+        raise TypeError(
+            f"paths must be ONNX files by the name to show, as {{'pruned': 'pruned.onnx'}}; got {described(paths)}"
+        )
     for name, path in paths.items():
         if not isinstance(path, str | os.PathLike):
             raise TypeError(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fpgmlab.common.files import as_path
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.runtimes import onnx_session
 
@@ -27,7 +28,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
         super().__init__()
-        self.path = os.fspath(path)
+        self.path = os.fspath(as_path(path))
         self.session = onnx_session(path, threads)
         self.shapes = {entry.name: tuple(entry.shape) for entry in self.session.get_inputs()}
 

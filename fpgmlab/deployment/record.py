@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from fpgmlab.common.files import as_path
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import provenance
 
@@ -79,7 +80,7 @@ def check_export(path: str | os.PathLike[str]) -> ExportRecord:
     """
     import onnx
 
-    content = Path(path).read_bytes()
+    content = as_path(path).read_bytes()
     name = os.fspath(path)
     try:
         model = onnx.load_model_from_string(content)
@@ -112,7 +113,7 @@ def check_unchanged(path: str | os.PathLike[str]) -> None:
     """Raise a ValueError for a file that fpgmlab exported and that was changed since; others pass."""
     import onnx
 
-    content = Path(path).read_bytes()
+    content = as_path(path).read_bytes()
     if SEAL.encode() in content:
         entries = {entry.key: entry.value for entry in onnx.load_model_from_string(content).metadata_props}
         if SEAL in entries:

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fpgmlab.common.files import atomic_path
+from fpgmlab.common.given import described
 from fpgmlab.common.repository import git_state
 from fpgmlab.figures.record import readable, versions
 from fpgmlab.figures.style import settings
@@ -88,7 +89,7 @@ def save_figure(figure: Figure, data: Data, path: str | os.PathLike[str], **para
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be the files' path without ending, such as 'outputs/fig1'; got {path!r}")
+        raise TypeError(f"path must be the files' path without ending, such as 'outputs/fig1'; got {described(path)}")
     stem = Path(path)
     if stem.name in ("", ".."):
         raise ValueError(f"path must end in the name of the figure, such as 'outputs/fig1'; got {str(path)!r}")

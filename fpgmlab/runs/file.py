@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from fpgmlab.common.files import write_text
+from fpgmlab.common.files import as_path, write_text
 from fpgmlab.plans import Plan
 from fpgmlab.runs.checking import BadRun, as_table, checked
 from fpgmlab.runs.telling import told
@@ -69,7 +69,7 @@ def read_run(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> RunF
         When it is not there, no TOML, or has sections, keys or values that cannot be; all of them are told, each with
         its place and, for a name that does not exist, the nearest that does.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
         document = tomllib.loads(text)

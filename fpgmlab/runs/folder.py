@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fpgmlab.common.files import remove_unfinished, write_text
+from fpgmlab.common.files import as_path, remove_unfinished, write_text
 
 STEPS = "steps"  # a record of each step, and how far one has come that is not finished
 FORMAT = "fpgmlab-run/1"
@@ -33,7 +33,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

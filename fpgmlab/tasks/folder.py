@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from fpgmlab.common.files import whole
+from fpgmlab.common.files import as_path, whole
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.tasks.class_folders import Found, class_folders
 from fpgmlab.tasks.classification import Classification, shift_and_flip
@@ -108,7 +108,7 @@ def image_folder(
     """
     from torchvision.transforms import v2
 
-    root = Path(path)
+    root = as_path(path)
     whole_number("size", size)
     if not 0 < val_fraction < 1:
         raise ValueError(f"val_fraction must lie between 0 and 1; got {val_fraction}")

@@ -152,7 +152,7 @@ def test_bad_requests_are_named(options: dict, words: str):
 def test_what_is_no_network_is_named():
     with pytest.raises(FileNotFoundError, match="'a': there is no file '/.*none.onnx'"):
         fl.benchmark({"a": "none.onnx"}, torch.zeros(1), runtimes=["onnxruntime"])
-    with pytest.raises(TypeError, match="'a' must be a model or the path of a file; it is a int"):
+    with pytest.raises(TypeError, match="'a' must be a model or the path of a file; got 3"):
         fl.benchmark({"a": 3}, torch.zeros(1), runtimes=["onnxruntime"])
 
 

@@ -56,12 +56,11 @@ def test_each_study_is_run_afresh_or_has_a_reason():
 
 @pytest.mark.slow
 def test_fresh_geometry():
-    """The same sets as scipy's; several times faster than it, where 20 are stored (large layers among small ones)."""
+    """The same sets as scipy's, in about as many iterations."""
     shapes = Counter({(64, 576): 2, (256, 2304): 1})
     found = geometry.measure(shapes, 2)
     stored = fl.studies.load("geometry")["resnet152"]
     assert found["same_removed_sets"] is stored["same_removed_sets"] is True
-    assert found["speedup_over_scipy"] > 2 < stored["speedup_over_scipy"]
     assert found["most_iterations"] <= 3 * stored["most_iterations"]
 
 

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from fpgmlab.checkpoints.weights import read_weights
 from fpgmlab.common.digests import described, digest
-from fpgmlab.common.files import is_free, remove_unfinished, write_text
+from fpgmlab.common.files import as_path, is_free, remove_unfinished, write_text
 from fpgmlab.common.modules import device_of, tensors_in
 from fpgmlab.models.saving import load, save
 from fpgmlab.plans.plan import Plan
@@ -75,7 +74,7 @@ class Folder:
     def __init__(
         self, path: str | os.PathLike[str], model: nn.Module, options: Mapping[str, object], task: Task
     ) -> None:
-        self.path, self._model = Path(path), model
+        self.path, self._model = as_path(path), model
         head = self.path / _HEAD
         words = {key: text for name, value in options.items() for key, text in told(name, value)}
         now = json.loads(json.dumps(identity(model, {}, {}, words | data_of(task))))

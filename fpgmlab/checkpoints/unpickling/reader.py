@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import zipfile
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -27,7 +26,7 @@ from fpgmlab.checkpoints.unpickling.inert import (
 )
 from fpgmlab.checkpoints.unpickling.limits import USUAL, Limits
 from fpgmlab.checkpoints.unpickling.opcodes import check_opcodes
-from fpgmlab.common.files import whole
+from fpgmlab.common.files import as_path, whole
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that checkpoints before torch 1.6 begin with
 
@@ -53,7 +52,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> object:
 
 def read_within(path: str | os.PathLike[str], limits: Limits) -> object:
     """Return what `read_checkpoint` does, with other limits."""
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         inside = sorted(str(file) for pattern in ("*.pt", "weights/*.pt") for file in path.glob(pattern))
         what = f"{whole(path)} is a folder" + (f" with {inside[:4]}" if inside else "") if path.is_dir() else ""

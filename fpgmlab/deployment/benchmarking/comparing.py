@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from fpgmlab.common.files import whole
+from fpgmlab.common.given import described
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.benchmarking.memory import Job, peaks
 from fpgmlab.deployment.benchmarking.rounds import interleaved, pinned
@@ -95,7 +96,7 @@ def benchmark(
     ImportError
         For a runtime that is not installed, with the extra that installs it.
     TypeError
-        For a network that is neither a model nor a path.
+        For networks that are no dictionary, or one that is neither a model nor a path.
     """
     threads = _checked(networks, runtimes, batch, threads, {"rounds": rounds, "warmup": warmup})
     versions = {name: RUNTIMES[name].awake() for name in runtimes}
@@ -135,6 +136,10 @@ def _checked(
     counts: dict[str, int],
 ) -> int:
     """Return the number of threads; raise a `ValueError` for what cannot be asked."""
+    if not isinstance(networks, Mapping):
+        raise TypeError(
+            f"networks must be models or files by the name to show, as {{'pruned': model}}; got {described(networks)}"
+        )
     if not networks or not runtimes:
         raise ValueError(f"there must be a network and a runtime; got {list(networks)} and {list(runtimes)}")
     if isinstance(runtimes, str) or len(set(runtimes)) < len(runtimes):
@@ -164,7 +169,7 @@ def _network(name: str, given: object, example_input: object, batch: int | None,
         if model.suffix == ".onnx":
             check_unchanged(model)
     else:
-        raise TypeError(f"{name!r} must be a model or the path of a file; it is a {type(given).__name__}")
+        raise TypeError(f"{name!r} must be a model or the path of a file; got {described(given)}")
     if batch is not None:
         example = example.times(batch)
     return Network(name, model, example, folder)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fpgmlab.common.calling import left_as_it_is
+from fpgmlab.common.files import as_path
 from fpgmlab.common.given import check_model
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import tensors_in
@@ -115,9 +116,9 @@ def needed(runtime: str) -> None:
 
 def ending(path: str | os.PathLike[str], wanted: str) -> Path:
     """Return a path; raise a `ValueError` where it does not end as the runtime wants it."""
-    if not Path(path).name.endswith(wanted):
+    if not (found := as_path(path)).name.endswith(wanted):
         raise ValueError(f"the path must end in {wanted!r}; got {os.fspath(path)!r}")
-    return Path(path)
+    return found
 
 
 class OfFile(nn.Module):

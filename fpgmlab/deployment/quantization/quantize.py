@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.batches import examples_in
-from fpgmlab.common.files import atomic_path
+from fpgmlab.common.files import as_path, atomic_path
 from fpgmlab.common.inputs import all_alike, inputs_of
 from fpgmlab.common.modules import tensors_in
 from fpgmlab.common.numbers import whole_number
@@ -141,6 +141,7 @@ def quantize(
         )
     if method == "nncf" and Path(path).suffix != ".xml":
         raise ValueError(f"OpenVINO's files end in .xml and .bin; got {os.fspath(path)!r}")
+    as_path(onnx_path, "onnx_path")
     whole_number("samples", samples, LEAST_SAMPLES)
     whole_number("batch", batch)
     if method == "onnxruntime" and target == "cpu" and not reduce_range:

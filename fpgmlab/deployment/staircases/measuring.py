@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fpgmlab.common.bars import progress_bar
+from fpgmlab.common.files import as_path
 from fpgmlab.common.numbers import whole_number
 from fpgmlab.deployment.calls import layer_calls, measured_layers, without_times
 from fpgmlab.deployment.machine import Machine, cores
@@ -113,7 +114,7 @@ def latency_table(
         raise ValueError(f"threads must be at most the {cores()} processors that this process may use; got {threads}")
     RUNTIMES[runtime].awake()
     machine = Machine.here(runtime, threads)
-    if path is not None and Path(path).exists():
+    if path is not None and as_path(path).exists():
         return _kept(path, graph, machine, dtype, batch)
     if untold := without_times(graph):
         warnings.warn(

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fpgmlab.common.bars import progress_bar
-from fpgmlab.common.files import atomic_path
+from fpgmlab.common.files import as_path, atomic_path
 from fpgmlab.errors import one_of, unknown
 from fpgmlab.figures.files import save_figure
 from fpgmlab.figures.paper.computed import agreement, detections, ratios, sensitivity, sensitivity_cut
@@ -112,7 +112,7 @@ def paper(
         if name not in MAKERS:
             raise ValueError(unknown("figure or table", name, MAKERS))
     request = Request(sources(results), lambda width: style(venue, width), network)
-    folder = Path(to)
+    folder = as_path(to, "to")
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     names = [name for name in MAKERS if only is None or name in only]

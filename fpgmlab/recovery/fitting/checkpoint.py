@@ -7,11 +7,11 @@ import os
 import pickle
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from fpgmlab.common.files import as_path
 from fpgmlab.recovery.fitting.identity import Identity, differences, weights
 
 FORMAT = 1
@@ -35,7 +35,8 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], run: Identity) -> None:
-        self.path = Path(path) / "fit.pt" if Path(path).is_dir() else Path(path)
+        given = as_path(path, "checkpoint")
+        self.path = given / "fit.pt" if given.is_dir() else given
         self._part = self.path.with_name(self.path.name + ".part")  # always the same: a killed training leaves one
         self._run = run
         self._readable = False  # once it was tried

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fpgmlab.common.files import atomic_path, is_free, remove_unfinished, write_text
+from fpgmlab.common.files import as_path, atomic_path, is_free, remove_unfinished, write_text
 
 
 class Progress:
@@ -31,7 +30,7 @@ class Progress:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, made_from: Mapping[str, Any]) -> None:
-        self._folder = None if path is None else Path(path)
+        self._folder = None if path is None else as_path(path)
         if self._folder is None:
             return
         head = self._folder / "repair.json"

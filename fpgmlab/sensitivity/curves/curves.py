@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpgmlab.common.files import as_path
 from fpgmlab.common.numbers import counted
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity.curves.disk import NAME, read_fields, write_fields
@@ -184,7 +184,7 @@ class Curves:
         ValueError
             When it is damaged, foreign, or of another version.
         """
-        curves, _ = read_curves(Path(path) / NAME if Path(path).is_dir() else path)
+        curves, _ = read_curves(path / NAME if (path := as_path(path)).is_dir() else path)
         return curves if task is None else curves.with_metrics_of(task)
 
     def with_metrics_of(self, task: Task) -> Curves:

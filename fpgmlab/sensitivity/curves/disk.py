@@ -6,13 +6,12 @@ import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fpgmlab.common.files import atomic_path, whole
+from fpgmlab.common.files import as_path, atomic_path, whole
 from fpgmlab.sensitivity.curves.intervals import Paired, Sums
 from fpgmlab.sensitivity.curves.states import Known, States
 
@@ -77,7 +76,7 @@ def read_fields(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Mapping[s
     import pyarrow as pa
     from pyarrow import parquet
 
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {whole(path)}")
     try:

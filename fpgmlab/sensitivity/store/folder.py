@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from fpgmlab.common.batches import examples_in
 from fpgmlab.common.digests import digest
-from fpgmlab.common.files import atomic_path
+from fpgmlab.common.files import as_path, atomic_path
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.recovery.recalibration import training_inputs
 from fpgmlab.sensitivity.curves.curves import read_curves, write_curves
@@ -110,7 +110,7 @@ def stored(
     if path is None:
         yield None
         return
-    folder = Path(path)
+    folder = as_path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK).open("a+", encoding="utf-8")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fpgmlab.common.files import whole
+from fpgmlab.common.files import as_path, whole
 from fpgmlab.errors import few
 from fpgmlab.tasks.detection.pictures import Box, BoxedPictures, Picture, read_text
 from fpgmlab.tasks.reading import check_pictures
@@ -47,7 +47,7 @@ def coco_boxes(
         For a file of another kind, and for an annotation that is wrong, by its number; when pictures are damaged, with
         their paths.
     """
-    path = Path(path)
+    path = as_path(path)
     coco = _tables(path)
     categories = coco["categories"]
     ids = sorted(_ids(categories, path, "categories"), key=lambda number: (isinstance(number, str), number))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from fpgmlab.common.files import as_path
 from fpgmlab.tasks.detection.data_yaml import DataYaml
 from fpgmlab.tasks.detection.labels import Labels
 from fpgmlab.tasks.detection.pictures import BoxedPictures, Picture, read_text
@@ -55,7 +56,7 @@ def yolo_boxes(path: str | Path, split: str, *, check: bool = True, progress: bo
     corners, of which the enclosing box is taken. Where all polygons could as well be keypoints, a warning says so;
     ``kpt_shape: [0, 0]`` says that they are not.
     """
-    path = Path(path)
+    path = as_path(path)
     described = DataYaml.read(path)
     names = described.names()
     files = described.pictures(split)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from fpgmlab.common.digests import digest
-from fpgmlab.common.files import write_text
+from fpgmlab.common.files import as_path, write_text
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.rounding import Scores
 from fpgmlab.sensitivity import Curves
@@ -57,7 +56,7 @@ class DeskFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], of: Mapping[str, Any]) -> None:
-        self.path, self._of = Path(path).expanduser().resolve(), of
+        self.path, self._of = as_path(path).expanduser().resolve(), of
         self._stamp: Stamp = None
 
     def read(self) -> dict[str, Any] | None:

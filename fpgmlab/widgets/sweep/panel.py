@@ -11,6 +11,7 @@ from pathlib import Path
 import traitlets
 from torch import Tensor
 
+from fpgmlab.common.files import as_path
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity import Curves
 from fpgmlab.sensitivity.curves.metrics import USUAL
@@ -100,7 +101,7 @@ class SweepPanel(Panel):
         self._most = max_samples
         self._options: Options = {"ratios": ratios, "metrics": metrics, "max_samples": max_samples,
                                   "batch_size": batch_size, "dtype": dtype}  # fmt: skip
-        self._path = path
+        self._path = None if path is None else as_path(path)
         self._own = tempfile.TemporaryDirectory(prefix="fpgmlab-sweep-") if path is None else None
         self._run: SweepRun | None = None
         self._pace = Pace()
