@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from fpgmlab.allocation.problem import problem
 from fpgmlab.allocation.search import pool
 from fpgmlab.allocation.staircase import Stairs, staircase_pool, without_waste
 from fpgmlab.allocation.ties import best_of_equals, told_apart
+from fpgmlab.common.warned import warn
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.channel_group import ChannelGroup
 from fpgmlab.plans.plan import Plan
@@ -116,7 +116,7 @@ def allocate(
         multiple=multiple, max_ratio=max_ratio, protect=protect, locked=locked, table=table,
     )  # fmt: skip
     if words := noise(curves, chosen_metric(curves, metric)):
-        warnings.warn(words, UserWarning, stacklevel=2)
+        warn(words)
     return plan
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -14,6 +13,7 @@ from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.batches import examples_in
 from fpgmlab.common.modules import tensors_in
+from fpgmlab.common.warned import warn
 
 USUAL_BATCH = 128
 
@@ -58,7 +58,7 @@ def inputs_of(data: Any, samples: int, seed: int = 0, *, at_most: bool = False) 
     if not there:
         raise ValueError(f"{type(data).__name__} gave no example: at least one is needed. Labels are not.")
     if not at_most:
-        warnings.warn(f"only {there} of the {samples} examples asked for are there", UserWarning, stacklevel=3)
+        warn(f"only {there} of the {samples} examples asked for are there")
     return batches
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
-import warnings
 from functools import cache
 from pathlib import Path
 
 import torch
+
+from fpgmlab.common.warned import warn
 
 # What changes how a runtime computes; the order is that of the text.
 EXTENSIONS = (
@@ -61,11 +62,9 @@ def warn_where_slow(device: torch.device, dtype: torch.dtype | None, remedy: str
     """
     if has_kernels(device, dtype):
         return
-    warnings.warn(
+    warn(
         f"torch has no quick kernels for {dtype} on this processor ({processor()[0]}): convolutions take several times "
         f"as long as in float32. {remedy} is quicker here.",
-        UserWarning,
-        stacklevel=3,
     )
 
 
@@ -79,9 +78,7 @@ def warn_where_int8_overflows(remedy: str) -> None:
     """
     name, extensions = processor()
     if "avx2" in extensions and not {"avx512_vnni", "avx_vnni"} & set(extensions):
-        warnings.warn(
+        warn(
             f"{name} has no VNNI: sums of INT8 products can overflow on it, so that what is judged here can be worse "
             f"than elsewhere. For such processors pass {remedy}.",
-            UserWarning,
-            stacklevel=3,
         )

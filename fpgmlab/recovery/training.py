@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -13,6 +12,7 @@ from torch import nn
 from fpgmlab.common.given import check_model, check_task
 from fpgmlab.common.modules import device_of
 from fpgmlab.common.processor import warn_where_slow
+from fpgmlab.common.warned import warn
 from fpgmlab.recovery.extras.ema import EMA
 from fpgmlab.recovery.extras.extra import Extra
 from fpgmlab.recovery.fitting.loop import Around, Loop
@@ -191,12 +191,10 @@ def _warn_of_nothing_better(history: pd.DataFrame, began: Mapping[str, float], t
     """Warn that a training has led nowhere."""
     name, values = task.metric_name, history[task.metric_name]
     best = values.max() if task.higher_is_better else values.min()
-    warnings.warn(
+    warn(
         f"no epoch was as good as the weights that the training began with: {name} {began[name]:.4g} before, "
         f"{best:.4g} in the best of {len(values)}. The model has them again. Lower lr (now {lr:g}), train for more "
         'epochs, or keep="last" to have the last epoch\'s all the same.',
-        UserWarning,
-        stacklevel=3,
     )
 
 
@@ -207,10 +205,8 @@ def _warn_of_frozen(model: nn.Module) -> None:
     if share < FROZEN or model in _told:
         return
     _told.add(model)
-    warnings.warn(
+    warn(
         f"{share:.0%} of the weights of {type(model).__name__} require no gradient and stay as they are: "
         f"{len(frozen)} tensors, the first {next(iter(frozen))!r}. Fusing layers leaves them so (ultralytics' fuse(), "
         "libreyolo's fuse_reparam()). If they are not meant to be frozen: model.requires_grad_(True)",
-        UserWarning,
-        stacklevel=3,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from fpgmlab.common.inputs import inputs_of
 from fpgmlab.common.interrupts import tell_interrupted
 from fpgmlab.common.modules import device_of
 from fpgmlab.common.processor import warn_where_slow
+from fpgmlab.common.warned import warn
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
 from fpgmlab.graph.pictures import enough_pictures
@@ -239,7 +239,7 @@ def _working(
         if not limit or memory < state.memory:  # else as before, so that the parts are the same
             limit = min(bench.limit(memory), limit or job.batch_size)
         if not state.done and (words := bench.silence(stop)):
-            warnings.warn(words, RuntimeWarning, stacklevel=5)  # the caller of `sweep`
+            warn(words, RuntimeWarning)
         if client is None:
             yield here(bench, stop, on_answers), limit
             return

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fpgmlab.common.files import whole
+from fpgmlab.common.warned import warn
 from fpgmlab.errors import few
 from fpgmlab.tasks.reading import SUFFIXES
 
@@ -62,9 +62,7 @@ def class_folders(root: Path) -> dict[str, Found]:
         )
     others = [folder for folder in _folders(root) if folder not in splits.values() and any(_pictures(folder))]
     if others:
-        warnings.warn(
-            f"{whole(root)}: left out, as they are no split: {few(folder.name for folder in others)}", stacklevel=3
-        )
+        warn(f"{whole(root)}: left out, as they are no split: {few(folder.name for folder in others)}")
     found = {split: _found(splits[split]) for split in SPLITS if split in splits}
     for split, part in found.items():
         if odd := sorted(set(found["train"].classes) ^ set(part.classes)):

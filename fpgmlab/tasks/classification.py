@@ -71,7 +71,7 @@ class Classification(Splits):
 
     def __post_init__(self) -> None:
         check_sets(self.train, self.val, self.test)
-        warn_of_shared(self.train, self.val, self.test, self.name, stacklevel=3)
+        warn_of_shared(self.train, self.val, self.test, self.name)
         names = class_names(self.classes, self.val, 2, "classification")
         object.__setattr__(self, "classes", names)
         object.__setattr__(self, "_names", names)
@@ -83,7 +83,7 @@ class Classification(Splits):
         labels = told_labels(self.train) if self.stratified else None
         if labels is None:
             return super()._held_out(n, seed)
-        return held_out(labels, n, seed, self._names, self.name, stacklevel=3)
+        return held_out(labels, n, seed, self._names, self.name)
 
     @cached_property
     def example_input(self) -> Tensor:

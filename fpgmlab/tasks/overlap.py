@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from functools import cache
 
 from torch.utils.data import ConcatDataset, Subset
 
+from fpgmlab.common.warned import warn
 from fpgmlab.tasks.sets import Examples
 
 
-def warn_of_shared(
-    train: Examples, val: Examples, test: Examples | None = None, name: str = "task", *, stacklevel: int = 2
-) -> None:
+def warn_of_shared(train: Examples, val: Examples, test: Examples | None = None, name: str = "task") -> None:
     """Warn of files to validate or test with that are trained on.
 
     Nothing is said where one and the same data set was given for both, which nobody does by mistake.
@@ -24,8 +22,6 @@ def warn_of_shared(
         Data sets that have ``paths``, or torchvision's ``samples``, and parts of such; others tell nothing.
     name : str
         Whose they are, for the warning.
-    stacklevel : int
-        Of the warning, as seen from the caller.
     """
     trained = frozenset(_files(train) or ())
     for purpose, data in (("validate", val), ("test", test)):
@@ -33,11 +29,9 @@ def warn_of_shared(
         shared = [file for file in files if file in trained]
         if not shared:
             continue
-        warnings.warn(
+        warn(
             f"{name}: {len(shared)} of {len(files)} pictures to {purpose} with are trained on as well, the first "
             f"{shared[0]!r}: the network looks better on them than it is. Give pictures of their own",
-            UserWarning,
-            stacklevel=stacklevel + 1,
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import torch
 
+from fpgmlab.common.warned import warn
 from fpgmlab.errors import few
 
 
@@ -56,9 +56,7 @@ def fewest(labels: Sequence[int]) -> int:
     return sum(count > 1 for count in Counter(labels).values())
 
 
-def held_out(
-    labels: Sequence[int], n: int, seed: int, classes: Sequence[str], source: str, *, stacklevel: int = 2
-) -> list[int]:
+def held_out(labels: Sequence[int], n: int, seed: int, classes: Sequence[str], source: str) -> list[int]:
     """Draw ``n`` examples to hold out, of each class its share; return their numbers, ascending.
 
     Parameters
@@ -70,8 +68,6 @@ def held_out(
         Their names.
     source : str
         Whose they are, for the warning.
-    stacklevel : int
-        Of the warning, as seen from the caller.
 
     Warns
     -----
@@ -86,13 +82,11 @@ def held_out(
         if left[labels[number]]:
             left[labels[number]] -= 1
             held.append(number)
-    warn_of_empty([(label,) for label in labels], held, classes, source, stacklevel=stacklevel + 1)
+    warn_of_empty([(label,) for label in labels], held, classes, source)
     return sorted(held)
 
 
-def warn_of_empty(
-    inside: Sequence[Iterable[int]], held: Iterable[int], classes: Sequence[str], source: str, *, stacklevel: int = 2
-) -> None:
+def warn_of_empty(inside: Sequence[Iterable[int]], held: Iterable[int], classes: Sequence[str], source: str) -> None:
     """Warn of classes of which no example is held out, or each one.
 
     Parameters
@@ -101,7 +95,7 @@ def warn_of_empty(
         Of each example the classes in it, each once.
     held : iterable of int
         The examples that are held out.
-    classes, source, stacklevel
+    classes, source
         As of `held_out`.
     """
     numbers = list(held)
@@ -113,10 +107,8 @@ def warn_of_empty(
     for purpose, so, missing in parts:
         if missing:
             named = (f"{classes[k] if 0 <= k < len(classes) else k} ({counts[k]} in all)" for k in missing)
-            warnings.warn(
+            warn(
                 f"{source}: with {len(numbers)} of {len(inside)} examples held out, {len(missing)} of {len(counts)} "
                 f"classes have none to {purpose}, so {so}: {few(named, 10, quoted=False)}. Give more examples of them, "
                 "or hold out another number.",
-                UserWarning,
-                stacklevel=stacklevel + 1,
             )

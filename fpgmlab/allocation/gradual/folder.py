@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
@@ -17,6 +16,7 @@ from fpgmlab.checkpoints.weights import read_weights
 from fpgmlab.common.digests import described, digest
 from fpgmlab.common.files import as_path, is_free, remove_unfinished, write_text
 from fpgmlab.common.modules import device_of, tensors_in
+from fpgmlab.common.warned import warn
 from fpgmlab.models.saving import load, save
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import provenance
@@ -129,9 +129,9 @@ class Folder:
         except (OSError, SafetensorError) as error:
             if not state.number:
                 raise
-            warnings.warn(
+            warn(
                 f"{str(path)!r} could not be written: {error}. The pruning goes on; killed, it would go on from a step "
-                "before.", UserWarning, stacklevel=2,
+                "before.",
             )  # fmt: skip
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import numpy as np
 from fpgmlab.common.bars import progress_bar
 from fpgmlab.common.files import as_path
 from fpgmlab.common.numbers import whole_number
+from fpgmlab.common.warned import warn
 from fpgmlab.deployment.calls import layer_calls, measured_layers, without_times
 from fpgmlab.deployment.machine import Machine, cores
 from fpgmlab.deployment.runtimes import RUNTIMES, Runtime
@@ -117,11 +117,9 @@ def latency_table(
     if path is not None and as_path(path).exists():
         return _kept(path, graph, machine, dtype, batch)
     if untold := without_times(graph):
-        warnings.warn(
+        warn(
             f"{few(untold)} have no time of their own in a latency table, and count with what they follow, whatever is "
             "cut of them: judge a plan that cuts them by fpgmlab.latency of the pruned network",
-            UserWarning,
-            stacklevel=2,
         )
     with tempfile.TemporaryDirectory() as folder, _bar(progress, variants) as bar:
         if runtime == "onnxruntime":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ import numpy as np
 
 from fpgmlab.common.files import json_text, write_text
 from fpgmlab.common.numbers import counted
+from fpgmlab.common.warned import warn
 from fpgmlab.deployment.machine import Machine
 from fpgmlab.deployment.staircases.steps import Kernel, Staircase, Widths, nearest_product
 from fpgmlab.errors import unknown
@@ -201,11 +201,9 @@ class LatencyTable:
         """Warn when the table was measured on another machine, or with another version of the runtime."""
         other = self.machine.unlike(Machine.here(self.runtime, self.machine.threads))
         if other is not None:
-            warnings.warn(
+            warn(
                 f"the latency table was measured elsewhere: {other}. It tells of that machine; measure one here by "
                 "fpgmlab.latency_table(graph) when the network is to run here.",
-                UserWarning,
-                stacklevel=3,
             )
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:

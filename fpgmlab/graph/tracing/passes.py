@@ -5,7 +5,6 @@ They run the model's own code, so any control flow, in-place operation or reuse 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from inspect import signature
@@ -17,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from fpgmlab.common.calling import call, left_as_it_is
 from fpgmlab.common.modules import eval_mode, forget_caches, tensors_in
+from fpgmlab.common.warned import warn
 from fpgmlab.graph.layer_rule import LayerRule
 from fpgmlab.graph.tracing.label_mode import LabelMode
 from fpgmlab.graph.tracing.marking import mark_attributes
@@ -127,12 +127,11 @@ def _run_training(mode: LabelMode, model: nn.Module, arguments: object, idle: Se
         with eval_mode(model, training=True), torch.random.fork_rng(devices=[]):
             _run(mode, model, arguments, "it is the model's output in training")
     except Exception as error:
-        warnings.warn(
+        warn(
             f"{len(idle)} layers of {type(model).__name__} do not run in evaluation ({', '.join(map(repr, idle[:3]))}"
             f"{', ...' if len(idle) > 3 else ''}), and in training mode it does not run with this example_input "
             f"({type(error).__name__}: {error}). Should they run in training, what they read must not be cut: trace "
             "with protect=[...] for the modules before them.",
-            stacklevel=4,
         )
         mode.to.running.clear()
     still = set(mode.to.idle())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from fpgmlab.common.warned import warn
 from fpgmlab.errors import few
 
 HEAD = "model.24"
@@ -32,11 +32,11 @@ def fit_classes(
     Warns
     -----
     UserWarning
-        When rows are fresh, with the names of their classes, for who called the caller.
+        When rows are fresh, with the names of their classes.
     """
     source = _rows(known, wanted)
     if untrained := [name for name, place in zip(wanted, source, strict=True) if place is None]:
-        warnings.warn(_words(untrained, known, wanted), UserWarning, stacklevel=3)
+        warn(_words(untrained, known, wanted))
     anchors = fresh[f"{HEAD}.anchors"].shape[1]
     fitted = dict(tensors)
     for name in (name for name in tensors if name.startswith(f"{HEAD}.m.")):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from fpgmlab.common.files import as_path
+from fpgmlab.common.warned import warn
 from fpgmlab.recovery.fitting.identity import Identity, differences, weights
 
 FORMAT = 1
@@ -74,11 +74,9 @@ class Checkpoint:
                 raise
         except OSError as error:
             there = "the one before it is still there" if self.path.is_file() else "there is none"
-            warnings.warn(
+            warn(
                 f"epoch {content['epoch']} is not in the checkpoint {str(self.path)!r}: {error.strerror or error}. "
                 f"The training goes on, and {there}.",
-                UserWarning,
-                stacklevel=2,
             )
 
     def read(self) -> Content | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from fpgmlab.common.warned import warn
 
 
 def compiled(model: nn.Module, attempt: Callable[[nn.Module], Tensor]) -> nn.Module:
@@ -28,10 +29,8 @@ def compiled(model: nn.Module, attempt: Callable[[nn.Module], Tensor]) -> nn.Mod
             attempt(fast).backward()
     except Exception as error:  # whatever a compiler may say; an error of the network's own comes again without it
         said: Any = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(
+        warn(
             f"{type(model).__name__} is trained as it is, not compiled: {type(error).__name__}: {said[:200]}",
-            UserWarning,
-            stacklevel=2,
         )
         return model
     finally:

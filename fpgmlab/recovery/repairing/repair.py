@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from fpgmlab.common.given import check_plan
 from fpgmlab.common.inputs import all_alike, inputs_of
+from fpgmlab.common.warned import warn
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
 from fpgmlab.graph.pictures import enough_pictures
@@ -125,9 +125,8 @@ def repair(
     options = checked_options(samples, positions, ridge, targets, seed, memory)
     batches = inputs_of(task, samples or enough_pictures(graph, positions), seed, at_most=samples is None)
     if all_alike(batches):
-        warnings.warn(
+        warn(
             "all pictures are alike: from them a layer learns what to give for this one only. Pass different ones.",
-            UserWarning, stacklevel=2,
         )  # fmt: skip
     with Repairs(graph, batches, options, many=False) as repairs:
         del batches  # it has its own, perhaps laid out otherwise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from fpgmlab.common.calling import taking
 from fpgmlab.common.digests import digest
 from fpgmlab.common.layout import bears_channels_last
 from fpgmlab.common.modules import device_of
+from fpgmlab.common.warned import warn
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.sensitivity.checks import check_given, silence
 from fpgmlab.sensitivity.curves.curves import Curves
@@ -222,7 +222,7 @@ def parts(work: Work, job: SweepJob, done: int, limit: int, live: Live) -> Itera
                 raise
             limit = error.samples // 2
             message = f"{error}: going on with {limit} at a time. A smaller batch_size or memory avoids it."
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+        warn(message, RuntimeWarning)
 
 
 def _out_of_memory(error: BaseException) -> bool:

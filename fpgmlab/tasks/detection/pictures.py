@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fpgmlab.common.numbers import counted
+from fpgmlab.common.warned import warn
 from fpgmlab.errors import few
 from fpgmlab.tasks.reading import read_picture
 
@@ -96,7 +96,7 @@ class BoxedPictures(Dataset):
         if not self.paths:
             raise ValueError(f"{source}: no pictures; at least one is needed")
         for what, where in noted.items():
-            warnings.warn(f"{source}: {len(where)} {what}; the first: {where[0]}", UserWarning, stacklevel=3)
+            warn(f"{source}: {len(where)} {what}; the first: {where[0]}")
 
     def __len__(self) -> int:
         return len(self.paths)

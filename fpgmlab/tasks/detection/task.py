@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fpgmlab.common.numbers import whole_number
+from fpgmlab.common.warned import warn
 from fpgmlab.tasks.detection.augment import BoxAugment, Boxed, fitted
 from fpgmlab.tasks.detection.crowded import MOST, classes_in, labels_of, nothing_labelled, objects_of, too_full
 from fpgmlab.tasks.detection.heads import Head, YOLOv5Head
@@ -112,15 +112,15 @@ class Detection(Splits):
         whole_number("detections", self.detections)
         judged = [data for data in (self.val, self.test) if data is not None]
         labels = ((data, number, labels_of(data, number)) for data in judged for number in range(len(data)))
-        self._tell_of_crowded(labels, stacklevel=4)
+        self._tell_of_crowded(labels)
         own_metrics = precisions(self.head, names, self.detections)
         object.__setattr__(self, "metrics", {**self.metrics, **own_metrics})
-        warn_of_shared(self.train, self.val, self.test, self.name, stacklevel=3)
+        warn_of_shared(self.train, self.val, self.test, self.name)
 
     def _held_out(self, n: int, seed: int) -> list[int]:
         held = super()._held_out(n, seed)
         inside = [classes_in(self.train, number) for number in range(len(self.train))]
-        warn_of_empty(inside, held, self._names, self.name, stacklevel=3)
+        warn_of_empty(inside, held, self._names, self.name)
         return held
 
     @property
@@ -186,7 +186,7 @@ class Detection(Splits):
             numbers = range(start, min(start + batch_size, count))
             pictures = [self._read(data, i) for i in numbers]
             found = ((data, i, labels) for i, (_, _, labels) in zip(numbers, pictures, strict=True))
-            self._tell_of_crowded(found, stacklevel=3)
+            self._tell_of_crowded(found)
             yield stacked([fitted(picture, self.size) for picture in pictures])
 
     def loss(self, outputs: object, targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -232,21 +232,20 @@ class Detection(Splits):
             return
         doubts += nothing_labelled(self.val, self.test) if labelled else []
         for doubt in filter(None, doubts):
-            behind = 4 if torch.is_grad_enabled() else 5  # the decorator torch.no_grad() of the caller has a frame
-            warnings.warn(f"{self.name}: {doubt}", UserWarning, stacklevel=behind)
+            warn(f"{self.name}: {doubt}")
         object.__setattr__(self, "_doubted", any(doubts))
 
     def metric(self) -> Metric:
         """Return a fresh metric: the mean average precision at an intersection over union of 0.5."""
         return self.metrics["map50"]()
 
-    def _tell_of_crowded(self, found: Iterable[tuple[Examples, int, Tensor | None]], stacklevel: int) -> None:
+    def _tell_of_crowded(self, found: Iterable[tuple[Examples, int, Tensor | None]]) -> None:
         """Warn, once, of the picture whose objects need the most detections, when that is too many."""
         if self._told:
             return
         if words := too_full(found, self._names, self.detections):
             object.__setattr__(self, "_told", True)
-            warnings.warn(f"{self.name}: {words}", UserWarning, stacklevel=stacklevel)
+            warn(f"{self.name}: {words}")
 
     def _labels_of(self, data: Examples) -> list[int]:
         return objects_of(data)

@@ -5,12 +5,12 @@ What a line of a label file may be is in `fpgmlab.tasks.detection.labels`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from fpgmlab.common.files import as_path
+from fpgmlab.common.warned import warn
 from fpgmlab.tasks.detection.data_yaml import DataYaml
 from fpgmlab.tasks.detection.labels import Labels
 from fpgmlab.tasks.detection.pictures import BoxedPictures, Picture, read_text
@@ -74,7 +74,7 @@ def yolo_boxes(path: str | Path, split: str, *, check: bool = True, progress: bo
     pictures = (_picture(*each, labels) for each in zip(files, sizes, labelled, strict=True))
     data = BoxedPictures(pictures, names, source)
     if doubt := labels.doubt():
-        warnings.warn(f"{source}: {doubt}", stacklevel=2)
+        warn(f"{source}: {doubt}")
     if checked is not None:
         checked()
     return data
@@ -105,7 +105,7 @@ def _warn_of_strays(files: Sequence[Path], labelled: Sequence[Path], source: str
         if label not in known and label.name != "classes.txt" and not any(pictures.glob(f"{label.stem}.*"))
     ]
     if strays:
-        warnings.warn(f"{source}: {len(strays)} label files have no picture; the first: {strays[0]}", stacklevel=3)
+        warn(f"{source}: {len(strays)} label files have no picture; the first: {strays[0]}")
 
 
 def _label_file(file: Path) -> Path:
