@@ -14,8 +14,14 @@ from pathlib import Path
 from fpgmlab.common.given import described
 
 
-def as_path(path: str | os.PathLike[str], name: str = "path") -> Path:
+def as_path(path: str | os.PathLike[str], name: str = "path", hint: str = "") -> Path:
     """Return a path that was passed as an argument.
+
+    Parameters
+    ----------
+    path : path-like
+    name, hint : str
+        For the error: the argument's name, and what to do.
 
     Raises
     ------
@@ -23,7 +29,8 @@ def as_path(path: str | os.PathLike[str], name: str = "path") -> Path:
         For anything else, such as a network where arguments are in another order.
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{name} must be the path of a file or folder, a str or pathlib.Path; got {described(path)}")
+        words = f"{name} must be the path of a file or folder, a str or pathlib.Path; got {described(path)}"
+        raise TypeError(f"{words}. {hint}" if hint else words)
     return Path(path)
 
 

@@ -141,7 +141,7 @@ def quantize(
         )
     if method == "nncf" and Path(path).suffix != ".xml":
         raise ValueError(f"OpenVINO's files end in .xml and .bin; got {os.fspath(path)!r}")
-    as_path(onnx_path, "onnx_path")
+    as_path(onnx_path, "onnx_path", "Export a network first, fl.export_onnx(model, example_input, path)")
     whole_number("samples", samples, LEAST_SAMPLES)
     whole_number("batch", batch)
     if method == "onnxruntime" and target == "cpu" and not reduce_range:
