@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.benchmarks.recovery import NETWORKS, Cell, difference, grid, unpacked
+from tests.benchmarks.recovery import NETWORKS, Cell, difference, float32, grid, precision, unpacked
 
 
 def test_with_one_seed_the_interval_is_that_of_paired_pictures():
@@ -32,6 +35,20 @@ def test_each_cell_of_the_grid_has_a_file_of_its_own():
     cells = list(grid(NETWORKS, range(3)))
     assert len(cells) == 1080 == len({cell.path for cell in cells})
     assert all(isinstance(cell, Cell) for cell in cells)
+
+
+def test_float32_is_held_against_the_same_cell_in_bfloat16_alone():
+    ours = list(precision(NETWORKS, range(3)))
+    theirs = [cell for cell in grid(NETWORKS, range(1)) if cell.training]
+    assert len({cell.path for cell in ours + theirs}) == len(ours) + len(theirs)
+    right = np.random.default_rng(3).integers(0, 2, (2, 80), dtype=np.uint8)
+    bits = [np.packbits(each).tobytes().hex() for each in right]
+    rows = [asdict(cell) | {"precision": "off", "right": bits[0]} for cell in ours[:3]]
+    rows += [asdict(cell) | {"precision": "bfloat16", "right": bits[1]} for cell in theirs]
+    found = float32(pd.DataFrame(rows))
+    assert found["cells"] == 3
+    assert found["points"] == pytest.approx(100 * (right[0].mean() - right[1].mean()), abs=1e-3)
+    assert float32(pd.DataFrame(rows[3:])) == {"cells": 0}
 
 
 def test_answers_are_kept_bit_by_bit():

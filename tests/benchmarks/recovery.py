@@ -5,6 +5,7 @@ python tests/benchmarks/recovery.py                    # all of it: many hours o
 python tests/benchmarks/recovery.py --part target      # ResNet-20 and VGG-16 at the budgets that papers name
 python tests/benchmarks/recovery.py --part seconds     # points lost over seconds of recovery, ways beside each other
 python tests/benchmarks/recovery.py --part grid        # criteria x allocations x budgets x ways x seeds
+python tests/benchmarks/recovery.py --part precision   # some cells in float32 as well, where the grid has bfloat16
 python tests/benchmarks/recovery.py --part grid --network vgg16-fashion --seeds 1
 python tests/benchmarks/recovery.py --collect          # writes the tables of what was measured so far, trains nothing
 
@@ -14,6 +15,7 @@ each with OMP_NUM_THREADS=1. Cells that the stored Parquet has are taken from th
 Results: data/results/recovery.parquet (a row for each cell, with the answers to all 10,000
 test pictures, so that any two can be held against each other), recovery.json and recovery.tex;
 recovery_plans.zip has the plans and tables of milliseconds, which come out a little different on each processor.
+Processors without kernels for bfloat16 train in float32, and all of one seed and budget together: a row says which.
 
 Networks and their epochs are chosen by the 5,000 held-out training pictures; each network sees the test pictures once.
 """
@@ -38,6 +40,7 @@ import torch
 from torch import nn
 
 import fpgmlab as fl
+from fpgmlab.common.processor import has_kernels
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTPUT, RESULTS = ROOT / "outputs" / "recovery", ROOT / "data" / "results"
@@ -48,8 +51,10 @@ ALLOCATIONS = ("uniform", "allocated", "milliseconds")
 BUDGETS = (0.5, 0.35, 0.7)
 WAYS = ("repair", "repair, distilled", "repair, trained", "trained")
 GRID = 10_000  # training pictures of an epoch in the grid; all 55,000 in the other parts
-CURVES = {"max_samples": 1000, "metrics": ("loss", "accuracy"), "dtype": "bfloat16", "repair": True}
-RECIPE = {"batch_size": 128, "amp": "bfloat16", "keep": "last", "progress": False}
+BFLOAT16 = has_kernels(torch.device("cpu"), torch.bfloat16)
+CURVES = {"max_samples": 1000, "metrics": ("loss", "accuracy"), "repair": True}
+CURVES["dtype"] = "bfloat16" if BFLOAT16 else "float32"
+RECIPE = {"batch_size": 128, "keep": "last", "progress": False}
 # Highest learning rates, by the held-out pictures: of a repaired network, of one as cut; less for less training.
 SHORT = (0.01, 0.02)
 LONG = {"vgg16-fashion": (0.02, 0.05), "resnet20-fashion": (0.03, 0.05)}
@@ -74,13 +79,19 @@ class Cell:
     seed: int = 0
     epochs: int = 3
     pictures: int = GRID
+    amp: str = ""  # what the processor has kernels for
 
     @property
     def path(self) -> Path:
         """Where its row is kept."""
         trained = f"-{self.epochs}x{self.pictures}" if self.training or self.way.startswith("gradual") else ""
         stem = f"{self.criterion}-{self.allocation}-{self.macs}-{self.way.replace(', ', '+').replace(' ', '_')}"
-        return OUTPUT / self.network / f"{stem}{trained}-{self.seed}.json"
+        return OUTPUT / self.network / f"{stem}{trained}-{self.seed}{self.amp and '-' + self.amp}.json"
+
+    @property
+    def precision(self) -> str:
+        """What layers compute in while it is trained."""
+        return self.amp or ("bfloat16" if BFLOAT16 else "off")
 
     @property
     def lr(self) -> float:
@@ -181,6 +192,7 @@ def row_of(cell: Cell) -> dict:
     row = asdict(cell) | {
         "macs_kept": cost.macs / all_of_it.macs,
         "params_kept": cost.params / all_of_it.params,
+        "precision": cell.precision if cell.training else "",
         "seconds": spent["seconds"],
         "processor_seconds": spent["processor"],
         "val": fl.evaluate(model, task())["accuracy"],
@@ -216,10 +228,12 @@ def recovered(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan, repair: bool, e
         model = fl.repair(whole, plan, task(), seed=cell.seed, progress=False) if repair else fl.prune(whole, plan)
         if cell.training:
             # What an epoch's end is judged by is no part of the recovery: one picture.
-            fl.fit(
-                model, replace(data, val=_one(data)), cell.epochs, lr=cell.lr, seed=cell.seed, extras=extras, **RECIPE
-            )
+            _fit(model, replace(data, val=_one(data)), cell, extras)
     return model, clock.spent
+
+
+def _fit(model: nn.Module, data: fl.tasks.Classification, cell: Cell, extras: tuple) -> None:
+    fl.fit(model, data, cell.epochs, lr=cell.lr, seed=cell.seed, extras=extras, amp=cell.precision, **RECIPE)
 
 
 def _one(data: fl.tasks.Classification) -> torch.utils.data.Subset:
@@ -252,9 +266,7 @@ def _softly(cell: Cell, whole: fl.ChannelGraph, plan: fl.Plan) -> tuple[nn.Modul
     graph = fl.trace(copy.deepcopy(whole.model), data.example_input)
     with (clock := Clock()):
         extras = (fl.SoftPruning(graph, plan=plan),)
-        fl.fit(
-            graph.model, replace(data, val=_one(data)), cell.epochs, lr=cell.lr, seed=cell.seed, extras=extras, **RECIPE
-        )
+        _fit(graph.model, replace(data, val=_one(data)), cell, extras)
         model = fl.prune(graph, fl.plan_of_zeros(graph))
     return model, clock.spent
 
@@ -264,7 +276,7 @@ def _gradually(train: bool) -> Callable[[Cell, fl.ChannelGraph, fl.Plan], tuple[
         data = task()
         between = [fl.Repair(seed=cell.seed)]
         if train:
-            options = {name: RECIPE[name] for name in ("batch_size", "amp", "keep")}
+            options = {"amp": cell.precision} | {name: RECIPE[name] for name in ("batch_size", "keep")}
             extras = (fl.Distill(whole.model, **DISTILL["logits"]),)
             between.append(fl.Fit(epochs=1, lr=cell.lr, seed=cell.seed, extras=extras, **options))
         with (clock := Clock()):
@@ -404,6 +416,25 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def float32(rows: pd.DataFrame) -> dict:
+    """Return what float32 gives beside bfloat16, all else alike: the mean over cells, and how many are noise."""
+    keys = [name for name in Cell.__dataclass_fields__ if name != "amp"]
+    both = rows[rows["amp"] == "off"].merge(rows[rows["precision"] == "bfloat16"], on=keys, suffixes=("", "_half"))
+    if both.empty:
+        return {"cells": 0}
+    ours, theirs = (np.stack([unpacked(text) for text in both[name]]) for name in ("right", "right_half"))
+    each = [difference(own[None], other[None]) for own, other in zip(ours, theirs, strict=True)]
+    points, low, high = difference(ours, theirs)
+    noise = sum(below <= 0 <= above for _, below, above in each)
+    return {
+        "cells": len(both),
+        "points": round(points, 3),
+        "low": round(low, 3),
+        "high": round(high, 3),
+        "noise": noise,
+    }
+
+
 def soonest(rows: pd.DataFrame, share: float = 0.99) -> pd.DataFrame:
     """Return the least seconds after which a way's mean test accuracy is a share of the unpruned network's."""
     found = []
@@ -446,8 +477,9 @@ def unpruned(network: str) -> str:
 def collect() -> None:
     """Write what was measured so far: Parquet, JSON, LaTeX."""
     found = [json.loads(path.read_text()) for path in sorted(OUTPUT.glob("*/*.json")) if path.name.count("-") > 2]
-    rows = pd.DataFrame(found)
-    rows["unpruned"] = [float(unpacked(unpruned(network)).mean()) for network in rows["network"]]
+    everything = pd.DataFrame(found)
+    everything["unpruned"] = [float(unpacked(unpruned(network)).mean()) for network in everything["network"]]
+    rows = everything[everything["amp"] == ""]
     means, versus, beside = table(rows), against_fpgm(rows), pairs(rows)
     quick = soonest(rows[(rows["criterion"] == BEST[0]) & (rows["allocation"] == BEST[1]) & (rows["pictures"] != GRID)])
     head = fl.studies.record(
@@ -456,8 +488,9 @@ def collect() -> None:
         command="python tests/benchmarks/recovery.py",
         machine=fl.studies.machine(threads=1),
     )  # before files change
-    rows["right"] = [bytes.fromhex(text) for text in rows["right"]]
-    rows.to_parquet(RESULTS / "recovery.parquet", index=False)
+    beside_half = float32(everything)
+    everything["right"] = [bytes.fromhex(text) for text in everything["right"]]
+    everything.to_parquet(RESULTS / "recovery.parquet", index=False)
     made = sorted([*OUTPUT.glob("*/plans/*.json"), *OUTPUT.glob("*/latency.json")])
     with ZipFile(PLANS, "w", ZIP_DEFLATED) as plans:
         for path in made:
@@ -473,6 +506,7 @@ def collect() -> None:
         "ways": json.loads(means.round(4).to_json(orient="records")),
         "ways against each other": json.loads(beside.round(3).to_json(orient="records")),
         "seconds to 99 % of the unpruned accuracy": json.loads(quick.round(4).to_json(orient="records")),
+        "float32 instead of bfloat16": beside_half,
         "instead of fpgm, counted": counted(versus),
         "instead of fpgm": json.loads(versus.round(3).to_json(orient="records")),
     }
@@ -548,6 +582,14 @@ def seconds(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
                 yield Cell(network, way, *BEST, macs, seed, epochs, round(share * every))
 
 
+def precision(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
+    """Yield trained cells of one seed that the grid has in bfloat16, in float32."""
+    for network, way, criterion in product(networks, WAYS, CRITERIA):
+        cell = Cell(network, way, criterion, "allocated", 0.35, 0, amp="off")
+        if cell.training and network == "resnet20-fashion" and 0 in seeds:
+            yield cell
+
+
 BEST = ("reconstruction", "allocated")  # the criterion and the allocation of which most is left after repair
 TARGETS = (("resnet20-fashion", 0.5), ("vgg16-fashion", 0.35), ("resnet20-fashion", 0.35))
 SHOWN = TARGETS[:2]
@@ -564,7 +606,7 @@ PAIRS = (
     ("soft pruning", "trained"),
     ("soft pruning", "repair, distilled"),
 )
-PARTS = {"target": target, "seconds": seconds, "grid": grid}
+PARTS = {"target": target, "seconds": seconds, "grid": grid, "precision": precision}
 
 
 def _write(path: Path, text: str) -> None:
