@@ -16,6 +16,7 @@ from fpgmlab.criteria.rules import Criterion
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.plans.rounding import Multiple
 from fpgmlab.sensitivity.checks import checked_metrics
+from fpgmlab.sensitivity.curves.intervals import within
 from fpgmlab.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _table(contest: Contest, found: Mapping[tuple[float, str], Contestant]) -> p
         other = first.setdefault(budget, one)
         _, *ends = contest.beside(one)
         row: list[object] = [label, budget, fmean(one.macs), contest.metric, contest.unpruned, fmean(one.as_cut)]
-        row += [fmean(one.repaired), *(contest.unpruned + end for end in ends)]
+        row += [fmean(one.repaired), *within([contest.unpruned + end for end in ends], contest.share)]
         if one is other:
             row += [math.nan, math.nan, math.nan, pd.NA]
         else:

@@ -61,6 +61,8 @@ class Contest:
         The unpruned network's metric; known after `held`, as what follows.
     pictures : int
         That were measured on.
+    share : bool
+        Whether the metric is a fraction, from 0 to 1.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Contest:
         self._samples, self._multiple, self._reduce = samples, multiple, reduce
         self._looked_at = Pictures(graph.model, task, [metric], max_samples=max_samples)
         check_network(task, graph.model, self._looked_at.known[metric].labels)
+        self.share = self._looked_at.known[metric].share
         self._whole: list[Record] = []
         self._parts: list[int] = []
         self.unpruned, self.pictures = math.nan, 0

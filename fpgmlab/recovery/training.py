@@ -14,7 +14,7 @@ from fpgmlab.common.modules import device_of
 from fpgmlab.common.processor import warn_where_slow
 from fpgmlab.common.warned import warn
 from fpgmlab.recovery.extras.ema import EMA
-from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.recovery.extras.extra import Extra, check_extras
 from fpgmlab.recovery.fitting.loop import Around, Loop
 from fpgmlab.recovery.fitting.options import Options
 from fpgmlab.recovery.fitting.processes import launched
@@ -120,7 +120,7 @@ def fit(
     Raises
     ------
     TypeError
-        When one of the first two stands in the other's place, or a graph in the model's.
+        When one of the first two stands in the other's place, or a graph in the model's; for extras that are none.
     FloatingPointError
         When the loss is NaN or infinite, with epoch and step; the model has the last good weights.
     ValueError
@@ -157,6 +157,7 @@ def fit(
     check_model(model, "fl.fit(model, task)")
     check_task(task, "fl.fit(model, task)")
     check_network(task, model)
+    check_extras(extras)
     batch_size = train_batch_size(task, batch_size)
     options = Options(epochs, lr, optimizer, weight_decay, batch_size, accumulate, seed, amp, keep)
     if not 0 <= average < 1:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset, default_collate
 
 from fpgmlab.tasks.loading import in_order
 from fpgmlab.tasks.overlap import warn_of_shared
-from fpgmlab.tasks.parting import held_out
+from fpgmlab.tasks.parting import held_out, mixed
 from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names, labels_of, told_labels
 from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
@@ -147,14 +147,14 @@ class Classification(Splits):
         """Yield the validation data in order, ``batch_size`` at a time, or its first ``max_samples`` examples.
 
         Images (batch, channels, height, width) and labels (batch,), as `train_batches` does; the last batch may be
-        smaller.
+        smaller. Data that lie class by class, as pictures in folders do, are in a mixed order, always the same.
         """
         return self._in_order(self.val, batch_size, max_samples)
 
     def _in_order(self, data: Examples, batch_size: int, max_samples: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        part = as_dataset(data)
-        if max_samples is not None:
-            part = Subset(part, range(min(max_samples, len(data))))
+        part, order = as_dataset(data), mixed(told_labels(data))  # the first of pictures by class have one class only
+        if order is not None or max_samples is not None:
+            part = Subset(part, (order or range(len(data)))[:max_samples])
         for images, labels in DataLoader(part, batch_size):
             self._check_labels(labels)
             yield images, labels

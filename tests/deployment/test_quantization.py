@@ -267,6 +267,23 @@ def test_nncf_is_the_second_way(few: fl.tasks.Classification, exported: Path, tm
         fl.quantize(exported, few, tmp_path / "a.xml", method="nncf", max_drop=0.1)
 
 
+def test_the_float_file_is_not_overwritten(few: fl.tasks.Classification, exported: Path):
+    before = exported.read_bytes()
+    same = exported.parent / ".." / exported.parent.name / exported.name
+    with pytest.raises(ValueError, match="path is the float file itself.*Choose another"):
+        fl.quantize(exported, few, same, samples=16)
+    assert exported.read_bytes() == before
+
+
+@pytest.mark.parametrize("drop", [5, 1.0, -0.01])
+def test_a_drop_of_more_than_there_is_bounds_nothing(
+    few: fl.tasks.Classification, exported: Path, tmp_path: Path, drop: float
+):
+    with pytest.raises(ValueError, match=f"less than there is to lose.*got {drop:g}. Half a point is 0.005"):
+        fl.quantize(exported, few, tmp_path / "a.onnx", samples=16, max_drop=drop)
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_input_is_refused_and_nothing_is_written(few: fl.tasks.Classification, exported: Path, tmp_path: Path):
     path = tmp_path / "int8.onnx"
     images, _ = next(few.val_batches(16))

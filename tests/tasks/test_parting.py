@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 import fpgmlab as fl
 from fpgmlab.tasks import Classification, Detection
-from fpgmlab.tasks.parting import held_out, shares
+from fpgmlab.tasks.parting import held_out, mixed, shares, shuffled
 from fpgmlab.tasks.sets import told_labels
 from tests.tasks.detection.made import yolo_folder
 
@@ -117,3 +117,37 @@ def test_a_detector_hears_of_classes_without_pictures(tmp_path):
     said = r"with 2 of 6 examples held out, 1 of 2 classes have none to (validate|train on), .*: dog \(1 in all\)"
     with pytest.warns(UserWarning, match=said):
         Detection(data, val, size=64, name="pets").holdout(2)
+
+
+def test_pictures_by_class_are_judged_in_a_mixed_order(tmp_path):
+    """So that the first so many have some of each class, as a random part would."""
+    images = torch.arange(90.0).reshape(90, 1, 1, 1)
+    by_class = TensorDataset(images, torch.arange(90) // 30)
+    mixed_up = TensorDataset(images, torch.arange(90) % 3)
+    task = fl.tasks.Classification(mixed_up, by_class, test=mixed_up, classes=3)
+
+    def read(batches) -> list[int]:
+        return [int(each) for images, _ in batches for each in images.flatten()]
+
+    whole = read(task.val_batches(32))
+    assert sorted(whole) == list(range(90))
+    assert read(task.val_batches(7, 20)) == whole[:20]
+    assert all(4 <= count <= 9 for count in Counter(number // 30 for number in whole[:20]).values())
+    assert read(task.test_batches(32)) == list(range(90)), "in the order of the data, where classes are mixed"
+    for split in (fl.tasks.Classification(by_class, mixed_up, classes=3).holdout(30), task.subset(val=45)):
+        labels = torch.cat([labels for _, labels in split.val_batches(8, 12)])
+        assert set(labels.tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("labels", [None, [], [0], [0, 1, 2], [0, 0, 1, 1], [0, 1] * 20, [1] * 9])
+def test_other_orders_stay(labels: list[int] | None):
+    assert mixed(labels) is None
+
+
+@given(st.lists(st.integers(2, 60), min_size=2, max_size=8), st.integers(0, 9))
+def test_random_orders_stay_and_sorted_ones_are_mixed(counts: list[int], seed: int):
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    if len(labels) > 40:
+        assert mixed([labels[number] for number in shuffled(len(labels), seed)]) is None
+    order = mixed(labels)
+    assert order is None or sorted(order) == list(range(len(labels)))

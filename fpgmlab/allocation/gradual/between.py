@@ -15,7 +15,7 @@ from fpgmlab.errors import one_of
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.pictures import enough_pictures
 from fpgmlab.plans.plan import Plan
-from fpgmlab.recovery.extras.extra import Extra
+from fpgmlab.recovery.extras.extra import Extra, check_extras
 from fpgmlab.recovery.fitting.options import Options
 from fpgmlab.recovery.recalibration import recalibrate
 from fpgmlab.recovery.repairing import Repairs, repair, repair_report
@@ -138,7 +138,11 @@ class Fit:
     stage = "recovered"
 
     def check(self, task: Task) -> None:
-        """Raise a `ValueError` for options out of range; the task gives the batch size that is left out."""
+        """Raise a `ValueError` for options out of range, a `TypeError` for extras that are none.
+
+        The task gives the batch size that is left out.
+        """
+        check_extras(self.extras)
         size = train_batch_size(task, self.batch_size)
         Options(
             self.epochs, self.lr, self.optimizer, self.weight_decay, size, self.accumulate, self.seed, self.amp,

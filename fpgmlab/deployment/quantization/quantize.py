@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,7 +122,7 @@ def quantize(
         Without onnx and onnxruntime: install ``fpgmlab[deploy]``.
     ValueError
         For a file without these operators, in another precision or in INT8 already, changed since its export, pictures
-        that it does not take, too few pictures or such that are all alike.
+        that it does not take, too few pictures or such that are all alike, a ``path`` that is the file itself.
     RuntimeError
         When not even one layer can be in INT8 within ``max_drop``.
     """
@@ -141,13 +142,14 @@ def quantize(
         )
     if method == "nncf" and Path(path).suffix != ".xml":
         raise ValueError(f"OpenVINO's files end in .xml and .bin; got {os.fspath(path)!r}")
-    as_path(onnx_path, "onnx_path", "Export a network first, fl.export_onnx(model, example_input, path)")
+    source = as_path(onnx_path, "onnx_path", "Export a network first, fl.export_onnx(model, example_input, path)")
+    if as_path(path).resolve() == source.resolve():
+        raise ValueError(f"path is the float file itself, {os.fspath(path)!r}: it would be overwritten. Choose another")
     whole_number("samples", samples, LEAST_SAMPLES)
     whole_number("batch", batch)
     if method == "onnxruntime" and target == "cpu" and not reduce_range:
         warn_where_int8_overflows("reduce_range=True (weights of seven bits)")
     _check_file(onnx_path)
-    source = Path(onnx_path)
     inputs, seen = _pictures(task, samples, seed)
     network = OnnxNetwork(source, threads)
     for some in inputs:
@@ -156,6 +158,11 @@ def quantize(
     if max_drop is not None and not judge.labelled:
         raise ValueError(
             f"max_drop needs a task with labels to judge by; {type(task).__name__} has no val_batches and metric"
+        )
+    if max_drop is not None and not 0 <= max_drop < (judge.before if task.higher_is_better else math.inf):
+        raise ValueError(
+            f"max_drop must be at least 0 and less than there is to lose, the float file's {task.metric_name} of "
+            f"{judge.before:.4g}; got {max_drop:g}. Half a point is 0.005"
         )
     how = {"method": method} | ({"calibration": calibration} if method == "onnxruntime" else {})
     with atomic_path(path) as temporary, _bar(progress) as bar:

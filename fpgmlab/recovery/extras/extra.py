@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from fpgmlab.errors import shown
 from fpgmlab.tasks.task import Task
 
 
@@ -119,6 +120,20 @@ class _ByName(RunningExtra):
 
 
 CALLS = [name for kind in (Extra, RunningExtra) for name in vars(kind) if not name.startswith("_")]
+
+
+def check_extras(extras: object) -> None:
+    """Raise a `TypeError` for what would do nothing as an extra: a name, a class, an object without the methods."""
+    if isinstance(extras, str) or not isinstance(extras, Sequence):
+        raise TypeError(f"extras must be a list, such as [fl.EMA(0.99)]; got {shown(extras)}")
+    for extra in extras:
+        if isinstance(extra, type):
+            raise TypeError(f"extras must be objects: {extra.__name__}(...), not the class itself")
+        if not any(callable(getattr(extra, name, None)) for name in ("begin", *CALLS)):
+            raise TypeError(
+                f"extras must be objects with some of the methods of fpgmlab.recovery.Extra, such as fl.EMA(0.99) or "
+                f"fl.Distill(teacher); got {shown(extra)}"
+            )
 
 
 @contextmanager

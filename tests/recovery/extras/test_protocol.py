@@ -14,6 +14,24 @@ from fpgmlab.recovery.extras.extra import begun
 QUIET = {"progress": False, "batch_size": 32}
 
 
+@pytest.mark.parametrize(
+    ("extras", "words"),
+    [
+        (["distill"], "such as fl.EMA.*got 'distill'"),
+        ([None], "got None"),
+        ([fl.EMA], r"extras must be objects: EMA\(\.\.\.\), not the class itself"),
+        (fl.EMA(0.9), "extras must be a list"),
+        ("ema", "extras must be a list.*got 'ema'"),
+    ],
+)
+def test_what_would_do_nothing_is_no_extra(task: fl.tasks.Classification, extras: list, words: str):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    with pytest.raises(TypeError, match=words):
+        fl.fit(model, task, 1, extras=extras, progress=False)
+    with pytest.raises(TypeError, match=words):
+        fl.Fit(extras=extras).check(task)
+
+
 class Options(fl.Extra):
     """Options whose trainings write down what they are asked."""
 
