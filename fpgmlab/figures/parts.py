@@ -84,17 +84,20 @@ def shortened(name: str, points: float) -> str:
     if text_width(name) <= points:
         return name
     cut = next((i for i in range(1, len(name)) if text_width("…" + name[i:]) <= points), len(name) - 1)
-    return "…" + name[cut:]
+    return "…" + name[cut:].removeprefix(".")
 
 
 def all_shortened(names: Sequence[str], points: float) -> list[str]:
     """Return names in so many points that are still different: by what only they have, else by their place."""
     found = {name: shortened(name, points) for name in names}
-    for text, count in Counter(found.values()).items():
-        if count > 1:
-            alike = [name for name, short in found.items() if short == text]
-            for name, own in zip(alike, _own_parts([name.split(".") for name in alike]), strict=True):
-                found[name] = _with_end(name, f"…{own}…", points)
+    counts = Counter(found.values())
+    ends: dict[str, list[str]] = {}  # by their last part: all numbers before it are needed, of stage and of block
+    for name, short in found.items():
+        if counts[short] > 1:
+            ends.setdefault(name.rpartition(".")[2], []).append(name)
+    for alike in ends.values():
+        for name, own in zip(alike, _own_parts([name.split(".") for name in alike]), strict=True):
+            found[name] = _with_end(name, f"…{own}…", points)
     again = Counter(found.values())
     return [found[name] if again[found[name]] == 1 else f"{i} {found[name]}" for i, name in enumerate(names, 1)]
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
 from fpgmlab.errors import one_of, unknown
-from fpgmlab.figures.parts import all_shortened, hatch, hatched, legend_above, mark, name_rows, rows
+from fpgmlab.figures.parts import all_shortened, hatch, hatched, legend_above, mark, name_rows, rows, text_width
 from fpgmlab.figures.style import BLUE, CYCLE, GREY, LIGHT, ORANGE, Style, new_figure, small
 
 LINES = ("fit", "equal")
@@ -141,7 +141,7 @@ def repair_errors(
         name_rows(axis.yaxis, list(report["layer"]))
         axis.set_xscale("log")
         axis.set(xlim=(low / 1.4, high * 1.4), ylim=(len(report) - 0.4, -0.6))
-        axis.set(xlabel="squared error / variance of what the layer shall give", ylabel="layer, in order of execution")
+        axis.set(xlabel=_error_label(figure), ylabel="layer, in order of execution")
         axis.grid(axis="x", color="0.93", lw=0.5)
         axis.set_axisbelow(True)
         handles = [mark(names[0], ORANGE, markersize=4), mark(names[1], BLUE, markersize=4)]
@@ -213,6 +213,13 @@ def repair_over(
         if by is not None or reference is not None:
             legend_above(figure, [handle for handle in handles if handle.get_label()])
     return figure
+
+
+def _error_label(figure: Figure) -> str:
+    """Return what the errors are, in two lines where the axis beside long names is too narrow for one."""
+    ratio, of = "squared error / variance", "of what the layer shall give"
+    whole = f"{ratio} {of}"
+    return whole if text_width(whole, small() + 1) < 0.55 * 72 * figure.get_figwidth() else f"{ratio}\n{of}"
 
 
 def _pair(name: str, there: Tensor, wanted: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -86,7 +86,7 @@ def sensitivity_curves(
         columns = _columns(width, small() / 72, len(groups))
         axes = figure.subplots(-(-len(groups) // columns), columns, sharex=True, sharey=True, squeeze=False)
         _set_axes(axes[0, 0], frame)
-        titles = all_shortened(groups, (72 * width - 6 * small()) / columns - 2 * small())
+        titles = all_shortened(groups, (72 * width - 6 * small()) / columns - 1.5 * small())
         for axis, group, title in zip(axes.ravel(), groups, titles, strict=False):
             first = BLUE if mended is None else SLATE
             _draw_curve(axis, frame[frame["group"] == group], first, measurable=group not in blind)

@@ -101,6 +101,9 @@ FIGURES: dict[str, Make] = {
     "taken over": lambda s: figures.take_over(taken_over(3), style=s),
     "taken over, cut off": lambda s: figures.take_over(taken_over(2), line="equal", cut_off=0.0, style=s),
     "repair errors": lambda s: figures.repair_errors(repaired(20), style=s),
+    "repair errors, long names": lambda s: figures.repair_errors(
+        repaired(20).assign(layer=lambda frame: "features.layers.of.blocks." + frame["layer"]), style=s
+    ),
     "repair errors, 60": lambda s: figures.repair_errors(repaired(60, 0), ("output", "sum"), style=s),
     "repair over": lambda s: figures.repair_over(tried(), "pictures", "accuracy", "budget", reference=0.94, style=s),
     "receptive fields": lambda s: figures.receptive_fields(looked(3), {"a": 5, "network 1": 9}, style=s),

@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import fpgmlab as fl
+from fpgmlab.figures.paper.intervals import wilson
 from fpgmlab.figures.paper.item import Item, Request
 from fpgmlab.figures.paper.latex import decimals, escaped, plus_minus, sentence
 from fpgmlab.figures.paper.paper import DOCUMENTS, MAKERS, PRINTED
-from fpgmlab.figures.paper.sources import sources, wilson
+from fpgmlab.figures.paper.sources import sources
 from fpgmlab.figures.paper.tables import criteria
 from tests.figures.checks import WIDTHS, check_pdf, check_texts
 
@@ -261,11 +262,105 @@ def test_what_cannot_be_drawn_is_named(tmp_path: Path):
         ({"results": tmp_path}, ValueError, "no .json, .parquet or .csv"),
         ({"results": 3}, TypeError, "got int"),
         ({"results": {"mine": MINE.drop(columns="value")}}, ValueError, "missing: 'value'"),
-        ({"results": {"mine": MINE.assign(macs=40e6)}}, ValueError, "fractions"),
+        (
+            {"results": {"mine": MINE.assign(macs=40e6)}},
+            ValueError,
+            "row 0: 'macs' is 40000000.0; it must be a fraction",
+        ),
+        ({"only": "acuracy_macs"}, ValueError, "did you mean 'accuracy_macs'"),
         ({"results": {"nothing": None}}, ValueError, "no stored study 'nothing'"),
     ]:
         with pytest.raises(error, match=re.escape(message)):
             fl.paper(**({"only": ["table_criteria"], "to": tmp_path / "out"} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"value": [0.93, 0.932, 93.1, 0.9]}, "mine, row 2: 'value' is 93.1; it must be the accuracy"),
+        ({"value": 93.1}, "as a fraction, 0 to 1. Percent? Give value=0.931"),
+        ({"value": ["93.1"] * 4}, "row 0: 'value' is '93.1'"),
+        ({"value": ["0.931"] * 4}, "Give it as a number, value=0.931"),
+        ({"value": [0.93, 0.932, -0.1, 0.9]}, "row 2: 'value' is -0.1"),
+        ({"value": [0.93, np.nan, 0.9, 0.9]}, "row 1: 'value' is nan"),
+        ({"macs": True}, "row 0: 'macs' is True"),
+        ({"macs": np.inf}, "row 0: 'macs' is inf"),
+        ({"method": [*"abc", None]}, "row 3: 'method' is empty"),
+        ({"stage": "fine-tuned"}, "unknown stage 'fine-tuned': There are: 'repaired', 'recovered'"),
+        ({"stage": "Repaired"}, "did you mean 'repaired'"),
+        ({"ms": 0.0}, "row 0: 'ms' is 0.0; it must be milliseconds above 0"),
+        ({"seeds": 2.5}, "row 0: 'seeds' is 2.5"),
+        ({"low": 0.9}, "'low' and 'high' go together"),
+        ({"low": 0.95, "high": 0.85}, "low <= value <= high must hold; got low=0.95, value=0.93, high=0.85"),
+        ({"low": 0.94, "high": 0.95}, "got low=0.94, value=0.93"),
+        ({"low": 0.9, "high": 1.01}, "'high' is 1.01"),
+    ],
+)  # fmt: skip
+def test_what_ones_own_rows_cannot_hold_is_named_by_row_and_column(columns: dict[str, object], message: str):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        sources({"mine": MINE.assign(**columns)})
+
+
+def mine(**columns: object) -> Request:
+    frame = pd.DataFrame({"network": "resnet20-fashion", "method": "peak", "macs": 0.5, "value": 0.925} | columns,
+                         index=range(2 if any(isinstance(each, list) for each in columns.values()) else 1))  # fmt: skip
+    return Request(sources({"mine": frame}), lambda width: fl.figures.style("cvpr", width))
+
+
+@pytest.mark.parametrize("method", ["FPGM", "fpgm", "BN gamma", "bn_gamma", "OpenVINO, INT8"])
+def test_ones_own_method_of_a_stored_name_is_called_ones_own(method: str):
+    request = mine(method=method, ms=3.0)
+    for name in ("accuracy_macs", "accuracy_ms", "table_criteria"):
+        item = MAKERS[name](request)
+        assert isinstance(item, Item)
+        shown = item.data.groupby("method")["value"].apply(list)
+        assert shown[f"{method} (own)"] == [0.925]
+        if isinstance(item.content, Figure):
+            assert f"{method} (own)" in [text.get_text() for text in item.content.legends[0].get_texts()]
+    stored = MAKERS["table_criteria"](Request(sources(None), request.style))
+    assert isinstance(stored, Item)
+    others = [line for line in str(item.content).splitlines() if "(own)" not in line]
+    assert others == str(stored.content).splitlines()
+
+
+def test_without_the_stored_study_ones_own_method_keeps_its_name():
+    frame = pd.DataFrame({"network": "a", "method": ["FPGM", "FPGM (own)"], "macs": 0.5, "value": 0.9})
+    apart = {"reconstruction": None, "recovery": None}
+    assert list(sources({"mine": frame} | apart).own["method"]) == ["FPGM", "FPGM (own)"]
+    assert list(sources({"mine": frame}).own["method"]) == ["FPGM (own) (own)", "FPGM (own)"]
+
+
+def test_alike_rows_of_two_tables_are_seeds_of_one():
+    own = sources({"one": MINE[:1], "two": MINE[1:2].assign(seeds=1)}).own
+    assert (len(own), own["seeds"].item(), own["value"].item()) == (1, 2, pytest.approx(0.931))
+
+
+def test_measured_macs_stand_below_their_budget_unless_they_would_fall_together():
+    def heads(request: Request) -> list[str]:
+        return re.findall(r"[\d.]+(?=\\,\\%)", str(criteria(request).content).split(r"\midrule")[0])
+
+    assert heads(mine(macs=0.497)) == ["50", "35", "25"]
+    assert heads(mine(method=["a", "b"], macs=[0.497, 0.503])) == ["50", "35", "25"]
+    assert heads(mine(macs=[0.497, 0.503])) == ["50.3", "50.0", "49.7", "35.0", "25.0"]
+
+
+def test_a_caption_says_of_which_intervals_it_shows():
+    def caption(alone: bool, **columns: object) -> str:
+        request = mine(**columns)
+        own = Request(sources({"own": request.sources.own, "reconstruction": None}), request.style)
+        return MAKERS["accuracy_macs"](own if alone else request).caption
+
+    assert "One draw each: no intervals." in caption(True)
+    assert "no intervals" not in caption(True, low=0.92, high=0.93)
+    assert "Bars: intervals. Intervals as given with the rows: peak." in caption(True, low=0.92, high=0.93)
+    assert r"Bars: 95\,\% intervals over 5 draws. Measured" in caption(True, low=0.92, high=0.93, seeds=5)
+    assert "No intervals." in caption(True, seeds=5)
+    assert "(none where there was one draw)" in caption(False)
+    assert "draws. Intervals as given with the rows: peak." in caption(False, low=0.92, high=0.93)
+
+
+def test_the_name_of_one_figure_or_table_will_do(tmp_path: Path):
+    assert list(fl.paper(None, to=tmp_path, only="table_detector", progress=False)["name"]) == ["table_detector"]
 
 
 def test_the_digits_of_a_table_are_those_of_the_study():

@@ -34,5 +34,12 @@ def test_what_only_one_name_has_is_left_of_it():
     ]  # fmt: skip
 
 
+def test_stage_and_block_both_stay_where_there_is_room_for_them():
+    names = [f"blocks.{stage}.{block}.conv_pwl" for stage in range(1, 7) for block in range(3)]
+    assert all_shortened(names, text_width("…1.0.conv_pwl") + 1) == [name.replace("blocks.", "…") for name in names]
+    narrow = all_shortened(names, text_width("…1.0…onv_pwl"))
+    assert [text[:4] for text in narrow] == [f"…{name.removeprefix('blocks.')[:3]}" for name in names]
+
+
 def test_where_there_is_no_room_for_that_their_places_tell_them_apart():
     assert all_shortened(STAGES, text_width("…expand")) == [f"{i} …expand" for i in range(1, 5)]

@@ -72,15 +72,15 @@ def plus_minus(value: float, half: float, places: int | None = None) -> str:
     return rf"${_plain(value, shown)} \pm {_plain(half, shown)}$"
 
 
-def share(value: float) -> str:
-    r"""Return a share in percent.
+def share(value: float, places: int = 0) -> str:
+    r"""Return a share in percent, to so many decimals.
 
     Examples
     --------
     >>> share(0.5)
     '50\\,\\%'
     """
-    return rf"{100 * value:.0f}\,\%"
+    return rf"{100 * value:.{places}f}\,\%"
 
 
 def tabular(columns: str, heads: Sequence[Sequence[str]], parts: Sequence[Sequence[Sequence[str]]]) -> str:

@@ -103,7 +103,7 @@ def accuracy_macs(request: Request) -> Item | Missing:
     figure = comparison(frame, "macs", panel="network", unpruned=unpruned or None,
                         labels=(None, "accuracy after repair"), style=request.style("page"))  # fmt: skip
     caption = "Accuracy after repair over the MACs that remain, by criterion, the same share removed from each layer."
-    caption += f"{_beside(frame)} {_counted(frame['seeds'])}{_own(sources, 'repaired')}"
+    caption += f"{_beside(frame)} {_counted(frame)}{given(sources, 'repaired')}{_own(sources, 'repaired')}"
     judged = sources.study("reconstruction", "pictures").get("to_judge")
     samples = f"{judged:,} pictures, not trained on" if judged else ""
     source = sourced(sources, "reconstruction", stage="repaired", samples=samples)
@@ -123,7 +123,8 @@ def accuracy_recovered(request: Request) -> Item | Missing:
     cells = ", ".join(sorted(set(allocations["allocation"]))) if len(allocations) else "own rows"
     caption = (
         f"Accuracy after repair and three epochs of distillation, by criterion ({cells}).{_beside(frame)} "
-        f"Bars: 95 % intervals over test pictures and {seeds_of(frame['seeds'])}.{_own(sources, 'recovered')}"
+        f"Bars: 95 % intervals over test pictures and {seeds_of(frame['seeds'])}."
+        f"{given(sources, 'recovered')}{_own(sources, 'recovered')}"
     )
     measured = so_far(sources)
     source = sourced(sources, "recovery", stage="recovered", samples=measured)
@@ -201,9 +202,24 @@ def _own(sources: Sources, stage: str) -> str:
     return "" if own.empty else f" Measured by ourselves: {', '.join(dict.fromkeys(own['method']))}."
 
 
-def _counted(seeds: pd.Series) -> str:
-    """Return the sentence about intervals."""
-    if seeds.max() < 2:
-        return "One draw each: no intervals."
-    alone = " (none where there was one draw)" if seeds.min() < 2 else ""
-    return f"Bars: 95 % intervals over {_range(seeds[seeds > 1])} draws{alone}."
+def given(sources: Sources, stage: str) -> str:
+    """Return the sentence about intervals that came along with rows of one's own, of draws that nobody told.
+
+    Parameters
+    ----------
+    sources : Sources
+    stage : {"repaired", "recovered"}
+    """
+    own = sources.mine(stage)
+    told = [] if own.empty else own.loc[own["low"].notna() & (own["seeds"] < 2), "method"]
+    return f" Intervals as given with the rows: {', '.join(dict.fromkeys(told))}." if len(told) else ""
+
+
+def _counted(frame: pd.DataFrame) -> str:
+    """Return the sentence about intervals over draws."""
+    barred, many = frame["low"].notna(), frame["seeds"] > 1
+    if not barred.any():
+        return "No intervals." if many.any() else "One draw each: no intervals."
+    alone = " (none where there was one draw)" if not barred.all() else ""
+    over = f" over {_range(frame['seeds'][barred & many])} draws" if (barred & many).any() else ""
+    return f"Bars: 95 % intervals{over}{alone}." if over else f"Bars: intervals{alone}."

@@ -59,7 +59,7 @@ def paper(
     venue: str = "cvpr",
     to: str | os.PathLike[str] = "figures/",
     *,
-    only: Collection[str] | None = None,
+    only: str | Collection[str] | None = None,
     network: str = "resnet20-fashion",
     captions: Mapping[str, str] | None = None,
     progress: bool = True,
@@ -79,12 +79,13 @@ def paper(
         or a CSV or Parquet file of a folder, are rows of your own, drawn beside the others: ``network``, ``method``,
         ``macs`` (of the unpruned network's, 0 to 1), ``value`` (the accuracy, 0 to 1), perhaps ``stage`` ("repaired"
         when left out, or "recovered"), ``ms`` of one call (those that come along: with 32 pictures), ``low`` and
-        ``high``. Rows that are alike in all but the value are seeds.
+        ``high``, the ends of its interval, both 0 to 1. Rows that are alike in all but the value are seeds. A method
+        that is called as a stored one is shown as "FPGM (own)".
     venue : {"cvpr", "neurips", "ieee"}
     to : path-like
         A folder, made if it is not there.
-    only : collection of str, optional
-        Names of figures and tables; all when left out. Others that are in the folder stay as they are.
+    only : str or collection of str, optional
+        Names of figures and tables, or one of them; all when left out. Others that are in the folder stay as they are.
     network : str
         The shipped classifier of which ratios, sensitivities and agreement are shown; one with curves, see
         `fpgmlab.sensitivity.shipped`.
@@ -104,10 +105,12 @@ def paper(
     FileNotFoundError, TypeError
         For results that are no folder, or neither of these.
     ValueError
-        For another venue or name, and for rows of your own without the columns.
+        For another venue or name, and for rows of your own without the columns, or with what cannot be
+        there: it says which row.
     """
     if venue not in PRINTED:
         raise ValueError(one_of("venue", venue, PRINTED))
+    only = [only] if isinstance(only, str) else only
     for name in [*(only or ()), *(captions or {})]:
         if name not in MAKERS:
             raise ValueError(unknown("figure or table", name, MAKERS))

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from fpgmlab.common.files import data_dir, whole
 from fpgmlab.errors import few
+from fpgmlab.figures.paper.own import checked, named_apart, together
 
 Table: TypeAlias = "pd.DataFrame | Mapping[str, Any]"
 Results: TypeAlias = "str | os.PathLike[str] | Mapping[str, Table | None] | None"
-OWN = ("network", "method", "macs", "value")  # columns of rows of one's own
+_RUN = ("ONNX Runtime, float32", "ONNX Runtime, INT8", "OpenVINO, float32", "OpenVINO, INT8")
 _READERS: dict[str, Callable[[Path], Table]] = {
     ".json": lambda path: json.loads(path.read_text()),
     ".parquet": pd.read_parquet,
@@ -37,7 +36,7 @@ class Sources:
     tables : mapping of str to pandas.DataFrame
         What the Parquet files beside them hold.
     own : pandas.DataFrame
-        Rows of one's own, all together: `OWN`, perhaps stage, ms, low, high, seeds; empty without.
+        Rows of one's own, all together: network, method, macs, value, stage, ms, low, high, seeds; empty without.
     where : str
         In words, for the provenance.
     """
@@ -74,7 +73,7 @@ def sources(results: Results) -> Sources:
     FileNotFoundError
         For a folder that is not there.
     ValueError
-        For a folder without files to read; for rows of one's own without the columns.
+        For a folder without files to read; for rows of one's own without the columns, or of what cannot be.
     TypeError
         For anything else.
     """
@@ -124,57 +123,18 @@ def _sorted(files: Mapping[str, Table], where: str) -> Sources:
         elif not isinstance(table, pd.DataFrame):
             raise TypeError(f"{stem} must be a DataFrame or a study's mapping; got {type(table).__name__}")
         elif "method" in table or (stem not in ("recovery", "detector_recovery") and f"{stem}.json" not in files):
-            own.append(_checked(stem, table))
+            own.append(checked(stem, table))
         else:
             tables[stem] = table
-    return Sources(studies, tables, pd.concat(own, ignore_index=True) if own else pd.DataFrame(), where)
+    if not own:
+        return Sources(studies, tables, where=where)
+    mine = named_apart(pd.concat(own, ignore_index=True), _methods(studies))
+    return Sources(studies, tables, together(mine), where)
 
 
-def _checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of one's own: one for each network, method, stage and cost, seeds made an interval."""
-    missing = [column for column in OWN if column not in frame]
-    if missing or frame.empty:
-        raise ValueError(
-            f"{name} is no stored study, so it must hold rows of your own with the columns {few(OWN)}; missing: "
-            f"{few(missing) or 'rows'}"
-        )
-    values = frame[["macs", "value"]].to_numpy(float)
-    if not np.isfinite(values).all() or not frame["macs"].between(0, 1).all():
-        raise ValueError(f"{name}: macs must be fractions of the unpruned network's and value a number, in each row")
-    frame = frame.assign(stage=frame.get("stage", "repaired"))
-    keys = ["network", "method", "stage", "macs"]
-    rows = []
-    for setting, part in frame.groupby(keys, sort=False):
-        row = dict(zip(keys, setting, strict=True)) | {"value": float(part["value"].mean()), "seeds": len(part)}
-        if len(part) > 1:
-            row["low"], row["high"] = interval(part["value"].to_numpy(float))
-        else:
-            row |= {end: float(part[end].iloc[0]) if end in part else np.nan for end in ("low", "high")}
-            row["seeds"] = int(part["seeds"].iloc[0]) if "seeds" in part else 1
-        row["ms"] = float(part["ms"].mean()) if "ms" in part else np.nan
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of a mean, by Student's t; NaN of fewer than two values.
-
-    Examples
-    --------
-    >>> low, high = interval(np.array([0.92, 0.93, 0.94]))
-    >>> round(low, 3), round(high, 3)
-    (0.905, 0.955)
-    """
-    count = len(values)
-    if count < 2:
-        return float("nan"), float("nan")
-    half = float(t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the ends of the 95 % interval of a share of so many pictures (Wilson, JASA 22, 1927)."""
-    z2 = 1.959964**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = 1.959964 / (1 + z2 / count) * np.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    return float(middle - half), float(middle + half)
+def _methods(studies: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the names of methods beside which rows of one's own are drawn."""
+    networks = studies.get("reconstruction", {}).get("networks", {}).values()
+    names = {criterion for network in networks for criterion in network["after_repair"]}
+    names |= {row["criterion"] for row in studies.get("recovery", {}).get("ways", [])}
+    return names | set(_RUN if "quantization" in studies else ())

@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from fpgmlab.figures.comparison import comparison
+from fpgmlab.figures.paper.intervals import wilson
 from fpgmlab.figures.paper.item import Item, Missing, Request, stored
 from fpgmlab.figures.paper.latex import sentence
-from fpgmlab.figures.paper.measured import sourced
-from fpgmlab.figures.paper.sources import Sources, wilson
+from fpgmlab.figures.paper.measured import given, sourced
+from fpgmlab.figures.paper.sources import Sources
 
 PICTURES = 10_000  # by which deployed networks were judged
 EARLIER = "Earlier weights: not of the classifier that other figures show."
@@ -61,6 +62,7 @@ def accuracy_ms(request: Request) -> Item | Missing:
         "and INT8, in two runtimes. Bars: 95 % intervals over the pictures of one network (Wilson)."
     )
     caption += f" {EARLIER}" if any(is_earlier(*part) for part in parts.values()) else ""
+    caption += given(request.sources, "repaired") if mine else ""
     source = sourced(request.sources, "quantization", *list(parts)[:1], stage="repaired")
     return Item(figure, frame, sentence(caption), source, "quantization", width)
 
