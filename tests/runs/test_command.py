@@ -148,10 +148,12 @@ def test_what_is_finished_is_taken_as_it_is_and_what_differs_is_refused(call: Ca
 
 
 def test_a_failure_is_told_in_words_and_can_be_put_right(call: Called, tmp_path: Path):
-    code, said, errors = call("fit", "--set", "fit.lr=-1")
+    extras = "fit.extras=[{name='distill', kind='features', layers=['sceond']}]"
+    code, said, errors = call("fit", "--set", extras)
     assert code == 1
-    assert errors == "fpgmlab: ValueError: lr must be a positive number; got -1.0\n"
-    assert "fit: failed: ValueError: lr must be" in said
+    assert errors.startswith("fpgmlab: ValueError: ")
+    assert "did you mean 'second'?" in errors
+    assert "fit: failed: ValueError: " in said
     assert json.loads((tmp_path / "outputs" / "run" / "result.json").read_text())["finished"] is False
     assert call("fit")[0] == 0
 
@@ -160,6 +162,10 @@ def test_a_failure_is_told_in_words_and_can_be_put_right(call: Called, tmp_path:
     ("arguments", "told"),
     [
         (("fit", "--set", "fit.epoch=3"), "fit.epoch: unknown key 'epoch': did you mean 'epochs'"),
+        (
+            ("fit", "--set", "plan.macs=50"),
+            "plan.macs must be the fraction that may remain, above 0 and at most 1; got",
+        ),
         (("fit", "--set", "run.folder=run.toml"), "'run.toml' is a file; run.folder must be a folder"),
         (("fit", "--set", "run.folder=."), "holds no run, but other files ('run.toml')"),
         (("fit", "--set", "task.builder=tests.runs.brought:no_task"), "is no task: it has no train_batches"),
