@@ -137,7 +137,7 @@ def _task(given: Given, mistakes: list[str]) -> Table | None:
         return None
     if name in WITH_BOXES:
         common["augment"] = Option("augment", Table(options_of(BoxAugment)), None, text="See fpgmlab.tasks.BoxAugment.")
-    return Table({**options_of(TASKS[name], ("name",)), "name": Option("name", str), **common})
+    return Table({**options_of(TASKS[name], ("name", "progress")), "name": Option("name", str), **common})
 
 
 def _built(place: str, given: Given, more: Mapping[str, Option], mistakes: list[str]) -> Table | None:
