@@ -94,6 +94,25 @@ def test_what_was_meant_is_said(graph: fl.ChannelGraph, curves: fl.Curves):
             slip()
 
 
+def test_what_python_or_a_library_would_say_is_said_in_words(graph: fl.ChannelGraph, tmp_path: Path):
+    model, example = graph.model, graph.example_input
+    slips: list[tuple[Callable[[], object], type[Exception], str]] = [
+        (lambda: fl.compare_criteria(graph, "fpgm"), ValueError, r"at least two, each with a label .*got \['FPGM'\]"),
+        (lambda: fl.trace(model, example.numpy()), TypeError, r"becomes a tensor by torch\.from_numpy\(array\)"),
+        (lambda: fl.latency({"a": "no.onnx"}, example), FileNotFoundError, "'a': there is no file '.*/no.onnx'"),
+        (
+            lambda: fl.export_onnx(model, example, tmp_path / "a.onnx", notes="foo"),
+            TypeError,
+            "notes must be a dictionary, such as .*; got 'foo'",
+        ),
+        (lambda: fl.save(model, tmp_path / "a.pt"), ValueError, r"torch\.load cannot read.*Give '.*/a\.safetensors'"),
+    ]
+    for slip, error, words in slips:
+        with pytest.raises(error, match=words):
+            slip()
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_in_the_place_of_the_other_is_told_as_what_it_is(graph: fl.ChannelGraph, curves: fl.Curves, tmp_path: Path):
     """In every public function that takes a network, a graph, a task, a plan or an example."""
     plan = fl.Plan.uniform(graph, curves.scores, 0.5, multiple=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from fpgmlab.errors import shown
@@ -53,12 +54,15 @@ def check_plan(plan: object, call: str) -> None:
 
 
 def check_example(example_input: object, call: str) -> None:
-    """Raise a `TypeError` for what no network is called with: a task, a graph, a plan, a network, a shape."""
+    """Raise a `TypeError` for what no network is called with: a task, a graph, a plan, a network, a shape, an array."""
     kind = _kind(example_input)
     if kind in ("task", "graph"):
         raise TypeError(_words("example_input", example_input, call, f"give {kind}.example_input"))
     if isinstance(example_input, (tuple, list)) and example_input and all(type(n) is int for n in example_input):
         hint = f"that is a shape: give a tensor of it, such as torch.zeros({', '.join(map(str, example_input))})"
+        raise TypeError(_words("example_input", example_input, call, hint))
+    if isinstance(example_input, np.ndarray):
+        hint = "an array becomes a tensor by torch.from_numpy(array), of float32 as a rule: .float()"
         raise TypeError(_words("example_input", example_input, call, hint))
     if kind in ("network", "plan") or isinstance(example_input, (str, int, float)):
         raise TypeError(_words("example_input", example_input, call))

@@ -88,6 +88,7 @@ def removal_overlap(
 
 def told_apart(criteria: Sequence[str | Criterion]) -> list[Criterion]:
     """Return criteria to compare; a `ValueError` for fewer than two, or two of the same label."""
+    criteria = [criteria] if isinstance(criteria, str | Criterion) else criteria  # a text is a sequence, of letters
     rules = [resolve(criterion) for criterion in criteria]
     labels = [rule.label for rule in rules]
     if len(set(labels)) < max(2, len(labels)):

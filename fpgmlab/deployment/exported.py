@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from fpgmlab.common.files import whole
 from fpgmlab.common.given import described
 from fpgmlab.deployment.arguments import Arguments
 from fpgmlab.deployment.benchmarking.rounds import interleaved, unsteady
@@ -54,6 +55,8 @@ def latency(
 
     Raises
     ------
+    FileNotFoundError
+        For a file that is not there.
     TypeError
         For what is no dictionary, or no path, such as a network.
     ValueError
@@ -73,6 +76,8 @@ def latency(
                 f"paths must be ONNX files by the name to show; got for {name!r} {described(path)}. Export it first, "
                 "fl.export_onnx(model, example_input, path), or time networks by fl.benchmark(networks, example_input)"
             )
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{name!r}: there is no file {whole(path)}")
     example = Arguments.of(example_input)
     inputs = arrays(example)
     sessions = [RUNTIMES["onnxruntime"].open(Path(path), example, threads) for path in paths.values()]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from fpgmlab.common.files import as_path
+from fpgmlab.errors import shown
 from fpgmlab.plans.plan import Plan
 from fpgmlab.plans.provenance import provenance
 
@@ -126,8 +127,10 @@ def record_of(model: nn.Module, dtype: str, notes: Mapping[str, Any]) -> dict[st
     Raises
     ------
     TypeError
-        For notes that JSON cannot hold.
+        For notes that are no mapping, or that JSON cannot hold.
     """
+    if not isinstance(notes, Mapping):
+        raise TypeError(f"notes must be a dictionary, such as {{'criterion': 'fpgm'}}; got {shown(notes)}")
     made = provenance(model)
     plans = [json.loads(plan.to_json()) for plan in made.plans]
     return {

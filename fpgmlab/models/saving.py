@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fpgmlab.checkpoints.weights import read_weights, write_weights
 from fpgmlab.common.attributes import match_attributes
-from fpgmlab.common.files import whole
+from fpgmlab.common.files import as_path, whole
 from fpgmlab.common.given import check_model
 from fpgmlab.common.holdings import copy_of
 from fpgmlab.common.modules import forget_caches, named_tensors, split_name
@@ -38,6 +38,8 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
     TypeError
         For what is no network, and when the model keeps state that neither a tensor nor JSON can hold, with the
         module's name.
+    ValueError
+        For a path that ends as torch's own files do, .pt or .pth.
 
     Examples
     --------
@@ -49,6 +51,11 @@ def save(model: nn.Module, path: str | os.PathLike[str], notes: Mapping[str, Any
     True
     """
     check_model(model, "fl.save(model, path)")
+    if (file := as_path(path)).suffix.lower() in (".pt", ".pth"):
+        raise ValueError(
+            f"fl.save writes safetensors, which torch.load cannot read, so no {file.suffix} file; got {str(path)!r}. "
+            f"Give {str(file.with_suffix('.safetensors'))!r}, and read it with fl.load"
+        )
     record = file_provenance(model)
     tensors, extra = _state(model)
     unsaved = {name: model.get_buffer(name) for name in record.buffers}

@@ -73,7 +73,7 @@ class Bench:
     @cached_property
     def task(self) -> Task:
         """Its task."""
-        return make_task(self.sections["task"], self.model)
+        return make_task(self.sections["task"], self.model, self.progress)
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -48,7 +48,14 @@ def named_criteria() -> dict[str, Callable[..., Criterion]]:
 
 
 def coco(
-    train: str, val: str, *, test: str | None = None, size: int = 416, detections: int = 100, check: bool = True
+    train: str,
+    val: str,
+    *,
+    test: str | None = None,
+    size: int = 416,
+    detections: int = 100,
+    check: bool = True,
+    progress: bool = True,
 ) -> Detection:
     """Return a detection task of files in COCO's JSON.
 
@@ -62,14 +69,22 @@ def coco(
         How many detections of a class in a picture count.
     check : bool
         Read each picture once, before anything else, to find the damaged ones.
+    progress : bool
+        Show a progress bar while they are read.
     """
-    read = partial(tasks.coco_boxes, check=check)
+    read = partial(tasks.coco_boxes, check=check, progress=progress)
     last = None if test is None else read(test)
     return Detection(read(train), read(val), size=size, detections=detections, test=last)
 
 
 def data_yaml(
-    path: str, *, test: str | None = None, size: int = 416, detections: int = 100, check: bool = True
+    path: str,
+    *,
+    test: str | None = None,
+    size: int = 416,
+    detections: int = 100,
+    check: bool = True,
+    progress: bool = True,
 ) -> Detection:
     """Return a detection task of a data set in YOLO's layout.
 
@@ -85,8 +100,10 @@ def data_yaml(
         How many detections of a class in a picture count.
     check : bool
         Read each picture once, before anything else, to find the damaged ones.
+    progress : bool
+        Show a progress bar while they are read.
     """
-    read = partial(tasks.yolo_boxes, path, check=check)
+    read = partial(tasks.yolo_boxes, path, check=check, progress=progress)
     train, val = read("train"), read("val")
     last = None if test is None else read(test)
     return Detection(train, val, size=size, detections=detections, test=last)
@@ -131,7 +148,8 @@ def make_network(section: Section, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         built = _built("model", section, nn.Module) if "builder" in section else None
         if path is not None:
-            model = yolov5(weights=path, **options) if Path(path).suffix in PICKLES else load_file(path, model=built)
+            of_yolov5 = built is None and Path(path).suffix in PICKLES
+            model = yolov5(weights=path, **options) if of_yolov5 else load_file(path, model=built)
         elif built is not None:
             model = built
         else:
@@ -144,8 +162,16 @@ def is_trained(name: object) -> bool:
     return name in available() or name == "yolov5s-coco"
 
 
-def make_task(section: Section, model: nn.Module) -> Task:
-    """Return the task of a section ``[task]``; that of a YOLOv5 knows its anchors."""
+def make_task(section: Section, model: nn.Module, progress: bool = False) -> Task:
+    """Return the task of a section ``[task]``; that of a YOLOv5 knows its anchors.
+
+    Parameters
+    ----------
+    section : mapping
+    model : nn.Module
+    progress : bool
+        Show a bar while pictures are read.
+    """
     common = ("name", "builder", "arguments", "holdout", "subset", "augment")
     options = {key: value for key, value in section.items() if key not in common}
     if "builder" in section:
@@ -153,7 +179,8 @@ def make_task(section: Section, model: nn.Module) -> Task:
         if missing := [name for name in ("train_batches", "val_batches", "loss", "metric") if not hasattr(made, name)]:
             raise ValueError(f"task.builder: what {section['builder']!r} gives is no task: it has no {missing[0]}")
     else:
-        made = TASKS[section["name"]](**options)
+        make = TASKS[section["name"]]
+        made = make(**options, **({"progress": progress} if "progress" in inspect.signature(make).parameters else {}))
     if isinstance(made, Detection):
         changes: dict[str, Any] = {"augment": BoxAugment(**section["augment"])} if "augment" in section else {}
         if isinstance(model, YOLOv5):

@@ -6,10 +6,12 @@ import builtins
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
+from fpgmlab.runs.limits import limit_of
 from fpgmlab.runs.types import Option, Table, words
 
 
@@ -19,6 +21,12 @@ def options_of(function: Callable[..., object], leave_out: Sequence[str] = ()) -
     Those whose type no file holds (models, callables, clients) are left out, and those that are named.
     """
     return {name: option for name, option in _options(function).items() if name not in leave_out}
+
+
+def options_as(kind: Callable[..., object], function: Callable[..., object]) -> dict[str, Option]:
+    """Return the options of a dataclass, with the texts and choices of the function that it stands for."""
+    told, own = options_of(function), options_of(kind)
+    return own | {n: replace(own[n], choices=told[n].choices, text=told[n].text) for n in own if n in told}
 
 
 def table_of(function: Callable[..., object], leave_out: Sequence[str] = (), **more: Option) -> Table:
@@ -33,7 +41,8 @@ def arguments_of(function: Callable[..., object]) -> Table | None:
         return None
     plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     found = {name: Option(name, Any, each.default) for name, each in parameters.items() if each.kind in plain}
-    return Table(found | {name: option for name, option in _options(function).items() if name in found})
+    own = {name: replace(option, limit=None) for name, option in _options(function).items()}  # their names are theirs
+    return Table(found | {name: option for name, option in own.items() if name in found})
 
 
 @cache
@@ -43,7 +52,8 @@ def _options(function: Callable[..., object]) -> dict[str, Option]:
     for name, annotation in _hints(function).items():
         if words(annotation):
             kind, text = told.get(name, ("", ""))
-            found[name] = Option(name, annotation, parameters[name].default, _choices(kind), text)
+            limit = limit_of(function.__name__, name)
+            found[name] = Option(name, annotation, parameters[name].default, _choices(kind), text, limit)
     return found
 
 

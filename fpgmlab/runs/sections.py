@@ -11,11 +11,13 @@ from typing import Any
 from fpgmlab.allocation import Fit, Repair, allocate, equal_loss, prune_gradually
 from fpgmlab.criteria import score
 from fpgmlab.deployment import benchmark, export_executorch, export_ncnn, export_onnx, export_openvino
+from fpgmlab.deployment.runtimes import RUNTIMES
 from fpgmlab.errors import few, unknown
 from fpgmlab.models import available, yolov5
 from fpgmlab.models.zoo import architectures, build, load
 from fpgmlab.plans import Plan
 from fpgmlab.recovery import fit, plan_of_zeros, repair
+from fpgmlab.runs.limits import COUNT
 from fpgmlab.runs.making import (
     PICKLES,
     TASKS,
@@ -26,7 +28,7 @@ from fpgmlab.runs.making import (
     named_criteria,
     named_extras,
 )
-from fpgmlab.runs.options import arguments_of, options_of
+from fpgmlab.runs.options import arguments_of, options_as, options_of
 from fpgmlab.runs.types import Named, Option, Table
 from fpgmlab.sensitivity import sweep
 from fpgmlab.surgery import trace
@@ -118,10 +120,9 @@ def _model(given: Given, mistakes: list[str]) -> Table | None:
 
 
 def _task(given: Given, mistakes: list[str]) -> Table | None:
+    held = "Training examples to choose by; the validation data become those to test."
     common = {
-        "holdout": Option(
-            "holdout", int, None, text="Training examples to choose by; the validation data become those to test."
-        ),
+        "holdout": Option("holdout", int, None, text=held, limit=COUNT),
         "subset": Option("subset", Table(options_of(Classification.subset)), None, text="A random part of the data."),
     }
     name = given.get("name")
@@ -136,7 +137,7 @@ def _task(given: Given, mistakes: list[str]) -> Table | None:
         return None
     if name in WITH_BOXES:
         common["augment"] = Option("augment", Table(options_of(BoxAugment)), None, text="See fpgmlab.tasks.BoxAugment.")
-    return Table({**options_of(TASKS[name], ("name",)), "name": Option("name", str), **common})
+    return Table({**options_of(TASKS[name], ("name", "progress")), "name": Option("name", str), **common})
 
 
 def _built(place: str, given: Given, more: Mapping[str, Option], mistakes: list[str]) -> Table | None:
@@ -215,7 +216,7 @@ def _fit() -> Table:
 
 
 def _gradual() -> Table:
-    tables = {"repair": options_of(Repair), "fit": options_of(Fit), "recalibrate": {}}
+    tables = {"repair": options_as(Repair, repair), "fit": options_as(Fit, fit), "recalibrate": {}}
     no_graph = extras().without(WITH_GRAPH)  # which changes with each step
     tables["fit"]["extras"] = Option("extras", GenericAlias(list, (no_graph,)), (), text="As of [fit].")
     between = Named("part", {name: Table(options) for name, options in tables.items()})
@@ -225,6 +226,11 @@ def _gradual() -> Table:
         "sweep": Option("sweep", Table(options_of(sweep, GIVEN)), None, text="As [sweep], with allocate = true."),
     }
     return Table({**options_of(prune_gradually, GIVEN), **own})
+
+
+def _benchmark() -> Table:
+    options = options_of(benchmark, GIVEN)
+    return Table({**options, "runtimes": replace(options["runtimes"], choices=tuple(RUNTIMES))})
 
 
 def _evaluate() -> Table:
@@ -246,5 +252,5 @@ SECTIONS: dict[str, Table | Callable[[Given, list[str]], Table | None]] = {
     "fit": _fit(),
     "evaluate": _evaluate(),
     "export": _export,
-    "benchmark": Table(options_of(benchmark, GIVEN)),
+    "benchmark": _benchmark(),
 }

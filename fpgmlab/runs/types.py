@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from fpgmlab.errors import one_of, unknown
+from fpgmlab.runs.limits import Limit
 
 WORDS: dict[object, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 LISTS = (Sequence, list, tuple)
@@ -29,9 +30,11 @@ class Option:
     default : object
         ``inspect.Parameter.empty`` for one that must be given.
     choices : tuple of str
-        The texts that it may be; none where any text may be.
+        The texts that it, or each of a list, may be; none where any text may be.
     text : str
         What it is, in words.
+    limit : Limit, optional
+        The numbers that it may be, or those in it.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Option:
     default: object = inspect.Parameter.empty
     choices: tuple[str, ...] = ()
     text: str = ""
+    limit: Limit | None = None
 
     @property
     def required(self) -> bool:
@@ -50,7 +54,15 @@ class Option:
         if isinstance(value, str) and self.choices and value not in self.choices:
             mistakes.append(one_of(place, value, self.choices))
             return value
-        return taken(value, self.annotation, place, mistakes)
+        wrong: list[str] = []
+        found = taken(value, self.annotation, place, wrong)
+        if not wrong and self.choices and isinstance(found, list):
+            what, known = self.name.removesuffix("s"), self.choices
+            wrong += [f"{place}[{n}]: {unknown(what, x, known)}" for n, x in enumerate(found) if x not in known]
+        if not wrong and self.limit is not None:
+            wrong += self.limit.wrong(found, place)
+        mistakes += wrong
+        return found
 
 
 @dataclass(frozen=True, eq=False)

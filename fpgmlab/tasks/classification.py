@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Subset, default_collate
+from torch.utils.data import DataLoader, Subset
 
 from fpgmlab.tasks.loading import in_order
 from fpgmlab.tasks.overlap import warn_of_shared
@@ -18,6 +18,7 @@ from fpgmlab.tasks.parting import held_out, mixed
 from fpgmlab.tasks.sets import Examples, as_dataset, check_sets, class_names, labels_of, told_labels
 from fpgmlab.tasks.shuffling import WHOLE, Share, Shuffled
 from fpgmlab.tasks.splits import Splits
+from fpgmlab.tasks.stacking import no_image, read, stacked
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -96,11 +97,7 @@ class Classification(Splits):
         """
         image = self.val[0][0]
         if not isinstance(image, Tensor) or image.ndim != 3 or not image.is_floating_point():
-            found = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-            raise TypeError(
-                f"{self.name}: a data set must give float tensors (channels, height, width); val[0] gave {found}. "
-                "Add torchvision.transforms.v2.ToImage() and ToDtype(torch.float32, scale=True)."
-            )
+            raise no_image(image, self.name, "val[0]")
         return image.unsqueeze(0)
 
     def train_batches(self, batch_size: int = 128, seed: int = 0, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -135,7 +132,7 @@ class Classification(Splits):
     def _augmented(self, numbers: Sequence[int], part: slice, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return some examples of a batch; only an augmentation that we know treats each image by itself."""
         alone = self.augment is None or isinstance(self.augment, ShiftAndFlip)
-        images, labels = _collated(self.train, numbers[part] if alone else numbers)
+        images, labels = read(self.train, numbers[part] if alone else numbers, self.name)
         self._check_labels(labels)
         if isinstance(self.augment, ShiftAndFlip):
             return self.augment(images, generator, part, len(numbers)), labels
@@ -155,7 +152,7 @@ class Classification(Splits):
         part, order = as_dataset(data), mixed(told_labels(data))  # the first of pictures by class have one class only
         if order is not None or max_samples is not None:
             part = Subset(part, (order or range(len(data)))[:max_samples])
-        for images, labels in DataLoader(part, batch_size):
+        for images, labels in DataLoader(part, batch_size, collate_fn=partial(stacked, name=self.name)):
             self._check_labels(labels)
             yield images, labels
 
@@ -243,9 +240,3 @@ class ShiftAndFlip:
 def shift_and_flip(pixels: int = 2, flip: bool = True) -> ShiftAndFlip:
     """Return an augmentation that shifts each image by up to ``pixels`` and, with ``flip``, mirrors half of them."""
     return ShiftAndFlip(pixels, flip)
-
-
-def _collated(data: Examples, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-    many = getattr(data, "__getitems__", None)  # the data loader's way to ask for a whole batch
-    images, labels = default_collate(many(list(numbers)) if many else [data[number] for number in numbers])
-    return images, labels

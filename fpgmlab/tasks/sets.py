@@ -6,7 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 
@@ -21,7 +23,7 @@ class Examples(Protocol):
 
 
 def check_sets(train: Examples, val: Examples, test: Examples | None = None) -> None:
-    """Raise a `TypeError` for a data set that is not map-style, and a `ValueError` for one that is empty."""
+    """Raise a `TypeError` for two arrays or a data set that is not map-style, a `ValueError` for one that is empty."""
     for role, data in (("train", train), ("val", val), *([("test", test)] if test is not None else [])):
         if isinstance(data, (str, os.PathLike)):
             raise TypeError(
@@ -33,8 +35,19 @@ def check_sets(train: Examples, val: Examples, test: Examples | None = None) -> 
             raise TypeError(
                 f"{role} must be a map-style data set with __len__ and __getitem__; got {type(data).__name__}"
             )
+        if isinstance(data, (tuple, list)) and _are_columns(data):
+            raise TypeError(
+                f"{role} must be a data set of examples; got a {type(data).__name__} of two arrays with {len(data[0])} "
+                "rows each, which is one of length 2. Give torch.utils.data.TensorDataset(images, labels), of tensors"
+            )
         if len(data) == 0:
             raise ValueError(f"{role} is empty: {type(data).__name__} of length 0; at least one example is needed")
+
+
+def _are_columns(data: Sequence[object]) -> bool:
+    """Tell whether these are all images and all labels, in place of pairs of one and one."""
+    shapes = [each.shape for each in data if isinstance(each, (Tensor, np.ndarray))]
+    return len(data) == len(shapes) == 2 and all(shapes) and shapes[0][0] == shapes[1][0]
 
 
 def class_names(classes: int | Sequence[str] | None, val: Examples, least: int, kind: str) -> tuple[str, ...]:

@@ -251,7 +251,9 @@ def test_distillation_pulls_towards_the_teacher(task: fl.tasks.Classification, t
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs must be a whole number of at least 1; got 1.5"),
+        ({"lr": "0.1"}, "lr must be a positive number; got '0.1'"),
         ({"lr": -1.0}, "lr must be a positive"),
         ({"lr": float("nan")}, "lr must be a positive"),
         ({"optimizer": "adam"}, "'sgd', 'adamw'; not 'adam'"),

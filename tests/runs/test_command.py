@@ -15,6 +15,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import fpgmlab as fl
 from fpgmlab.runs import read_run
@@ -148,18 +149,44 @@ def test_what_is_finished_is_taken_as_it_is_and_what_differs_is_refused(call: Ca
 
 
 def test_a_failure_is_told_in_words_and_can_be_put_right(call: Called, tmp_path: Path):
-    code, said, errors = call("fit", "--set", "fit.lr=-1")
+    extras = "fit.extras=[{name='distill', kind='features', layers=['sceond']}]"
+    code, said, errors = call("fit", "--set", extras)
     assert code == 1
-    assert errors == "fpgmlab: ValueError: lr must be a positive number; got -1.0\n"
-    assert "fit: failed: ValueError: lr must be" in said
+    assert errors.startswith("fpgmlab: ValueError: ")
+    assert "did you mean 'second'?" in errors
+    assert "fit: failed: ValueError: " in said
     assert json.loads((tmp_path / "outputs" / "run" / "result.json").read_text())["finished"] is False
     assert call("fit")[0] == 0
+
+
+def test_a_state_dict_is_told_how_to_become_a_file_for_a_network_of_ones_own(call: Called, tmp_path: Path):
+    torch.save(brought.network().state_dict(), tmp_path / "own.pth")
+    _, said, errors = call("fit", "--set", "model.file=own.pth")
+    assert "give it the state dict of torch.load(..., weights_only=True) and write it with fpgmlab.save" in errors
+    assert "cannot be used as" not in errors
+    assert said == ""
+
+
+def test_a_quiet_run_reads_pictures_without_a_bar(call: Called, tmp_path: Path):
+    for number in range(24):
+        path = tmp_path / "pictures" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (9 * number, 0, 0)).save(path)
+    (tmp_path / "run.toml").write_text(
+        'model = {name = "resnet20", classes = 2}\ntask = {name = "image_folder", path = "pictures", size = 16}\n'
+        'plan = {how = "uniform", ratio = 0.5}\n'
+    )
+    assert call("plan", "--quiet") == (0, "", "")
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("fit", "--set", "fit.epoch=3"), "fit.epoch: unknown key 'epoch': did you mean 'epochs'"),
+        (
+            ("fit", "--set", "plan.macs=50"),
+            "plan.macs must be the fraction that may remain, above 0 and at most 1; got",
+        ),
         (("fit", "--set", "run.folder=run.toml"), "'run.toml' is a file; run.folder must be a folder"),
         (("fit", "--set", "run.folder=."), "holds no run, but other files ('run.toml')"),
         (("fit", "--set", "task.builder=tests.runs.brought:no_task"), "is no task: it has no train_batches"),

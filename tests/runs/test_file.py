@@ -16,7 +16,7 @@ import fpgmlab as fl
 from fpgmlab.runs import BadRun, read_run
 from fpgmlab.runs.making import named_extras
 from fpgmlab.runs.sections import HOW, SECTIONS
-from fpgmlab.runs.types import Option
+from fpgmlab.runs.types import Option, Table
 
 SOUND = """
 model = "resnet20-fashion"
@@ -106,6 +106,42 @@ extras = [{name = "distil"}, {name = "distill", wieght = 1}, 3]
 )  # fmt: skip
 def test_what_cannot_be_is_told_in_words(written, text: str, told: str):
     assert told in "\n".join(mistakes_in(written(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('plan = {how = "allocate", macs = 50}\nsweep = {}', ["plan.macs must be the fraction that may remain, above"]),
+        ('plan = {how = "uniform", ratio = 50}', ["plan.ratio must be the fraction that goes, at least 0 and below"]),
+        ('plan = {how = "from_ratios", ratios = {conv1 = 0.5, conv2 = -1}}', ["plan.ratios.conv2 must be the"]),
+        ("fit = {epochs = 0, lr = -1}", ["fit.epochs must be a whole number of at least 1; got 0", "fit.lr must be"]),
+        ("fit = {batch_size = 1, lr = nan}", ["fit.batch_size must be a whole number of at least 2", "fit.lr must be"]),
+        ("fit = {epochs = 0.5}", ["fit.epochs must be a whole number; got 0.5"]),
+        ("fit = {extras = [{name = 'ema', decay = 1}]}", ["fit.extras[0].decay must be a fraction above 0 and below"]),
+        ("gradual = {target = 50}", ["gradual.target must be a fraction above 0 and below 1; got 50.0"]),
+        ("gradual = {target = {params = 2}, steps = 0}", ["gradual.target.params must be", "gradual.steps must be"]),
+        ("gradual = {target = 0.5, between = [{name = 'fit', keep = 'bets', epochs = 0}]}",
+         ["gradual.between[0].epochs must be a whole number", "gradual.between[0].keep must be one of 'best', 'last'"]),
+        ("sweep = {ratios = [0.5, 1.5], batch_size = 0}", ["sweep.ratios[1] must be the", "sweep.batch_size must be"]),
+        ("benchmark = {runtimes = ['onnx'], rounds = 0}",
+         ["benchmark.runtimes[0]: unknown runtime 'onnx': did you mean 'onnxruntime'?", "benchmark.rounds must"]),
+    ],
+)  # fmt: skip
+def test_what_is_out_of_range_is_told_before_anything_runs(written, text: str, told: list[str]):
+    found = sorted(mistakes_in(written(SOUND + text)))
+    assert len(found) == len(told)
+    assert all(any(mistake.startswith(start) for mistake in found) for start in told)
+
+
+def test_arguments_of_a_builder_have_the_ranges_of_its_maker(written):
+    section = 'task = "fashion_mnist"\n[model]\nbuilder = "tests.runs.brought:network"\narguments = {width = -1}'
+    assert read_run(written(section)).sections["model"]["arguments"] == {"width": -1}
+
+
+def test_every_default_is_in_its_range():
+    for table in filter(lambda table: isinstance(table, Table), SECTIONS.values()):
+        for option in table.options.values():
+            assert option.limit is None or not option.limit.wrong(option.default, option.name)
 
 
 def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path):
@@ -246,8 +282,11 @@ def values(option: Option) -> st.SearchStrategy:
     texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     known = {bool: st.booleans(), int: st.integers(-(2**53), 2**53), str: texts}
     known[float] = st.floats(allow_nan=False)
+    if option.limit is not None:
+        able = [st.integers(0, 2**53), st.floats(0, 1) | st.floats(0, allow_nan=False)]
+        known[int], known[float] = (each.filter(lambda value: not option.limit.wrong(value, "")) for each in able)
     if option.choices:
-        return st.sampled_from(option.choices)
+        known[str] = st.sampled_from(option.choices)
     for member in (option.annotation, *get_args(option.annotation)):
         if member in known:
             return known[member]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import IterableDataset, TensorDataset
 
 import fpgmlab as fl
@@ -102,6 +103,37 @@ def test_bad_data_sets_are_named():
         fl.tasks.Classification(good, good, 1)
     with pytest.raises(TypeError, match=r"float tensors \(channels, height, width\)"):
         _ = fl.tasks.Classification(good, TensorDataset(torch.zeros(4, 8), torch.zeros(4).long()), 3).example_input
+
+
+IMAGES, LABELS = torch.zeros(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize("arrays", [(IMAGES, LABELS), [IMAGES.numpy(), LABELS.numpy()]])
+def test_images_and_labels_are_no_data_set_yet(arrays: object):
+    with pytest.raises(TypeError, match=r"two arrays with 6 rows each.* torch\.utils\.data\.TensorDataset\(images, "):
+        fl.tasks.Classification(arrays, arrays, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "said"),
+    [
+        ([(Image.new("L", (8, 8)), 0)] * 4, TypeError, r"float tensors .*an example gave Image\. Add .*ToImage\(\)"),
+        (TensorDataset(IMAGES.to(torch.uint8), LABELS), TypeError, r"an example gave torch\.uint8 \(1, 8, 8\)"),
+        ([(IMAGES[0], 0), (IMAGES[0, :, 1:], 1)] * 2, ValueError, r"one size; got \(1, [78], 8\) and \(1, [78], 8\)\."),
+        (TensorDataset(IMAGES, LABELS.float()), TypeError, r"must be one integer \(torch.int64\); got torch.float32\."),
+        (TensorDataset(IMAGES, torch.eye(3)[LABELS]), TypeError, r"got torch.float32 \(3,\)\. .* label\.argmax\(\)"),
+        ([(IMAGES[0], "cat")] * 4, TypeError, "got str. Give the number of its class"),
+        (TensorDataset(IMAGES), TypeError, r"must be a pair \(image, label\); got 1 thing"),
+    ],
+)
+def test_examples_that_make_no_batch_are_told(data: object, error: type[Exception], said: str, tiny: torch.nn.Module):
+    task = fl.tasks.Classification(data, data, 3)
+    with pytest.raises(error, match=said):
+        fl.evaluate(tiny, task)
+    with pytest.raises(error, match=said):
+        fl.fit(tiny, task, batch_size=4, progress=False)
+    with pytest.raises(error, match=said):
+        next(task.train_batches(4))
 
 
 def test_a_task_tells_its_examples_and_their_classes(task: fl.tasks.Classification):

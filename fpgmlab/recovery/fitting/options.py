@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
+from fpgmlab.common.numbers import whole_number
 from fpgmlab.errors import one_of
 
 ALLOWED = {
@@ -29,10 +31,9 @@ class Options:
     keep: str
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1; got {self.epochs}")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"lr must be a positive number; got {self.lr}")
+        whole_number("epochs", self.epochs)
+        if not (isinstance(self.lr, Real) and self.lr > 0 and math.isfinite(self.lr)):
+            raise ValueError(f"lr must be a positive number; got {self.lr!r}")
         if self.batch_size < 2:
             raise ValueError(f"batch_size must be at least 2 (batch norm); got {self.batch_size}")
         if not isinstance(self.accumulate, int) or self.accumulate < 1:

@@ -235,7 +235,7 @@ def test_bad_input_is_told():
         ({"sweep": {"ratio": (0.5,)}, "allocate": True}, "sweep: unknown option 'ratio': did you mean 'ratios'"),
         ({"between": [fl.Repair(towards="first")]}, "towards must be one of 'step', 'whole'; not 'first'"),
         ({"between": [fl.Repair(targets="none")]}, "targets must be one of"),
-        ({"between": [fl.Repair(samples=32), fl.Fit(epochs=0)]}, "epochs must be at least 1; got 0"),
+        ({"between": [fl.Repair(samples=32), fl.Fit(epochs=0)]}, "epochs must be a whole number of at least 1; got 0"),
     ):
         with pytest.raises(ValueError, match=words):
             gradually(**options)
