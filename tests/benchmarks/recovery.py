@@ -500,7 +500,8 @@ def collect() -> None:
         **head,
         "what": "points: test accuracy beside the unpruned network's; 95 % intervals over seeds and test pictures, "
         "with one seed over pictures alone. Plans that were not kept were made anew where the study went on on another "
-        "processor: allocated ones then differ a little between seeds",
+        "processor: allocated ones then differ a little between seeds. Trained in bfloat16 or, where a "
+        "processor has no kernels for it, in float32: the column precision of the Parquet",
         "measured": f"{len(wanted & set(map(_path_of, found)))} of {len(wanted)} cells",
         "unpruned": {name: float(unpacked(unpruned(name)).mean()) for name in rows["network"].unique()},
         "ways": json.loads(means.round(4).to_json(orient="records")),
