@@ -57,6 +57,8 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
     Raises
     ------
+    TypeError
+        For what is no path.
     FileNotFoundError
         When there is no such file.
     ValueError

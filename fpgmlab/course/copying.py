@@ -29,6 +29,8 @@ def copy_notebooks(folder: str | os.PathLike[str], *, overwrite: bool = False) -
 
     Raises
     ------
+    TypeError
+        For what is no path.
     FileExistsError
         When a file of the same name is there; nothing is copied then.
     FileNotFoundError

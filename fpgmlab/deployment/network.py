@@ -24,6 +24,11 @@ class OnnxNetwork(nn.Module):
     path : path-like
     threads : int, optional
         Within one operation; ONNX Runtime chooses when left out.
+
+    Raises
+    ------
+    TypeError
+        For what is no path.
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:

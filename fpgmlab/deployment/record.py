@@ -76,6 +76,8 @@ def check_export(path: str | os.PathLike[str]) -> ExportRecord:
 
     Raises
     ------
+    TypeError
+        For what is no path.
     ValueError
         For a file that was changed since, or that was not written by fpgmlab.
     """

@@ -65,6 +65,8 @@ def read_run(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> RunF
 
     Raises
     ------
+    TypeError
+        For what is no path.
     BadRun
         When it is not there, no TOML, or has sections, keys or values that cannot be; all of them are told, each with
         its place and, for a name that does not exist, the nearest that does.

@@ -88,6 +88,8 @@ def image_folder(
 
     Raises
     ------
+    TypeError
+        For what is no path.
     FileNotFoundError
         When there is no such folder, or a class folder holds no picture.
     ValueError

@@ -118,6 +118,8 @@ def quantize(
 
     Raises
     ------
+    TypeError
+        For what is no path.
     ImportError
         Without onnx and onnxruntime: install ``fpgmlab[deploy]``.
     ValueError

@@ -179,6 +179,8 @@ class Curves:
 
         Raises
         ------
+        TypeError
+            For what is no path.
         FileNotFoundError
             When there is nothing.
         ValueError

@@ -41,6 +41,8 @@ def coco_boxes(
 
     Raises
     ------
+    TypeError
+        For what is no path.
     FileNotFoundError
         When the file or a picture is not there.
     ValueError

@@ -41,6 +41,8 @@ def yolo_boxes(path: str | Path, split: str, *, check: bool = True, progress: bo
 
     Raises
     ------
+    TypeError
+        For what is no path.
     FileNotFoundError
         For a path that leads nowhere, with the line of ``data.yaml`` or of the list.
     ValueError

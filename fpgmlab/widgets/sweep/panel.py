@@ -61,6 +61,8 @@ class SweepPanel(Panel):
 
     Raises
     ------
+    TypeError
+        For what is no path.
     ValueError
         Without metrics; what else does not fit is shown when the sweep is started.
     traitlets.TraitError
