@@ -61,10 +61,8 @@ class SweepPanel(Panel):
 
     Raises
     ------
-    TypeError
-        For what is no path.
-    ValueError
-        Without metrics; what else does not fit is shown when the sweep is started.
+    TypeError, ValueError
+        For a path that is none, and without metrics; what else does not fit is shown when the sweep is started.
     traitlets.TraitError
         For a tolerance that is not above 0, here and when one is assigned.
     """
