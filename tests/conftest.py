@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +28,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out the slow tests that a slow machine has no time for, after FPGMLAB_TEST_UNTIL in seconds since 1970."""
+    until = os.environ.get("FPGMLAB_TEST_UNTIL")
+    if until and item.get_closest_marker("slow") and time.time() > float(until):
+        pytest.skip("no time is left for slow tests")
 
 
 @pytest.hookimpl(optionalhook=True)
