@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,9 @@ from fpgmlab.sensitivity.curves.frame import (
 )
 
 _REACH = 0.075  # of the channels: how far a cell goes to either side of what was measured, so that tenths meet
+_DOT: dict[str, Any] = {"ls": "none", "marker": "o", "markersize": 1.8, "color": "0.35", "mew": 0}
+_PLUS: dict[str, Any] = {"ls": "none", "marker": "+", "markersize": 4, "color": "0.35", "mew": 0.8}
+_NEAR = 0.8  # of the highest value: the last tick of the scale lies no lower
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
@@ -41,7 +45,7 @@ def sensitivity_map(
     Each cell reaches half-way to the group's next ratios, but no further than 7.5 % of the channels, or half a channel
     of few, to either side of its own; the last one ends at it. What lies between and beyond was not measured and is
     hatched. The colour goes with the square root, so that small drops are seen. A dot: the 95 %
-    interval holds the unpruned network's value, so the cell may be no drop at all.
+    interval holds the unpruned network's value, so the cell may be no drop at all. A plus: all of it is better.
 
     Parameters
     ----------
@@ -72,7 +76,7 @@ def sensitivity_map(
     norm = PowerNorm(0.5, vmin=0, vmax=top)
     with new_figure(5.4, rows(len(groups), room=1.0), style) as figure:
         axis = figure.subplots()
-        dots, beyond = [], False
+        dots, gains, beyond = [], [], False
         for i, group in enumerate(groups):
             mine = worse[frame["group"] == group]
             if group in blind:
@@ -93,14 +97,18 @@ def sensitivity_map(
             beyond |= bool(holes)
             unsure = (ratios > 0) & (mine["low"] <= 0).to_numpy() & (mine["high"] >= 0).to_numpy()
             dots += [(x, i) for x in cells.mean(axis=1)[unsure]]
-        axis.plot(*np.array(dots).reshape(-1, 2).T, ls="none", marker="o", markersize=1.8, color="0.35", mew=0)
+            gains += [(x, i) for x in cells.mean(axis=1)[(mine["high"] < 0).to_numpy()]]
+        axis.plot(*np.array(dots).reshape(-1, 2).T, **_DOT)
+        axis.plot(*np.array(gains).reshape(-1, 2).T, **_PLUS)
         axis.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5))
         axis.set(xlabel="ratio: share of the group's channels removed", ylabel="channel group, in network order")
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.spines[:].set_visible(False)
         name_rows(axis.yaxis, groups)
         _draw_scale(figure, axis, norm, top, worse_word(metric, higher_is_better), is_share(frame))
-        handles = [Line2D([], [], ls="none", marker="o", markersize=1.8, color="0.35", mew=0, label="may be no change")]
+        handles = [Line2D([], [], **_DOT, label="may be no change")]
+        if gains:
+            handles.append(Line2D([], [], **_PLUS, label="better"))
         words = [word for word, is_there in (("not measured", beyond), (NOT_MEASURABLE, blind)) if is_there]
         legend_above(figure, [*handles, hatched(" or ".join(words))] if words else handles)
     return figure
@@ -119,7 +127,11 @@ def _cells(ratios: np.ndarray, kept: np.ndarray | None) -> np.ndarray:
 def _draw_scale(figure: Figure, axis: Axes, norm: PowerNorm, top: float, label: str, share: bool) -> None:
     bar = figure.colorbar(ScalarMappable(norm, "Blues"), ax=axis, label=label, aspect=30, pad=0.02)
     inside = [tick for tick in _TICKS if 0.004 * top <= tick <= top]
-    bar.set_ticks([0, *inside[-5:]] if len(inside) >= 3 else MaxNLocator(4).tick_values(0, top))
+    ticks = [0, *inside[-5:]] if len(inside) >= 3 else [*MaxNLocator(4).tick_values(0, top)]
+    if max(tick for tick in ticks if tick <= top) < _NEAR * top:  # how dark the darkest is has to be said
+        step = 10.0 ** (np.floor(np.log10(top)) - 1)
+        ticks.append(float(np.floor(top / step + 1e-9) * step))
+    bar.set_ticks(ticks)
     bar.ax.set_ylim(0, top)
     if share:
         bar.formatter = PercentFormatter(1.0, decimals=0 if top >= 0.04 else 1)

@@ -1,4 +1,4 @@
-"""The smallest ratio that meets a budget."""
+"""The smallest ratio that meets a budget, and how much of its last step the budget asks for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.removed import HasRemoved
+from fpgmlab.plans.removal import Removal
+
+CLOSE = 1e-6  # how closely a ratio is found
 
 
 def asked_ratio(graph: ChannelGraph, plan: Callable[[float], HasRemoved], options: Mapping[str, float | None]) -> float:
@@ -48,7 +51,35 @@ def asked_ratio(graph: ChannelGraph, plan: Callable[[float], HasRemoved], option
             f"{kind}={value} cannot be reached: at least {math.ceil(least / whole * 1e4) / 1e4:.4f} of the {kind} "
             f"remain with these limits (multiple, max_ratio, floor) and {len(graph) - free} protected groups"
         )
-    while high - low > 1e-6:
+    while high - low > CLOSE:
         middle = (low + high) / 2
         low, high = (low, middle) if getattr(graph.cost(plan(middle)), kind) <= value * whole else (middle, high)
     return high
+
+
+def least_removed(
+    graph: ChannelGraph, plan: Callable[[float], Removal], options: Mapping[str, float | None]
+) -> Mapping[str, tuple[int, ...]]:
+    """Return the channels removed at the ratio given, or as few as meet the one budget given.
+
+    Where numbers of channels are rounded, groups of equal width take a step of several at the same ratio. Of those
+    that do at the smallest ratio, the last ones of the network take it, as many as the budget asks for; so a smaller
+    budget removes the same channels and more.
+
+    Parameters
+    ----------
+    graph, plan, options
+        As in `asked_ratio`, whose errors these are.
+    """
+    ratio = asked_ratio(graph, plan, options)
+    found = plan(ratio).removed
+    kind, value = next((name, value) for name, value in options.items() if value is not None)
+    if kind == "ratio":
+        return found
+    removed = dict(plan(max(0.0, ratio - 2 * CLOSE)).removed)
+    widths = {name: group.channels for name, group in graph.items()}
+    for name in reversed([name for name in found if found[name] != removed[name]]):
+        if getattr(graph.cost(Removal(widths, removed)), kind) <= value * getattr(graph.cost(), kind):
+            break
+        removed[name] = found[name]
+    return removed

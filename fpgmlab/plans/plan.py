@@ -10,7 +10,7 @@ import numpy as np
 from fpgmlab.graph.channel_graph import ChannelGraph
 from fpgmlab.graph.given import check_graph
 from fpgmlab.graph.naming import unknown_group
-from fpgmlab.plans.budgets import asked_ratio
+from fpgmlab.plans.budgets import asked_ratio, least_removed
 from fpgmlab.plans.removal import Removal
 from fpgmlab.plans.rounding import Multiple, Scores, check_rounding, kept_channels, lowest, prunable
 from fpgmlab.plans.thresholds import global_cut
@@ -113,6 +113,8 @@ class Plan(Removal):
             0 <= ratio < 1.
         macs, params, bytes : float
             Or one budget: what may remain, as a fraction of the original; the smallest ratio that meets it is taken.
+            With a ``multiple``, groups of equal width step at the same ratio: then only the last ones of the network
+            do, as many as the budget asks for.
         multiple : int or "runtime"
             As in `from_ratios`. When left out, groups keep numbers of channels that runtimes do not waste here: a
             network pruned to any numbers can take twice the time of the whole one (``data/results/runtimes.json``);
@@ -141,7 +143,9 @@ class Plan(Removal):
             return cls.from_ratios(graph, scores, dict.fromkeys(free, r), multiple=multiple, max_ratio=max_ratio)
 
         budgets = {"ratio": ratio, "macs": macs, "params": params, "bytes": bytes}
-        return plan(asked_ratio(graph, plan, budgets))
+        if multiple == 1:
+            return plan(asked_ratio(graph, plan, budgets))
+        return cls({name: group.channels for name, group in graph.items()}, least_removed(graph, plan, budgets))
 
     @classmethod
     def global_threshold(

@@ -213,6 +213,29 @@ def test_better_is_no_drop():
     assert figure.axes[1].get_ylabel() == "rise of loss"
 
 
+def test_what_is_surely_better_has_a_plus():
+    frame = hand_made().assign(metric="loss")
+    better = frame["high"] < frame.groupby("group")["value"].transform("first")
+    assert better.any() and not better.all()
+    figure = figures.sensitivity_map(frame)
+    dots, gains = figure.axes[0].lines
+    assert len(gains.get_xydata()) == better.sum()
+    assert gains.get_xydata()[:, 0].max() <= 1
+    assert not set(map(tuple, dots.get_xydata())) & set(map(tuple, gains.get_xydata()))
+    assert "better" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "better" not in [t.get_text() for t in figures.sensitivity_map(hand_made()).legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("top", [0.84, 3.651, 0.0091, 1.0, 0.06])
+def test_the_scale_says_how_much_the_darkest_cell_is(top: float):
+    frame = hand_made()
+    for column in ("value", "low", "high"):
+        frame[column] *= top / 0.8
+    scale = figures.sensitivity_map(frame).axes[1]
+    assert 0.8 * top <= max(tick for tick in scale.get_yticks() if tick <= 1.001 * top)
+    assert scale.get_ylim()[1] == pytest.approx(top)
+
+
 # Ranking ------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -125,6 +126,36 @@ def test_protect_is_as_if_the_graph_was_traced_so(graph: fl.ChannelGraph, scores
         assert make(graph, protect=names) == make(sealed) != make(graph)
         with pytest.raises(ValueError, match="protect: unknown group 'conv': did you mean 'conv1'"):
             make(graph, protect=["conv"])
+
+
+@pytest.mark.parametrize("multiple", [4, 8, 16])
+@pytest.mark.parametrize("macs", [0.8, 0.65, 0.5])
+def test_of_groups_that_step_together_only_so_many_step_as_a_budget_asks_for(
+    graph: fl.ChannelGraph, scores: dict, macs: float, multiple: int
+):
+    plan, budget = Plan.uniform(graph, scores, macs=macs, multiple=multiple), macs * graph.cost().macs
+    assert graph.cost(plan).macs <= budget
+    free = [name for name, group in graph.items() if group.protected is None]
+    ratios = [Plan.uniform(graph, scores, r / 1000, multiple=multiple) for r in range(1000)]
+    coarse = next(each for each in ratios if graph.cost(each).macs <= budget)
+    finer = [each for each in ratios if graph.cost(each).macs > budget][-1]
+    stepped = [name for name in free if coarse.removed[name] != finer.removed[name]]
+    assert len(stepped) > 1  # or the test says nothing
+    gone = [plan.removed[name] == coarse.removed[name] for name in stepped]
+    assert gone == sorted(gone)  # the last ones of the network
+    assert all(plan.removed[name] == finer.removed[name] for name, went in zip(stepped, gone, strict=True) if not went)
+    assert all(plan.removed[name] == coarse.removed[name] for name in free if name not in stepped)
+    last = stepped[gone.index(True)]
+    assert graph.cost(Plan(plan.widths, {**plan.removed, last: finer.removed[last]})).macs > budget
+
+
+@pytest.mark.parametrize("multiple", [3, 8])
+def test_a_smaller_budget_removes_the_same_channels_and_more(graph: fl.ChannelGraph, scores: dict, multiple: int):
+    budgets = [0.9, 0.8, 0.74, 0.7, 0.66, 0.6, 0.57, 0.52, 0.48]
+    plans = [Plan.uniform(graph, scores, macs=budget, multiple=multiple) for budget in budgets]
+    assert len(set(plans)) > 3
+    for more, less in itertools.pairwise(plans):
+        assert all(set(more.removed[name]) <= set(less.removed[name]) for name in graph)
 
 
 def test_json_both_ways(graph: fl.ChannelGraph, scores: dict, tmp_path: Path):
