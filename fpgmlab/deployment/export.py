@@ -128,13 +128,13 @@ def export_onnx(
     ImportError
         Without onnx, onnxscript and onnxruntime: install ``fpgmlab[deploy]``.
     ValueError
-        For an unknown exporter or dtype, and an opset that is no whole number.
+        For an unknown exporter or dtype, and an opset that is no whole number or newer than onnx knows.
     RuntimeError
         When the model cannot be exported, is random, or the result differs by more than ``tolerance`` or has another
         opset than the one asked for; with an opset that can be written.
     """
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -145,6 +145,11 @@ def export_onnx(
         raise ValueError(one_of("dtype", dtype, TOLERANCES, other="INT8 by fpgmlab.quantize"))
     if opset is not None:
         whole_number("opset", opset)
+        if opset > (newest := onnx.defs.onnx_opset_version()):
+            raise ValueError(
+                f"opset must be at most {newest}, the newest that onnx {onnx.__version__} has; got {opset}. "
+                "Leave it out for the exporter's own choice"
+            )
     check_model(model, "fl.export_onnx(model, example_input, path)")
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):

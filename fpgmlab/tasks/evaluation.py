@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 
 import torch
@@ -11,7 +12,8 @@ from torch.utils._pytree import tree_map_only
 from fpgmlab.common.batches import examples_in, on_device
 from fpgmlab.common.calling import call, taking
 from fpgmlab.common.given import check_model, check_task
-from fpgmlab.common.modules import device_of, eval_mode
+from fpgmlab.common.modules import device_of, eval_mode, tensors_in
+from fpgmlab.common.warned import warn
 from fpgmlab.tasks.splits import batches_of
 from fpgmlab.tasks.task import Task, check_network, eval_batch_size
 
@@ -59,8 +61,9 @@ def evaluate(
     Warns
     -----
     UserWarning
-        As the task says of the network or of its data, such as `fpgmlab.tasks.Detection` of pictures to judge by that
-        have no labelled object.
+        When a loss is NaN or infinite, with the first such batch, and whether its inputs were already. As the task says
+        of the network or of its data, such as `fpgmlab.tasks.Detection` of pictures to judge by that have no labelled
+        object.
 
     Examples
     --------
@@ -75,17 +78,30 @@ def evaluate(
     metric = task.metric().to(device)
     for part in metric.modules():
         setattr(part, "distributed_available_fn", _alone)  # noqa: B010 - of torchmetrics' own, nothing to type checkers
-    total, samples = 0.0, 0
+    total, samples, odd = 0.0, 0, None
     with eval_mode(model):
         for inputs, targets in batches_of(task, split)(eval_batch_size(task, batch_size), max_samples):
             count = examples_in(inputs, targets)
             inputs, targets = on_device((inputs, targets), device)
             with nullcontext() if samples else taking(model, inputs, task):
                 outputs = call(model, inputs)
-            total += float(task.loss(outputs, targets)) * count
+            loss = float(task.loss(outputs, targets))
+            if odd is None and not math.isfinite(loss):
+                odd = _odd(inputs, outputs, loss, samples)
+            total += loss * count
             metric.update(tree_map_only(Tensor, Tensor.float, outputs), targets)
             samples += count
+    if odd is not None:
+        warn(odd)
     return {"loss": total / samples, task.metric_name: float(metric.compute()), "samples": samples}
+
+
+def _odd(inputs: object, outputs: object, loss: float, before: int) -> str:
+    """Return what a warning says of a batch whose loss is no number: whether it lies in the data or in the network."""
+    whose = [what for what, held in (("the inputs hold", inputs), ("the network's outputs hold", outputs))
+             if not all(bool(t.isfinite().all()) for t in tensors_in(held))]  # fmt: skip
+    place = f"the batch that begins with example {before}"
+    return f"the loss is {loss} in {place}: {f'{whose[0]} NaN or infinity' if whose else 'of finite outputs'}"
 
 
 def _alone() -> bool:

@@ -101,6 +101,9 @@ def test_dynamos_file_is_converted_to_an_opset_that_it_does_not_write(tiny: nn.M
         fl.export_onnx(tiny, torch.rand(2, 3, 8, 8), tmp_path / "b.onnx", opset=11, exporter="dynamo")
     with pytest.raises(ValueError, match=r"opset must be a whole number of at least 1; got 13\.0"):
         fl.export_onnx(tiny, torch.rand(2, 3, 8, 8), tmp_path / "b.onnx", opset=13.0)
+    newest = onnx.defs.onnx_opset_version()
+    with pytest.raises(ValueError, match=rf"opset must be at most {newest}.*got {newest + 1}\. Leave it out"):
+        fl.export_onnx(tiny, torch.rand(2, 3, 8, 8), tmp_path / "b.onnx", opset=newest + 1)
     assert [p.name for p in tmp_path.iterdir()] == ["a.onnx"]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -60,6 +64,27 @@ def test_evaluate_counts_and_keeps_the_mode(task: fl.tasks.Classification, tiny:
     assert result["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
     assert result["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
     assert result["samples"] == 90
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda images, network: images[7].fill_(torch.nan), "nan in the batch that begins with example 4: the inputs"),
+        (
+            lambda images, network: network.fc.bias.data.fill_(torch.nan),
+            "nan in the batch that begins with example 0: the network's outputs hold NaN or infinity",
+        ),
+    ],
+)
+def test_a_loss_that_is_no_number_is_told(tiny: torch.nn.Module, spoil: Callable, said: str):
+    images = torch.rand(12, 1, 8, 8)
+    spoil(images, tiny)
+    data = torch.utils.data.TensorDataset(images, torch.zeros(12, dtype=torch.long))
+    task = fl.tasks.Classification(data, data, classes=("a", "b", "c"))
+    with pytest.warns(UserWarning, match=f"the loss is {said}") as told:
+        found = fl.evaluate(tiny, task, batch_size=4)
+    assert math.isnan(found["loss"])
+    assert [Path(one.filename).name for one in told] == ["test_classification.py"]
 
 
 def test_evaluate_leaves_each_module_in_its_mode(task: fl.tasks.Classification, tiny: torch.nn.Module):
