@@ -26,8 +26,6 @@ from torch import nn
 from torch.utils.data import ConcatDataset
 
 import fpgmlab as fl
-from fpgmlab.plans.budgets import asked_ratio
-from fpgmlab.plans.rounding import Scores
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTPUT, RESULT = ROOT / "outputs" / "detector", ROOT / "data" / "results" / "detector.json"
@@ -56,14 +54,8 @@ def plans(graph: fl.ChannelGraph, task: fl.tasks.Detection, seed: int) -> dict[s
                       dtype="bfloat16", progress=False)  # fmt: skip
     curves.save(OUTPUT / f"seed{seed}" / "curves.parquet")
     ways = {"fpgm, allocated": partial(fl.allocate, graph, curves, metric=METRICS[0], max_ratio=MOST)}
-    ways |= {f"{name}, uniform": partial(evenly, graph, own) for name, own in scores.items()}
+    ways |= {f"{name}, uniform": partial(fl.Plan.uniform, graph, own, multiple=8) for name, own in scores.items()}
     return {name: within_both(graph, make) for name, make in ways.items()}
-
-
-def evenly(graph: fl.ChannelGraph, scores: Scores, macs: float) -> fl.Plan:
-    """Return the plan of the smallest ratio that meets a budget, exactly the same ratio for all groups."""
-    plan = partial(fl.Plan.uniform, graph, scores, multiple=8)
-    return plan(asked_ratio(graph, plan, {"macs": macs}))
 
 
 def within_both(graph: fl.ChannelGraph, make: Callable[..., fl.Plan]) -> fl.Plan:
