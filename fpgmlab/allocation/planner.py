@@ -93,7 +93,8 @@ def allocate(
     Warns
     -----
     UserWarning
-        When the curves cannot be told from noise: no measured point has its change outside its interval.
+        When the curves cannot be told from noise: no measured point has its change outside its interval. When the table
+        is of another machine, or off by more than a fifth for the networks that it was fitted to.
 
     Notes
     -----
@@ -143,7 +144,7 @@ def allocated(
     elif table is None:
         raise ValueError("latency= needs table=: measure one with fpgmlab.latency_table(graph)")
     else:
-        table.warn_elsewhere()
+        table.warn_of_doubts()
     check_rounding(multiple, max_ratio)
     given = givens(graph, curves, metric, scores, protect, locked)
     # A table knows its own steps: all counts that stay on the quick way, and of these the ends of its steps.

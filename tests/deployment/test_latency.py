@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +236,18 @@ def test_a_table_of_another_machine_is_named():
     elsewhere = replace(table, machine=replace(table.machine, processor="another"))
     with pytest.warns(UserWarning, match="measured elsewhere: processor 'another' there"):
         fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.9, table=elsewhere, multiple=8)
+
+
+@pytest.mark.parametrize("error", [0.05, 0.466])
+def test_a_table_that_is_far_off_is_told(error: float):
+    graph = chain(8, 12, 8)
+    table = replace(by_stairs(graph), error=error)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fl.allocate(graph, curves_of(graph, rising(graph, 1)), latency=0.9, table=table, multiple=8)
+    said = [str(one.message) for one in told]
+    assert len(said) == (error > 0.2)
+    assert all(text.startswith("the latency table is off by ± 46.6% for the networks") for text in said)
 
 
 # Measuring -----------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = "fpgmlab-latency/2"
 STEP = 0.02  # of a layer's time: what is a step
 MOST = 0.8  # of the time
+FAR_OFF = 0.2  # of the time; a quiet machine's tables are off by a few hundredths
 
 
 @dataclass(frozen=True, repr=False)
@@ -197,13 +198,19 @@ class LatencyTable:
                     )
         return [(at[name], name) for name in self.layers]
 
-    def warn_elsewhere(self) -> None:
-        """Warn when the table was measured on another machine, or with another version of the runtime."""
+    def warn_of_doubts(self) -> None:
+        """Warn when the table was measured on another machine or another version of the runtime, or is far off."""
         other = self.machine.unlike(Machine.here(self.runtime, self.machine.threads))
         if other is not None:
             warn(
                 f"the latency table was measured elsewhere: {other}. It tells of that machine; measure one here by "
                 "fpgmlab.latency_table(graph) when the network is to run here.",
+            )
+        if self.error > FAR_OFF:
+            warn(
+                f"the latency table is off by ± {self.error:.1%} for the networks that it was fitted to, as when the "
+                "machine was busy: milliseconds planned by it are as far off. Measure again while little else runs, "
+                "or with more rounds=."
             )
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
