@@ -585,8 +585,8 @@ def seconds(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
 
 def precision(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
     """Yield trained cells of one seed that the grid has in bfloat16, in float32."""
-    for network, way, criterion in product(networks, WAYS, CRITERIA):
-        cell = Cell(network, way, criterion, "allocated", 0.35, 0, amp="off")
+    for network, (allocation, macs), way, criterion in product(networks, FLOAT32, WAYS, CRITERIA):
+        cell = Cell(network, way, criterion, allocation, macs, 0, amp="off")
         if cell.training and network == "resnet20-fashion" and 0 in seeds:
             yield cell
 
@@ -594,6 +594,7 @@ def precision(networks: tuple[str, ...], seeds: range) -> Iterator[Cell]:
 BEST = ("reconstruction", "allocated")  # the criterion and the allocation of which most is left after repair
 TARGETS = (("resnet20-fashion", 0.5), ("vgg16-fashion", 0.35), ("resnet20-fashion", 0.35))
 SHOWN = TARGETS[:2]
+FLOAT32 = (("uniform", 0.7), ("allocated", 0.35))  # where bfloat16 is held against it
 LENGTHS = ((1, 1 / 32), (1, 1 / 8), (1, 1 / 2), (1, 1), (3, 1))  # epochs, share of the training pictures in each
 TRAINED = ("trained", "repair, trained", "repair, distilled", "repair, distilled, features", "soft pruning",
            "from scratch")  # fmt: skip
