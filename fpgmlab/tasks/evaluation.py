@@ -78,7 +78,8 @@ def evaluate(
     metric = task.metric().to(device)
     for part in metric.modules():
         setattr(part, "distributed_available_fn", _alone)  # noqa: B010 - of torchmetrics' own, nothing to type checkers
-    total, samples, odd = 0.0, 0, None
+    total, samples = 0.0, 0
+    odd: str | None = None
     with eval_mode(model):
         for inputs, targets in batches_of(task, split)(eval_batch_size(task, batch_size), max_samples):
             count = examples_in(inputs, targets)
