@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.benchmarks.recovery import NETWORKS, Cell, difference, float32, grid, precision, unpacked
+from tests.benchmarks.recovery import GRID, NETWORKS, Cell, difference, float32, grid, in_grid, precision, unpacked
 
 
 def test_with_one_seed_the_interval_is_that_of_paired_pictures():
@@ -49,6 +49,15 @@ def test_float32_is_held_against_the_same_cell_in_bfloat16_alone():
     assert found["cells"] == 3
     assert found["points"] == pytest.approx(100 * (right[0].mean() - right[1].mean()), abs=1e-3)
     assert float32(pd.DataFrame(rows[3:])) == {"cells": 0}
+
+
+def test_a_repair_counts_for_the_grid_whichever_part_measured_it():
+    cells = [Cell("vgg16-fashion", "repair", pictures=55_000), Cell("vgg16-fashion", "repair", "l2")]
+    cells += [Cell("vgg16-fashion", "trained"), Cell("vgg16-fashion", "trained", pictures=55_000)]
+    cells += [Cell("vgg16-fashion", "as cut")]
+    kept = in_grid(pd.DataFrame(map(asdict, cells)))
+    assert kept[["way", "criterion"]].to_numpy().tolist() == [["repair", "fpgm"], ["repair", "l2"], ["trained", "fpgm"]]
+    assert set(kept["pictures"]) == {GRID}
 
 
 def test_answers_are_kept_bit_by_bit():
